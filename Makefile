@@ -1,0 +1,48 @@
+# `make demo` and `make test` do all the set-up they need (tools/setup_env.sh,
+# which returns at once where .venv is complete).
+PYTHON_VENV := .venv/bin/python
+DEMO_CONFIG := configs/phantom/foundation-x_tiny_phantom.py
+
+.PHONY: help setup demo test test-all lint format env clean distclean
+
+help:
+	@echo 'make demo      train on phantom data, with a report at the end'
+	@echo 'make test      fast tests'
+	@echo 'make test-all  all tests, the long ones too'
+	@echo 'make lint      ruff check and format check'
+	@echo 'make format    ruff format and fixes'
+	@echo 'make setup     only the set-up of .venv'
+	@echo 'make env       versions, operators, devices'
+	@echo 'make clean     remove build products; distclean: .venv too'
+
+setup:
+	@bash tools/setup_env.sh
+
+demo: setup
+	$(PYTHON_VENV) tools/train.py $(DEMO_CONFIG)
+
+test: setup
+	$(PYTHON_VENV) -m pytest
+
+test-all: setup
+	$(PYTHON_VENV) -m pytest -m ''
+
+lint: setup
+	$(PYTHON_VENV) -m ruff check .
+	$(PYTHON_VENV) -m ruff format --check .
+
+format: setup
+	$(PYTHON_VENV) -m ruff check --fix .
+	$(PYTHON_VENV) -m ruff format .
+
+env: setup
+	@$(PYTHON_VENV) -m fx_mm.utils.collect_env
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .coverage*
+	find fx_mm tools tests configs -name __pycache__ -type d -prune \
+		-exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv

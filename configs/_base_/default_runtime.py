@@ -1,0 +1,32 @@
+default_scope = 'fx_mm'
+default_hooks = dict(
+    runtime_info=dict(type='CyclicRuntimeInfoHook'),
+    timer=None,
+    sampler_seed=None,
+    logger=dict(type='PassLogHook'),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CyclicCheckpointHook', interval=1, max_keep_ckpts=2),
+)
+custom_hooks = [
+    dict(type='LockReleaseHook'),
+    dict(type='MeanTeacherHook', decay=0.8),
+    dict(type='PredictionSheetHook'),
+]
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+visualizer = dict(
+    type='Visualizer',
+    vis_backends=[
+        dict(type='LocalVisBackend'),
+        dict(type='TensorboardVisBackend'),
+    ],
+)
+randomness = dict(seed=0)
+loader = dict(num_workers=2, persistent_workers=True)
+cycle = dict(order='cyclic', lock='paper', lock_share=0.5)
+log_level = 'INFO'
+load_from = None
+resume = False

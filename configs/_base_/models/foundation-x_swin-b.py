@@ -1,0 +1,36 @@
+# Foundation X, Swin-B at 224 px: DINO with 4 scales, 900 queries; pyramid
+# pooling (1, 2, 4, 6) and FPN. Every value that is not here is the paper's
+# by default.
+model = dict(
+    type='MeanTeacher',
+    consistency_weight=0.5,
+    data_preprocessor=dict(type='TaskDataPreprocessor'),
+    student=dict(
+        type='FoundationX',
+        backbone=dict(
+            type='mmdet.SwinTransformer',
+            embed_dims=128,
+            depths=(2, 2, 18, 2),
+            num_heads=(4, 8, 16, 32),
+            window_size=7,
+            drop_path_rate=0.2,
+            convert_weights=True,
+        ),
+        classification=dict(type='ClassificationBranch'),
+        localization=dict(
+            type='LocalizationBranch',
+            num_levels=4,
+            embed_dims=256,
+            encoder_layers=6,
+            decoder_layers=6,
+            num_queries=900,
+            max_per_img=300,
+            encoder_l2=1e-4,
+        ),
+        segmentation=dict(
+            type='SegmentationBranch',
+            decoder=dict(type='PyramidDecoder', pool_scales=(1, 2, 4, 6)),
+            loss=dict(type='SoftDiceLoss', smooth=1.0),
+        ),
+    ),
+)

@@ -1,0 +1,44 @@
+# A small model for 128 px phantoms on a CPU. No norm mixes hospitals:
+# LayerNorm and GroupNorm only.
+model = dict(
+    type='MeanTeacher',
+    consistency_weight=0.5,
+    data_preprocessor=dict(type='TaskDataPreprocessor'),
+    student=dict(
+        type='FoundationX',
+        backbone=dict(
+            type='mmdet.SwinTransformer',
+            embed_dims=32,
+            depths=(2, 2, 2, 2),
+            num_heads=(1, 2, 4, 8),
+            window_size=4,
+            drop_path_rate=0.1,
+        ),
+        classification=dict(type='ClassificationBranch'),
+        localization=dict(
+            type='LocalizationBranch',
+            num_levels=3,
+            embed_dims=64,
+            num_heads=4,
+            num_points=2,
+            feedforward_channels=128,
+            encoder_layers=1,
+            decoder_layers=2,
+            num_queries=30,
+            max_per_img=30,
+            neck=dict(norm_cfg=dict(type='GN', num_groups=8)),
+            dn_cfg=dict(group_cfg=dict(num_dn_queries=20)),
+        ),
+        segmentation=dict(
+            type='SegmentationBranch',
+            decoder=dict(
+                type='PyramidDecoder',
+                channels=32,
+                pool_channels=32,
+                ppm_channels=64,
+                dropout=0.0,
+                norm_cfg=dict(type='GN', num_groups=8),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,85 @@
+# The demo: three phantom hospitals, six tasks, under 20 minutes on 2 cores.
+_base_ = [
+    '../_base_/datasets/phantom_a.py',
+    '../_base_/datasets/phantom_b.py',
+    '../_base_/datasets/phantom_c.py',
+    '../_base_/models/foundation-x_swin-tiny-phantom.py',
+    '../_base_/schedules/foundation-x_150c.py',
+    '../_base_/default_runtime.py',
+]
+phantom = dict(
+    root='data/phantom',
+    difficulty='easy',
+    counts=dict(train=3000, val=200, test=400),
+    size=128,
+    seed=0,
+)
+datasets = dict(
+    phantom_a={{_base_.phantom_a}},
+    phantom_b={{_base_.phantom_b}},
+    phantom_c={{_base_.phantom_c}},
+)
+tasks = [
+    'phantom_a/cls',
+    'phantom_b/cls',
+    'phantom_b/loc',
+    'phantom_c/cls',
+    'phantom_c/loc',
+    'phantom_c/seg',
+]
+_load = [dict(type='LoadXray'), dict(type='LoadXrayAnnotations')]
+_rotate = dict(type='mmdet.Rotate', prob=0.5, max_mag=10.0, img_border_value=0)
+_flip = dict(type='mmdet.RandomFlip', prob=0.5)
+_pack = dict(type='PackXray')
+_test = [
+    dict(type='LoadXray'),
+    dict(type='mmdet.Resize', scale='img_size', keep_ratio=False),
+    dict(type='LoadXrayAnnotations'),
+    _pack,
+]
+task_defaults = dict(
+    cls=dict(
+        img_size=128,
+        batch_size=32,
+        train_pipeline=[*_load, _flip, _rotate, _pack],
+        test_pipeline=_test,
+    ),
+    loc=dict(
+        img_size=128,
+        batch_size=8,
+        box_free_share=0.25,
+        train_pipeline=[*_load, _flip, _pack],
+        test_pipeline=_test,
+    ),
+    # No flip here: left and right lung are two classes.
+    seg=dict(
+        img_size=128,
+        batch_size=8,
+        train_pipeline=[*_load, _rotate, _pack],
+        test_pipeline=_test,
+    ),
+)
+report = 'test'
+cycle = dict(max_batches=dict(cls=20, loc=60, seg=30))
+loader = dict(num_workers=1)
+train_cfg = dict(max_cycles=10, val_interval=5)
+val_cfg = dict(amp_dtype='bfloat16')
+test_cfg = dict(amp_dtype='bfloat16')
+# The paper's 1e-5 fine-tunes a pretrained backbone; this one starts from
+# nothing.
+optim_wrapper = dict(
+    amp_dtype='bfloat16',
+    optimizer=dict(lr=1e-3, weight_decay=0.01),
+    paramwise_cfg=dict(
+        _delete_=True,
+        custom_keys=dict(),
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+    ),
+    clip_grad=dict(
+        _delete_=True,
+        cls=dict(max_norm=1.0),
+        loc=dict(max_norm=1.0),
+        seg=dict(max_norm=1.0),
+    ),
+)

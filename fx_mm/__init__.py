@@ -1,0 +1,5 @@
+"""Foundation X and Ark for the OpenMMLab runner."""
+
+from .version import __version__
+
+__all__ = ['__version__']

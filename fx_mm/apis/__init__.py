@@ -1,0 +1,14 @@
+from .config import expand_config
+from .dry_run import dry_run
+from .model import load_model
+from .report import write_report
+from .runner import build_runner, load_config
+
+__all__ = [
+    'build_runner',
+    'dry_run',
+    'expand_config',
+    'load_config',
+    'load_model',
+    'write_report',
+]

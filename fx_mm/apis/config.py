@@ -1,0 +1,140 @@
+"""From an experiment's config to the stock Runner's."""
+
+import inspect
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ..datasets.samplers.pass_schedule import plan_cycle
+from ..tasks import TaskTable, check_keys
+from ..utils.errors import UserError
+
+CYCLE_KEYS = ('order', 'lock', 'lock_share', 'max_batches')
+LOADER_KEYS = (
+    'num_workers',
+    'persistent_workers',
+    'prefetch_factor',
+    'pin_memory',
+)
+OWN_KEYS = (
+    'datasets',
+    'tasks',
+    'task_defaults',
+    'cycle',
+    'loader',
+    'phantom',
+    'report',
+    'custom_imports',
+    'env_cfg',
+    'compile',
+)
+
+
+def check_top_level(cfg: Config) -> None:
+    """Refuse a top-level key that nothing reads.
+
+    Allowed are the Runner's arguments, fx_mm's own keys and names of datasets
+    that came with a base file.
+
+    Raises:
+        UserError: Names the key and the likely one.
+    """
+    runner = set(inspect.signature(Runner.__init__).parameters) - {'self'}
+    bases = {
+        key
+        for key, value in cfg.items()
+        if isinstance(value, dict) and 'tasks' in value and 'img_dir' in value
+    }
+    known = runner | set(OWN_KEYS) | bases
+    plain = {key: None for key in cfg if not key.startswith('_')}
+    check_keys(plain, known, 'the config')
+
+
+def expand_config(cfg: Config, test_split: str = 'test') -> Config:
+    """Turn ``datasets`` and ``tasks`` into the Runner's keys.
+
+    Call it after ``--cfg-options``. Fills ``model.student.tasks``, the
+    dataloaders, the evaluators and what the schedule needs to know of the
+    cycle; keys that a config sets itself are overwritten.
+
+    Args:
+        cfg (Config): The experiment's config; it is not changed.
+        test_split (str): Split that the test loop reads. Defaults to
+            ``test``.
+
+    Returns:
+        Config: For ``Runner.from_cfg``.
+
+    Raises:
+        UserError: If a key or task is unknown or incomplete.
+    """
+    check_top_level(cfg)
+    out = Config(cfg.to_dict(), filename=cfg.filename)
+    table = TaskTable.from_cfg(out)
+    cycle = dict(out.get('cycle') or {})
+    check_keys(cycle, CYCLE_KEYS, 'cycle')
+    order = cycle.pop('order', 'cyclic')
+    if order != 'cyclic':
+        raise UserError(f'cycle.order is "{order}"; it must be "cyclic".')
+    loader = dict(out.get('loader') or {})
+    check_keys(loader, LOADER_KEYS, 'loader')
+    _expand_model(out, table)
+    _expand_loaders(out, table, cycle, loader, test_split)
+    passes = len(plan_cycle(table.names, cycle.get('lock', 'paper')))
+    for scheduler in out.get('param_scheduler') or []:
+        if 'Cycle' in scheduler['type']:
+            scheduler.setdefault('passes_per_cycle', passes)
+            scheduler.setdefault('max_cycles', out.train_cfg.max_cycles)
+    return out
+
+
+def _expand_model(out: Config, table: TaskTable) -> None:
+    heads = [task.head_cfg() for task in table]
+    model = out.model.get('student', out.model)
+    model['tasks'] = heads
+
+
+def _expand_loaders(
+    out: Config,
+    table: TaskTable,
+    cycle: dict,
+    loader: dict,
+    test_split: str,
+) -> None:
+    workers = loader.setdefault('num_workers', 2)
+    if not workers:
+        loader.pop('persistent_workers', None)
+    # The Runner asks for both; the batch sampler does their work.
+    stock = dict(
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        batch_size=max(table.batch_sizes.values()),
+        **loader,
+    )
+    shares = {
+        task.name: task.config['box_free_share']
+        for task in table
+        if task.config.get('box_free_share') is not None
+    }
+    if out.get('train_cfg') is not None:
+        out.train_dataloader = dict(
+            stock,
+            dataset=table.dataset_cfg('train'),
+            batch_sampler=dict(
+                type='CyclicBatchSampler',
+                batch_sizes=table.batch_sizes,
+                box_free_share=shares,
+                **cycle,
+            ),
+        )
+    for stage, split in (('val', 'val'), ('test', test_split)):
+        if out.get(f'{stage}_cfg') is None:
+            continue
+        out[f'{stage}_dataloader'] = dict(
+            stock,
+            dataset=table.dataset_cfg(split),
+            batch_sampler=dict(
+                type='TaskSequentialBatchSampler',
+                batch_sizes=table.batch_sizes,
+            ),
+        )
+        out[f'{stage}_evaluator'] = table.evaluators()

@@ -1,0 +1,113 @@
+"""Build the stock Runner from an fx_mm config."""
+
+import contextlib
+import os.path as osp
+from typing import Optional
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from ..utils.checkpoint import find_checkpoint, register_loaders
+from ..utils.errors import UserError
+from .config import expand_config
+
+
+def load_config(path: str, options: Optional[dict] = None) -> Config:
+    """Read a config file and merge ``--cfg-options`` into it.
+
+    Raises:
+        UserError: If the file is missing or cannot be read.
+    """
+    if not osp.isfile(path):
+        raise UserError(f'Config "{path}" does not exist.')
+    try:
+        cfg = Config.fromfile(path)
+        if options:
+            cfg.merge_from_dict(options)
+    except Exception as error:
+        # A config is a program: anything can go wrong in it.
+        raise UserError(
+            f'Config "{path}" cannot be read: '
+            f'{type(error).__name__}: {str(error).splitlines()[-1]}'
+        ) from error
+    if not cfg.get('work_dir'):
+        name = osp.splitext(osp.basename(path))[0]
+        cfg.work_dir = osp.join('work_dirs', name)
+    return cfg
+
+
+@contextlib.contextmanager
+def config_errors():
+    """Turn what a registry says of a wrong key or type into one sentence."""
+    try:
+        yield
+    except (TypeError, KeyError, ValueError, AssertionError) as error:
+        text = ' '.join(str(error).split())
+        raise UserError(
+            f'The config cannot be built: {type(error).__name__}: {text}'
+        ) from error
+
+
+def build_runner(
+    cfg: Config, resume: bool = False, train: bool = True
+) -> Runner:
+    """Expand a config and build its Runner, all parts included.
+
+    Args:
+        cfg (Config): The experiment's config, not expanded.
+        resume (bool): Go on from the newest checkpoint in ``work_dir``, or
+            from ``load_from`` if that is set. Defaults to False.
+        train (bool): Build what training needs too. Defaults to True.
+
+    Raises:
+        UserError: If the config or its data cannot be used.
+    """
+    register_loaders()
+    # The closing table of a training must not look at the test split,
+    # unless the config says so.
+    split = cfg.get('report', 'val') if train else 'test'
+    cfg = expand_config(cfg, test_split=split)
+    if resume:
+        cfg.load_from = cfg.get('load_from') or find_checkpoint(cfg.work_dir)
+        cfg.resume = cfg.load_from is not None
+    if not train:
+        for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
+            cfg[key] = None
+        cfg.param_scheduler = None
+        for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+            cfg[key] = None
+    if cfg.get('phantom'):
+        from ..datasets.phantom import ensure_phantom
+
+        with config_errors():
+            ensure_phantom(**cfg.phantom)
+    with config_errors():
+        runner = Runner.from_cfg(cfg)
+        if train:
+            _build_training(runner)
+        elif runner._test_loop is not None:
+            runner._test_loop = runner.build_test_loop(runner._test_loop)
+    if resume and cfg.load_from is None:
+        runner.logger.warning(
+            f'There is no checkpoint in {cfg.work_dir} to resume from: '
+            'training begins anew.'
+        )
+    return runner
+
+
+def _build_training(runner: Runner) -> None:
+    """Build at once what ``Runner.train`` would build on its way.
+
+    So a mistake shows before anything is written or run.
+    """
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    if runner._val_loop is not None:
+        runner._val_loop = runner.build_val_loop(runner._val_loop)
+    # The real schedulers record the rate after auto-scaling, so here they
+    # are only tried.
+    trial = OptimWrapper(torch.optim.SGD([torch.zeros(1)], lr=1.0))
+    for scheduler in runner.param_schedulers or []:
+        runner._build_param_scheduler(ConfigDict(scheduler), trial)

@@ -1,0 +1,69 @@
+"""All tasks of a run as one dataset."""
+
+from typing import List, Union
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from ..registry import DATASETS
+from ..tasks import Task
+from .samplers.keys import SampleKey
+from .task_dataset import TaskDataset
+
+
+@DATASETS.register_module()
+class MultiTaskDataset(Dataset):
+    """The task datasets of a run side by side, addressed by sample keys.
+
+    One dataset means one loader with one set of workers for all tasks. No
+    label space is merged: a sample carries its own task's annotation only.
+
+    Args:
+        datasets (list[dict]): Arguments of :class:`TaskDataset`, in the order
+            of the tasks.
+        test_mode (bool): See :class:`TaskDataset`. Defaults to False.
+
+    Attributes:
+        datasets (list[TaskDataset]): In the order of the tasks.
+        metainfo (dict): ``tasks``: the metainfo of each.
+
+    Examples:
+        >>> dataset = MultiTaskDataset([nih_cls, tbx11k_loc])
+        >>> sample = dataset[SampleKey(task=1, index=7, seed=42)]
+    """
+
+    def __init__(self, datasets: List[dict], test_mode: bool = False) -> None:
+        self.datasets = [
+            TaskDataset(**cfg, test_mode=test_mode) for cfg in datasets
+        ]
+        self.metainfo = dict(tasks=[d.metainfo for d in self.datasets])
+        self._ends = np.cumsum([len(d) for d in self.datasets])
+
+    @property
+    def tasks(self) -> List[Task]:
+        """list[Task]: The tasks, in order."""
+        return [dataset.task for dataset in self.datasets]
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if self.datasets else 0
+
+    def __getitem__(self, key: Union[SampleKey, int]) -> dict:
+        """Give a sample.
+
+        Args:
+            key (SampleKey | int): Task, image and seed; or a number from 0 to
+                ``len(self) - 1`` over all tasks (with seed 0), as tools that
+                walk any dataset ask for.
+
+        Returns:
+            dict: See :meth:`TaskDataset.sample`.
+        """
+        if isinstance(key, tuple):
+            task, index, seed = key
+            return self.datasets[task].sample(index, seed)
+        if not -len(self) <= key < len(self):
+            raise IndexError(f'sample {key} of {len(self)}')
+        key = int(key) % len(self)
+        task = int(np.searchsorted(self._ends, key, side='right'))
+        start = self._ends[task] - len(self.datasets[task])
+        return self.datasets[task].sample(int(key - start), 0)

@@ -1,0 +1,86 @@
+"""Image labels from a list without a header."""
+
+from typing import List, Optional
+
+import numpy as np
+
+from ...registry import READERS
+from ...utils.errors import UserError
+from .base import BaseReader, check_one_hot, open_text, parse_label
+
+
+@READERS.register_module()
+class ListLabelReader(BaseReader):
+    """Reads image labels from rows ``file l1 l2 .. lC``.
+
+    This is the format of the published split lists of ChestX-ray14, VinDr-CXR
+    and others: no header, the labels in the order of the task's classes,
+    separated by blanks or by commas. ``nan`` means unknown.
+
+    Args:
+        uncertain (float, optional): Value that -1 stands for. Defaults to
+            None, which refuses -1.
+        kwargs: See :class:`BaseReader`.
+    """
+
+    def __init__(self, uncertain: Optional[float] = None, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.uncertain = uncertain
+
+    def __call__(self, ann_file: str, img_dir: str, task) -> List[dict]:
+        """Read one split; see :class:`BaseReader`."""
+        images = self.images(ann_file, img_dir)
+        records = []
+        lines = open_text(ann_file, task.name)
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            where = f'{ann_file}, row {number}'
+            name, labels = self._split(line.strip(), where, task)
+            record = images.add(name, f'row {number}')
+            if record is None:
+                continue
+            record['gt_score'] = np.array(
+                [
+                    parse_label(text, f'{where}, class "{c}"', self.uncertain)
+                    for text, c in zip(labels, task.classes)
+                ],
+                np.float32,
+            )
+            if task.labels == 'multi-class':
+                check_one_hot(record['gt_score'], where)
+            records.append(record)
+        images.finish()
+        return records
+
+    @staticmethod
+    def _split(line: str, where: str, task) -> tuple:
+        """Split a row into name and labels; a name may hold blanks."""
+        count = len(task.classes)
+        if ',' in line:
+            cells = line.split(',')
+        else:
+            cells = line.rsplit(maxsplit=count)
+        found = len(cells) - 1
+        if found == count and ',' not in line:
+            # one label too many would end up in the name
+            found += _trailing_numbers(cells[0])
+        if found != count:
+            raise UserError(
+                f'{where}: has {found} labels, but task {task.name} has '
+                f'{count} classes ({", ".join(task.classes)}); correct the '
+                'row or the classes, and use commas if names hold blanks.'
+            )
+        return cells[0], cells[1:]
+
+
+def _trailing_numbers(name: str) -> int:
+    """Count the label-like words that follow a file name."""
+    count = 0
+    for word in reversed(name.split()[1:]):
+        try:
+            float(word)
+        except ValueError:
+            break
+        count += 1
+    return count

@@ -1,0 +1,98 @@
+"""The last step of a pipeline."""
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.structures import InstanceData, PixelData
+
+from ...registry import TRANSFORMS
+from ...structures import FXDataSample
+from ...utils.errors import UserError
+
+META_KEYS = (
+    'task',
+    'dataset',
+    'kind',
+    'img_id',
+    'img_path',
+    'ori_shape',
+    'img_shape',
+    'scale_factor',
+    'replaced',
+)
+
+
+@TRANSFORMS.register_module()
+class PackXray(BaseTransform):
+    """Pack image and annotation for the model.
+
+    Required Keys:
+
+    - img (np.uint8): (H, W, 3)
+    - what LoadXray and LoadXrayAnnotations added, for the sample's kind
+
+    Args:
+        min_box_size (float): Boxes must be wider and higher than this, in
+            pixels; a geometric transform may have pushed the others out of
+            the image. Defaults to 0.
+        meta_keys (Sequence[str]): Further keys for the metainfo, where the
+            results have them. Defaults to ('flip', 'flip_direction',
+            'homography_matrix').
+    """
+
+    def __init__(
+        self,
+        min_box_size: float = 0,
+        meta_keys=('flip', 'flip_direction', 'homography_matrix'),
+    ) -> None:
+        self.min_box_size = min_box_size
+        self.meta_keys = tuple(meta_keys)
+
+    def transform(self, results: dict) -> dict:
+        """Give the sample.
+
+        Returns:
+            dict: ``inputs`` (uint8 Tensor (3, H, W)) and ``data_samples``
+            (FXDataSample).
+        """
+        sample = FXDataSample(
+            metainfo={key: results[key] for key in META_KEYS}
+            | {k: results[k] for k in self.meta_keys if k in results}
+        )
+        if results['kind'] == 'cls':
+            sample.gt_score = torch.from_numpy(results['gt_score'])
+        elif results['kind'] == 'loc':
+            sample.gt_instances = self._instances(results)
+        else:
+            sample.gt_sem_seg = self._sem_seg(results)
+        image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
+        return dict(inputs=torch.from_numpy(image), data_samples=sample)
+
+    def _instances(self, results: dict) -> InstanceData:
+        boxes = results['gt_bboxes']
+        keep = (boxes.widths > self.min_box_size) & (
+            boxes.heights > self.min_box_size
+        )
+        labels = torch.from_numpy(results['gt_bboxes_labels'])
+        return InstanceData(bboxes=boxes[keep], labels=labels[keep])
+
+    @staticmethod
+    def _sem_seg(results: dict) -> PixelData:
+        masks = results['gt_masks'].masks
+        expected = len(results['classes'])
+        if len(masks) != expected:
+            raise UserError(
+                f'The pipeline of task {results["task"]} left {len(masks)} of '
+                f'{expected} masks; use transforms that keep all masks.'
+            )
+        shapes = (tuple(results['img_shape']), tuple(results['ori_shape']))
+        if masks.shape[1:] not in shapes:
+            raise UserError(
+                f'The pipeline of task {results["task"]} left masks of '
+                f'{masks.shape[1:]} beside an image of {shapes[0]}; use '
+                'transforms that treat gt_masks as they treat the image.'
+            )
+        return PixelData(data=torch.from_numpy(np.ascontiguousarray(masks)))
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(min_box_size={self.min_box_size})'

@@ -1,0 +1,157 @@
+"""Checkpoints that a kill cannot spoil and a changed config cannot fool."""
+
+import math
+import os
+from pathlib import Path
+from typing import Optional
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from ...registry import HOOKS
+from ...tasks import TaskTable
+from ...utils.checkpoint import (
+    ATOMIC_BACKEND,
+    LAST_CHECKPOINT,
+    check_meta,
+    config_diff,
+)
+from ...utils.errors import UserError
+from ...utils.files import write_whole
+
+UNITS = ('cycle', 'pass', 'iter')
+
+
+@HOOKS.register_module()
+class CyclicCheckpointHook(Hook):
+    """Save every N cycles, passes or iterations, and on a stop signal.
+
+    A file is written beside its place, synced and renamed, then pointed to,
+    and only then are older ones pruned: a kill at any moment leaves at least
+    one whole checkpoint. Its meta holds the task table, by which heads are
+    matched later.
+
+    Args:
+        interval (int): Defaults to 1.
+        unit (str): ``cycle``, ``pass`` or ``iter``. Defaults to ``cycle``.
+        max_keep_ckpts (int): How many to keep. Defaults to 2.
+        save_best (str, optional): A validation result, such as
+            ``phantom_b/loc/mAP_40``; its best weights are kept without the
+            optimizer in ``best.pth``. Higher is better. Defaults to None.
+
+    Raises:
+        UserError: If ``unit`` is unknown, ``save_best`` is no result of the
+            validation, or a loaded checkpoint does not fit the config.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(
+        self,
+        interval: int = 1,
+        unit: str = 'cycle',
+        max_keep_ckpts: int = 2,
+        save_best: Optional[str] = None,
+    ) -> None:
+        if unit not in UNITS or interval < 1 or max_keep_ckpts < 1:
+            raise UserError(
+                f'The checkpoint hook has interval={interval}, '
+                f'unit="{unit}" and max_keep_ckpts={max_keep_ckpts}; the '
+                'unit is cycle, pass or iter and the numbers are at least 1.'
+            )
+        self.interval = interval
+        self.unit = unit
+        self.max_keep_ckpts = max_keep_ckpts
+        self.save_best = save_best
+
+    def after_train_iter(
+        self, runner, batch_idx, data_batch=None, outputs=None
+    ) -> None:
+        """Save every N iterations."""
+        if self.unit == 'iter' and (runner.iter + 1) % self.interval == 0:
+            self._save(runner, runner.epoch, runner.iter + 1)
+
+    def after_train_epoch(self, runner) -> None:
+        """Save every N passes or cycles, and at the end."""
+        every = self.interval
+        if self.unit == 'cycle':
+            every *= runner.train_loop.schedule.passes_per_cycle
+        last = runner.epoch + 1 == runner.max_epochs
+        due = self.unit != 'iter' and (runner.epoch + 1) % every == 0
+        if due or last:
+            self._save(runner, runner.epoch + 1, runner.iter)
+
+    def after_stop_signal(self, runner) -> None:
+        """Save where a signal stopped the training."""
+        self._save(runner, runner.epoch, runner.iter)
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        """Remember what is validated, and keep the best."""
+        hub = runner.message_hub
+        hub.update_info('validated_pass', runner.epoch)
+        if self.save_best is None:
+            return
+        if self.save_best not in metrics:
+            raise UserError(
+                f'checkpoint.save_best is "{self.save_best}", which the '
+                f'validation does not give; it gives: {", ".join(metrics)}.'
+            )
+        value = metrics[self.save_best]
+        best = hub.runtime_info.get('best_value', -math.inf)
+        if value > best:
+            hub.update_info('best_value', value)
+            runner.logger.info(f'best {self.save_best}: {value:.4f}')
+            self._write(
+                runner,
+                'best.pth',
+                dict(epoch=runner.epoch, iter=runner.iter),
+                save_optimizer=False,
+                save_param_scheduler=False,
+            )
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Add the task table to the meta."""
+        table = TaskTable.from_cfg(runner.cfg)
+        checkpoint['meta']['tasks'] = [task.meta for task in table]
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Refuse other classes, show a changed config, restore marks."""
+        check_meta(checkpoint, TaskTable.from_cfg(runner.cfg))
+        if not runner._resume:
+            return
+        before = checkpoint['meta'].get('cfg', '')
+        diff = config_diff(before, runner.cfg.pretty_text)
+        if diff:
+            runner.logger.warning(
+                'The config differs from the one of the checkpoint '
+                f'(- checkpoint, + now):\n{diff}'
+            )
+
+    def before_train(self, runner) -> None:
+        """Tell the validation loop what was validated before a resume."""
+        done = runner.message_hub.runtime_info.get('validated_pass', 0)
+        if runner.val_loop is not None and runner.iter:
+            runner.val_loop.validated_pass = done
+
+    def _save(self, runner, epoch: int, iteration: int) -> None:
+        name = f'iter_{iteration}.pth'
+        self._write(runner, name, dict(epoch=epoch, iter=iteration))
+        if not is_main_process():
+            return
+        folder = Path(runner.work_dir)
+        write_whole(folder / LAST_CHECKPOINT, name)
+        files = sorted(
+            folder.glob('iter_*.pth'), key=lambda f: int(f.stem[5:])
+        )
+        for old in files[: -self.max_keep_ckpts]:
+            os.remove(old)
+
+    @staticmethod
+    def _write(runner, name: str, meta: dict, **kwargs) -> None:
+        runner.save_checkpoint(
+            runner.work_dir,
+            name,
+            meta=meta,
+            backend_args=dict(backend=ATOMIC_BACKEND),
+            **kwargs,
+        )

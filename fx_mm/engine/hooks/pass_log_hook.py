@@ -1,0 +1,217 @@
+"""One line and one set of scalars per pass."""
+
+import time
+from collections import defaultdict
+
+import torch
+from mmengine.dist import master_only
+from mmengine.hooks import LoggerHook, RuntimeInfoHook
+
+from ...registry import HOOKS
+from ...utils.errors import UserError
+
+
+@HOOKS.register_module()
+class CyclicRuntimeInfoHook(RuntimeInfoHook):
+    """Keep the message hub small.
+
+    The stock hook appends every loss of every iteration to a buffer that
+    is copied at each append and saved in each checkpoint; the pass log
+    keeps means instead.
+    """
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        """Update the iteration alone."""
+        runner.message_hub.update_info('iter', runner.iter)
+
+    def after_train_iter(
+        self, runner, batch_idx, data_batch=None, outputs=None
+    ) -> None:
+        """Record nothing; see :class:`PassLogHook`."""
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        """Record nothing; see :class:`PassLogHook`."""
+
+    def after_test_epoch(self, runner, metrics=None) -> None:
+        """Record nothing; see :class:`PassLogHook`."""
+
+
+class _Pace:
+    """Mean seconds of what repeats, for the estimated time of arrival."""
+
+    def __init__(self) -> None:
+        self._sums: dict = defaultdict(float)
+        self._counts: dict = defaultdict(int)
+
+    def add(self, key, seconds: float, count: int = 1) -> None:
+        self._sums[key] += seconds
+        self._counts[key] += count
+
+    def mean(self, key) -> float:
+        """Give the mean of a key, or of all keys if it is not known yet."""
+        if self._counts[key]:
+            return self._sums[key] / self._counts[key]
+        return sum(self._sums.values()) / max(sum(self._counts.values()), 1)
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a time as h:mm:ss."""
+    minutes, seconds = divmod(int(seconds + 0.5), 60)
+    return f'{minutes // 60}:{minutes % 60:02d}:{seconds:02d}'
+
+
+@HOOKS.register_module()
+class PassLogHook(LoggerHook):
+    """Log each pass in one line: task, lock state, losses, pace, ETA.
+
+    Scalars go to the visualizer's backends under the task's name
+    (``phantom_b/loc/loss_bbox``), the step being the iteration. The ETA adds
+    the planned passes at each one's own pace: a localization step costs many
+    times a classification step.
+
+    Args:
+        interval (int): Iterations between lines inside a pass, for long
+            ones. Defaults to 500.
+        check_interval (int): Iterations between checks that the loss is
+            finite; a check waits for the device. Defaults to 50.
+
+    Raises:
+        UserError: If a loss is not finite.
+    """
+
+    def __init__(
+        self, interval: int = 500, check_interval: int = 50, **kwargs
+    ) -> None:
+        super().__init__(interval=interval, **kwargs)
+        self.check_interval = check_interval
+        self._pace = _Pace()
+        self._validation = _Pace()
+
+    def before_train_epoch(self, runner) -> None:
+        """Start the pass's sums."""
+        runner.optim_wrapper.set_kind(self._pass(runner).task.split('/')[-1])
+        self._sums: dict = {}
+        self._count = 0
+        self._data_seconds = 0.0
+        self._begin = self._last = time.perf_counter()
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        """Measure the wait for data."""
+        self._data_seconds += time.perf_counter() - self._last
+
+    def after_train_iter(
+        self, runner, batch_idx, data_batch=None, outputs=None
+    ) -> None:
+        """Add the losses up on their device."""
+        for key, value in (outputs or {}).items():
+            value = torch.as_tensor(value).detach().float()
+            self._sums[key] = self._sums[key] + value if (
+                key in self._sums) else value
+        self._count += 1
+        if self._count % self.check_interval == 0:
+            self._check_finite(runner)
+        if self._count % self.interval == 0:
+            self._log(runner, f'{batch_idx + 1} of ')
+        self._last = time.perf_counter()
+
+    def after_train_epoch(self, runner) -> None:
+        """Write the pass's line and scalars."""
+        if not self._count:
+            return
+        self._check_finite(runner)
+        seconds = time.perf_counter() - self._begin
+        self._pace.add(self._pass(runner), seconds, self._count)
+        self._log(runner)
+        entry = self._pass(runner)
+        lock = '' if entry.mode == 'release' else f'{entry.mode}/'
+        scalars = {
+            f'{entry.task}/{lock}{key}': value
+            for key, value in self._means().items()
+        }
+        scalars['lr'] = runner.optim_wrapper.optimizer.param_groups[-1]['lr']
+        scalars['seconds_per_iter'] = seconds / self._count
+        scalars['data_wait_share'] = self._data_seconds / seconds
+        self._write(runner, scalars)
+
+    def before_val(self, runner) -> None:
+        """Start the clock of the validation."""
+        self._val_begin = time.perf_counter()
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        """Write the validation's main figures and all its scalars."""
+        seconds = time.perf_counter() - self._val_begin
+        self._validation.add('val', seconds)
+        main = {
+            key: value
+            for key, value in metrics.items()
+            if key.rsplit('/', 1)[-1] in ('AUC', 'mAP_40', 'Dice_pos')
+            and key.split('/')[-2] in ('cls', 'loc', 'seg')
+        }
+        figures = '  '.join(f'{k} {v:.3f}' for k, v in main.items())
+        runner.logger.info(f'validation in {seconds:.0f} s: {figures}')
+        self._write(runner, metrics)
+
+    def after_test_epoch(self, runner, metrics=None) -> None:
+        """Leave the test's table to the report."""
+
+    def after_val_iter(self, *args, **kwargs) -> None:
+        """Write nothing per validation batch."""
+
+    def after_test_iter(self, *args, **kwargs) -> None:
+        """Write nothing per test batch."""
+
+    @staticmethod
+    def _pass(runner):
+        return runner.train_loop.current_pass
+
+    @master_only
+    def _write(self, runner, scalars: dict) -> None:
+        runner.visualizer.add_scalars(
+            scalars, step=runner.iter, file_path=self.json_log_path
+        )
+
+    def _means(self) -> dict:
+        return {k: float(v) / self._count for k, v in self._sums.items()}
+
+    def _check_finite(self, runner) -> None:
+        loss = self._sums.get('loss')
+        if loss is not None and not torch.isfinite(loss).all():
+            raise UserError(
+                f'The loss of {self._pass(runner).task} is not finite near '
+                f'iteration {runner.iter}; lower optim_wrapper.optimizer.lr, '
+                'clip its gradients, or resume from the last checkpoint.'
+            )
+
+    def _log(self, runner, progress: str = '') -> None:
+        loop, entry = runner.train_loop, self._pass(runner)
+        seconds = (time.perf_counter() - self._begin) / self._count
+        losses = ' '.join(
+            f'{key} {value:.3f}'
+            for key, value in self._means().items()
+            if not key.startswith('d')
+        )
+        runner.logger.info(
+            f'cycle {loop.cycle + 1}/{loop.max_cycles}  '
+            f'{entry.task:<16} {entry.mode:<8} '
+            f'{progress}{len(runner.train_dataloader)} it  '
+            f'{seconds:.3f} s/it  {losses}  ETA {self._eta(runner)}'
+        )
+
+    def _eta(self, runner) -> str:
+        loop = runner.train_loop
+        schedule = loop.schedule
+        per_cycle = sum(
+            self._pace.mean(entry) * length
+            for entry, length in zip(schedule.passes, schedule.lengths)
+        )
+        cycle_end = (loop.cycle + 1) * schedule.passes_per_cycle
+        rest = sum(
+            self._pace.mean(schedule[i]) * schedule.length(i)
+            for i in range(loop.epoch + 1, cycle_end)
+        )
+        left = loop.max_cycles - loop.cycle - 1
+        seconds = rest + left * per_cycle
+        seconds += (left // loop.val_interval + 1) * self._validation.mean(
+            'val'
+        )
+        return format_seconds(seconds)

@@ -1,0 +1,344 @@
+"""Loops: training in cycles of passes, evaluation task by task."""
+
+import contextlib
+import random
+import signal
+from typing import Optional, Sequence
+
+import numpy as np
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop
+
+from ..registry import LOOPS
+from ..utils.errors import UserError
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+def unwrap(model):
+    """Give the model inside a DistributedDataParallel wrapper."""
+    return model.module if is_model_wrapper(model) else model
+
+
+def seed_iteration(seed: int, rank: int, iteration: int) -> None:
+    """Seed every generator from (seed, rank, iteration).
+
+    DropPath, dropout and the denoising queries draw from the global
+    generators. Seeded before each iteration they need not be stored, and a
+    resumed run draws what the uninterrupted one would have drawn.
+    """
+    state = np.random.SeedSequence([seed, rank, iteration]).generate_state(2)
+    random.seed(int(state[0]))
+    np.random.seed(state[0])
+    torch.manual_seed(int(state[1]))
+
+
+@LOOPS.register_module()
+class CyclicTrainLoop(BaseLoop):
+    """Walk the tasks in cycles of passes (Foundation X, Lock-Release).
+
+    mmengine's *epoch* is a pass: ``before_train_epoch`` and
+    ``after_train_epoch`` of every hook fire at its borders. One iterator over
+    one endless loader serves the whole run, so workers start once and
+    prefetch across the borders.
+
+    Args:
+        runner (Runner): The runner.
+        dataloader (DataLoader or dict): With a ``CyclicBatchSampler``.
+        max_cycles (int): Length of the training.
+        val_interval (int): Cycles between validations. Defaults to 1.
+        max_bad_share (float): Share of unreadable images, of those read so
+            far, at which training stops. Defaults to 0.001.
+
+    Raises:
+        UserError: If too many images cannot be read, or a loss is not finite.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader,
+        max_cycles: int,
+        val_interval: int = 1,
+        max_bad_share: float = 0.001,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.sampler = self.dataloader.batch_sampler
+        self.schedule = self.sampler.schedule
+        self.max_cycles = int(max_cycles)
+        self.val_interval = val_interval
+        self.max_bad_share = max_bad_share
+        self.stop_training = False
+        self.stopped_by: Optional[str] = None
+        self._epoch = 0
+        self._iter = 0
+        self._bad_images: dict = {}
+        self._images_read = 0
+
+    @property
+    def max_epochs(self) -> int:
+        """int: Passes of the whole run."""
+        return self.max_cycles * self.schedule.passes_per_cycle
+
+    @property
+    def max_iters(self) -> int:
+        """int: Iterations of the whole run."""
+        return self.max_cycles * self.schedule.iters_per_cycle
+
+    @property
+    def epoch(self) -> int:
+        """int: Number of the current pass."""
+        return self._epoch
+
+    @property
+    def iter(self) -> int:
+        """int: Iterations consumed."""
+        return self._iter
+
+    @property
+    def cycle(self) -> int:
+        """int: Number of the current cycle."""
+        return self._epoch // self.schedule.passes_per_cycle
+
+    @property
+    def current_pass(self):
+        """Pass: Task and mode of the current pass."""
+        return self.schedule[self._epoch]
+
+    def run(self) -> torch.nn.Module:
+        """Train until ``max_cycles``, a stop signal or a hook's stop."""
+        self.runner.call_hook('before_train')
+        # A checkpoint is written before the validation that follows it, so a
+        # kill in between must not lose that validation.
+        if self._iter and self._validation_is_due():
+            self.runner.val_loop.run()
+        self.sampler.start = self._iter
+        with self._stop_signals():
+            batches = None
+            while self._epoch < self.max_epochs and not self.stop_training:
+                if batches is None:
+                    batches = iter(self.dataloader)
+                self.run_epoch(batches)
+                if not self.stop_training and self._validation_is_due():
+                    self.runner.val_loop.run()
+        if not self.stopped_by:
+            self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def run_epoch(self, batches) -> None:
+        """Walk one pass, or what is left of it after a resume."""
+        self.sampler.current_pass = self._epoch
+        done = self._iter - self.schedule.start(self._epoch)
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        for index in range(done, self.schedule.length(self._epoch)):
+            self.run_iter(index, next(batches))
+            if self._stop_requested():
+                self._save_and_stop()
+                return
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def run_iter(self, index: int, data_batch: dict) -> None:
+        """Run one training step."""
+        runner = self.runner
+        seed_iteration(self.sampler.seed, self.sampler.rank, self._iter)
+        self._count_bad_images(data_batch['data_samples'])
+        runner.call_hook(
+            'before_train_iter', batch_idx=index, data_batch=data_batch
+        )
+        outputs = runner.model.train_step(
+            data_batch, optim_wrapper=runner.optim_wrapper
+        )
+        runner.call_hook(
+            'after_train_iter',
+            batch_idx=index,
+            data_batch=data_batch,
+            outputs=outputs,
+        )
+        self._iter += 1
+
+    def _validation_is_due(self) -> bool:
+        """Tell whether the last pass ended a cycle not validated yet."""
+        if self.runner.val_loop is None or self._epoch == 0:
+            return False
+        cycle, inside = divmod(self._epoch, self.schedule.passes_per_cycle)
+        if inside or self.runner.val_loop.validated_pass >= self._epoch:
+            return False
+        return cycle % self.val_interval == 0 or cycle == self.max_cycles
+
+    def _count_bad_images(self, data_samples: Sequence) -> None:
+        self._images_read += len(data_samples)
+        for sample in data_samples:
+            bad = sample.metainfo.get('replaced')
+            if bad and bad not in self._bad_images:
+                self._bad_images[bad] = True
+                self.runner.logger.warning(
+                    f'{sample.task}: an unreadable image was replaced by '
+                    f'another of the task: {bad}'
+                )
+        images = max(self._images_read, len(self.dataloader.dataset))
+        allowed = self.max_bad_share * images
+        if self._bad_images and len(self._bad_images) > allowed:
+            raise UserError(
+                f'{len(self._bad_images)} images cannot be read, more than '
+                f'the share train_cfg.max_bad_share={self.max_bad_share} '
+                f'allows; mend or remove them, or raise it. The last: '
+                f'{next(reversed(self._bad_images))}'
+            )
+
+    @contextlib.contextmanager
+    def _stop_signals(self):
+        """Catch SIGTERM and SIGUSR1 (SLURM) while training."""
+
+        def remember(number, frame):
+            self.stopped_by = signal.Signals(number).name
+
+        before = {}
+        try:
+            for number in STOP_SIGNALS:
+                before[number] = signal.signal(number, remember)
+        except ValueError:
+            # Only the main thread may set handlers; elsewhere the program
+            # around the runner owns the signals.
+            before = {}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop_requested(self) -> bool:
+        """Tell whether any rank was signalled: all must stop together."""
+        if self.sampler.world_size == 1:
+            return bool(self.stopped_by)
+        from mmengine.dist import all_reduce
+
+        flag = torch.tensor(float(bool(self.stopped_by)))
+        all_reduce(flag, op='max')
+        if flag.item() and not self.stopped_by:
+            self.stopped_by = 'a signal to another process'
+        return bool(flag.item())
+
+    def _save_and_stop(self) -> None:
+        self.stop_training = True
+        self.runner.call_hook('after_stop_signal')
+        self.runner.logger.info(
+            f'Stopped by {self.stopped_by} after iteration {self._iter}; '
+            'go on with --resume.'
+        )
+
+
+class _MultiTaskEvalLoop(BaseLoop):
+    """Evaluate every task on its own split with its own metric."""
+
+    stage: str
+
+    def __init__(
+        self,
+        runner,
+        dataloader,
+        evaluator: dict,
+        weights: Sequence[str] = ('teacher',),
+        amp_dtype: Optional[str] = None,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self.weights = list(weights)
+        for name in self.weights:
+            if name not in ('teacher', 'student'):
+                raise UserError(
+                    f'{self.stage}_cfg.weights lists "{name}"; '
+                    'it may list "teacher" and "student".'
+                )
+        self.amp_dtype = amp_dtype
+        datasets = self.dataloader.dataset.datasets
+        metas = {d.task.name: d.metainfo for d in datasets}
+        self.evaluators = {}
+        for name, cfg in evaluator.items():
+            self.evaluators[name] = runner.build_evaluator(cfg)
+            self.evaluators[name].dataset_meta = metas[name]
+
+    @torch.no_grad()
+    def run(self) -> dict:
+        """Evaluate with each of the wanted weights.
+
+        Returns:
+            dict: ``dataset/kind/metric`` of the first of ``weights``, and
+            with the prefix ``student/`` or ``teacher/`` of the others.
+        """
+        call = self.runner.call_hook
+        call(f'before_{self.stage}')
+        call(f'before_{self.stage}_epoch')
+        self.runner.model.eval()
+        metrics = {}
+        for i, weights in enumerate(self.weights):
+            prefix = f'{weights}/' if i else ''
+            with unwrap(self.runner.model).using(weights):
+                results = self._run_weights()
+            metrics.update({prefix + k: v for k, v in results.items()})
+        call(f'after_{self.stage}_epoch', metrics=metrics)
+        call(f'after_{self.stage}')
+        return metrics
+
+    def _run_weights(self) -> dict:
+        for index, batch in enumerate(self.dataloader):
+            self.runner.call_hook(
+                f'before_{self.stage}_iter', batch_idx=index, data_batch=batch
+            )
+            with self._autocast():
+                outputs = self.runner.model.val_step(batch)
+            task = outputs[0].task
+            self.evaluators[task].process(
+                data_samples=outputs, data_batch=batch
+            )
+            self.runner.call_hook(
+                f'after_{self.stage}_iter',
+                batch_idx=index,
+                data_batch=batch,
+                outputs=outputs,
+            )
+        metrics = {}
+        for dataset in self.dataloader.dataset.datasets:
+            name = dataset.task.name
+            results = self.evaluators[name].evaluate(len(dataset))
+            metrics.update({f'{name}/{k}': v for k, v in results.items()})
+        return metrics
+
+    def _autocast(self):
+        if self.amp_dtype is None:
+            return contextlib.nullcontext()
+        device = next(self.runner.model.parameters()).device.type
+        return torch.autocast(device, dtype=getattr(torch, self.amp_dtype))
+
+
+@LOOPS.register_module()
+class MultiTaskValLoop(_MultiTaskEvalLoop):
+    """Validate every task.
+
+    Args:
+        runner (Runner): The runner.
+        dataloader (DataLoader or dict): Over a ``MultiTaskDataset`` with a
+            ``TaskSequentialBatchSampler``.
+        evaluator (dict): Task name to the config of its metric.
+        weights (list[str]): Who answers: ``teacher``, ``student`` or both;
+            the first one's results have no prefix. Defaults to the teacher.
+        amp_dtype (str, optional): Autocast type, such as ``bfloat16``.
+            Defaults to None, full precision.
+    """
+
+    stage = 'val'
+    validated_pass = 0
+
+    def run(self) -> dict:
+        """Evaluate, and remember after which pass."""
+        metrics = super().run()
+        self.validated_pass = self.runner.epoch
+        return metrics
+
+
+@LOOPS.register_module()
+class MultiTaskTestLoop(_MultiTaskEvalLoop):
+    """Test every task; arguments as of :class:`MultiTaskValLoop`."""
+
+    stage = 'test'

@@ -1,0 +1,411 @@
+"""Localization: DINO with one shared encoder and many decoders."""
+
+import copy
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import torch
+from mmcv.ops import MultiScaleDeformableAttention
+from mmdet.models.layers import DinoTransformerDecoder
+from mmengine.model import ModuleDict
+from torch import Tensor, nn
+
+from fx_mm.registry import MODELS
+from fx_mm.utils.errors import UserError
+
+from ..layers.denoising import DenoisingQueries
+from ..layers.localization_encoder import PyramidEncoder
+from ..layers.localization_task import LocalizationTask, grid_proposals
+from ..parts import FeatureGroups, Part
+from .base import Branch, State
+
+NECK = dict(
+    type='mmdet.ChannelMapper',
+    kernel_size=1,
+    act_cfg=None,
+    bias=True,
+    norm_cfg=dict(type='GN', num_groups=32),
+)
+HEAD = dict(
+    type='TaskDINOHead',
+    loss_cls=dict(
+        type='mmdet.FocalLoss',
+        use_sigmoid=True,
+        gamma=2.0,
+        alpha=0.25,
+        loss_weight=1.0,
+    ),
+    loss_bbox=dict(type='mmdet.L1Loss', loss_weight=5.0),
+    loss_iou=dict(type='mmdet.GIoULoss', loss_weight=2.0),
+    train_cfg=dict(
+        assigner=dict(
+            type='fx_mm.FiniteHungarianAssigner',
+            match_costs=[
+                dict(type='mmdet.FocalLossCost', weight=2.0),
+                dict(type='fx_mm.BoxL1Cost', weight=5.0, box_format='xywh'),
+                dict(type='mmdet.IoUCost', iou_mode='giou', weight=2.0),
+            ],
+        )
+    ),
+)
+DENOISING = dict(
+    label_noise_scale=0.5,
+    box_noise_scale=1.0,
+    group_cfg=dict(dynamic=True, num_groups=None, num_dn_queries=100),
+)
+SHARING = ('shared', 'per_task')
+
+
+@MODELS.register_module()
+class LocalizationBranch(Branch):
+    """Boxes by DINO, one decoder and head per dataset (Foundation X).
+
+    Norms of the backbone maps, input projections, level embedding and
+    encoder are shared. Encoder, decoder, denoising and losses are mmdet's;
+    ``fx_mm`` only selects which decoder, head and queries a batch takes.
+
+    Args:
+        in_channels (Sequence[int]): Channels of the backbone stages.
+        strides (Sequence[int]): Strides of the backbone stages in pixels.
+        tasks (Sequence[dict]): Tasks with ``dataset``, ``classes`` and
+            optionally ``img_size`` (pixels), with which the number of queries
+            is checked.
+        stages (Sequence[int]): Backbone stages in use. Defaults to (1, 2, 3).
+        norm_cfg (dict, optional): Norm of each backbone map over channels;
+            None for a backbone with BatchNorm. Defaults to
+            ``dict(type='LN')``.
+        num_levels (int): Levels of the encoder; those beyond the stages come
+            from stride-2 convolutions. Defaults to 4.
+        embed_dims (int): Width of tokens and queries. Defaults to 256.
+        num_heads (int): Attention heads. Defaults to 8.
+        num_points (int): Sampling points per level and head. Defaults to 4.
+        feedforward_channels (int): Hidden width of the FFNs. Defaults to 2048.
+        encoder_layers (int): Defaults to 6.
+        decoder_layers (int): Defaults to 6.
+        dropout (float): Dropout of encoder and decoder. Defaults to 0.
+        num_queries (int): Matching queries. Defaults to 900.
+        max_per_img (int): Boxes kept at test time. Defaults to 300.
+        decoder (str): ``'per_dataset'`` (Foundation X) or ``'shared'``
+            (Foundation X+). Defaults to ``'per_dataset'``.
+        queries (str): Content queries ``'shared'`` by the datasets, as in the
+            authors' code, or ``'per_task'``. Defaults to ``'shared'``.
+        label_embedding (str): The same for the label embedding of the
+            denoising queries. Defaults to ``'shared'``.
+        neck (dict, optional): Changes to the input projections ``NECK``.
+            Defaults to None.
+        head (dict, optional): Changes to the heads ``HEAD``. Defaults to
+            None.
+        dn_cfg (dict, optional): Changes to ``DENOISING``. Defaults to None.
+        encoder_l2 (float): Weight of the squared L2 norm of the encoder in
+            the loss (reference 1.4: 1e-4). Defaults to 0.
+        init_cfg (dict, optional): Initialisation config. Defaults to None.
+
+    Raises:
+        UserError: If there are more queries than tokens, or an option is
+            unknown.
+    """
+
+    kind = 'loc'
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        strides: Sequence[int],
+        tasks: Sequence[dict],
+        stages: Sequence[int] = (1, 2, 3),
+        norm_cfg: Optional[dict] = dict(type='LN'),
+        num_levels: int = 4,
+        embed_dims: int = 256,
+        num_heads: int = 8,
+        num_points: int = 4,
+        feedforward_channels: int = 2048,
+        encoder_layers: int = 6,
+        decoder_layers: int = 6,
+        dropout: float = 0.0,
+        num_queries: int = 900,
+        max_per_img: int = 300,
+        decoder: str = 'per_dataset',
+        queries: str = 'shared',
+        label_embedding: str = 'shared',
+        neck: Optional[dict] = None,
+        head: Optional[dict] = None,
+        dn_cfg: Optional[dict] = None,
+        encoder_l2: float = 0.0,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(tasks, init_cfg)
+        for key, value, known in (
+            ('decoder', decoder, ('per_dataset', 'shared')),
+            ('queries', queries, SHARING),
+            ('label_embedding', label_embedding, SHARING),
+        ):
+            if value not in known:
+                raise UserError(
+                    f'model localization.{key} is {value!r}; use one of '
+                    f'{", ".join(known)}.'
+                )
+        self.stages = tuple(stages)
+        self.num_levels = num_levels
+        self.num_queries = num_queries
+        self.encoder_l2 = encoder_l2
+        self._check_queries(tasks, strides)
+
+        deformable = dict(
+            embed_dims=embed_dims,
+            num_heads=num_heads,
+            num_levels=num_levels,
+            num_points=num_points,
+            dropout=dropout,
+        )
+        ffn = dict(
+            embed_dims=embed_dims,
+            feedforward_channels=feedforward_channels,
+            ffn_drop=dropout,
+        )
+        attention = dict(
+            embed_dims=embed_dims, num_heads=num_heads, dropout=dropout
+        )
+        self.encoder = PyramidEncoder(
+            [in_channels[stage] for stage in stages],
+            embed_dims,
+            num_levels,
+            num_layers=encoder_layers,
+            layer_cfg=dict(self_attn_cfg=dict(deformable), ffn_cfg=dict(ffn)),
+            neck=dict(NECK, **(neck or {})),
+            norm_cfg=norm_cfg,
+        )
+
+        def build_decoder() -> DinoTransformerDecoder:
+            return DinoTransformerDecoder(
+                num_layers=decoder_layers,
+                return_intermediate=True,
+                post_norm_cfg=None,
+                layer_cfg=dict(
+                    self_attn_cfg=dict(attention),
+                    cross_attn_cfg=dict(deformable),
+                    ffn_cfg=dict(ffn),
+                ),
+            )
+
+        self.decoder = build_decoder() if decoder == 'shared' else None
+        self.queries = (
+            nn.Embedding(num_queries, embed_dims)
+            if queries == 'shared'
+            else None
+        )
+        self.label_embedding = (
+            nn.Embedding(max(len(t['classes']) for t in tasks), embed_dims)
+            if label_embedding == 'shared'
+            else None
+        )
+        head_cfg = dict(HEAD, **(head or {}))
+        self.tasks = ModuleDict()
+        for task in tasks:
+            classes = len(task['classes'])
+            self.tasks[task['dataset']] = LocalizationTask(
+                embed_dims,
+                num_queries,
+                head=MODELS.build(
+                    dict(
+                        copy.deepcopy(head_cfg),
+                        num_classes=classes,
+                        num_layers=decoder_layers,
+                        embed_dims=embed_dims,
+                        test_cfg=dict(
+                            max_per_img=min(max_per_img, num_queries * classes)
+                        ),
+                    )
+                ),
+                denoising=DenoisingQueries(
+                    num_classes=classes,
+                    embed_dims=embed_dims,
+                    num_matching_queries=num_queries,
+                    **copy.deepcopy(dict(DENOISING, **(dn_cfg or {}))),
+                ),
+                decoder=None if self.decoder else build_decoder(),
+                own_queries=queries == 'per_task',
+                own_labels=label_embedding == 'per_task',
+            )
+
+    def _check_queries(
+        self, tasks: Sequence[dict], strides: Sequence[int]
+    ) -> None:
+        for task in tasks:
+            size = task.get('img_size')
+            if size is None:
+                continue
+            sides = [-(-size // strides[stage]) for stage in self.stages]
+            while len(sides) < self.num_levels:
+                sides.append(-(-sides[-1] // 2))
+            self._refuse(sum(side * side for side in sides), f'{size} px')
+
+    def _refuse(self, tokens: int, where: str) -> None:
+        if tokens < self.num_queries:
+            raise UserError(
+                f'model localization.num_queries is {self.num_queries}, but '
+                f'an image of {where} gives only {tokens} tokens; lower '
+                'num_queries or raise img_size.'
+            )
+
+    def init_weights(self) -> None:
+        """Initialise as mmdet's DINO does."""
+        super().init_weights()
+        own = self.tasks.values()
+        decoders = [self.decoder] if self.decoder else [t.decoder for t in own]
+        for coder in (self.encoder.encoder, *decoders):
+            for parameter in coder.parameters():
+                if parameter.dim() > 1:
+                    nn.init.xavier_uniform_(parameter)
+            for module in coder.modules():
+                if isinstance(module, MultiScaleDeformableAttention):
+                    module.init_weights()
+        for task in own:
+            nn.init.xavier_uniform_(task.selection[0].weight)
+        for holder in (self, *own):
+            if holder.queries is not None:
+                nn.init.xavier_uniform_(holder.queries.weight)
+
+    def encode(self, pyramid: Tuple[Tensor, ...], data_samples: List) -> State:
+        """Run norms, input projections and encoder.
+
+        Args:
+            pyramid (tuple[Tensor]): Backbone maps.
+            data_samples (list): Have ``img_shape`` and ``batch_input_shape``.
+
+        Returns:
+            dict: See :class:`PyramidEncoder`.
+        """
+        maps = [pyramid[stage] for stage in self.stages]
+        return self.encoder(maps, data_samples)
+
+    def consistency(self, state: State) -> FeatureGroups:
+        """Backbone maps in use, and the encoder memory.
+
+        Not the decoder states of the reference: their slots are ordered
+        differently in student and teacher (reference, section 12).
+        """
+        return (state['maps'], (state['memory'],))
+
+    def decode(
+        self, state: State, dataset: str, data_samples: List, denoise: bool
+    ) -> Dict[str, Any]:
+        """Select proposals and run the decoder of a dataset.
+
+        Args:
+            state (dict): Result of :meth:`encode`.
+            dataset (str): Dataset of the batch.
+            data_samples (list): Have ``gt_instances`` if ``denoise``.
+            denoise (bool): Whether to add denoising queries.
+
+        Returns:
+            dict: ``hidden_states`` (layers, B, queries, dims), ``references``
+            (list of layers + 1 boxes), ``proposal_scores``,
+            ``proposal_boxes`` and ``dn_meta``.
+        """
+        task = self.tasks[dataset]
+        memory, mask, shapes = state['memory'], state['mask'], state['shapes']
+        self._refuse(memory.shape[1], 'this size')
+        ratios = None if mask is None else state['layout']['valid_ratios']
+        scores, boxes, anchors = task.select(
+            memory, mask, grid_proposals(shapes, memory.device, ratios)
+        )
+        embedding = self.queries if task.queries is None else task.queries
+        content = embedding.weight.expand(len(memory), -1, -1)
+        dn_mask = dn_meta = None
+        if denoise:
+            labels = task.label_embedding or self.label_embedding
+            noisy, noisy_anchors, dn_mask, dn_meta = task.denoising(
+                data_samples, labels
+            )
+            content = torch.cat([noisy, content], dim=1)
+            anchors = torch.cat([noisy_anchors, anchors], dim=1)
+        decoder = task.decoder or self.decoder
+        hidden_states, references = decoder(
+            query=content,
+            value=memory,
+            key_padding_mask=mask,
+            self_attn_mask=dn_mask,
+            reference_points=anchors.sigmoid(),
+            reg_branches=task.head.reg_branches,
+            **state['layout'],
+        )
+        return dict(
+            hidden_states=hidden_states,
+            references=list(references),
+            proposal_scores=scores,
+            proposal_boxes=boxes,
+            dn_meta=dn_meta,
+        )
+
+    def forward(
+        self, state: State, dataset: str, data_samples: List
+    ) -> Tuple[Tensor, Tensor]:
+        """Class logits (layers, B, queries, C) and normalised cxcywh boxes."""
+        outputs = self.decode(state, dataset, data_samples, denoise=False)
+        return self.tasks[dataset].head(
+            outputs['hidden_states'], outputs['references']
+        )
+
+    def loss(
+        self, state: State, dataset: str, data_samples: List
+    ) -> Dict[str, Tensor]:
+        """DINO losses under mmdet's names.
+
+        Args:
+            state (dict): Result of :meth:`encode`.
+            dataset (str): Dataset of the batch.
+            data_samples (list[FXDataSample]): Have ``gt_instances`` with
+                ``bboxes`` (n, 4), xyxy in pixels of the input, and
+                ``labels`` (n,); n may be 0.
+
+        Returns:
+            dict[str, Tensor]: Losses of the last layer, the others (``d0.``),
+            the denoising queries (``dn_``) and the proposals (``enc_``).
+        """
+        outputs = self.decode(
+            state, dataset, data_samples, denoise=self.training
+        )
+        losses = self.tasks[dataset].head.loss(
+            **outputs, data_samples=data_samples
+        )
+        encoder = self.encoder.encoder
+        if self.encoder_l2 and next(encoder.parameters()).requires_grad:
+            losses['loss_encoder_l2'] = self.encoder_l2 * sum(
+                parameter.square().sum() for parameter in encoder.parameters()
+            )
+        return losses
+
+    def predict(self, state: State, dataset: str, data_samples: List) -> List:
+        """Write ``pred_instances`` in original pixels into the samples."""
+        outputs = self.decode(state, dataset, data_samples, denoise=False)
+        results = self.tasks[dataset].head.predict(
+            outputs['hidden_states'], outputs['references'], data_samples
+        )
+        for sample, result in zip(data_samples, results):
+            sample.pred_instances = result
+        return data_samples
+
+    def parts(self) -> List[Part]:
+        """Shared norms to encoder, and the own parts of each dataset."""
+        parts = [
+            Part(f'localization/{name}', None, (f'encoder.{name}',))
+            for name in ('norms', 'neck', 'level_embed', 'encoder')
+            if name != 'norms' or any(True for _ in self.encoder.norms.parameters())
+        ]
+        parts += [
+            Part(f'localization/{name}', None, (name,))
+            for name in ('decoder', 'queries', 'label_embedding')
+            if getattr(self, name) is not None
+        ]
+        for dataset, module in self.tasks.items():
+            task = self.task_name(dataset)
+            for name in (
+                'selection',
+                'decoder',
+                'head',
+                'queries',
+                'label_embedding',
+            ):
+                if getattr(module, name) is not None:
+                    prefix = f'tasks.{dataset}.{name}'
+                    parts.append(Part(f'{task}/{name}', task, (prefix,)))
+        return parts

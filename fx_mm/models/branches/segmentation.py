@@ -1,0 +1,146 @@
+"""Segmentation: shared decoder and one convolution per dataset."""
+
+import copy
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import ModuleDict
+from mmengine.structures import PixelData
+from torch import Tensor, nn
+
+from fx_mm.registry import MODELS
+
+from ..parts import FeatureGroups, Part
+from .base import Branch, State
+
+
+@MODELS.register_module()
+class SegmentationBranch(Branch):
+    """Masks with one sigmoid channel per class; classes may overlap.
+
+    Args:
+        in_channels (Sequence[int]): Channels of the backbone stages.
+        tasks (Sequence[dict]): Tasks with ``dataset`` and ``classes``.
+        decoder (dict): Config of the decoder. Defaults to
+            ``dict(type='PyramidDecoder')``.
+        loss (dict): Config of the mask loss. Defaults to
+            ``dict(type='SoftDiceLoss')``, summed over batch and channels.
+        bce_weight (float): Weight of an added pixel-wise binary cross-entropy,
+            which the paper has not. Defaults to 0.
+        threshold (float): Probability from which a pixel belongs to a class.
+            Defaults to 0.5.
+        init_cfg (dict, optional): Initialisation config. Defaults to None.
+    """
+
+    kind = 'seg'
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        tasks: Sequence[dict],
+        decoder: dict = dict(type='PyramidDecoder'),
+        loss: dict = dict(type='SoftDiceLoss'),
+        bce_weight: float = 0.0,
+        threshold: float = 0.5,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        super().__init__(tasks, init_cfg)
+        decoder = copy.deepcopy(decoder)
+        decoder.setdefault('type', 'PyramidDecoder')
+        decoder['in_channels'] = in_channels
+        self.decoder = MODELS.build(decoder)
+        self.mask_loss = MODELS.build(loss)
+        self.bce_weight = bce_weight
+        self.threshold = threshold
+        self.heads = ModuleDict(
+            {
+                task['dataset']: nn.Conv2d(
+                    self.decoder.channels, len(task['classes']), 3, padding=1
+                )
+                for task in tasks
+            }
+        )
+
+    def encode(self, pyramid: Tuple[Tensor, ...], data_samples: List) -> State:
+        """Run the decoder.
+
+        Args:
+            pyramid (tuple[Tensor]): Backbone maps of strides 4, 8, 16, 32.
+            data_samples (list): Not used.
+
+        Returns:
+            dict: ``last``, the last backbone map, and ``fused``, the
+            decoder's map of stride 4.
+        """
+        return dict(last=pyramid[-1], fused=self.decoder(pyramid))
+
+    def consistency(self, state: State) -> FeatureGroups:
+        """Last backbone map and decoder map, L2-normalised over channels."""
+        return tuple(
+            (F.normalize(state[key].float(), dim=1),)
+            for key in ('last', 'fused')
+        )
+
+    def forward(
+        self, state: State, dataset: str, data_samples: List
+    ) -> Tensor:
+        """Logits (B, C, H, W) at the input size."""
+        size = data_samples[0].batch_input_shape
+        logits = self.heads[dataset](state['fused']).float()
+        return F.interpolate(
+            logits, size=tuple(size), mode='bilinear', align_corners=False
+        )
+
+    def loss(
+        self, state: State, dataset: str, data_samples: List
+    ) -> Dict[str, Tensor]:
+        """Losses against ``gt_sem_seg`` of the samples.
+
+        Args:
+            state (dict): Result of :meth:`encode`.
+            dataset (str): Dataset of the batch.
+            data_samples (list[FXDataSample]): Have ``gt_sem_seg`` with
+                data (C, H, W) at the input size.
+
+        Returns:
+            dict[str, Tensor]: ``loss_dice``, and ``loss_bce`` if weighted.
+        """
+        logits = self(state, dataset, data_samples)
+        target = torch.stack(
+            [sample.gt_sem_seg.data for sample in data_samples]
+        ).to(logits)
+        losses = dict(loss_dice=self.mask_loss(logits, target))
+        if self.bce_weight:
+            losses['loss_bce'] = (
+                self.bce_weight
+                * F.binary_cross_entropy_with_logits(logits, target)
+            )
+        return losses
+
+    def predict(self, state: State, dataset: str, data_samples: List) -> List:
+        """Write ``pred_sem_seg`` (C, h, w) at the original size.
+
+        Probabilities are resized, then compared with the threshold.
+        """
+        probs = self(state, dataset, data_samples).sigmoid()
+        for sample, prob in zip(data_samples, probs):
+            height, width = sample.img_shape[:2]
+            prob = F.interpolate(
+                prob[None, :, :height, :width],
+                size=tuple(sample.ori_shape[:2]),
+                mode='bilinear',
+                align_corners=False,
+            )[0]
+            sample.pred_sem_seg = PixelData(
+                data=(prob > self.threshold).to(torch.uint8)
+            )
+        return data_samples
+
+    def parts(self) -> List[Part]:
+        """The shared decoder and one head per dataset."""
+        parts = [Part('segmentation/decoder', None, ('decoder',))]
+        for dataset in self.datasets:
+            task = self.task_name(dataset)
+            parts.append(Part(f'{task}/head', task, (f'heads.{dataset}',)))
+        return parts

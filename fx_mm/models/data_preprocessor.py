@@ -1,0 +1,123 @@
+"""From samples of the loader to a normalised batch on the device."""
+
+from typing import Optional
+
+import torch
+from mmdet.models.utils.misc import samplelist_boxtype2tensor
+from mmengine.model import BaseDataPreprocessor, stack_batch
+
+from ..registry import MODELS
+from ..utils.errors import UserError
+
+IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+CHEST_XRAY = dict(mean=0.5056 * 255, std=0.252 * 255)
+NORMALIZE = dict(cls=CHEST_XRAY, loc=IMAGENET, seg=IMAGENET)
+"""Values on the 0..255 scale. Foundation X takes Ark's statistics of chest
+X-rays for classification and ImageNet's for the others."""
+
+
+@MODELS.register_module()
+class TaskDataPreprocessor(BaseDataPreprocessor):
+    """Stack the images of a batch and normalise them as their task wants.
+
+    Images go to the device as uint8, a quarter of the bytes of float. Images
+    of different sizes are padded at the right and bottom with the mean.
+
+    Args:
+        normalize (dict, optional): ``cls``, ``loc``, ``seg`` or a task's name
+            to dict(mean, std) on the 0..255 scale, each one number or three;
+            a task's entry goes before its kind's. Missing kinds keep the
+            default. Defaults to None: the paper's values.
+        pad_size_divisor (int): Height and width become multiples of it.
+            Defaults to 1.
+        non_blocking (bool): Whether the copy to the device is asynchronous.
+            Defaults to False.
+
+    Raises:
+        UserError: If an entry of ``normalize`` has no mean or std, or a std
+            that is not above 0.
+    """
+
+    def __init__(
+        self,
+        normalize: Optional[dict] = None,
+        pad_size_divisor: int = 1,
+        non_blocking: bool = False,
+    ) -> None:
+        super().__init__(non_blocking)
+        self.pad_size_divisor = pad_size_divisor
+        table = {**NORMALIZE, **(normalize or {})}
+        self._index = {name: i for i, name in enumerate(table)}
+        self.register_buffer(
+            'statistics',
+            torch.stack([_statistics(n, e) for n, e in table.items()]),
+            persistent=False,
+        )
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Prepare a batch of one task.
+
+        Args:
+            data (dict): ``inputs`` (list[Tensor] of uint8 (3, H, W), or one
+                Tensor (N, 3, H, W)) and ``data_samples``
+                (list[FXDataSample]).
+            training (bool): Makes no difference. Defaults to False.
+
+        Returns:
+            dict: ``inputs`` float32 Tensor (N, 3, H, W); ``data_samples``
+            with boxes as tensors and ``batch_input_shape`` and ``pad_shape``
+            (h, w) in their metainfo.
+        """
+        data = self.cast_data(data)
+        inputs, samples = data['inputs'], data['data_samples']
+        tasks = {sample.task for sample in samples}
+        if len(tasks) != 1:
+            raise ValueError(
+                f'A batch must hold one task, not {sorted(tasks)}.'
+            )
+        sizes = [tuple(image.shape[-2:]) for image in inputs]
+        inputs = self._normalise(inputs, samples[0])
+        shape = tuple(inputs.shape[-2:])
+        for sample, size in zip(samples, sizes):
+            sample.set_metainfo(
+                dict(batch_input_shape=shape, pad_shape=self._padded(size))
+            )
+        samplelist_boxtype2tensor(samples)
+        return dict(inputs=inputs, data_samples=samples)
+
+    def _normalise(self, inputs, sample) -> torch.Tensor:
+        index = self._index.get(sample.task, self._index.get(sample.kind))
+        mean, std = self.statistics[index]
+        equal = len({tuple(image.shape) for image in inputs}) == 1
+        if equal and not isinstance(inputs, torch.Tensor):
+            inputs = torch.stack(inputs)
+        if equal and self._padded(inputs.shape[-2:]) == inputs.shape[-2:]:
+            return (inputs.float() - mean) / std
+        return stack_batch(
+            [(image.float() - mean) / std for image in inputs],
+            self.pad_size_divisor,
+            0,
+        )
+
+    def _padded(self, size) -> tuple:
+        divisor = self.pad_size_divisor
+        return tuple(-(-length // divisor) * divisor for length in size)
+
+
+def _statistics(name: str, entry: dict) -> torch.Tensor:
+    """Give mean and std of one entry, shape (2, 3, 1, 1)."""
+    values = []
+    for key in ('mean', 'std'):
+        if key not in entry:
+            raise UserError(
+                f'normalize["{name}"] has no "{key}"; give mean and std on '
+                'the 0..255 scale.'
+            )
+        value = torch.as_tensor(entry[key], dtype=torch.float32)
+        if value.numel() not in (1, 3) or (key == 'std' and value.min() <= 0):
+            raise UserError(
+                f'normalize["{name}"]["{key}"] is {entry[key]}; give one '
+                'number or three, std above 0.'
+            )
+        values.append(value.flatten().expand(3).reshape(3, 1, 1))
+    return torch.stack(values)

@@ -1,0 +1,324 @@
+"""FoundationX: one backbone, three branches, one task per batch."""
+
+import copy
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from fx_mm.registry import MODELS
+from fx_mm.utils.errors import UserError
+
+from .backbones import build_backbone, probe_backbone
+from .branches import Branch
+from .parts import FeatureGroups, Part
+
+BRANCHES = dict(
+    cls=('classification', 'ClassificationBranch'),
+    loc=('localization', 'LocalizationBranch'),
+    seg=('segmentation', 'SegmentationBranch'),
+)
+MODES = ('lock', 'lock_plus', 'release')
+
+# The shared parts that stand still in a localization lock pass (paper,
+# section 3.2; the reference leaves the last four trainable).
+LOC_LOCK = (
+    'backbone',
+    'localization/encoder',
+    'localization/norms',
+    'localization/neck',
+    'localization/level_embed',
+    'localization/queries',
+    'localization/label_embedding',
+)
+
+
+@MODELS.register_module()
+class FoundationX(BaseModel):
+    """Classification, localization and segmentation on one backbone.
+
+    Foundation X (WACV 2025), section 3. Every batch holds samples of exactly
+    one task, named by ``data_samples[0].task`` (``'phantom_b/loc'``): the
+    backbone, that branch and the own part of that dataset run, nothing else.
+
+    Args:
+        backbone (dict): Config of a backbone of mmdet or mmpretrain with four
+            output stages of strides 4, 8, 16 and 32.
+        tasks (Sequence[dict]): The tasks, each with ``dataset``, ``kind``
+            (``'cls'``, ``'loc'``, ``'seg'``), ``classes``, ``labels`` and
+            optionally ``loss_weight``, ``pos_weight``, ``img_size``.
+        classification (dict, optional): Config of the branch; needed if there
+            is such a task. Defaults to None.
+        localization (dict, optional): The same. Defaults to None.
+        segmentation (dict, optional): The same. Defaults to None.
+        data_preprocessor (dict, optional): Config of the preprocessor; not
+            needed inside of :class:`MeanTeacher`. Defaults to None.
+        init_cfg (dict, optional): Initialisation config. Defaults to None.
+
+    Raises:
+        UserError: If a task has no branch or occurs twice.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        tasks: Sequence[dict],
+        classification: Optional[dict] = None,
+        localization: Optional[dict] = None,
+        segmentation: Optional[dict] = None,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        if isinstance(data_preprocessor, dict):
+            data_preprocessor = MODELS.build(data_preprocessor)
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = build_backbone(copy.deepcopy(backbone))
+        channels, strides = probe_backbone(self.backbone)
+        self.loss_weights = self._loss_weights(tasks)
+        configs = dict(
+            cls=classification, loc=localization, seg=segmentation
+        )
+        for kind, (name, default) in BRANCHES.items():
+            chosen = [task for task in tasks if task['kind'] == kind]
+            if not chosen:
+                continue
+            if configs[kind] is None:
+                raise UserError(
+                    f'task {chosen[0]["dataset"]}/{kind} needs '
+                    f'model.student.{name}, which the config does not set.'
+                )
+            cfg = dict(copy.deepcopy(configs[kind]))
+            cfg.setdefault('type', default)
+            cfg.update(in_channels=channels, tasks=chosen)
+            if kind == 'loc':
+                cfg.update(strides=strides)
+            setattr(self, name, MODELS.build(cfg))
+        self.locked: Tuple[str, ...] = ()
+        self._never_trained = frozenset(
+            name for name, p in self.named_parameters() if not p.requires_grad
+        )
+
+    @staticmethod
+    def _loss_weights(tasks: Sequence[dict]) -> Dict[str, float]:
+        weights = {}
+        for task in tasks:
+            name = f'{task["dataset"]}/{task["kind"]}'
+            if name in weights:
+                raise UserError(
+                    f'task {name} is listed twice; remove one from tasks.'
+                )
+            weight = task.get('loss_weight')
+            weights[name] = 1.0 if weight is None else float(weight)
+        return weights
+
+    @property
+    def task_names(self) -> Tuple[str, ...]:
+        """Names of the tasks, in the order of the config."""
+        return tuple(self.loss_weights)
+
+    def branch(self, kind: str) -> Branch:
+        """The branch of a task kind (``'cls'``, ``'loc'``, ``'seg'``)."""
+        return getattr(self, BRANCHES[kind][0])
+
+    # ------------------------------------------------------------- forward
+
+    def extract_feat(self, inputs: Tensor) -> Tuple[Tensor, ...]:
+        """Backbone maps.
+
+        Args:
+            inputs (Tensor): Images (B, 3, H, W).
+
+        Returns:
+            tuple[Tensor]: Raw maps of strides 4, 8, 16 and 32.
+        """
+        return tuple(self.backbone(inputs))
+
+    def _encode(
+        self, inputs: Tensor, data_samples: List
+    ) -> Tuple[Branch, str, str, Dict[str, Any]]:
+        name = data_samples[0].task
+        if any(sample.task != name for sample in data_samples):
+            raise ValueError('a batch must hold samples of one task')
+        if name not in self.loss_weights:
+            raise UserError(
+                f'the model has no task {name!r}; it has '
+                f'{", ".join(self.task_names)}.'
+            )
+        dataset, kind = name.rsplit('/', 1)
+        branch = self.branch(kind)
+        state = branch.encode(self.extract_feat(inputs), data_samples)
+        return branch, dataset, name, state
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Optional[List] = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """Forward in mmengine's modes.
+
+        Args:
+            inputs (Tensor): Images (B, 3, H, W), normalised.
+            data_samples (list[FXDataSample], optional): Samples of one task.
+                Without them, ``'tensor'`` gives the backbone maps.
+            mode (str): ``'tensor'`` (raw outputs), ``'loss'`` or
+                ``'predict'``.
+
+        Returns:
+            dict, list or Tensor: Losses, data samples with predictions, or
+            raw outputs.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode != 'tensor':
+            raise ValueError(f'mode {mode!r} is not tensor, loss or predict')
+        if data_samples is None:
+            return self.extract_feat(inputs)
+        branch, dataset, _, state = self._encode(inputs, data_samples)
+        return branch(state, dataset, data_samples)
+
+    def loss_and_features(
+        self, inputs: Tensor, data_samples: List
+    ) -> Tuple[Dict[str, Tensor], FeatureGroups]:
+        """Losses and consistency features of one forward.
+
+        Args:
+            inputs (Tensor): Images (B, 3, H, W).
+            data_samples (list[FXDataSample]): Samples of one task.
+
+        Returns:
+            tuple: Losses by name, times the ``loss_weight`` of the task, and
+            the features, see :meth:`features`.
+        """
+        branch, dataset, name, state = self._encode(inputs, data_samples)
+        losses = branch.loss(state, dataset, data_samples)
+        weight = self.loss_weights[name]
+        if weight != 1:
+            losses = {
+                key: value * weight if 'loss' in key else value
+                for key, value in losses.items()
+            }
+        return losses, branch.consistency(state)
+
+    def features(self, inputs: Tensor, data_samples: List) -> FeatureGroups:
+        """Consistency features alone: no decoder of boxes, no head.
+
+        Args:
+            inputs (Tensor): Images (B, 3, H, W).
+            data_samples (list[FXDataSample]): Samples of one task.
+
+        Returns:
+            tuple[tuple[Tensor]]: Groups of feature maps.
+        """
+        branch, _, _, state = self._encode(inputs, data_samples)
+        return branch.consistency(state)
+
+    def loss(self, inputs: Tensor, data_samples: List) -> Dict[str, Tensor]:
+        """Losses of a batch of one task, see the branches."""
+        return self.loss_and_features(inputs, data_samples)[0]
+
+    def predict(self, inputs: Tensor, data_samples: List) -> List:
+        """Predictions of a batch of one task.
+
+        Returns:
+            list[FXDataSample]: The samples with ``pred_score`` (C,),
+            ``pred_instances`` (boxes in original pixels) or
+            ``pred_sem_seg`` (C, h, w) at the original size.
+        """
+        branch, dataset, _, state = self._encode(inputs, data_samples)
+        return branch.predict(state, dataset, data_samples)
+
+    # ------------------------------------------------------- parts and lock
+
+    def parts(self) -> List[Part]:
+        """The parts of the model; every parameter is in exactly one."""
+        parts = [Part('backbone', None, ('backbone',))]
+        for name, _ in BRANCHES.values():
+            branch = getattr(self, name, None)
+            if branch is not None:
+                parts += [part.under(name) for part in branch.parts()]
+        return parts
+
+    def freeze_plan(self, task_name: str, mode: str) -> Tuple[str, ...]:
+        """Names of the parts that stand still in a pass.
+
+        Args:
+            task_name (str): The task of the pass, such as
+                ``'phantom_b/loc'``.
+            mode (str): ``'lock'`` (Foundation X, section 3.2):
+                localization trains its decoder, head, selection layers and
+                own queries; classification and segmentation train their
+                head. ``'lock_plus'`` (Foundation X+): localization's
+                decoder stands still too. ``'release'``: nothing does.
+
+        Returns:
+            tuple[str]: Names of parts, for :meth:`lock`.
+
+        Raises:
+            UserError: If the task or the mode is unknown.
+        """
+        if task_name not in self.loss_weights:
+            raise UserError(
+                f'the model has no task {task_name!r}; it has '
+                f'{", ".join(self.task_names)}.'
+            )
+        if mode not in MODES:
+            raise UserError(
+                f'lock mode {mode!r} is unknown; use one of '
+                f'{", ".join(MODES)}.'
+            )
+        if mode == 'release':
+            return ()
+        names = [part.name for part in self.parts()]
+        if task_name.endswith('/loc'):
+            if mode == 'lock':
+                return tuple(name for name in names if name in LOC_LOCK)
+            trained = ('head', 'selection', 'queries', 'label_embedding')
+        else:
+            trained = ('head',)
+        own = {f'{task_name}/{piece}' for piece in trained}
+        return tuple(name for name in names if name not in own)
+
+    def lock(self, part_names: Iterable[str]) -> None:
+        """Lock these parts and release all others. Idempotent.
+
+        A locked part takes no gradient (its ``grad`` becomes None, so that
+        no optimizer touches it) and is in eval mode, which also outlasts
+        :meth:`train`. Parameters that were frozen when the model was built
+        stay so.
+
+        Args:
+            part_names (Iterable[str]): Names of parts; empty releases all.
+
+        Raises:
+            ValueError: If a name is unknown.
+        """
+        parts = {part.name: part for part in self.parts()}
+        chosen = tuple(dict.fromkeys(part_names))
+        unknown = [name for name in chosen if name not in parts]
+        if unknown:
+            raise ValueError(f'unknown parts {unknown}, known: {list(parts)}')
+        self.locked = chosen
+        locked = [parts[name] for name in chosen]
+        for name, parameter in self.named_parameters():
+            trained = name not in self._never_trained and not any(
+                part.owns(name) for part in locked
+            )
+            parameter.requires_grad_(trained)
+            if not trained:
+                parameter.grad = None
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """Set the mode; locked parts stay in eval mode."""
+        super().train(mode)
+        if mode and self.locked:
+            modules = dict(self.named_modules())
+            for part in self.parts():
+                if part.name in self.locked:
+                    for prefix in part.modules:
+                        if prefix in modules:
+                            modules[prefix].eval()
+        return self

@@ -1,0 +1,152 @@
+"""The shared part of the localization branch: norms to encoder."""
+
+import copy
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import build_norm_layer
+from mmdet.models.layers import (
+    DeformableDetrTransformerEncoder,
+    SinePositionalEncoding,
+)
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+from fx_mm.registry import MODELS
+
+
+class PyramidEncoder(BaseModule):
+    """Norms, input projections, level embedding and deformable encoder.
+
+    Args:
+        in_channels (Sequence[int]): Channels of the maps in use.
+        embed_dims (int): Width of the tokens.
+        num_levels (int): Levels of the encoder.
+        num_layers (int): Layers of the encoder.
+        layer_cfg (dict): Config of mmdet's encoder layers.
+        neck (dict): Config of the input projections.
+        norm_cfg (dict, optional): Norm of each map over channels; None for
+            none. Defaults to ``dict(type='LN')``.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        embed_dims: int,
+        num_levels: int,
+        num_layers: int,
+        layer_cfg: dict,
+        neck: dict,
+        norm_cfg: Optional[dict] = dict(type='LN'),
+    ) -> None:
+        super().__init__()
+        self.norms = ModuleList(
+            nn.Identity()
+            if norm_cfg is None
+            else build_norm_layer(norm_cfg, width)[1]
+            for width in in_channels
+        )
+        self.neck = MODELS.build(
+            dict(
+                copy.deepcopy(neck),
+                in_channels=list(in_channels),
+                out_channels=embed_dims,
+                num_outs=num_levels,
+            )
+        )
+        self.level_embed = nn.Parameter(torch.zeros(num_levels, embed_dims))
+        self.positional_encoding = SinePositionalEncoding(
+            num_feats=embed_dims // 2,
+            normalize=True,
+            offset=0.0,
+            temperature=20,
+        )
+        self.encoder = DeformableDetrTransformerEncoder(
+            num_layers=num_layers, layer_cfg=layer_cfg
+        )
+
+    def init_weights(self) -> None:
+        """Initialise the projections and the level embedding."""
+        super().init_weights()
+        nn.init.normal_(self.level_embed)
+
+    def forward(
+        self, maps: Sequence[Tensor], data_samples: List
+    ) -> Dict[str, Any]:
+        """Encode the backbone maps.
+
+        Args:
+            maps (Sequence[Tensor]): Backbone maps (B, C, H, W).
+            data_samples (list): Have ``img_shape`` and ``batch_input_shape``.
+
+        Returns:
+            dict: ``maps`` (normed), ``memory`` (B, tokens, dims), ``mask``
+            (B, tokens), True at padding, or None, ``shapes`` of the levels,
+            and ``layout``, the same as the tensors that mmdet's layers take.
+        """
+        maps = tuple(
+            self._norm(norm, feature)
+            for norm, feature in zip(self.norms, maps)
+        )
+        levels = self.neck(maps)
+        shapes = [tuple(level.shape[2:]) for level in levels]
+        padding = self._padding(data_samples, levels[0].device)
+        tokens, positions, masks, ratios = [], [], [], []
+        for level, (height, width) in enumerate(shapes):
+            feature = levels[level]
+            mask = None
+            if padding is not None:
+                mask = F.interpolate(padding, size=(height, width))[:, 0] > 0
+                rows, columns = ~mask[:, :, 0], ~mask[:, 0, :]
+                ratios.append(
+                    torch.stack([columns.sum(1) / width, rows.sum(1) / height])
+                )
+                masks.append(mask.flatten(1))
+            position = self.positional_encoding(mask, input=feature[:1])
+            positions.append(
+                position.flatten(2).transpose(1, 2) + self.level_embed[level]
+            )
+            tokens.append(feature.flatten(2).transpose(1, 2))
+        tokens = torch.cat(tokens, dim=1)
+        spatial_shapes = torch.tensor(shapes, device=tokens.device)
+        starts = spatial_shapes.prod(1).cumsum(0)
+        layout = dict(
+            spatial_shapes=spatial_shapes,
+            level_start_index=torch.cat([starts.new_zeros(1), starts[:-1]]),
+            valid_ratios=(
+                torch.stack(ratios, dim=-1).permute(1, 2, 0)
+                if ratios
+                else tokens.new_ones(
+                    (len(tokens), len(shapes), 2), dtype=torch.float32
+                )
+            ),
+        )
+        mask = torch.cat(masks, dim=1) if masks else None
+        memory = self.encoder(
+            query=tokens,
+            query_pos=torch.cat(positions, dim=1),
+            key_padding_mask=mask,
+            **layout,
+        )
+        return dict(
+            maps=maps, memory=memory, mask=mask, shapes=shapes, layout=layout
+        )
+
+    @staticmethod
+    def _norm(norm: nn.Module, feature: Tensor) -> Tensor:
+        if not isinstance(norm, nn.LayerNorm):
+            return norm(feature)
+        return norm(feature.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def _padding(data_samples: List, device) -> Optional[Tensor]:
+        """1 at padding pixels (B, 1, H, W), None if there are none."""
+        height, width = data_samples[0].batch_input_shape
+        shapes = [tuple(sample.img_shape[:2]) for sample in data_samples]
+        if all(shape == (height, width) for shape in shapes):
+            return None
+        padding = torch.ones(len(shapes), 1, height, width, device=device)
+        for index, (rows, columns) in enumerate(shapes):
+            padding[index, :, :rows, :columns] = 0
+        return padding

@@ -1,0 +1,4 @@
+from .classification import MaskedBCELoss, MaskedSoftmaxLoss
+from .dice import SoftDiceLoss
+
+__all__ = ['MaskedBCELoss', 'MaskedSoftmaxLoss', 'SoftDiceLoss']

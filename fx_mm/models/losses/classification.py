@@ -1,0 +1,92 @@
+"""Classification losses for labels that may be unknown."""
+
+from typing import Optional, Sequence, Union
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fx_mm.registry import MODELS
+
+
+def _weight(weight: Union[None, float, Sequence[float]]) -> Optional[Tensor]:
+    return None if weight is None else torch.tensor(weight).float().view(-1)
+
+
+@MODELS.register_module()
+class MaskedBCELoss(nn.Module):
+    """Binary cross-entropy with logits, averaged over the known labels.
+
+    The loss of Foundation X for every classification head (paper, section
+    3; Ark uses the same). A label that is NaN is unknown and carries no
+    loss; a batch without any known label gives 0 with zero gradients.
+
+    Args:
+        pos_weight (float or Sequence[float], optional): Weight of the
+            positive term, one for all classes or one per class.
+            Defaults to None.
+    """
+
+    def __init__(
+        self, pos_weight: Union[None, float, Sequence[float]] = None
+    ) -> None:
+        super().__init__()
+        self.register_buffer(
+            'pos_weight', _weight(pos_weight), persistent=False
+        )
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            logits (Tensor): Logits of shape (B, C).
+            target (Tensor): Probabilities or 0/1 of shape (B, C), NaN where
+                unknown.
+
+        Returns:
+            Tensor: Scalar.
+        """
+        known = ~target.isnan()
+        loss = F.binary_cross_entropy_with_logits(
+            logits.float(),
+            target.float().nan_to_num(0.0),
+            reduction='none',
+            pos_weight=self.pos_weight,
+        )
+        return (loss * known).sum() / known.sum().clamp(min=1)
+
+
+@MODELS.register_module()
+class MaskedSoftmaxLoss(nn.Module):
+    """Cross-entropy over exclusive classes, averaged over the known rows.
+
+    Args:
+        class_weight (float or Sequence[float], optional): Weight of each
+            class. Defaults to None.
+    """
+
+    def __init__(
+        self, class_weight: Union[None, float, Sequence[float]] = None
+    ) -> None:
+        super().__init__()
+        self.register_buffer(
+            'class_weight', _weight(class_weight), persistent=False
+        )
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            logits (Tensor): Logits of shape (B, C).
+            target (Tensor): One-hot or probability rows of shape (B, C); a
+                row with a NaN is unknown and carries no loss.
+
+        Returns:
+            Tensor: Scalar.
+        """
+        known = ~target.isnan().any(dim=1)
+        target = target.float().nan_to_num(0.0)
+        if self.class_weight is not None:
+            target = target * self.class_weight
+        loss = -(target * logits.float().log_softmax(dim=1)).sum(dim=1)
+        return (loss * known).sum() / known.sum().clamp(min=1)

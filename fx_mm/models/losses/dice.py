@@ -1,0 +1,43 @@
+"""Soft Dice over a batch."""
+
+from torch import Tensor, nn
+
+from fx_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class SoftDiceLoss(nn.Module):
+    """Batch-flattened soft Dice loss of overlapping channels.
+
+    ``1 - (2 * sum(y * p) + smooth) / (sum(y) + sum(p) + smooth)`` with the
+    sums over the whole batch (Foundation X, reference code 1.5).
+
+    Args:
+        smooth (float): Added to numerator and denominator. Defaults to 1.
+        per_channel (bool): Sum each channel by itself and average (Foundation
+            X+), instead of over all channels at once (Foundation X).
+            Defaults to False.
+    """
+
+    def __init__(self, smooth: float = 1.0, per_channel: bool = False) -> None:
+        super().__init__()
+        self.smooth = smooth
+        self.per_channel = per_channel
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            logits (Tensor): Logits of shape (B, C, H, W).
+            target (Tensor): Masks 0/1 of shape (B, C, H, W).
+
+        Returns:
+            Tensor: Scalar.
+        """
+        probs = logits.float().sigmoid()
+        target = target.float()
+        dims = (0, 2, 3) if self.per_channel else (0, 1, 2, 3)
+        overlap = (probs * target).sum(dims)
+        total = probs.sum(dims) + target.sum(dims)
+        dice = (2 * overlap + self.smooth) / (total + self.smooth)
+        return (1 - dice).mean()

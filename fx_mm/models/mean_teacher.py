@@ -1,0 +1,237 @@
+"""MeanTeacher: a student, its moving average, and their consistency."""
+
+import copy
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from fx_mm.registry import MODELS
+
+from .foundation_x import FoundationX
+from .parts import FeatureGroups
+
+WEIGHTS = ('teacher', 'student')
+
+
+def consistency_loss(student: FeatureGroups, teacher: FeatureGroups) -> Tensor:
+    """Mean squared error, averaged over the maps of a group and the groups.
+
+    Args:
+        student (tuple[tuple[Tensor]]): Groups of features, with gradient.
+        teacher (tuple[tuple[Tensor]]): The same, without.
+
+    Returns:
+        Tensor: Scalar in float32.
+    """
+    groups = []
+    for ours, theirs in zip(student, teacher):
+        errors = [
+            F.mse_loss(a.float(), b.float()) for a, b in zip(ours, theirs)
+        ]
+        groups.append(torch.stack(errors).mean())
+    return torch.stack(groups).mean()
+
+
+@MODELS.register_module()
+class MeanTeacher(BaseModel):
+    """Student, teacher and the loss ``(1 - w) * task + w * consistency``.
+
+    Foundation X, section 3.3; Ark, section 3. The teacher takes no gradient
+    and is always in eval mode. It runs without autograd, only as deep as the
+    consistency features, and not at all if no trainable parameter could
+    receive that gradient or if ``w`` is 0. The factor ``1 - w`` stays where
+    the teacher does not run, so that rates and clipping keep their meaning
+    across passes.
+
+    Args:
+        student (dict): Config of :class:`FoundationX`.
+        consistency_weight (float): ``w``; may be set at any time, by a
+            schedule for example. Defaults to 0.5.
+        weights (str): Who answers in mode ``'predict'`` and ``'tensor'``:
+            ``'teacher'`` or ``'student'``. Defaults to ``'teacher'``.
+        data_preprocessor (dict, optional): Config of the preprocessor.
+            Defaults to None.
+        init_cfg (dict, optional): Initialisation config. Defaults to None.
+    """
+
+    def __init__(
+        self,
+        student: dict,
+        consistency_weight: float = 0.5,
+        weights: str = 'teacher',
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ) -> None:
+        if isinstance(data_preprocessor, dict):
+            data_preprocessor = MODELS.build(data_preprocessor)
+        super().__init__(data_preprocessor, init_cfg)
+        self.student: FoundationX = MODELS.build(copy.deepcopy(student))
+        self.teacher: FoundationX = copy.deepcopy(self.student)
+        self.teacher.requires_grad_(False)
+        self.teacher.eval()
+        self.consistency_weight = consistency_weight
+        self._weights = 'teacher'
+        self.weights = weights
+        self._pairs: Optional[Tuple[List[Tensor], ...]] = None
+
+    # ------------------------------------------------------------- weights
+
+    @property
+    def weights(self) -> str:
+        """Who answers in prediction: ``'teacher'`` or ``'student'``."""
+        return self._weights
+
+    @weights.setter
+    def weights(self, value: str) -> None:
+        if value not in WEIGHTS:
+            raise ValueError(f'weights {value!r} is not one of {WEIGHTS}')
+        self._weights = value
+
+    @contextmanager
+    def using(self, weights: str) -> Iterator['MeanTeacher']:
+        """Let the student or the teacher answer inside of a ``with``."""
+        before = self.weights
+        self.weights = weights
+        try:
+            yield self
+        finally:
+            self.weights = before
+
+    @property
+    def active(self) -> FoundationX:
+        """The model that answers in prediction."""
+        return getattr(self, self.weights)
+
+    def _collect(self) -> Tuple[List[Tensor], ...]:
+        """Parameters and buffers of teacher and student, in equal order."""
+        if self._pairs is None:
+            lists = []
+            for kind in ('named_parameters', 'named_buffers'):
+                theirs = dict(getattr(self.teacher, kind)())
+                ours = dict(getattr(self.student, kind)())
+                if theirs.keys() != ours.keys():
+                    raise RuntimeError('student and teacher differ in names')
+                lists += [list(theirs.values()), list(ours.values())]
+            self._pairs = tuple(lists)
+        return self._pairs
+
+    @torch.no_grad()
+    def update_teacher(self, decay: float) -> None:
+        """Move the teacher: ``decay * teacher + (1 - decay) * student``.
+
+        The whole model moves, whatever the task, and buffers are copied.
+
+        Args:
+            decay (float): Weight of the OLD teacher (paper: 0.80).
+        """
+        theirs, ours, their_buffers, our_buffers = self._collect()
+        torch._foreach_lerp_(theirs, ours, 1.0 - decay)
+        for buffer, source in zip(their_buffers, our_buffers):
+            buffer.copy_(source)
+
+    @torch.no_grad()
+    def reset_teacher(self) -> None:
+        """Make the teacher equal to the student."""
+        theirs, ours, their_buffers, our_buffers = self._collect()
+        for target, source in zip(
+            theirs + their_buffers, ours + our_buffers
+        ):
+            target.copy_(source)
+
+    def init_weights(self) -> None:
+        """Initialise the student and copy it to the teacher."""
+        self.student.init_weights()
+        self.reset_teacher()
+        self._is_init = True
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """Set the mode of the student; the teacher stays in eval mode."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def _apply(self, *args, **kwargs) -> nn.Module:
+        # .to() replaces buffers, so the collected lists are stale
+        self._pairs = None
+        return super()._apply(*args, **kwargs)
+
+    # ------------------------------------------------------------- forward
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Optional[List] = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """Forward in mmengine's modes, see :meth:`FoundationX.forward`.
+
+        ``'loss'`` is :meth:`loss`; the other modes are answered by the model
+        that :attr:`weights` names.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        return self.active(inputs, data_samples, mode)
+
+    def loss(self, inputs: Tensor, data_samples: List) -> Dict[str, Tensor]:
+        """Weighted task losses and ``loss_consistency``.
+
+        Args:
+            inputs (Tensor): Images (B, 3, H, W).
+            data_samples (list[FXDataSample]): Samples of one task.
+
+        Returns:
+            dict[str, Tensor]: The student's losses times ``1 - w``, and
+            ``loss_consistency`` times ``w`` if the teacher ran.
+        """
+        weight = self.consistency_weight
+        losses, features = self.student.loss_and_features(
+            inputs, data_samples
+        )
+        if weight == 0:
+            return losses
+        losses = {
+            key: value * (1 - weight) if 'loss' in key else value
+            for key, value in losses.items()
+        }
+        if any(x.requires_grad for group in features for x in group):
+            with torch.no_grad():
+                targets = self.teacher.features(inputs, data_samples)
+            losses['loss_consistency'] = weight * consistency_loss(
+                features, targets
+            )
+        return losses
+
+    def extract_feat(self, inputs: Tensor) -> Tuple[Tensor, ...]:
+        """Backbone maps of the model that :attr:`weights` names."""
+        return self.active.extract_feat(inputs)
+
+    # ------------------------------------------------------------- loading
+
+    def _load_from_state_dict(
+        self, state_dict: Dict[str, Tensor], prefix: str, *args
+    ) -> None:
+        """Accept a checkpoint of a plain :class:`FoundationX`.
+
+        Keys without ``student.`` in front belong to the student, and to the
+        teacher too unless the checkpoint has teacher weights.
+        """
+        heads = {
+            name: prefix + name + '.'
+            for name in ('student', 'teacher', 'data_preprocessor')
+        }
+        keys = [key for key in state_dict if key.startswith(prefix)]
+        if not any(key.startswith(heads['student']) for key in keys):
+            for key in keys:
+                if not key.startswith(tuple(heads.values())):
+                    name = heads['student'] + key[len(prefix) :]
+                    state_dict[name] = state_dict.pop(key)
+        if not any(key.startswith(heads['teacher']) for key in keys):
+            for key in list(state_dict):
+                if key.startswith(heads['student']):
+                    name = heads['teacher'] + key[len(heads['student']) :]
+                    state_dict[name] = state_dict[key]
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,3 @@
+from .matching import BoxL1Cost, FiniteHungarianAssigner
+
+__all__ = ['BoxL1Cost', 'FiniteHungarianAssigner']

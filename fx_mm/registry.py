@@ -1,0 +1,45 @@
+"""Child registries of fx_mm.
+
+Each one names the modules that register into it (``locations``), so with
+``default_scope = 'fx_mm'`` or a ``fx_mm.`` prefix a type is found without an
+import in the config. Classes of the other packages are written with their
+scope: ``mmdet.SwinTransformer``.
+"""
+
+from mmengine import registry as mm
+from mmengine.registry import Registry
+
+SCOPE = 'fx_mm'
+
+
+def _child(name, parent, *locations):
+    return Registry(
+        name, parent=parent, scope=SCOPE, locations=list(locations)
+    )
+
+
+MODELS = _child('model', mm.MODELS, 'fx_mm.models')
+DATASETS = _child('dataset', mm.DATASETS, 'fx_mm.datasets')
+TRANSFORMS = _child('transform', mm.TRANSFORMS, 'fx_mm.datasets.transforms')
+DATA_SAMPLERS = _child(
+    'data sampler', mm.DATA_SAMPLERS, 'fx_mm.datasets.samplers'
+)
+LOOPS = _child('loop', mm.LOOPS, 'fx_mm.engine.loops')
+HOOKS = _child('hook', mm.HOOKS, 'fx_mm.engine.hooks')
+OPTIM_WRAPPERS = _child(
+    'optimizer wrapper', mm.OPTIM_WRAPPERS, 'fx_mm.engine.optim'
+)
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optimizer wrapper constructor',
+    mm.OPTIM_WRAPPER_CONSTRUCTORS,
+    'fx_mm.engine.optim',
+)
+PARAM_SCHEDULERS = _child(
+    'parameter scheduler', mm.PARAM_SCHEDULERS, 'fx_mm.engine.schedules'
+)
+METRICS = _child('metric', mm.METRICS, 'fx_mm.evaluation')
+VISUALIZERS = _child('visualizer', mm.VISUALIZERS, 'fx_mm.visualization')
+TASK_UTILS = _child('task util', mm.TASK_UTILS, 'fx_mm.models')
+
+READERS = Registry('reader', scope=SCOPE, locations=['fx_mm.datasets.readers'])
+"""Readers turn an annotation file into records (see datasets/readers)."""

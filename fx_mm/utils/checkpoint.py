@@ -1,0 +1,185 @@
+"""Reading checkpoints without running them, writing them whole."""
+
+import difflib
+import os
+import os.path as osp
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Optional
+
+import torch
+from mmengine.dist import get_local_rank, is_distributed
+from mmengine.dist import barrier as dist_barrier
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
+
+from .errors import UserError
+from .files import write_whole
+
+ATOMIC_BACKEND = 'fx_mm_atomic'
+LAST_CHECKPOINT = 'last_checkpoint'
+
+
+class AtomicLocalBackend(LocalBackend):
+    """mmengine's local file backend, writing as a whole or not at all."""
+
+    def put(self, obj: bytes, filepath) -> None:
+        """Write ``obj``; a kill leaves the former file."""
+        write_whole(filepath, obj)
+
+
+register_backend(ATOMIC_BACKEND, AtomicLocalBackend, force=True)
+
+
+def load_file(path: str, map_location='cpu', trust: bool = False) -> dict:
+    """Load a checkpoint; by default one that cannot run code.
+
+    Args:
+        path (str): A local file.
+        map_location: As of ``torch.load``.
+        trust (bool): Unpickle anything, for a file of a source you trust.
+            Defaults to False.
+
+    Raises:
+        UserError: If the file is missing, broken, holds more than weights,
+            or has a ``config`` in its meta, which mmengine would execute.
+    """
+    path = osp.expanduser(str(path))
+    if not osp.isfile(path):
+        raise UserError(f'Checkpoint "{path}" does not exist.')
+    try:
+        with torch.serialization.safe_globals(get_torch_safe_globals()):
+            checkpoint = torch.load(
+                path, map_location=map_location, weights_only=not trust
+            )
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+    ) as error:
+        text = next(iter(str(error).splitlines()), type(error).__name__)
+        whole = zipfile.is_zipfile(path) or 'GLOBAL' in str(error)
+        if isinstance(error, pickle.UnpicklingError) and whole:
+            raise UserError(
+                f'Checkpoint "{path}" holds more than weights, and loading '
+                'it could run code; load it with --trust if you trust its '
+                f'source ({text[:120]}).'
+            ) from error
+        raise UserError(
+            f'Checkpoint "{path}" is not readable, it may be cut short '
+            f'({text[:120]}).'
+        ) from error
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if isinstance(meta, dict) and 'config' in meta:
+        raise UserError(
+            f'Checkpoint "{path}" carries a "config" in its meta, which '
+            'mmengine would execute as Python; it is refused.'
+        )
+    return checkpoint
+
+
+def load_url(
+    url: str, map_location='cpu', model_dir: Optional[str] = None
+) -> dict:
+    """Download a checkpoint once and load it like a local file.
+
+    Raises:
+        UserError: If it cannot be fetched, or as :func:`load_file`.
+    """
+    folder = model_dir or osp.join(torch.hub.get_dir(), 'checkpoints')
+    path = osp.join(folder, osp.basename(url.split('?')[0]))
+    if get_local_rank() == 0 and not osp.isfile(path):
+        os.makedirs(folder, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, path)
+        except OSError as error:
+            raise UserError(
+                f'Cannot download "{url}" ({error}); download it yourself '
+                'and give its path.'
+            ) from error
+    if is_distributed():
+        dist_barrier()
+    return load_file(path, map_location)
+
+
+def register_loaders() -> None:
+    """Replace mmengine's loaders, which fall back to full unpickling."""
+    CheckpointLoader.register_scheme('', load_file, force=True)
+    CheckpointLoader.register_scheme(
+        ('http://', 'https://'), load_url, force=True
+    )
+
+
+def find_checkpoint(folder) -> Optional[str]:
+    """Find the newest whole checkpoint of a work directory.
+
+    The pointer file is tried first, then the files by iteration, so neither
+    a lost pointer nor a moved folder makes a run begin anew.
+
+    Returns:
+        str: Its path, or None if there is none.
+    """
+    folder = Path(folder)
+    names = sorted(
+        (f.name for f in folder.glob('iter_*.pth')),
+        key=lambda name: int(name[5:-4]),
+        reverse=True,
+    )
+    pointer = folder / LAST_CHECKPOINT
+    if pointer.is_file():
+        names.insert(0, osp.basename(pointer.read_text().strip()))
+    for name in names:
+        if (folder / name).is_file():
+            return str(folder / name)
+    return None
+
+
+def check_meta(checkpoint: dict, table, need_all: bool = False) -> None:
+    """Compare a checkpoint's tasks with the config's, by name.
+
+    Args:
+        checkpoint (dict): A loaded checkpoint; one without a task table in
+            its meta passes.
+        table (TaskTable): The active tasks.
+        need_all (bool): Every active task must have a head in it. Defaults
+            to False.
+
+    Raises:
+        UserError: Names the task and the classes that differ.
+    """
+    saved = {
+        meta['task']: meta
+        for meta in checkpoint.get('meta', {}).get('tasks', [])
+    }
+    if not saved:
+        return
+    for task in table:
+        meta = saved.get(task.name)
+        if meta is None:
+            if need_all:
+                raise UserError(
+                    f'The checkpoint has no head for "{task.name}"; it was '
+                    f'trained on {", ".join(saved)}: name those in "tasks".'
+                )
+            continue
+        if list(meta['classes']) != list(task.classes):
+            raise UserError(
+                f'The head of "{task.name}" in the checkpoint has the '
+                f'classes {", ".join(meta["classes"])}, but the config says '
+                f'{", ".join(task.classes)}; use the same list, or give the '
+                'dataset another name to train a new head.'
+            )
+
+
+def config_diff(before: str, after: str) -> str:
+    """Give the lines that differ between two config texts."""
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), lineterm='', n=0
+    )
+    return '\n'.join(
+        line
+        for line in lines
+        if line[:1] in '+-' and line[:3] not in ('+++', '---')
+    )

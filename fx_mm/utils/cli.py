@@ -1,0 +1,21 @@
+"""What the command-line tools share."""
+
+import os
+import sys
+
+from .errors import UserError
+
+
+def run_tool(main) -> None:
+    """Run a tool's ``main``; a user's mistake is one sentence and exit 1.
+
+    Set ``FX_MM_DEBUG=1`` to see the traceback as well.
+    """
+    try:
+        code = main()
+    except UserError as error:
+        if os.environ.get('FX_MM_DEBUG'):
+            raise
+        print(f'error: {error}', file=sys.stderr)
+        code = 1
+    sys.exit(code or 0)

@@ -1,0 +1,187 @@
+"""Training curves of all tasks as one picture."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fx_mm.utils.errors import UserError
+
+from .contact_sheet import PALETTE
+
+METRICS = dict(
+    cls=('AUC',), loc=('mAP_40', 'mAP_50', 'mAP'), seg=('Dice_pos', 'Dice')
+)
+WEIGHTS = ('teacher', 'student')
+MAX_LOSSES = 6
+TASKS_PER_ROW = 2
+
+Curve = list[tuple[float, float]]
+
+
+def plot_curves(
+    scalars: str | Path | Sequence[str | Path],
+    out_file: str | Path,
+    weights: str = 'teacher',
+) -> Path:
+    """Draw the losses and the metrics of every task.
+
+    A task has two panels: its total loss (bold) with the largest parts of
+    it, and its headline metrics, teacher solid and student dashed. The
+    horizontal axis is the iteration.
+
+    Args:
+        scalars (str | Path | Sequence): ``vis_data/scalars.json`` of
+            mmengine's LocalVisBackend, one JSON object a line, or several
+            of them (a resumed run writes one each time; where they
+            overlap, the later file counts).
+        out_file (str | Path): The picture, e.g. ``curves.png``.
+        weights (str): Whose metrics carry no name in front. Defaults to
+            ``teacher``.
+
+    Returns:
+        Path: ``out_file``.
+
+    Raises:
+        UserError: If a file is missing or holds no curve of a task.
+    """
+    if isinstance(scalars, str | Path):
+        scalars = [scalars]
+    curves = read_scalars(scalars)
+    panels = _by_task(curves, weights)
+    if not panels:
+        raise UserError(
+            f'{", ".join(map(str, scalars))}: no loss or metric of a task '
+            'in it (e.g. "nih14/cls/loss"); give the scalars.json of a '
+            'training run.'
+        )
+
+    per_row = min(TASKS_PER_ROW, len(panels))
+    n_rows = -(-len(panels) // per_row)
+    figure = Figure(figsize=(8 * per_row, 2.6 * n_rows), layout='constrained')
+    axes = figure.subplots(n_rows, 2 * per_row, squeeze=False)
+    for ax in axes.flat:
+        ax.set_visible(False)
+    for index, (task, (losses, metrics)) in enumerate(panels.items()):
+        row, column = divmod(index, per_row)
+        _draw_losses(axes[row, 2 * column], task, losses)
+        _draw_metrics(axes[row, 2 * column + 1], task, metrics)
+    out_file = Path(out_file)
+    out_file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out_file, dpi=100)
+    return out_file
+
+
+def read_scalars(files: Iterable[str | Path]) -> dict[str, Curve]:
+    """Read scalars by name.
+
+    Args:
+        files (Iterable[str | Path]): scalars.json files, oldest first.
+
+    Returns:
+        dict[str, list[tuple]]: ``(step, value)`` by name, sorted by step;
+        values that are not finite are left out.
+
+    Raises:
+        UserError: If a file does not exist.
+    """
+    points: dict[str, dict[float, float]] = {}
+    for file in map(Path, files):
+        if not file.is_file():
+            raise UserError(
+                f'{file}: no such file; give the vis_data/scalars.json of a '
+                'training run.'
+            )
+        for line in file.read_text(encoding='utf-8').splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # a killed run leaves half a line
+            for name, value in record.items():
+                if isinstance(value, int | float) and math.isfinite(value):
+                    step = record.get('step', 0)
+                    points.setdefault(name, {})[step] = value
+    return {name: sorted(curve.items()) for name, curve in points.items()}
+
+
+def _by_task(
+    curves: dict[str, Curve], weights: str
+) -> dict[str, tuple[dict, dict]]:
+    """Sort curves into (losses, metrics) of each task, in order of names."""
+    tasks: dict[str, tuple[dict, dict]] = {}
+    for name, curve in curves.items():
+        parts = name.split('/')
+        owner = weights
+        if parts[0] in WEIGHTS and len(parts) > 3:
+            owner, parts = parts[0], parts[1:]
+        if len(parts) < 3 or parts[1] not in METRICS:
+            continue
+        task, kind, metric = '/'.join(parts[:2]), parts[1], '/'.join(parts[2:])
+        losses, metrics = tasks.setdefault(task, ({}, {}))
+        if metric in METRICS[kind]:
+            metrics[metric, owner] = curve
+        elif 'loss' in metric:
+            losses[metric] = curve
+    return {
+        task: panel
+        for task, panel in sorted(tasks.items())
+        if panel[0] or panel[1]
+    }
+
+
+def _color(index: int) -> tuple[float, ...]:
+    return tuple(
+        0.8 * channel / 255 for channel in PALETTE[index % len(PALETTE)]
+    )
+
+
+def _draw_losses(ax: Axes, task: str, losses: dict[str, Curve]) -> None:
+    ax.set_visible(True)
+    ax.set_title(f'{task}: loss', fontsize=9)
+    parts = sorted(
+        (name for name in losses if name != 'loss'),
+        key=lambda name: -losses[name][0][1],
+    )[:MAX_LOSSES]
+    if 'loss' in losses:
+        steps, values = zip(*losses['loss'], strict=True)
+        ax.plot(steps, values, color='black', lw=1.8, label='total')
+    for index, name in enumerate(parts):
+        steps, values = zip(*losses[name], strict=True)
+        ax.plot(steps, values, color=_color(index), lw=0.9, label=name)
+    _finish(ax)
+    ax.set_ylim(bottom=0)
+
+
+def _draw_metrics(
+    ax: Axes, task: str, metrics: dict[tuple[str, str], Curve]
+) -> None:
+    ax.set_visible(True)
+    ax.set_title(f'{task}: validation', fontsize=9)
+    order = METRICS[task.rsplit('/', 1)[1]]
+    for (metric, owner), curve in metrics.items():
+        steps, values = zip(*curve, strict=True)
+        ax.plot(
+            steps,
+            values,
+            color=_color(order.index(metric)),
+            ls='-' if owner == 'teacher' else '--',
+            lw=1.4,
+            marker='o',
+            ms=2.5,
+            label=f'{metric}, {owner}',
+        )
+    _finish(ax)
+    ax.set_ylim(0, 1)
+
+
+def _finish(ax: Axes) -> None:
+    ax.grid(alpha=0.3)
+    ax.tick_params(labelsize=7)
+    ax.set_xlabel('iteration', fontsize=7)
+    if ax.lines:
+        ax.legend(fontsize=6, framealpha=0.7, handlelength=3)
+    else:
+        ax.text(0.5, 0.5, 'not recorded', ha='center', fontsize=8)

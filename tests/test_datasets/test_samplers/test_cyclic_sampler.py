@@ -1,0 +1,120 @@
+"""Batches: homogeneous, reproducible at any point, equal over ranks."""
+
+from itertools import islice
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fx_mm.datasets.samplers import CyclicBatchSampler
+from fx_mm.tasks import Task
+from fx_mm.utils.errors import UserError
+
+SIZES = {'a/cls': 37, 'b/loc': 20}
+EMPTY = np.arange(20) % 2 == 0
+
+
+class Images(SimpleNamespace):
+    def __len__(self):
+        return len(self.empty)
+
+
+def make(rank=0, world=1, sizes=None, seed=3, monkeypatch=None, **kwargs):
+    sizes = SIZES if sizes is None else sizes
+    datasets = [
+        Images(
+            task=Task(*name.split('/'), classes=('x',)),
+            empty=EMPTY[:n] if name == 'b/loc' else np.zeros(n, bool),
+        )
+        for name, n in sizes.items()
+    ]
+    source = SimpleNamespace(
+        dataset=SimpleNamespace(datasets=datasets), seed=seed
+    )
+    if monkeypatch:
+        module = 'fx_mm.datasets.samplers.cyclic_sampler'
+        monkeypatch.setattr(f'{module}.get_rank', lambda: rank)
+        monkeypatch.setattr(f'{module}.get_world_size', lambda: world)
+    kwargs.setdefault('batch_sizes', {'a/cls': 8, 'b/loc': 4})
+    return CyclicBatchSampler(source, batch_size=8, **kwargs)
+
+
+def test_one_pass_shows_each_image_at_most_once_and_drops_the_rest():
+    sampler = make(lock='none')
+    assert sampler.schedule.lengths == [4, 5]
+    seen = [key.index for batch in sampler.pass_batches(0) for key in batch]
+    assert len(seen) == len(set(seen)) == 32
+
+
+def test_batches_are_of_one_task():
+    for batch in islice(iter(make()), 30):
+        assert len({key.task for key in batch}) == 1
+
+
+def test_a_lock_pass_walks_a_fresh_half():
+    sampler = make(lock='paper')
+    assert [p.mode for p in sampler.schedule.passes] == [
+        'release',
+        'lock',
+        'release',
+    ]
+    assert sampler.schedule.lengths == [4, 2, 5]
+    halves = [
+        {key.index for batch in sampler.pass_batches(i) for key in batch}
+        for i in (1, 4, 7)
+    ]
+    assert all(len(half) == 8 for half in halves)
+    assert halves[0] != halves[1] or halves[1] != halves[2]
+
+
+def test_any_iteration_is_reached_without_walking():
+    sampler = make()
+    straight = list(islice(iter(sampler), 40))
+    for start in (0, 1, 10, 11, 25):
+        sampler.start = start
+        assert list(islice(iter(sampler), 40 - start)) == straight[start:]
+
+
+def test_seed_changes_the_order():
+    first = next(iter(make(seed=0)))
+    assert first != next(iter(make(seed=1)))
+    assert first == next(iter(make(seed=0)))
+
+
+def test_ranks_split_the_same_global_batch(monkeypatch):
+    kwargs = dict(monkeypatch=monkeypatch, batch_sizes={'a/cls': 4, 'b/loc': 2})
+    ranks = [make(rank=r, world=2, **kwargs) for r in (0, 1)]
+    for one, two in zip(islice(iter(ranks[0]), 12), islice(ranks[1], 12)):
+        assert one[0].task == two[0].task
+        assert len(one) == len(two)
+        assert not {k.index for k in one} & {k.index for k in two}
+
+
+def test_share_of_box_free_images():
+    sampler = make(lock='none', box_free_share={'b/loc': 0.25})
+    for batch in sampler.pass_batches(1):
+        assert sum(EMPTY[key.index] for key in batch) == 1
+
+
+def test_fewer_images_than_a_batch_wrap_around():
+    sampler = make(sizes={'a/cls': 3})
+    (batch,) = sampler.pass_batches(0)
+    assert len(batch) == 8
+    assert {key.index for key in batch} == {0, 1, 2}
+    assert len({key.seed for key in batch}) == 8
+
+
+def test_cap_on_a_pass():
+    sampler = make(max_batches=dict(loc=3), lock='paper')
+    assert sampler.schedule.lengths == [4, 1, 3]
+
+
+@pytest.mark.parametrize('share', [-0.1, 1.5])
+def test_impossible_share(share):
+    with pytest.raises(UserError, match='must be in 0..1'):
+        make(lock_share=share)
+
+
+def test_no_images():
+    with pytest.raises(UserError, match='"a/cls" has no training images'):
+        make(sizes={'a/cls': 0})

@@ -1,0 +1,150 @@
+"""The benchmark table."""
+
+import csv
+import json
+import math
+
+import pytest
+
+from fx_mm.evaluation import BenchmarkTable
+from fx_mm.tasks import Task
+
+NAN = float('nan')
+TASKS = [
+    Task('phantom_a', 'cls', ('nodule', 'mass'), 'multi-label'),
+    Task('phantom_b', 'cls', ('nodule', 'mass'), 'multi-label'),
+    Task('phantom_b', 'loc', ('nodule', 'mass')),
+    Task(
+        'phantom_c',
+        'seg',
+        ('lungs', 'nodule'),
+        config=dict(class_groups=dict(organs=('lungs',))),
+    ),
+]
+METRICS = {
+    'phantom_a/cls/AUC': 0.9,
+    'phantom_a/cls/n_classes': 2,
+    'phantom_a/cls/AUC/nodule': 0.8,
+    'phantom_a/cls/AUC/mass': 1.0,
+    'phantom_b/cls/AUC': NAN,
+    'phantom_b/loc/mAP_40': 0.345678,
+    'phantom_b/loc/AP_40/mass': 0.345678,
+    'phantom_b/loc/AP_40/nodule': NAN,
+    'phantom_c/seg/Dice': 0.75,
+    'phantom_c/seg/Dice_pos': 0.5,
+    'phantom_c/seg/Dice_pos/lungs': 0.93,
+    'phantom_c/seg/Dice_pos/organs': 0.94,
+    'student/phantom_a/cls/AUC': 0.7,
+    'student/phantom_c/seg/Dice_pos': 0.25,
+    'another/key': 3.0,
+}
+
+
+@pytest.fixture
+def table():
+    return BenchmarkTable(
+        TASKS, METRICS, config='tiny', checkpoint='iter_9.pth'
+    )
+
+
+def test_summary(table):
+    header, rows = table.summary()
+    assert header[:3] == ['dataset', 'Cls AUC, teacher', 'Cls AUC, student']
+    cells = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    assert list(cells) == ['phantom_a', 'phantom_b', 'phantom_c', 'mean']
+    assert cells['phantom_a']['Cls AUC, teacher'] == '0.900'
+    assert cells['phantom_a']['Cls AUC, student'] == '0.700'
+    assert cells['phantom_a']['Loc mAP40, teacher'] == '-'
+    assert cells['phantom_b']['Cls AUC, teacher'] == 'n/a'
+    assert cells['phantom_b']['Loc mAP40, teacher'] == '0.346'
+    assert cells['phantom_b']['Loc mAP40, student'] == 'n/a'
+    assert cells['phantom_c']['Seg Dice (present), student'] == '0.250'
+    assert cells['phantom_c']['Seg Dice (empty = 1), teacher'] == '0.750'
+    assert cells['mean']['Cls AUC, teacher'] == '0.900'
+
+
+def test_per_class(table):
+    header, rows = table.per_class()
+    assert header == ['task', 'class', 'metric', 'teacher', 'student']
+    assert rows[0] == ['phantom_a/cls', 'nodule', 'AUC', '0.800', 'n/a']
+    assert rows[4] == ['phantom_b/loc', 'nodule', 'AP_40', 'n/a', 'n/a']
+    assert rows[-1][:4] == ['phantom_c/seg', '(organs)', 'Dice_pos', '0.940']
+
+
+def test_text_is_aligned(table):
+    lines = table.text().splitlines()
+    first = lines[: lines.index('')]
+    assert 'Cls AUC' in first[0] and 'teacher' in first[1]
+    block = first[2:7]
+    assert len({len(line) for line in block}) == 1
+    assert lines[-1].startswith('phantom_c/seg')
+
+
+def test_plain_names_may_be_the_students():
+    table = BenchmarkTable(
+        TASKS[:1],
+        {'phantom_a/cls/AUC': 0.6, 'teacher/phantom_a/cls/AUC': 0.8},
+        weights='student',
+    )
+    assert table.weights == ['teacher', 'student']
+    assert table.value('student', 'phantom_a/cls', 'AUC') == 0.6
+    assert table.value('teacher', 'phantom_a/cls', 'AUC') == 0.8
+
+
+def test_only_the_columns_that_were_evaluated():
+    header, rows = BenchmarkTable(
+        TASKS[:1], {'phantom_a/cls/AUC': 0.6}
+    ).summary()
+    assert header == ['dataset', 'Cls AUC, teacher']
+    assert rows == [['phantom_a', '0.600']]
+
+
+def test_without_metrics_it_still_prints_and_saves(tmp_path):
+    table = BenchmarkTable(TASKS, {})
+    assert 'phantom_a' in table.text()
+    assert json.loads(table.save(tmp_path)[0].read_text())['metrics'] == {}
+
+
+def test_files(table, tmp_path):
+    files = table.save(tmp_path / 'new')
+    assert [f.name for f in files] == [
+        'results.json',
+        'results.csv',
+        'results.md',
+    ]
+    assert sorted(p.name for p in (tmp_path / 'new').iterdir()) == sorted(
+        f.name for f in files
+    )
+
+    def refuse(constant):
+        raise AssertionError(f'{constant} is not JSON')
+
+    content = json.loads(files[0].read_text(), parse_constant=refuse)
+    assert content['schema_version'] == 1
+    assert content['config'] == 'tiny'
+    assert content['versions']['mmengine']
+    assert content['tasks']['phantom_c/seg']['classes'] == ['lungs', 'nodule']
+    teacher = content['metrics']['teacher']
+    assert teacher['phantom_b/loc']['mAP_40'] == 0.345678
+    assert teacher['phantom_b/cls']['AUC'] is None
+    assert content['metrics']['student']['phantom_a/cls']['AUC'] == 0.7
+
+    rows = list(csv.DictReader(files[1].open()))
+    assert len(rows) == len(METRICS) - 1
+    found = {
+        (r['weights'], r['dataset'], r['kind'], r['metric']): r['value']
+        for r in rows
+    }
+    key = ('teacher', 'phantom_b', 'loc', 'mAP_40')
+    assert float(found[key]) == 0.345678
+    assert found['teacher', 'phantom_b', 'cls', 'AUC'] == ''
+    assert found['student', 'phantom_c', 'seg', 'Dice_pos'] == '0.25'
+
+    markdown = files[2].read_text()
+    assert '| phantom_b | n/a | n/a | 0.346 | n/a | - | - | - | - |' in (
+        markdown
+    )
+
+
+def test_nan_in_value(table):
+    assert math.isnan(table.value('teacher', 'phantom_a/cls', 'nothing'))

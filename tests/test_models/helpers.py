@@ -1,0 +1,98 @@
+"""Models from the shipped configs and batches of random truth."""
+
+import copy
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.structures import InstanceData, PixelData
+
+import fx_mm.models  # noqa: F401
+from fx_mm.registry import MODELS
+from fx_mm.structures import FXDataSample
+
+CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'models'
+FINDINGS = ('nodule', 'effusion', 'mass')
+TASKS = (
+    dict(dataset='a', kind='cls', classes=FINDINGS, labels='multi-label'),
+    dict(dataset='b', kind='cls', classes=('x', 'y'), labels='multi-class'),
+    dict(dataset='a', kind='loc', classes=FINDINGS),
+    dict(dataset='b', kind='loc', classes=('opacity',)),
+    dict(dataset='a', kind='seg', classes=('lungs', 'heart')),
+    dict(dataset='b', kind='seg', classes=FINDINGS),
+)
+TINY = {
+    'student.backbone.embed_dims': 16,
+    'student.localization.embed_dims': 32,
+    'student.segmentation.decoder.channels': 16,
+    'student.segmentation.decoder.ppm_channels': 16,
+    'student.segmentation.decoder.pool_channels': 8,
+}
+
+
+def model_cfg(name='foundation-x_swin-tiny-phantom', tasks=TASKS, **options):
+    """Model config of a shipped file with changes, keys with dots."""
+    cfg = Config.fromfile(CONFIGS / f'{name}.py').model
+    holder = Config(dict(model=cfg))
+    options = {key.replace('__', '.'): v for key, v in options.items()}
+    holder.merge_from_dict(
+        {f'model.{key}': value for key, value in options.items()}
+    )
+    holder.model.student.tasks = copy.deepcopy(list(tasks))
+    return holder.model
+
+
+def build(tiny=True, tasks=TASKS, seed=0, **options):
+    """MeanTeacher of the demo's config; tiny for speed."""
+    torch.manual_seed(seed)
+    options = {**(TINY if tiny else {}), **options}
+    model = MODELS.build(model_cfg(tasks=tasks, **options))
+    model.init_weights()
+    return model.train()
+
+
+def batch(task, size=64, n=2, boxes=2, seed=0, tasks=TASKS):
+    """Inputs (n, 3, size, size) and samples with truth of one task."""
+    generator = torch.Generator().manual_seed(seed)
+    rand = lambda *shape: torch.rand(*shape, generator=generator)  # noqa: E731
+    dataset, kind = task.rsplit('/', 1)
+    entry = next(
+        t for t in tasks if (t['dataset'], t['kind']) == (dataset, kind)
+    )
+    classes = len(entry['classes'])
+    samples = []
+    for index in range(n):
+        sample = FXDataSample(
+            metainfo=dict(
+                task=task,
+                dataset=dataset,
+                kind=kind,
+                img_id=str(index),
+                img_path=f'{index}.png',
+                ori_shape=(2 * size, 3 * size),
+                img_shape=(size, size),
+                batch_input_shape=(size, size),
+                pad_shape=(size, size),
+                scale_factor=(1 / 3, 1 / 2),
+            )
+        )
+        if kind == 'cls':
+            score = (rand(classes) > 0.5).float()
+            if entry.get('labels') == 'multi-class':
+                score = torch.eye(classes)[index % classes]
+            sample.gt_score = score
+        elif kind == 'loc':
+            centers = 0.3 + 0.4 * rand(boxes, 2)
+            sides = 0.1 + 0.3 * rand(boxes, 2)
+            corners = torch.cat(
+                [centers - sides / 2, centers + sides / 2], dim=1
+            )
+            labels = torch.randint(classes, (boxes,), generator=generator)
+            sample.gt_instances = InstanceData(
+                bboxes=corners * size, labels=labels
+            )
+        else:
+            masks = (rand(classes, size, size) > 0.5).to(torch.uint8)
+            sample.gt_sem_seg = PixelData(data=masks)
+        samples.append(sample)
+    return rand(n, 3, size, size) - 0.5, samples

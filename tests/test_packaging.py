@@ -1,0 +1,265 @@
+"""Requirements, the wheel and what mim finds in it."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parent.parent
+REQUIREMENTS = ROOT / 'requirements'
+OPTIONAL = {'pylibjpeg-libjpeg', 'simpleitk'}
+
+
+def read(name):
+    lines = (REQUIREMENTS / f'{name}.txt').read_text().splitlines()
+    lines = [line.partition('#')[0].strip() for line in lines]
+    return [Requirement(line) for line in lines if line]
+
+
+def pins():
+    return {
+        canonicalize_name(pin.name): Version(str(pin.specifier)[2:])
+        for pin in read('constraints')
+    }
+
+
+@pytest.mark.parametrize(
+    'name', ['build', 'runtime', 'openmmlab', 'tests', 'optional']
+)
+def test_tested_versions_satisfy_the_requirements(name):
+    tested = pins()
+    for requirement in read(name):
+        key = canonicalize_name(requirement.name)
+        if key in OPTIONAL:
+            continue
+        assert key in tested, f'{key} has no tested version'
+        assert tested[key] in requirement.specifier
+
+
+def test_constraints_pin_every_version_once():
+    names = [canonicalize_name(pin.name) for pin in read('constraints')]
+    assert len(names) == len(set(names))
+    assert all(re.match('==', str(p.specifier)) for p in read('constraints'))
+    assert 'pylibjpeg-libjpeg' not in names
+
+
+def test_no_openmmlab_package_is_a_hard_dependency():
+    """A plain install of onedl-mmcv has no operators; and the forks must not
+    land on top of the originals.
+    """
+    names = {canonicalize_name(r.name) for r in read('runtime')}
+    assert not [n for n in names if n.startswith(('onedl', 'mm'))]
+    assert 'onedl-mmcv' not in {r.name for r in read('openmmlab')}
+
+
+def test_no_index_or_machine_path_in_the_setup_files():
+    files = [
+        *REQUIREMENTS.glob('*.txt'),
+        *(ROOT / name for name in ('setup.py', 'pyproject.toml', 'Makefile')),
+        ROOT / 'tools' / 'setup_env.sh',
+        ROOT / '.ci' / 'run',
+    ]
+    for file in files:
+        text = file.read_text()
+        assert not re.search(r'https?://|--(extra-)?index-url', text), file
+        assert not re.search(r'/(root|work|home)/', text), file
+
+
+def test_model_index_names_existing_files():
+    index = (ROOT / 'model-index.yml').read_text()
+    metafiles = re.findall(r'- (configs/\S+\.yml)', index)
+    assert metafiles
+    for metafile in metafiles:
+        text = (ROOT / metafile).read_text()
+        for config in re.findall(r'Config: (\S+)', text):
+            assert (ROOT / config).is_file(), f'{metafile} names {config}'
+
+
+def test_check_environment(monkeypatch):
+    from fx_mm.utils import check_env
+    from fx_mm.utils.errors import UserError
+
+    check_env.check_environment()
+
+    monkeypatch.setitem(check_env.OPENMMLAB, 'mmabsent', 'onedl-mmabsent')
+    with pytest.raises(UserError, match='pip install onedl-mmabsent'):
+        check_env.check_environment()
+    monkeypatch.delitem(check_env.OPENMMLAB, 'mmabsent')
+
+    real = check_env.importlib.import_module
+
+    def without(name, error):
+        def importer(module):
+            if module == name:
+                raise error
+            return real(module)
+
+        monkeypatch.setattr(check_env.importlib, 'import_module', importer)
+
+    without('mmcv._ext', ModuleNotFoundError("No module named 'mmcv._ext'"))
+    with pytest.raises(UserError, match='without its compiled operators'):
+        check_env.check_environment()
+    without('mmcv._ext', ImportError('undefined symbol: _ZN3c10'))
+    with pytest.raises(UserError, match='against another torch'):
+        check_env.check_environment()
+    without('cv2', ImportError('libGL.so.1: cannot open shared object file'))
+    with pytest.raises(UserError, match='apt-get install libgl1'):
+        check_env.check_environment()
+
+
+def test_collect_env():
+    from fx_mm.utils.collect_env import collect_env
+
+    rows = collect_env()
+    assert rows['torch'] == str(pins()['torch'])
+    assert rows['mmcv operators'].startswith('compiled for CPU')
+    assert 'CPU' in rows['Devices']
+
+
+def setup_script(folder, **env):
+    """Runs the set-up script of a checkout that has no .venv."""
+    return subprocess.run(
+        ['bash', str(folder / 'tools' / 'setup_env.sh')],
+        capture_output=True,
+        text=True,
+        env=os.environ | env,
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    for name in ('tools', 'requirements'):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / 'setup.py', tmp_path)
+    (tmp_path / 'fx_mm').mkdir()
+    shutil.copy(ROOT / 'fx_mm' / 'version.py', tmp_path / 'fx_mm')
+    return tmp_path
+
+
+def commands(folder, *names):
+    """Makes a PATH that holds nothing but the named commands."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).symlink_to(shutil.which(name))
+    return str(folder)
+
+
+BASICS = ('bash', 'cat', 'cut', 'dirname', 'flock', 'head', 'mkdir')
+BASICS += ('sha256sum', 'true')
+
+
+def test_setup_names_a_missing_python(checkout, tmp_path):
+    path = commands(tmp_path / 'bin', *BASICS)
+    result = setup_script(checkout, PATH=path)
+    assert result.returncode == 1
+    assert result.stderr.count('\n') == 1
+    assert 'apt-get install python3.11 ' in result.stderr
+    assert not (checkout / '.venv').exists()
+
+
+def test_setup_names_a_missing_compiler(checkout, tmp_path):
+    path = commands(tmp_path / 'bin', *BASICS)
+    result = setup_script(checkout, PATH=path, PYTHON=sys.executable)
+    assert result.returncode == 1
+    assert result.stderr == 'setup: no g++ found; apt-get install g++\n'
+    assert not (checkout / '.venv').exists()
+
+
+def test_setup_explains_a_failed_step(checkout, tmp_path):
+    """An index that lacks a version: cause, remedy and log in one line."""
+    log = tmp_path / 'fake.log'
+    log.write_text('ERROR: No matching distribution found for torch==2.14.1\n')
+    text = (checkout / 'tools' / 'setup_env.sh').read_text()
+    head = text[: text.index('\nexec 9<')]
+    script = checkout / 'tools' / 'explain.sh'
+    script.write_text(f"{head}\nexplain {log} 'read the log' \"step 'torch'\"")
+    result = subprocess.run(['bash', script], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.count('\n') == 1
+    assert "step 'torch' failed: the package index lacks" in result.stderr
+    assert 'torch==2.14.1' in result.stderr
+    assert str(log) in result.stderr
+
+
+@pytest.fixture(scope='session')
+def wheel(tmp_path_factory):
+    """The wheel of this checkout, built from a copy of it."""
+    source = tmp_path_factory.mktemp('source') / 'fx_mm'
+    skip = shutil.ignore_patterns(
+        '.*', 'data', 'work_dirs', 'build', '*.egg-info', '__pycache__'
+    )
+    shutil.copytree(ROOT, source, ignore=skip)
+    target = tmp_path_factory.mktemp('wheel')
+    subprocess.run(
+        [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps']
+        + ['--no-build-isolation', '-w', str(target), str(source)],
+        check=True,
+    )
+    (file,) = target.glob('*.whl')
+    return file
+
+
+@pytest.mark.slow
+def test_wheel_carries_configs_and_tools(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for folder, suffixes in (
+        ('fx_mm', ('.py',)),
+        ('configs', ('.py', '.yml')),
+        ('tools', ('.py', '.sh')),
+    ):
+        prefix = '' if folder == 'fx_mm' else 'fx_mm/.mim/'
+        for file in (ROOT / folder).rglob('*'):
+            if file.suffix in suffixes:
+                assert prefix + str(file.relative_to(ROOT)) in names
+    assert 'fx_mm/.mim/model-index.yml' in names
+    assert not [name for name in names if name.startswith('tests')]
+    for name in ('LICENSE', 'NOTICE'):
+        assert [n for n in names if n.endswith(f'licenses/{name}')]
+
+
+@pytest.mark.slow
+def test_installed_wheel_works_from_another_folder(wheel, tmp_path):
+    """mim takes the folder of RECORD's first path for the package."""
+    site = tmp_path / 'site'
+    subprocess.run(
+        [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps']
+        + ['--target', str(site), str(wheel)],
+        check=True,
+    )
+    (record,) = site.glob('onedl_fx_mm-*.dist-info/RECORD')
+    with record.open() as file:
+        first = next(csv.reader(file))[0]
+    root = site / first.split('/')[0]
+    assert root == site / 'fx_mm'
+    assert (root / '.mim' / 'configs').is_dir()
+    assert not list(site.glob('onedl_fx_mm-*.dist-info/entry_points.txt'))
+
+    config = tmp_path / 'config.py'
+    config.write_text("custom_imports = dict(imports=['fx_mm'])\n")
+    code = (
+        'import sys\n'
+        'from mmengine.config import Config\n'
+        'from mmengine.registry import MODELS\n'
+        'Config.fromfile("config.py")\n'
+        'print(sys.modules["fx_mm"].__file__)\n'
+        'print(MODELS.get("fx_mm.FoundationX").__name__)\n'
+    )
+    result = subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {'PYTHONPATH': str(site)},
+    )
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[-2:] == [str(site / 'fx_mm' / '__init__.py'), 'FoundationX']

@@ -1,0 +1,71 @@
+"""Curves from mmengine's scalars file."""
+
+import json
+
+import cv2
+import pytest
+
+from fx_mm.utils.errors import UserError
+from fx_mm.visualization.curves import plot_curves, read_scalars
+
+
+def write(path, records, tail=''):
+    lines = [json.dumps(record) for record in records]
+    path.write_text('\n'.join(lines) + '\n' + tail)
+    return path
+
+
+RECORDS = [
+    {'a/cls/loss': 0.7, 'a/cls/loss_bce': 0.6, 'lr': 1e-4, 'step': 10},
+    {'a/cls/loss': float('nan'), 'step': 20},
+    {'a/cls/loss': 0.5, 'step': 30, 'cycle': 2},
+    {'a/cls/AUC': 0.6, 'student/a/cls/AUC': 0.55, 'step': 30},
+    {'b/loc/loss': 12.0, 'step': 35},
+    {'b/loc/mAP_40': float('nan'), 'b/loc/AP_40/mass': 0.1, 'step': 40},
+]
+
+
+def test_reads_what_is_finite_and_survives_half_a_line(tmp_path):
+    path = write(tmp_path / 'scalars.json', RECORDS, '{"a/cls/loss": 0.')
+    curves = read_scalars([path])
+    assert curves['a/cls/loss'] == [(10, 0.7), (30, 0.5)]
+    assert curves['student/a/cls/AUC'] == [(30, 0.55)]
+    assert 'b/loc/mAP_40' not in curves
+
+
+def test_a_resumed_run_replaces_the_overlap(tmp_path):
+    first = write(
+        tmp_path / '1.json',
+        [{'a/cls/loss': 3.0, 'step': 1}, {'a/cls/loss': 2.0, 'step': 2}],
+    )
+    second = write(
+        tmp_path / '2.json',
+        [{'a/cls/loss': 1.5, 'step': 2}, {'a/cls/loss': 1.0, 'step': 3}],
+    )
+    assert read_scalars([first, second])['a/cls/loss'] == [
+        (1, 3.0),
+        (2, 1.5),
+        (3, 1.0),
+    ]
+
+
+@pytest.mark.parametrize('n_tasks', [1, 3])
+def test_draws_every_task(tmp_path, n_tasks):
+    records = [
+        {f'd{i}/{kind}/loss': 1.0 / step, 'step': step}
+        for step in range(1, 5)
+        for i, kind in enumerate(('cls', 'loc', 'seg')[:n_tasks])
+    ]
+    path = write(tmp_path / 'scalars.json', records + RECORDS[:1])
+    out = plot_curves(path, tmp_path / 'new' / 'curves.png')
+    height, width = cv2.imread(str(out)).shape[:2]
+    assert (height, width) == (260 * (n_tasks + 2) // 2 // 260 * 260, 1600)
+
+
+def test_tells_what_to_give_instead(tmp_path):
+    with pytest.raises(UserError, match='no such file'):
+        plot_curves(tmp_path / 'scalars.json', tmp_path / 'c.png')
+    empty = write(tmp_path / 'scalars.json', [{'lr': 0.1, 'step': 1}])
+    with pytest.raises(UserError, match='no loss or metric of a task'):
+        plot_curves(empty, tmp_path / 'c.png')
+    assert not (tmp_path / 'c.png').exists()

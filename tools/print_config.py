@@ -1,0 +1,25 @@
+"""Write the stand-alone config that the stock Runner reads."""
+
+import argparse
+
+from mmengine.config import DictAction
+
+from fx_mm.apis import expand_config, load_config
+from fx_mm.utils.cli import run_tool
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--out', help='file to write; default: print it')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    args = parser.parse_args()
+    cfg = expand_config(load_config(args.config, args.cfg_options))
+    if args.out:
+        cfg.dump(args.out)
+    else:
+        print(cfg.pretty_text)
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,272 @@
+#!/bin/bash
+# Makes .venv with the tested packages and mmcv's compiled operators; returns
+# at once where that is done.  Usage: bash tools/setup_env.sh
+#
+# PYTHON       interpreter to use (default: the first Python 3.11 found)
+# FX_MM_CUDA   1 builds CUDA operators, 0 CPU ones (default: CUDA where a GPU,
+#              a CUDA torch and an nvcc of the same major version are present)
+# FX_MM_CACHE  folder of the built mmcv wheels
+#              (default: ${XDG_CACHE_HOME:-~/.cache}/fx_mm)
+# MAX_JOBS     compilers run at a time (default: the number of cores)
+set -Eeuo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+venv=$root/.venv
+logs=$venv/setup-logs
+stamp=$venv/setup-stamp
+py=$venv/bin/python
+constraints=requirements/constraints.txt
+cxx_flags='-g0 -O2 -std=c++20'
+recipe=1 # raise it when a change below must not reuse older wheels
+nvcc=${CUDA_HOME:-/usr/local/cuda}/bin/nvcc
+[ -x "$nvcc" ] || nvcc=$(command -v nvcc || true)
+work=
+
+fail() { # what happened and why, what to do
+  trap - ERR
+  echo "setup: $1; $2" >&2
+  exit 1
+}
+
+trap 'fail "line $LINENO of tools/setup_env.sh failed" "run bash -x on it"' ERR
+trap '[ -z "$work" ] || rm -rf "$work"' EXIT
+
+fingerprint() {
+  {
+    echo "$root|${FX_MM_CUDA:-}|${PYTHON:-}"
+    cat requirements/*.txt setup.py fx_mm/version.py tools/setup_env.sh
+  } | sha256sum | cut -d' ' -f1
+}
+
+up_to_date() {
+  [ -x "$py" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint)" ]
+}
+
+explain() { # log, default remedy: the last error found, with its remedy
+  local last
+  last=$(grep -aiE '(^|[^a-z])(error|fatal)' "$1" | tail -1 || true)
+  last=$(echo "${last:-$(tail -1 "$1")}" | cut -c1-200)
+  if grep -aq 'No space left on device' "$1"; then
+    fail "$3 failed: the disk is full" "free about 8 GB, run it again (log: $1)"
+  elif grep -aqiE 'name resolution|Max retries|unreachable|timed out' "$1"; then
+    fail "$3 failed: no package index in reach ($last)" \
+      "check the network and 'pip config list' (log: $1)"
+  elif grep -aqE 'No matching distribution|satisfies the requirement' "$1"; then
+    fail "$3 failed: the package index lacks a version ($last)" \
+      "use an index that has it, or change $constraints (log: $1)"
+  elif grep -aqE 'Killed|MemoryError|out of memory' "$1"; then
+    fail "$3 failed: not enough memory" "run it with MAX_JOBS=1 (log: $1)"
+  elif grep -aqE 'lib(GL|gthread|glib)[-.0-9a-z]*so' "$1"; then
+    fail "$3 failed: OpenCV lacks a system library ($last)" \
+      "apt-get install libgl1 libglib2.0-0 (log: $1)"
+  fi
+  fail "$3 failed: $last" "$2 (log: $1)"
+}
+
+# A function given as the command runs without errexit: one command each.
+step() { # name, remedy, command...: runs it with a log of its own
+  local name=$1 remedy=$2 begin=$SECONDS log=$logs/$1.log
+  shift 2
+  printf 'setup: %-9s ' "$name"
+  "$@" >"$log" 2>&1 </dev/null || {
+    echo failed
+    explain "$log" "$remedy" "step '$name'"
+  }
+  echo "$((SECONDS - begin)) s"
+}
+
+find_python() {
+  local try
+  for try in python3.11 python3 python; do
+    if "$try" -c 'import sys; exit(sys.version_info[:2] != (3, 11))' 2>&-; then
+      echo "$try"
+      return
+    fi
+  done
+  fail 'no Python 3.11 found' \
+    'apt-get install python3.11 python3.11-venv python3.11-dev, or set PYTHON'
+}
+
+check_system() {
+  "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+    fail "$python has no module venv" 'apt-get install python3.11-venv'
+  "$python" -c '
+import os, sysconfig
+include = sysconfig.get_paths()["include"]
+exit(not os.path.exists(os.path.join(include, "Python.h")))' ||
+    fail "$python has no C headers (Python.h)" 'apt-get install python3.11-dev'
+  command -v g++ >/dev/null || fail 'no g++ found' 'apt-get install g++'
+  echo 'int main() {}' | g++ -std=c++20 -fsyntax-only -x c++ - 2>/dev/null ||
+    fail "$(g++ --version | head -1) knows no C++20" 'install g++ 10 or newer'
+}
+
+make_venv() {
+  local wanted
+  wanted=$("$python" --version)
+  [ "$("$py" --version 2>&1)" = "$wanted" ] && "$py" -m pip --version ||
+    "$python" -m venv "$venv" || {
+    rm -rf .venv/{bin,include,lib,lib64,pyvenv.cfg}
+    "$python" -m venv "$venv"
+  }
+}
+
+pip_install() {
+  "$py" -m pip install --progress-bar off -c "$constraints" "$@"
+}
+
+operators() { # prints cpu or cuda<version of torch>
+  local torch_cuda gpu release=none
+  read -r torch_cuda gpu < <("$py" -c 'import torch
+print(torch.version.cuda or "none", torch.cuda.is_available())' 2>/dev/null)
+  [ -z "$nvcc" ] ||
+    release=$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
+  case ${FX_MM_CUDA:-$gpu} in
+    1)
+      [ "$release" != none ] || fail 'FX_MM_CUDA=1, but no nvcc was found' \
+        'install the CUDA toolkit or set CUDA_HOME'
+      [ "$torch_cuda" != none ] || fail 'FX_MM_CUDA=1, but torch has no CUDA' \
+        'let pip install a CUDA build of torch'
+      echo "cuda$torch_cuda"
+      ;;
+    True)
+      if [ "${release%%.*}" = "${torch_cuda%%.*}" ]; then
+        echo "cuda$torch_cuda"
+      else
+        echo "setup: there is a GPU, but nvcc ($release) does not match the" \
+          "CUDA of torch ($torch_cuda): operators for the CPU only; install" \
+          "that toolkit and run this again" >&2
+        echo cpu
+      fi
+      ;;
+    *) echo cpu ;;
+  esac
+}
+
+prepare_build() {
+  local flags
+  # torch's headers want C++20, and mmcv's setup.py puts -std=c++17 behind
+  # every flag of the user: only a wrapper has the last word. The precompiled
+  # header of torch's types makes a file 4 times faster.
+  printf '#include <torch/types.h>\n#include <vector>\n' >"$work/pch.h"
+  cat >"$work/g++" <<EOF
+#!/bin/sh
+case " \$* " in
+  *' -c '*) exec g++ -include $work/pch.h "\$@" $cxx_flags ;;
+  *) exec g++ "\$@" ;;
+esac
+EOF
+  cat >"$work/nvcc" <<EOF
+#!/bin/bash
+exec "$nvcc" "\${@/-std=c++17/-std=c++20}"
+EOF
+  chmod +x "$work/g++" "$work/nvcc"
+  flags=$("$py" - 2>/dev/null <<'EOF'
+import sysconfig
+
+from torch.utils.cpp_extension import include_paths
+
+paths = [*include_paths(), sysconfig.get_paths()['include']]
+print(sysconfig.get_config_var('CFLAGS'), '-fPIC', *('-I' + p for p in paths))
+EOF
+  )
+  # shellcheck disable=SC2086
+  g++ -x c++-header $flags -DTORCH_API_INCLUDE_EXTENSION_H \
+    -DTORCH_EXTENSION_NAME=_ext $cxx_flags "$work/pch.h" -o \
+    "$work/pch.h.gch" >"$logs/mmcv-header.log" 2>&1 ||
+    echo 'setup: no precompiled header, so the build takes longer'
+}
+
+compile_mmcv() { # folder for the wheel
+  local vars
+  echo "setup: compiling mmcv's operators ($kind), once on this machine:" \
+    'about 5 minutes on 2 cores'
+  work=$(mktemp -d)
+  prepare_build
+  vars=(CXX="$work/g++" MMCV_WITH_OPS=1 MAX_JOBS="${MAX_JOBS:-$(nproc)}")
+  if [ "$kind" = cpu ]; then
+    vars+=(CUDA_VISIBLE_DEVICES='' FORCE_CUDA=0)
+  else
+    vars+=(FORCE_CUDA=1 PYTORCH_NVCC="$work/nvcc")
+  fi
+  # Without pip's cache: it may hold a wheel of this very name that was built
+  # where torch was absent and so has no operators at all.
+  step build 'read the log' env "${vars[@]}" "$py" -m pip wheel \
+    --progress-bar off --no-cache-dir --no-deps --no-build-isolation \
+    --no-binary onedl-mmcv -w "$work/wheel" "onedl-mmcv==$mmcv"
+  "$py" -m zipfile -l "$work"/wheel/*.whl | grep '^mmcv/_ext\.' >/dev/null ||
+    fail 'the mmcv wheel has no compiled operators' "read $logs/build.log"
+  (cd "$work/wheel" && sha256sum -- *.whl >SHA256SUMS)
+  rm -rf "$1" "$1.new"
+  mv "$work/wheel" "$1.new"
+  mv "$1.new" "$1"
+}
+
+is_whole() { # wheel folder
+  [ -f "$1/SHA256SUMS" ] && (cd "$1" && sha256sum --status -c SHA256SUMS)
+}
+
+install_mmcv() { # wheel folder
+  "$py" -m pip install --no-deps --force-reinstall "$1"/*.whl &&
+    "$py" -c 'import torch, mmcv._ext' && echo "$key" >"$venv/mmcv-key"
+}
+
+setup_mmcv() {
+  mmcv=$(sed -n 's/^onedl-mmcv==//p' "$constraints")
+  kind=$(operators) || exit 1
+  key=$("$py" - "$mmcv" "$kind" "$cxx_flags|${TORCH_CUDA_ARCH_LIST:-}|$recipe" \
+    2>/dev/null <<'EOF'
+import hashlib
+import platform
+import sys
+
+import torch
+
+mmcv, kind, flags = sys.argv[1:]
+tag = 'cp{}{}'.format(*sys.version_info)
+system = '-'.join((platform.machine(), *platform.libc_ver()))
+digest = hashlib.sha256(flags.encode()).hexdigest()[:8]
+print(f'mmcv{mmcv}_torch{torch.__version__}_{tag}_{system}_{kind}_{digest}')
+EOF
+  )
+  cache=${FX_MM_CACHE:-${XDG_CACHE_HOME:-${HOME:-$venv}/.cache}/fx_mm}/wheels
+  mkdir -p "$cache" 2>/dev/null && [ -w "$cache" ] || cache=$venv/wheels
+  mkdir -p "$cache"
+  if [ "$(cat "$venv/mmcv-key" 2>/dev/null)" = "$key" ] &&
+    "$py" -c 'import torch, mmcv._ext' 2>/dev/null; then
+    return
+  fi
+  # One build at a time: a second checkout waits for the wheel of the first.
+  exec 8>"$cache/$key.lock"
+  flock 8
+  if is_whole "$cache/$key" &&
+    install_mmcv "$cache/$key" >"$logs/mmcv-cached.log" 2>&1; then
+    echo "setup: mmcv      from the cache"
+  else
+    compile_mmcv "$cache/$key"
+    step mmcv 'read the log' install_mmcv "$cache/$key"
+  fi
+  exec 8>&-
+}
+
+exec 9<"${BASH_SOURCE[0]}"
+flock -n 9 || {
+  echo 'setup: waiting for another set-up of this checkout'
+  flock 9
+}
+up_to_date && exit
+
+python=${PYTHON:-$(find_python)} || exit 1
+check_system
+echo "setup: making .venv with $("$python" --version), logs in $logs"
+mkdir -p "$logs"
+step venv 'remove .venv and run it again' make_venv
+step torch 'read the log' pip_install -r requirements/build.txt
+setup_mmcv
+step packages 'read the log' pip_install -r requirements/runtime.txt \
+  -r requirements/openmmlab.txt -r requirements/tests.txt
+step fx_mm 'read the log' pip_install --no-deps --no-build-isolation -e .
+step check 'remove .venv and run it again' "$py" -c \
+  'import cv2, mmcv._ext, mmdet.models, mmpretrain.models, mmseg.models, fx_mm'
+fingerprint >"$stamp"
+"$py" -m fx_mm.utils.collect_env "wheel cache=$cache" "set up in=$SECONDS s"

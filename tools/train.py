@@ -1,0 +1,63 @@
+"""Train a model: ``python tools/train.py CONFIG``."""
+
+import argparse
+import os
+
+from mmengine.config import DictAction
+
+from fx_mm.apis import build_runner, dry_run, load_config, write_report
+from fx_mm.utils.cli import run_tool
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='where logs and weights go')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='go on from a checkpoint, by default the newest of work-dir',
+    )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='build everything, do one step a task, print memory and time',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='change the config: key=value, nested.key=value',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def main():
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    if args.resume not in (None, 'auto'):
+        cfg.load_from = args.resume
+    runner = build_runner(cfg, resume=args.resume is not None)
+    if args.dry_run:
+        print(dry_run(runner))
+        return
+    runner.train()
+    if runner.train_loop.stopped_by:
+        return
+    write_report(runner)
+
+
+if __name__ == '__main__':
+    run_tool(main)
