@@ -18,14 +18,19 @@ def _child(name, parent, *locations):
     )
 
 
-MODELS = _child('model', mm.MODELS, 'fx_mm.models')
+# Without a child of its own, a registry that is asked from this scope warns.
 DATASETS = _child('dataset', mm.DATASETS, 'fx_mm.datasets')
-TRANSFORMS = _child('transform', mm.TRANSFORMS, 'fx_mm.datasets.transforms')
 DATA_SAMPLERS = _child(
     'data sampler', mm.DATA_SAMPLERS, 'fx_mm.datasets.samplers'
 )
-LOOPS = _child('loop', mm.LOOPS, 'fx_mm.engine.loops')
+EVALUATOR = _child('evaluator', mm.EVALUATOR, 'fx_mm.evaluation')
 HOOKS = _child('hook', mm.HOOKS, 'fx_mm.engine.hooks')
+LOG_PROCESSORS = _child('log processor', mm.LOG_PROCESSORS, 'fx_mm.engine')
+LOOPS = _child('loop', mm.LOOPS, 'fx_mm.engine.loops')
+METRICS = _child('metric', mm.METRICS, 'fx_mm.evaluation')
+MODELS = _child('model', mm.MODELS, 'fx_mm.models')
+MODEL_WRAPPERS = _child('model wrapper', mm.MODEL_WRAPPERS, 'fx_mm.models')
+OPTIMIZERS = _child('optimizer', mm.OPTIMIZERS, 'fx_mm.engine.optim')
 OPTIM_WRAPPERS = _child(
     'optimizer wrapper', mm.OPTIM_WRAPPERS, 'fx_mm.engine.optim'
 )
@@ -37,9 +42,13 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
 PARAM_SCHEDULERS = _child(
     'parameter scheduler', mm.PARAM_SCHEDULERS, 'fx_mm.engine.schedules'
 )
-METRICS = _child('metric', mm.METRICS, 'fx_mm.evaluation')
-VISUALIZERS = _child('visualizer', mm.VISUALIZERS, 'fx_mm.visualization')
 TASK_UTILS = _child('task util', mm.TASK_UTILS, 'fx_mm.models')
+TRANSFORMS = _child('transform', mm.TRANSFORMS, 'fx_mm.datasets.transforms')
+VISBACKENDS = _child('vis_backend', mm.VISBACKENDS, 'fx_mm.visualization')
+VISUALIZERS = _child('visualizer', mm.VISUALIZERS, 'fx_mm.visualization')
+WEIGHT_INITIALIZERS = _child(
+    'weight initializer', mm.WEIGHT_INITIALIZERS, 'fx_mm.models'
+)
 
 READERS = Registry('reader', scope=SCOPE, locations=['fx_mm.datasets.readers'])
 """Readers turn an annotation file into records (see datasets/readers)."""

@@ -17,6 +17,7 @@ from mmengine.config import DictAction
 from fx_mm.apis import load_config
 from fx_mm.apis.inference import FoundationXInferencer, find_images
 from fx_mm.apis.results import ImageResult
+from fx_mm.datasets.xray_io import IMAGE_SUFFIXES
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
@@ -71,11 +72,15 @@ def output_names(paths: list[str], root: Path) -> list[Path]:
         list[Path]: Names, all different.
     """
     relative = [Path(path).relative_to(root) for path in paths]
-    shared = Counter(path.with_suffix('') for path in relative)
+    # DICOM files without a suffix are often named 1.2.840.10008.
+    short = [
+        path.with_suffix('') if path.suffix.lower() in IMAGE_SUFFIXES else path
+        for path in relative
+    ]
+    shared = Counter(short)
     names: list[Path] = []
-    for path in relative:
-        short = path.with_suffix('')
-        name = short if shared[short] == 1 else path
+    for path, name in zip(relative, short, strict=True):
+        name = name if shared[name] == 1 else path
         while name in names:
             name = name.with_name(f'{name.name}_')
         names.append(name)
@@ -140,7 +145,13 @@ def main():
             n_failed += 1
             print(f'error: {result.error}', file=sys.stderr)
             continue
-        save(result, out_dir / name, infer, args.score_thr)
+        try:
+            save(result, out_dir / name, infer, args.score_thr)
+        except OSError as error:
+            raise UserError(
+                f'{out_dir / name}: the results cannot be written '
+                f'({error.strerror}); give another --out-dir.'
+            ) from error
         print(f'{result.path} -> {out_dir / name}.png, .json')
     if n_failed:
         print(

@@ -262,9 +262,9 @@ echo "setup: making .venv with $("$python" --version), logs in $logs"
 mkdir -p "$logs"
 step venv 'remove .venv and run it again' make_venv
 step torch 'read the log' pip_install -r requirements/build.txt
-setup_mmcv
 step packages 'read the log' pip_install -r requirements/runtime.txt \
   -r requirements/openmmlab.txt -r requirements/tests.txt
+setup_mmcv
 step fx_mm 'read the log' pip_install --no-deps --no-build-isolation -e .
 step check 'remove .venv and run it again' "$py" -c \
   'import cv2, mmcv._ext, mmdet.models, mmpretrain.models, mmseg.models, fx_mm'

@@ -1,10 +1,12 @@
 from .config import expand_config
 from .dry_run import dry_run
+from .inference import FoundationXInferencer
 from .model import load_model
 from .report import write_report
 from .runner import build_runner, load_config
 
 __all__ = [
+    'FoundationXInferencer',
     'build_runner',
     'dry_run',
     'expand_config',

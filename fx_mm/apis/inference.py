@@ -52,7 +52,8 @@ class FoundationXInferencer:
             Defaults to False.
 
     Raises:
-        UserError: If config, checkpoint, weights or a task is wrong.
+        UserError: If config, checkpoint, weights, a task or the device is
+            wrong.
     """
 
     def __init__(
@@ -67,6 +68,10 @@ class FoundationXInferencer:
         if weights not in ('teacher', 'student'):
             raise UserError(
                 f'weights is "{weights}"; it must be "teacher" or "student".'
+            )
+        if str(device).startswith('cuda') and not torch.cuda.is_available():
+            raise UserError(
+                f'device is "{device}", but this torch sees no GPU; use "cpu".'
             )
         if not isinstance(config, Config):
             config = load_config(str(config))

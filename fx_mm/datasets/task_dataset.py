@@ -69,7 +69,7 @@ class TaskDataset(Dataset):
             )
         self.empty = np.zeros(len(self.records), bool)
         if self.task.kind == 'loc':
-            self.empty = self.records.column('gt_bboxes').lengths == 0
+            self.empty = self.records.column('boxes').lengths == 0
         self.pipeline = [TRANSFORMS.build(step) for step in pipeline]
 
     def __len__(self) -> int:

@@ -42,18 +42,14 @@ def color_of(name: str, names: Sequence[str] = ()) -> Color:
         tuple[int]: RGB colour, 0 to 255.
     """
     names = list(names)
-    index = (
-        names.index(name) if name in names else zlib.crc32(name.encode())
-    )
+    index = names.index(name) if name in names else zlib.crc32(name.encode())
     return PALETTE[index % len(PALETTE)]
 
 
 def _put_text(canvas, text, origin, color, scale=0.4):
     # The built-in fonts of OpenCV draw ASCII only.
     text = text.encode('ascii', 'replace').decode()
-    cv2.putText(
-        canvas, text, origin, _FONT, scale, color, 1, cv2.LINE_AA
-    )
+    cv2.putText(canvas, text, origin, _FONT, scale, color, 1, cv2.LINE_AA)
 
 
 def _fit_text(text: str, width: int, scale: float = 0.4) -> str:
@@ -106,9 +102,7 @@ def draw_tile(
     scale = size / max(height, width)
     new_w, new_h = (max(1, round(v * scale)) for v in (width, height))
     shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    picture = cv2.resize(
-        _to_rgb(image), (new_w, new_h), interpolation=shrink
-    )
+    picture = cv2.resize(_to_rgb(image), (new_w, new_h), interpolation=shrink)
 
     for mask, color in masks:
         small = cv2.resize(

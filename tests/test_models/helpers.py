@@ -23,6 +23,7 @@ TASKS = (
 )
 TINY = {
     'student.backbone.embed_dims': 16,
+    'student.backbone.drop_path_rate': 0.0,
     'student.localization.embed_dims': 32,
     'student.segmentation.decoder.channels': 16,
     'student.segmentation.decoder.ppm_channels': 16,
@@ -42,12 +43,20 @@ def model_cfg(name='foundation-x_swin-tiny-phantom', tasks=TASKS, **options):
     return holder.model
 
 
-def build(tiny=True, tasks=TASKS, seed=0, **options):
-    """MeanTeacher of the demo's config; tiny for speed."""
+def build(tiny=True, tasks=TASKS, seed=0, noise=0.0, **options):
+    """MeanTeacher of the demo's config; tiny for speed.
+
+    Layers that start at zero (box regression, sampling offsets) hide
+    gradients; ``noise`` moves all weights.
+    """
     torch.manual_seed(seed)
     options = {**(TINY if tiny else {}), **options}
     model = MODELS.build(model_cfg(tasks=tasks, **options))
     model.init_weights()
+    with torch.no_grad():
+        for parameter in model.student.parameters():
+            parameter.add_(noise * torch.randn_like(parameter))
+    model.reset_teacher()
     return model.train()
 
 

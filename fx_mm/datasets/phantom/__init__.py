@@ -1,0 +1,23 @@
+"""Procedurally drawn frontal chest X-rays with labels, boxes and masks."""
+
+from .findings import FINDINGS
+from .hospitals import HOSPITALS
+from .render import ORGANS, Phantom, render
+from .writer import (
+    DEFAULT_COUNTS,
+    DIFFICULTIES,
+    MASK_CLASSES,
+    ensure_phantom,
+)
+
+__all__ = [
+    'DEFAULT_COUNTS',
+    'DIFFICULTIES',
+    'FINDINGS',
+    'HOSPITALS',
+    'MASK_CLASSES',
+    'ORGANS',
+    'Phantom',
+    'ensure_phantom',
+    'render',
+]

@@ -339,9 +339,7 @@ def sample_anatomy(rng: np.random.Generator, enlarged: bool) -> Anatomy:
     taper = rng.uniform(0.88, 1.06)
     lungs, lateral = {}, {}
     for side, shape in shapes.items():
-        lungs[side], lateral[side] = _lung(
-            rng, side, dict(shape, taper=taper)
-        )
+        lungs[side], lateral[side] = _lung(rng, side, dict(shape, taper=taper))
     thorax = lungs[LEFT][:, 0].max() - lungs[RIGHT][:, 0].min()
     ratio = rng.uniform(*(ENLARGED_RATIO if enlarged else NORMAL_RATIO))
     shift = 0.05 * yaw + rng.normal(0, 0.02)

@@ -34,6 +34,10 @@ def _between(rng, hard, easy, ease):
 
 def _pick_centre(rng, allowed, margin):
     """A random pixel (x, y) at least ``margin`` pixels inside a mask."""
+    allowed = allowed.copy()
+    # A lesion that the image's border cuts off would be hard to tell.
+    allowed[[0, -1]] = 0
+    allowed[:, [0, -1]] = 0
     depth = cv2.distanceTransform(allowed, cv2.DIST_L2, 3)
     # Where no place is deep enough, the deepest places will do.
     limit = min(margin, 0.9 * float(depth.max()))
@@ -44,7 +48,9 @@ def _pick_centre(rng, allowed, margin):
 
 def _free_field(scene, taken):
     field = cv2.max(scene.lungs[RIGHT], scene.lungs[LEFT])
-    free = ((field > 127) & ~taken).astype(np.uint8)
+    # Where little air is in the way, a lesion would not show.
+    aerated = (field > 127) & (scene.aeration > 0.45)
+    free = (aerated & ~taken).astype(np.uint8)
     return free if free.any() else (field > 127).astype(np.uint8)
 
 
@@ -75,7 +81,7 @@ def _round_lesion(scene, rng, centre, radius, wobble, edge):
         axis=1,
     )
     outline = smooth(outline, closed=True, per_span=3)
-    layer = np.zeros((scene.canvas.size, scene.canvas.size), np.uint8)
+    layer = scene.canvas.blank()
     cv2.fillPoly(
         layer, [np.round(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, 4
     )
@@ -92,9 +98,7 @@ def _lesions(scene, rng, taken, number, radius, contrast, wobble, edge):
     for _ in range(number):
         pixels = radius() * scene.canvas.scale
         centre = _pick_centre(rng, _free_field(scene, taken), 0.9 * pixels)
-        thick, mask = _round_lesion(
-            scene, rng, centre, pixels, wobble, edge
-        )
+        thick, mask = _round_lesion(scene, rng, centre, pixels, wobble, edge)
         scene.aeration *= 1 - 0.45 * contrast * thick
         scene.extra += 0.36 * contrast * thick
         masks.append(mask)
@@ -132,6 +136,16 @@ def add_mass(scene: Scene, rng, taken) -> list[np.ndarray]:
     )
 
 
+def _largest(mask: np.ndarray) -> np.ndarray:
+    """The largest connected part of a mask."""
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=4
+    )
+    if count < 3:
+        return mask
+    return parts == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+
+
 def add_consolidation(scene: Scene, rng, taken) -> list[np.ndarray]:
     """Airspace filling: ill-defined, patchy, with dark air bronchograms."""
     canvas, ease = scene.canvas, 1 - scene.difficulty
@@ -159,12 +173,12 @@ def add_consolidation(scene: Scene, rng, taken) -> list[np.ndarray]:
         keep = (dy - edge - lean * dx) * (-1 if edge > 0 else 1)
         alpha *= np.clip(keep * height * canvas.scale + 0.5, 0, 1)
     alpha *= unit(lung) * ~taken
-    mask = alpha > 0.38
+    mask = _largest(alpha > 0.38)
 
     strength = _between(rng, (0.40, 0.60), (0.72, 0.95), ease)
     alpha *= strength * (1 + 0.14 * canvas.clouds(rng, 30))
     hilum = scene.anatomy.hila[side]
-    layer = np.zeros((canvas.size, canvas.size), np.uint8)
+    layer = canvas.blank()
     target = np.array([canvas.x[y, x], canvas.y[y, x]])
     for _ in range(4):
         end = target + rng.normal(0, 0.75, 2) * (width, height)
@@ -216,10 +230,13 @@ def add_pneumothorax(scene: Scene, rng, taken) -> list[np.ndarray]:
     height = (lung[:, 1] - top) / (low - top)
     reach = np.clip(side * (lung[:, 0] - hilum[0]), 0, None)
     reach /= reach.max()
-    # The apex empties first; the base stays near the diaphragm.
-    fade = rng.uniform(0.80, 1.0)
-    pull = collapse * (1 - fade * np.clip(height, 0, 1) ** 1.5)
+    # The apex empties first; the base stays at the diaphragm.
+    pull = collapse * (1 - np.clip(height, 0, 1) ** rng.uniform(1.5, 3))
     pull *= np.clip(1.6 * reach, 0.25, 1)
+    free = len(scene.anatomy.lateral[side])
+    base = lung[:, 1] > scene.anatomy.dome[side]
+    base[:free] = False
+    pull[base] = 0
     anchor = hilum + np.array([0.0, 0.15])
     shrunk = lung + pull[:, None] * (anchor - lung)
     inner = unit(canvas.fill(shrunk))
@@ -233,7 +250,6 @@ def add_pneumothorax(scene: Scene, rng, taken) -> list[np.ndarray]:
     left = unit(scene.lungs[side]) * (1 - space)
     scene.aeration *= 1 - (rng.uniform(0.10, 0.40) * collapse * 2) * left
     line = canvas.blank()
-    free = len(scene.anatomy.lateral[side])
     curve = np.concatenate([shrunk[-8:], shrunk[: int(0.97 * free)]])
     canvas.stroke(line, [curve], 0.020, 255)
     line = unit(line) * unit(scene.lungs[side])

@@ -20,8 +20,8 @@ class BaseReader(metaclass=ABCMeta):
     annotation file, unique in the split) and, by the kind of task:
 
     - cls: ``gt_score`` (np.ndarray): float32 (C,) in 0..1, NaN = unknown.
-    - loc: ``gt_bboxes`` (np.ndarray): float32 (n, 4) xyxy in pixels of the
-      original image; ``gt_bboxes_labels`` (np.ndarray): int64 (n,). Images
+    - loc: ``boxes`` (np.ndarray): float32 (n, 4) xyxy in pixels of the
+      original image; ``box_labels`` (np.ndarray): int64 (n,). Images
       without boxes stay in.
     - seg: ``mask_paths`` (dict): class name to path or None (empty mask).
 
@@ -155,7 +155,8 @@ class ImageNames:
         """
         if not self._seen:
             raise UserError(
-                f'{self.ann_file}: lists no images; is it the right file?'
+                f'{self.ann_file}: lists no images; name the file of the '
+                'split that has them.'
             )
         missing = sorted((self.only or set()) - set(self._seen))
         if missing:
@@ -218,7 +219,10 @@ class Table:
 
     def __init__(self, path: str, task_name: str) -> None:
         self.path = path
-        self._reader = csv.reader(open_text(path, task_name))
+        self._reader = csv.reader(
+            open_text(path, task_name),
+            strict=True,  # else an open quote swallows rows
+        )
         self.header = [name.strip() for name in next(self._rows())[1]]
         named = [name for name in self.header if name]
         for name in named:

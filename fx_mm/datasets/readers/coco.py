@@ -172,10 +172,10 @@ def _box(bbox, size: np.ndarray, where: str) -> tuple:
 
 def _finished(record: dict) -> dict:
     pairs = record.pop('boxes')
-    record['gt_bboxes'] = np.array(
+    record['boxes'] = np.array(
         [box for box, _ in pairs], np.float32
     ).reshape(-1, 4)
-    record['gt_bboxes_labels'] = np.array(
+    record['box_labels'] = np.array(
         [label for _, label in pairs], np.int64
     )
     return record

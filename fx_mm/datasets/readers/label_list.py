@@ -18,13 +18,22 @@ class ListLabelReader(BaseReader):
     separated by blanks or by commas. ``nan`` means unknown.
 
     Args:
+        class_index (bool): Whether rows are ``file k`` instead, k being the
+            number of the image's only class, from 0 (as RSNA's lists are).
+            Defaults to False.
         uncertain (float, optional): Value that -1 stands for. Defaults to
             None, which refuses -1.
         kwargs: See :class:`BaseReader`.
     """
 
-    def __init__(self, uncertain: Optional[float] = None, **kwargs) -> None:
+    def __init__(
+        self,
+        class_index: bool = False,
+        uncertain: Optional[float] = None,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
+        self.class_index = class_index
         self.uncertain = uncertain
 
     def __call__(self, ann_file: str, img_dir: str, task) -> List[dict]:
@@ -40,23 +49,23 @@ class ListLabelReader(BaseReader):
             record = images.add(name, f'row {number}')
             if record is None:
                 continue
-            record['gt_score'] = np.array(
-                [
+            if self.class_index:
+                scores = _one_hot(labels[0].strip(), where, task)
+            else:
+                scores = [
                     parse_label(text, f'{where}, class "{c}"', self.uncertain)
                     for text, c in zip(labels, task.classes)
-                ],
-                np.float32,
-            )
+                ]
+            record['gt_score'] = np.array(scores, np.float32)
             if task.labels == 'multi-class':
                 check_one_hot(record['gt_score'], where)
             records.append(record)
         images.finish()
         return records
 
-    @staticmethod
-    def _split(line: str, where: str, task) -> tuple:
+    def _split(self, line: str, where: str, task) -> tuple:
         """Split a row into name and labels; a name may hold blanks."""
-        count = len(task.classes)
+        count = 1 if self.class_index else len(task.classes)
         if ',' in line:
             cells = line.split(',')
         else:
@@ -66,12 +75,27 @@ class ListLabelReader(BaseReader):
             # one label too many would end up in the name
             found += _trailing_numbers(cells[0])
         if found != count:
+            if self.class_index:
+                raise UserError(
+                    f'{where}: has {found} labels instead of one class '
+                    'number; set class_index=False if it has one a class.'
+                )
             raise UserError(
                 f'{where}: has {found} labels, but task {task.name} has '
                 f'{count} classes ({", ".join(task.classes)}); correct the '
                 'row or the classes, and use commas if names hold blanks.'
             )
         return cells[0], cells[1:]
+
+
+def _one_hot(text: str, where: str, task) -> list:
+    classes = range(len(task.classes))
+    if not text.isdecimal() or int(text) not in classes:
+        raise UserError(
+            f'{where}: class number "{text}" is not one of 0 to '
+            f'{len(task.classes) - 1} ({", ".join(task.classes)}).'
+        )
+    return [float(index == int(text)) for index in classes]
 
 
 def _trailing_numbers(name: str) -> int:

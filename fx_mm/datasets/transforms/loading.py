@@ -52,7 +52,7 @@ class LoadXrayAnnotations(BaseTransform):
     Required Keys:
 
     - kind, ori_shape, img_path
-    - gt_score (cls); gt_bboxes, gt_bboxes_labels (loc); mask_paths (seg)
+    - gt_score (cls); boxes, box_labels (loc); mask_paths (seg)
 
     Added Keys:
 
@@ -84,8 +84,10 @@ class LoadXrayAnnotations(BaseTransform):
                 f'pixels, but its boxes are for {size[0]}x{size[1]}; scale '
                 'the boxes (and width and height) of the annotation file.'
             )
-        boxes = np.asarray(results['gt_bboxes'], np.float32).reshape(-1, 4)
-        results['gt_bboxes'] = HorizontalBoxes(boxes)
+        boxes = np.asarray(results['boxes'], np.float32).reshape(-1, 4)
+        # A copy: mmdet's transforms change boxes in place.
+        results['gt_bboxes'] = HorizontalBoxes(boxes.copy())
+        results['gt_bboxes_labels'] = results['box_labels']
         results['gt_ignore_flags'] = np.zeros(len(boxes), bool)
 
     @staticmethod

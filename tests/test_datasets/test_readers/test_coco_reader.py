@@ -1,0 +1,190 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fx_mm.datasets.readers import CocoReader
+from fx_mm.utils.errors import UserError
+
+CATEGORIES = [dict(id=7, name='B'), dict(id=3, name='A')]
+
+
+def image(number, name, width=32, height=24):
+    return dict(id=number, file_name=name, width=width, height=height)
+
+
+def box(image_id, bbox, category_id=3, **kwargs):
+    return dict(image_id=image_id, bbox=bbox, category_id=category_id, **kwargs)
+
+
+@pytest.fixture
+def read(tmp_path, write_images, make_task):
+    def run(content, classes=('A', 'B'), **kwargs):
+        folder = write_images('a.png', 'b.png', 'sub/c.png')
+        path = tmp_path / 'boxes.json'
+        if isinstance(content, dict):
+            content = json.dumps(content)
+        path.write_text(content)
+        return CocoReader(**kwargs)(
+            str(path), folder, make_task('loc', classes)
+        )
+
+    return run
+
+
+def coco(annotations=(), images=None, categories=CATEGORIES):
+    if images is None:
+        images = [image(5, 'a.png'), image(2, 'sub/c.png')]
+    return dict(
+        images=images, annotations=list(annotations), categories=categories
+    )
+
+
+def refuse(read, content, *parts, **kwargs):
+    with pytest.raises(UserError) as info:
+        read(content, **kwargs)
+    message = str(info.value)
+    for part in ('boxes.json', *parts):
+        assert part in message, message
+    assert '\n' not in message
+
+
+def test_categories_go_by_name_and_images_without_boxes_stay(read, tmp_path):
+    first, second = read(
+        coco([box(2, [1, 2, 3, 4], 7), box(2, [0.5, 0, 10, 20], 3)])
+    )
+    assert first['img_id'] == 'a.png'
+    assert first['gt_bboxes'].shape == (0, 4)
+    assert first['gt_bboxes_labels'].shape == (0,)
+    np.testing.assert_array_equal(
+        second['gt_bboxes'], [[1, 2, 4, 6], [0.5, 0, 10.5, 20]]
+    )
+    np.testing.assert_array_equal(second['gt_bboxes_labels'], [1, 0])
+    assert second['img_path'] == str(tmp_path / 'images' / 'sub/c.png')
+    for record in (first, second):
+        assert record['gt_bboxes'].dtype == np.float32
+        assert record['gt_bboxes_labels'].dtype == np.int64
+        np.testing.assert_array_equal(record['ann_size'], [32, 24])
+
+
+def test_no_boxes_at_all(read):
+    records = read(coco())
+    assert [len(record['gt_bboxes']) for record in records] == [0, 0]
+
+
+def test_merge_classes(read):
+    content = coco([box(5, [1, 2, 3, 4], 7), box(5, [1, 2, 3, 4], 3)])
+    (record, _) = read(content, ('Any',), merge_classes=True)
+    np.testing.assert_array_equal(record['gt_bboxes_labels'], [0, 0])
+    with pytest.raises(UserError, match='toy/loc merges'):
+        read(content, merge_classes=True)
+
+
+def test_box_over_the_border_is_cut(read):
+    (record, _) = read(coco([box(5, [-3, 20, 10, 10])]))
+    np.testing.assert_array_equal(record['gt_bboxes'], [[0, 20, 7, 24]])
+
+
+def test_only(read):
+    content = coco(
+        [box(5, [1, 2, 3, 4]), box(2, [2, 2, 3, 4])],
+        [image(5, 'a.png'), image(2, 'elsewhere.png')],
+    )
+    (record,) = read(content, only=['a.png'])
+    np.testing.assert_array_equal(record['gt_bboxes'], [[1, 2, 4, 6]])
+    refuse(read, content, 'elsewhere.png', 'does not exist')
+    refuse(read, content, '"z.png"', only=['z.png'])
+
+
+@pytest.mark.parametrize(
+    ('content', 'parts'),
+    [
+        ('', ['empty']),
+        ('{"images": [', ['not valid JSON', 'line 1']),
+        ('[1]', ['not a COCO file']),
+        (dict(images=[], annotations=[]), ['has no "categories"']),
+        (coco(images=[]), ['no images']),
+        (coco(images=[image(1, 'z.png')]), ['image 1', 'z.png']),
+        (coco(images=[image(1, 'a.png'), image(1, 'b.png')]),
+         ['image 2', 'id 1']),
+        (coco(images=[image(1, 'a.png'), image(2, 'a.png')]),
+         ['image 2', '"a.png"', 'image 1']),
+        (coco(images=[dict(id=1, file_name='a.png')]),
+         ['image 1', 'has no "width"', 'id, file_name']),
+        (coco([box(9, [1, 2, 3, 4])]), ['annotation 1', 'image id 9']),
+        (coco([box(5, [1, 2, 3, 4]), box(5, [1, 2, 3, 4], 8)]),
+         ['annotation 2', '"a.png"', 'category id 8']),
+        (coco([box(5, [1, 2, 0, 4])]), ['annotation 1', '"a.png"', 'area']),
+        (coco([box(5, [1, 2, 3, -4])]), ['annotation 1', '"a.png"', 'area']),
+        (coco([box(5, [32, 2, 3, 4])]),
+         ['annotation 1', '"a.png"', 'outside', '32x24']),
+        (coco([box(5, [1, 2, 3])]), ['annotation 1', 'four numbers']),
+        (coco([box(5, None)]), ['annotation 1', 'four numbers']),
+        (coco([box(5, [1, 2, 3, float('nan')])]),
+         ['annotation 1', 'four numbers']),
+        (coco([box(5, [1, 2, 3, 4], iscrowd=1)]),
+         ['annotation 1', 'crowd']),
+        (coco([dict(image_id=5, bbox=[1, 2, 3, 4])]),
+         ['annotation 1', 'has no "category_id"']),
+        (coco([7]), ['annotation 1', '7']),
+        (coco(categories=[dict(id=1, name='A')]),
+         ['no category "B"', 'toy/loc', 'it has: A']),
+        (coco([box(5, [1, 2, 3, 4], 1)],
+              categories=[*CATEGORIES, dict(id=1, name='C')]),
+         ['annotation 1', '"C" is not a class', 'merge_classes']),
+    ],
+)
+def test_bad_files_are_named(read, content, parts):
+    refuse(read, content, *parts)
+
+
+corner = st.floats(0, 1000, width=32)
+side = st.floats(0.5, 500, width=32)
+
+
+@settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.lists(
+        st.tuples(corner, corner, side, side, st.sampled_from([3, 7])),
+        max_size=4,
+    )
+)
+def test_round_trip(read, boxes):
+    content = coco(
+        [box(5, row[:4], row[4]) for row in boxes],
+        [image(5, 'a.png', 1500, 1500)],
+    )
+    (record,) = read(content)
+    got = record['gt_bboxes']
+    expected = np.array([row[:4] for row in boxes]).reshape(-1, 4)
+    np.testing.assert_allclose(got[:, :2], expected[:, :2], rtol=1e-6)
+    np.testing.assert_allclose(
+        got[:, 2:] - got[:, :2], expected[:, 2:], rtol=1e-3, atol=1e-3
+    )
+    assert (got >= 0).all() and (got <= 1500).all()
+    names = {3: 0, 7: 1}
+    assert record['gt_bboxes_labels'].tolist() == [names[r[4]] for r in boxes]
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(
+    'FX_MM_REAL_DATA' not in os.environ, reason='needs FX_MM_REAL_DATA'
+)
+def test_real_tbx11k(make_task):
+    folder = Path(os.environ['FX_MM_REAL_DATA'], 'tbx11k')
+    records = CocoReader(merge_classes=True)(
+        str(folder / 'annotations/json/TBX11K_train.json'),
+        str(folder / 'imgs'),
+        make_task('loc', ('Tuberculosis',)),
+    )
+    assert [len(r['gt_bboxes']) for r in records] == [1, 2, 0]
+    np.testing.assert_allclose(
+        records[0]['gt_bboxes'], [[381.83, 126.87, 422.07, 171.44]], atol=0.01
+    )
