@@ -9,8 +9,9 @@ the stock Runner is built from.
 import copy
 import difflib
 import os.path as osp
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Optional
+from typing import Any
 
 from .utils.errors import UserError
 
@@ -55,8 +56,9 @@ def check_keys(entry: dict, known, where: str) -> None:
     """
     for key in entry:
         if key not in known:
-            raise UserError(f'Unknown key "{key}" in {where}; '
-                            f'{suggest(key, known)}.')
+            raise UserError(
+                f'Unknown key "{key}" in {where}; {suggest(key, known)}.'
+            )
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Task:
     dataset: str
     kind: str
     classes: tuple
-    labels: Optional[str] = None
+    labels: str | None = None
     data_root: str = ''
     img_dir: str = ''
     config: dict = field(default_factory=dict, compare=False, repr=False)

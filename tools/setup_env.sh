@@ -48,11 +48,11 @@ explain() { # log, default remedy: the last error found, with its remedy
   last=$(grep -aiE '(^|[^a-z])(error|fatal)' "$1" | tail -1 || true)
   last=$(echo "${last:-$(tail -1 "$1")}" | cut -c1-200)
   if grep -aq 'No space left on device' "$1"; then
-    fail "$3 failed: the disk is full" "free about 8 GB, run it again (log: $1)"
-  elif grep -aqiE 'name resolution|Max retries|unreachable|timed out' "$1"; then
+    fail "$3 failed: the disk is full" "free 8 GB, run it again (log: $1)"
+  elif grep -aqiE 'name resolution|retries|unreachable|timed out' "$1"; then
     fail "$3 failed: no package index in reach ($last)" \
       "check the network and 'pip config list' (log: $1)"
-  elif grep -aqE 'No matching distribution|satisfies the requirement' "$1"; then
+  elif grep -aqE 'No matching dist|satisfies the requirement' "$1"; then
     fail "$3 failed: the package index lacks a version ($last)" \
       "use an index that has it, or change $constraints (log: $1)"
   elif grep -aqE 'Killed|MemoryError|out of memory' "$1"; then
@@ -64,7 +64,7 @@ explain() { # log, default remedy: the last error found, with its remedy
   fail "$3 failed: $last" "$2 (log: $1)"
 }
 
-# A function given as the command runs without errexit: one command each.
+# bash ignores errexit in a function called here: it must be one chain.
 step() { # name, remedy, command...: runs it with a log of its own
   local name=$1 remedy=$2 begin=$SECONDS log=$logs/$1.log
   shift 2
@@ -79,7 +79,8 @@ step() { # name, remedy, command...: runs it with a log of its own
 find_python() {
   local try
   for try in python3.11 python3 python; do
-    if "$try" -c 'import sys; exit(sys.version_info[:2] != (3, 11))' 2>&-; then
+    if "$try" -c 'import sys; exit(sys.version_info[:2] != (3, 11))' \
+      2>/dev/null; then
       echo "$try"
       return
     fi
@@ -115,17 +116,29 @@ pip_install() {
   "$py" -m pip install --progress-bar off -c "$constraints" "$@"
 }
 
-operators() { # prints cpu or cuda<version of torch>
-  local torch_cuda gpu release=none
-  read -r torch_cuda gpu < <("$py" -c 'import torch
-print(torch.version.cuda or "none", torch.cuda.is_available())' 2>/dev/null)
+look_at_torch() { # its version, its CUDA, whether a GPU is in reach; tag
+  "$py" - 2>/dev/null <<'EOF'
+import platform
+import sys
+
+import torch
+
+tag = 'cp{}{}'.format(*sys.version_info)
+system = '-'.join((platform.machine(), *platform.libc_ver()))
+gpu = torch.cuda.is_available()
+print(torch.__version__, torch.version.cuda, gpu, f'{tag}_{system}')
+EOF
+}
+
+operators() { # CUDA of torch, GPU in reach: prints cpu or cuda<version>
+  local torch_cuda=$1 gpu=$2 release=none
   [ -z "$nvcc" ] ||
     release=$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
   case ${FX_MM_CUDA:-$gpu} in
     1)
       [ "$release" != none ] || fail 'FX_MM_CUDA=1, but no nvcc was found' \
         'install the CUDA toolkit or set CUDA_HOME'
-      [ "$torch_cuda" != none ] || fail 'FX_MM_CUDA=1, but torch has no CUDA' \
+      [ "$torch_cuda" != None ] || fail 'FX_MM_CUDA=1, but torch has no CUDA' \
         'let pip install a CUDA build of torch'
       echo "cuda$torch_cuda"
       ;;
@@ -212,23 +225,14 @@ install_mmcv() { # wheel folder
 }
 
 setup_mmcv() {
+  local facts torch torch_cuda gpu tag digest
   mmcv=$(sed -n 's/^onedl-mmcv==//p' "$constraints")
-  kind=$(operators) || exit 1
-  key=$("$py" - "$mmcv" "$kind" "$cxx_flags|${TORCH_CUDA_ARCH_LIST:-}|$recipe" \
-    2>/dev/null <<'EOF'
-import hashlib
-import platform
-import sys
-
-import torch
-
-mmcv, kind, flags = sys.argv[1:]
-tag = 'cp{}{}'.format(*sys.version_info)
-system = '-'.join((platform.machine(), *platform.libc_ver()))
-digest = hashlib.sha256(flags.encode()).hexdigest()[:8]
-print(f'mmcv{mmcv}_torch{torch.__version__}_{tag}_{system}_{kind}_{digest}')
-EOF
-  )
+  facts=$(look_at_torch) ||
+    fail 'torch does not load' 'remove .venv and run it again'
+  read -r torch torch_cuda gpu tag <<<"$facts"
+  kind=$(operators "$torch_cuda" "$gpu") || exit 1
+  digest=$(echo "$cxx_flags|${TORCH_CUDA_ARCH_LIST:-}|$recipe" | sha256sum)
+  key=mmcv${mmcv}_torch${torch}_${tag}_${kind}_${digest:0:8}
   cache=${FX_MM_CACHE:-${XDG_CACHE_HOME:-${HOME:-$venv}/.cache}/fx_mm}/wheels
   mkdir -p "$cache" 2>/dev/null && [ -w "$cache" ] || cache=$venv/wheels
   mkdir -p "$cache"

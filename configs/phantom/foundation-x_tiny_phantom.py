@@ -27,36 +27,38 @@ tasks = [
     'phantom_c/loc',
     'phantom_c/seg',
 ]
-_load = [dict(type='LoadXray'), dict(type='LoadXrayAnnotations')]
-_rotate = dict(type='mmdet.Rotate', prob=0.5, max_mag=10.0, img_border_value=0)
-_flip = dict(type='mmdet.RandomFlip', prob=0.5)
-_pack = dict(type='PackXray')
-_test = [
+__load = [dict(type='LoadXray'), dict(type='LoadXrayAnnotations')]
+__rotate = dict(
+    type='mmdet.Rotate', prob=0.5, max_mag=10.0, img_border_value=0
+)
+__flip = dict(type='mmdet.RandomFlip', prob=0.5)
+__pack = dict(type='PackXray')
+__test = [
     dict(type='LoadXray'),
     dict(type='mmdet.Resize', scale='img_size', keep_ratio=False),
     dict(type='LoadXrayAnnotations'),
-    _pack,
+    __pack,
 ]
 task_defaults = dict(
     cls=dict(
         img_size=128,
         batch_size=32,
-        train_pipeline=[*_load, _flip, _rotate, _pack],
-        test_pipeline=_test,
+        train_pipeline=[*__load, __flip, __rotate, __pack],
+        test_pipeline=__test,
     ),
     loc=dict(
         img_size=128,
         batch_size=8,
         box_free_share=0.25,
-        train_pipeline=[*_load, _flip, _pack],
-        test_pipeline=_test,
+        train_pipeline=[*__load, __flip, __pack],
+        test_pipeline=__test,
     ),
     # No flip here: left and right lung are two classes.
     seg=dict(
         img_size=128,
         batch_size=8,
-        train_pipeline=[*_load, _rotate, _pack],
-        test_pipeline=_test,
+        train_pipeline=[*__load, __rotate, __pack],
+        test_pipeline=__test,
     ),
 )
 report = 'test'

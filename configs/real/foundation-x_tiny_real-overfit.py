@@ -15,13 +15,13 @@ datasets = dict(
     real_lungs={{_base_.real_lungs}},
 )
 tasks = ['real_nih/cls', 'real_tbx11k/loc', 'real_lungs/seg']
-_pipeline = [
+__pipeline = [
     dict(type='LoadXray'),
     dict(type='LoadXrayAnnotations'),
     dict(type='mmdet.Resize', scale='img_size', keep_ratio=False),
     dict(type='PackXray'),
 ]
-_test = [
+__test = [
     dict(type='LoadXray'),
     dict(type='mmdet.Resize', scale='img_size', keep_ratio=False),
     dict(type='LoadXrayAnnotations'),
@@ -29,13 +29,22 @@ _test = [
 ]
 task_defaults = dict(
     cls=dict(
-        img_size=128, batch_size=2, train_pipeline=_pipeline, test_pipeline=_test
+        img_size=128,
+        batch_size=2,
+        train_pipeline=__pipeline,
+        test_pipeline=__test,
     ),
     loc=dict(
-        img_size=128, batch_size=3, train_pipeline=_pipeline, test_pipeline=_test
+        img_size=128,
+        batch_size=3,
+        train_pipeline=__pipeline,
+        test_pipeline=__test,
     ),
     seg=dict(
-        img_size=128, batch_size=4, train_pipeline=_pipeline, test_pipeline=_test
+        img_size=128,
+        batch_size=4,
+        train_pipeline=__pipeline,
+        test_pipeline=__test,
     ),
 )
 report = 'test'

@@ -46,7 +46,7 @@ def check_top_level(cfg: Config) -> None:
         if isinstance(value, dict) and 'tasks' in value and 'img_dir' in value
     }
     known = runner | set(OWN_KEYS) | bases
-    plain = {key: None for key in cfg if not key.startswith('_')}
+    plain = dict.fromkeys(cfg)
     check_keys(plain, known, 'the config')
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os.path as osp
-from typing import Optional
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -14,7 +13,7 @@ from ..utils.errors import UserError
 from .config import expand_config
 
 
-def load_config(path: str, options: Optional[dict] = None) -> Config:
+def load_config(path: str, options: dict | None = None) -> Config:
     """Read a config file and merge ``--cfg-options`` into it.
 
     Raises:

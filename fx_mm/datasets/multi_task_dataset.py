@@ -1,7 +1,5 @@
 """All tasks of a run as one dataset."""
 
-from typing import List, Union
-
 import numpy as np
 from torch.utils.data import Dataset
 
@@ -32,7 +30,7 @@ class MultiTaskDataset(Dataset):
         >>> sample = dataset[SampleKey(task=1, index=7, seed=42)]
     """
 
-    def __init__(self, datasets: List[dict], test_mode: bool = False) -> None:
+    def __init__(self, datasets: list[dict], test_mode: bool = False) -> None:
         self.datasets = [
             TaskDataset(**cfg, test_mode=test_mode) for cfg in datasets
         ]
@@ -40,14 +38,14 @@ class MultiTaskDataset(Dataset):
         self._ends = np.cumsum([len(d) for d in self.datasets])
 
     @property
-    def tasks(self) -> List[Task]:
+    def tasks(self) -> list[Task]:
         """list[Task]: The tasks, in order."""
         return [dataset.task for dataset in self.datasets]
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if self.datasets else 0
 
-    def __getitem__(self, key: Union[SampleKey, int]) -> dict:
+    def __getitem__(self, key: SampleKey | int) -> dict:
         """Give a sample.
 
         Args:

@@ -1,7 +1,7 @@
 """Records of a split as a few arrays instead of many Python objects."""
 
 from collections.abc import Sequence
-from typing import Any, List, Optional, Union
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Records(Sequence):
         ValueError: If the keys of the records differ.
     """
 
-    def __init__(self, records: List[dict]) -> None:
+    def __init__(self, records: list[dict]) -> None:
         self._length = len(records)
         keys = list(records[0]) if records else []
         for number, record in enumerate(records):
@@ -38,7 +38,7 @@ class Records(Sequence):
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, index: Union[int, slice]) -> Any:
+    def __getitem__(self, index: int | slice) -> Any:
         """Give a fresh dict, whose arrays may be written to."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
@@ -63,13 +63,13 @@ def _column(values: list) -> Any:
 class _Texts:
     """Strings and None, UTF-8 encoded one after the other."""
 
-    def __init__(self, values: List[Optional[str]]) -> None:
+    def __init__(self, values: list[str | None]) -> None:
         encoded = [(v or '').encode() for v in values]
         self._none = np.array([v is None for v in values], bool)
         self._ends = np.cumsum([len(e) for e in encoded], dtype=np.int64)
         self._bytes = np.frombuffer(b''.join(encoded), np.uint8)
 
-    def __getitem__(self, index: int) -> Optional[str]:
+    def __getitem__(self, index: int) -> str | None:
         if self._none[index]:
             return None
         start = self._ends[index - 1] if index else 0
@@ -79,7 +79,7 @@ class _Texts:
 class _Arrays:
     """Arrays one after the other along their first dimension."""
 
-    def __init__(self, values: List[np.ndarray]) -> None:
+    def __init__(self, values: list[np.ndarray]) -> None:
         self.lengths = np.array([len(v) for v in values], np.int64)
         self._ends = np.cumsum(self.lengths)
         self._values = np.concatenate(values)
@@ -92,7 +92,7 @@ class _Arrays:
 class _Dicts:
     """Dicts of texts, one text column a key."""
 
-    def __init__(self, values: List[dict]) -> None:
+    def __init__(self, values: list[dict]) -> None:
         self._texts = {k: _Texts([v[k] for v in values]) for k in values[0]}
 
     def __getitem__(self, index: int) -> dict:

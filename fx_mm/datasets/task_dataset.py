@@ -2,15 +2,16 @@
 
 import dataclasses
 import random
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Iterator, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
+from mmengine.registry import Registry
 from torch.utils.data import Dataset
 
 from ..registry import DATASETS, READERS, TRANSFORMS
-from ..tasks import Task
+from ..tasks import Task, suggest
 from ..utils.errors import UserError
 from .records import Records
 from .xray_io import ImageReadError
@@ -42,17 +43,18 @@ class TaskDataset(Dataset):
             False for the other kinds.
 
     Raises:
-        UserError: If the annotation is wrong; see the reader.
+        UserError: If the annotation is wrong (see the reader), or reader or
+            pipeline are not configured rightly.
     """
 
     def __init__(
         self,
-        task: Union[Task, dict],
+        task: Task | dict,
         reader: dict,
         ann_file: str,
         img_dir: str,
-        pipeline: List[dict],
-        only: Optional[Sequence[str]] = None,
+        pipeline: list[dict],
+        only: Sequence[str] | None = None,
         test_mode: bool = False,
     ) -> None:
         self.task = task if isinstance(task, Task) else _task(task)
@@ -61,7 +63,7 @@ class TaskDataset(Dataset):
         self.test_mode = test_mode
         if only is not None:
             reader = dict(reader, only=list(only))
-        read = READERS.build(reader)
+        read = self._build(READERS, reader)
         self.records = Records(read(ann_file, img_dir, self.task))
         if not len(self.records):
             raise UserError(
@@ -70,7 +72,7 @@ class TaskDataset(Dataset):
         self.empty = np.zeros(len(self.records), bool)
         if self.task.kind == 'loc':
             self.empty = self.records.column('boxes').lengths == 0
-        self.pipeline = [TRANSFORMS.build(step) for step in pipeline]
+        self.pipeline = [self._build(TRANSFORMS, step) for step in pipeline]
 
     def __len__(self) -> int:
         return len(self.records)
@@ -114,7 +116,24 @@ class TaskDataset(Dataset):
                     continue
         raise replaced
 
-    def _run(self, index: int, seed: int, replaced: Optional[str]) -> dict:
+    def _build(self, registry: Registry, cfg: dict):
+        """Build a reader or transform; a mistyped config is a UserError."""
+        name = cfg.get('type')
+        where = f'{registry.name} of task {self.task.name}'
+        if isinstance(name, str) and registry.get(name) is None:
+            raise UserError(
+                f'Unknown {where}: "{name}"; '
+                f'{suggest(name, registry.module_dict)}.'
+            )
+        try:
+            return registry.build(cfg)
+        except (AssertionError, TypeError, KeyError, ValueError) as error:
+            reason = str(error).strip().split('\n')[0]
+            raise UserError(
+                f'The {where} {dict(cfg)} cannot be built: {reason}.'
+            ) from error
+
+    def _run(self, index: int, seed: int, replaced: str | None) -> dict:
         results = self.records[index]
         results.update(self.metainfo, replaced=replaced, sample_idx=index)
         for step in self.pipeline:

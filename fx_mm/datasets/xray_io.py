@@ -134,7 +134,9 @@ def to_grey(image: np.ndarray) -> np.ndarray:
     """
     if image.ndim == 2:
         return image
-    return cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_BGR2GRAY)
+    return cv2.cvtColor(
+        np.ascontiguousarray(image[..., :3]), cv2.COLOR_BGR2GRAY
+    )
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

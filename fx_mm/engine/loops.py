@@ -3,7 +3,7 @@
 import contextlib
 import random
 import signal
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -70,7 +70,7 @@ class CyclicTrainLoop(BaseLoop):
         self.val_interval = val_interval
         self.max_bad_share = max_bad_share
         self.stop_training = False
-        self.stopped_by: Optional[str] = None
+        self.stopped_by: str | None = None
         self._epoch = 0
         self._iter = 0
         self._bad_images: dict = {}
@@ -241,7 +241,7 @@ class _MultiTaskEvalLoop(BaseLoop):
         dataloader,
         evaluator: dict,
         weights: Sequence[str] = ('teacher',),
-        amp_dtype: Optional[str] = None,
+        amp_dtype: str | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
         self.weights = list(weights)

@@ -1,7 +1,6 @@
 """Optimizer groups and the wrapper that steps them."""
 
 import contextlib
-from typing import Optional
 
 import torch
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
@@ -30,8 +29,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
     def __init__(
         self,
         optimizer,
-        clip_grad: Optional[dict] = None,
-        amp_dtype: Optional[str] = None,
+        clip_grad: dict | None = None,
+        amp_dtype: str | None = None,
         accumulative_counts: int = 1,
     ) -> None:
         super().__init__(optimizer, accumulative_counts=accumulative_counts)

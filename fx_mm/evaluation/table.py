@@ -48,8 +48,8 @@ class Column(NamedTuple):
 COLUMNS = (
     Column('Cls AUC', 'cls', 'AUC'),
     Column('Loc mAP40', 'loc', 'mAP_40'),
-    Column('Seg Dice (present)', 'seg', 'Dice_pos'),
-    Column('Seg Dice (empty = 1)', 'seg', 'Dice'),
+    Column('Seg Dice, present', 'seg', 'Dice_pos'),
+    Column('Seg Dice, empty=1', 'seg', 'Dice'),
 )
 CLASS_METRICS = dict(cls='AUC', loc='AP_40', seg='Dice_pos')
 
@@ -286,10 +286,11 @@ def _or_none(value: float) -> float | None:
 
 
 def _aligned(header: list[str], rows: list[list[str]]) -> str:
-    """Align columns; a title may stand on two lines, split at its comma."""
-    heads = [title.partition(', ') for title in header]
-    lines = [[head for head, _, _ in heads], [tail for _, _, tail in heads]]
-    lines = [line for line in lines if any(line)] + rows
+    """Align columns; a title stands on several lines, split at commas."""
+    heads = [title.split(', ') for title in header]
+    height = max(map(len, heads))
+    padded = [[''] * (height - len(head)) + head for head in heads]
+    lines = [*map(list, zip(*padded, strict=True)), *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     n_left = sum(title in ('dataset', 'task', 'class') for title in header)
     text = []

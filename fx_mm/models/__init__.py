@@ -11,13 +11,11 @@ from .layers import PyramidDecoder, TaskDINOHead
 from .losses import MaskedBCELoss, MaskedSoftmaxLoss, SoftDiceLoss
 from .mean_teacher import MeanTeacher
 from .parts import Part
-from .task_modules import BoxL1Cost, FiniteHungarianAssigner
+from .task_modules import StackedMatcher
 
 __all__ = [
-    'BoxL1Cost',
     'Branch',
     'ClassificationBranch',
-    'FiniteHungarianAssigner',
     'FoundationX',
     'LocalizationBranch',
     'MaskedBCELoss',
@@ -27,6 +25,7 @@ __all__ = [
     'PyramidDecoder',
     'SegmentationBranch',
     'SoftDiceLoss',
+    'StackedMatcher',
     'TaskDINOHead',
     'TaskDataPreprocessor',
     'build_backbone',

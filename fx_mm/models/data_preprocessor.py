@@ -1,7 +1,5 @@
 """From samples of the loader to a normalised batch on the device."""
 
-from typing import Optional
-
 import torch
 from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmengine.model import BaseDataPreprocessor, stack_batch
@@ -40,7 +38,7 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
 
     def __init__(
         self,
-        normalize: Optional[dict] = None,
+        normalize: dict | None = None,
         pad_size_divisor: int = 1,
         non_blocking: bool = False,
     ) -> None:

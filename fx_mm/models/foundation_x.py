@@ -1,7 +1,8 @@
 """FoundationX: one backbone, three branches, one task per batch."""
 
 import copy
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from mmengine.model import BaseModel
 from torch import Tensor, nn
@@ -63,11 +64,11 @@ class FoundationX(BaseModel):
         self,
         backbone: dict,
         tasks: Sequence[dict],
-        classification: Optional[dict] = None,
-        localization: Optional[dict] = None,
-        segmentation: Optional[dict] = None,
-        data_preprocessor: Optional[dict] = None,
-        init_cfg: Optional[dict] = None,
+        classification: dict | None = None,
+        localization: dict | None = None,
+        segmentation: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
@@ -75,9 +76,7 @@ class FoundationX(BaseModel):
         self.backbone = build_backbone(copy.deepcopy(backbone))
         channels, strides = probe_backbone(self.backbone)
         self.loss_weights = self._loss_weights(tasks)
-        configs = dict(
-            cls=classification, loc=localization, seg=segmentation
-        )
+        configs = dict(cls=classification, loc=localization, seg=segmentation)
         for kind, (name, default) in BRANCHES.items():
             chosen = [task for task in tasks if task['kind'] == kind]
             if not chosen:
@@ -93,13 +92,13 @@ class FoundationX(BaseModel):
             if kind == 'loc':
                 cfg.update(strides=strides)
             setattr(self, name, MODELS.build(cfg))
-        self.locked: Tuple[str, ...] = ()
+        self.locked: tuple[str, ...] = ()
         self._never_trained = frozenset(
             name for name, p in self.named_parameters() if not p.requires_grad
         )
 
     @staticmethod
-    def _loss_weights(tasks: Sequence[dict]) -> Dict[str, float]:
+    def _loss_weights(tasks: Sequence[dict]) -> dict[str, float]:
         weights = {}
         for task in tasks:
             name = f'{task["dataset"]}/{task["kind"]}'
@@ -112,7 +111,7 @@ class FoundationX(BaseModel):
         return weights
 
     @property
-    def task_names(self) -> Tuple[str, ...]:
+    def task_names(self) -> tuple[str, ...]:
         """Names of the tasks, in the order of the config."""
         return tuple(self.loss_weights)
 
@@ -122,7 +121,7 @@ class FoundationX(BaseModel):
 
     # ------------------------------------------------------------- forward
 
-    def extract_feat(self, inputs: Tensor) -> Tuple[Tensor, ...]:
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Backbone maps.
 
         Args:
@@ -134,8 +133,8 @@ class FoundationX(BaseModel):
         return tuple(self.backbone(inputs))
 
     def _encode(
-        self, inputs: Tensor, data_samples: List
-    ) -> Tuple[Branch, str, str, Dict[str, Any]]:
+        self, inputs: Tensor, data_samples: list
+    ) -> tuple[Branch, str, str, dict[str, Any]]:
         name = data_samples[0].task
         if any(sample.task != name for sample in data_samples):
             raise ValueError('a batch must hold samples of one task')
@@ -152,7 +151,7 @@ class FoundationX(BaseModel):
     def forward(
         self,
         inputs: Tensor,
-        data_samples: Optional[List] = None,
+        data_samples: list | None = None,
         mode: str = 'tensor',
     ) -> Any:
         """Forward in mmengine's modes.
@@ -180,8 +179,8 @@ class FoundationX(BaseModel):
         return branch(state, dataset, data_samples)
 
     def loss_and_features(
-        self, inputs: Tensor, data_samples: List
-    ) -> Tuple[Dict[str, Tensor], FeatureGroups]:
+        self, inputs: Tensor, data_samples: list
+    ) -> tuple[dict[str, Tensor], FeatureGroups]:
         """Losses and consistency features of one forward.
 
         Args:
@@ -202,7 +201,7 @@ class FoundationX(BaseModel):
             }
         return losses, branch.consistency(state)
 
-    def features(self, inputs: Tensor, data_samples: List) -> FeatureGroups:
+    def features(self, inputs: Tensor, data_samples: list) -> FeatureGroups:
         """Consistency features alone: no decoder of boxes, no head.
 
         Args:
@@ -215,11 +214,11 @@ class FoundationX(BaseModel):
         branch, _, _, state = self._encode(inputs, data_samples)
         return branch.consistency(state)
 
-    def loss(self, inputs: Tensor, data_samples: List) -> Dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Losses of a batch of one task, see the branches."""
         return self.loss_and_features(inputs, data_samples)[0]
 
-    def predict(self, inputs: Tensor, data_samples: List) -> List:
+    def predict(self, inputs: Tensor, data_samples: list) -> list:
         """Predictions of a batch of one task.
 
         Returns:
@@ -232,7 +231,7 @@ class FoundationX(BaseModel):
 
     # ------------------------------------------------------- parts and lock
 
-    def parts(self) -> List[Part]:
+    def parts(self) -> list[Part]:
         """The parts of the model; every parameter is in exactly one."""
         parts = [Part('backbone', None, ('backbone',))]
         for name, _ in BRANCHES.values():
@@ -241,7 +240,7 @@ class FoundationX(BaseModel):
                 parts += [part.under(name) for part in branch.parts()]
         return parts
 
-    def freeze_plan(self, task_name: str, mode: str) -> Tuple[str, ...]:
+    def freeze_plan(self, task_name: str, mode: str) -> tuple[str, ...]:
         """Names of the parts that stand still in a pass.
 
         Args:

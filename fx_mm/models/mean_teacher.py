@@ -1,8 +1,9 @@
 """MeanTeacher: a student, its moving average, and their consistency."""
 
 import copy
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,8 +64,8 @@ class MeanTeacher(BaseModel):
         student: dict,
         consistency_weight: float = 0.5,
         weights: str = 'teacher',
-        data_preprocessor: Optional[dict] = None,
-        init_cfg: Optional[dict] = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
@@ -76,7 +77,7 @@ class MeanTeacher(BaseModel):
         self.consistency_weight = consistency_weight
         self._weights = 'teacher'
         self.weights = weights
-        self._pairs: Optional[Tuple[List[Tensor], ...]] = None
+        self._pairs: tuple[list[Tensor], ...] | None = None
 
     # ------------------------------------------------------------- weights
 
@@ -106,7 +107,7 @@ class MeanTeacher(BaseModel):
         """The model that answers in prediction."""
         return getattr(self, self.weights)
 
-    def _collect(self) -> Tuple[List[Tensor], ...]:
+    def _collect(self) -> tuple[list[Tensor], ...]:
         """Parameters and buffers of teacher and student, in equal order."""
         if self._pairs is None:
             lists = []
@@ -137,9 +138,7 @@ class MeanTeacher(BaseModel):
     def reset_teacher(self) -> None:
         """Make the teacher equal to the student."""
         theirs, ours, their_buffers, our_buffers = self._collect()
-        for target, source in zip(
-            theirs + their_buffers, ours + our_buffers
-        ):
+        for target, source in zip(theirs + their_buffers, ours + our_buffers):
             target.copy_(source)
 
     def init_weights(self) -> None:
@@ -164,7 +163,7 @@ class MeanTeacher(BaseModel):
     def forward(
         self,
         inputs: Tensor,
-        data_samples: Optional[List] = None,
+        data_samples: list | None = None,
         mode: str = 'tensor',
     ) -> Any:
         """Forward in mmengine's modes, see :meth:`FoundationX.forward`.
@@ -176,7 +175,7 @@ class MeanTeacher(BaseModel):
             return self.loss(inputs, data_samples)
         return self.active(inputs, data_samples, mode)
 
-    def loss(self, inputs: Tensor, data_samples: List) -> Dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Weighted task losses and ``loss_consistency``.
 
         Args:
@@ -188,9 +187,7 @@ class MeanTeacher(BaseModel):
             ``loss_consistency`` times ``w`` if the teacher ran.
         """
         weight = self.consistency_weight
-        losses, features = self.student.loss_and_features(
-            inputs, data_samples
-        )
+        losses, features = self.student.loss_and_features(inputs, data_samples)
         if weight == 0:
             return losses
         losses = {
@@ -205,14 +202,14 @@ class MeanTeacher(BaseModel):
             )
         return losses
 
-    def extract_feat(self, inputs: Tensor) -> Tuple[Tensor, ...]:
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Backbone maps of the model that :attr:`weights` names."""
         return self.active.extract_feat(inputs)
 
     # ------------------------------------------------------------- loading
 
     def _load_from_state_dict(
-        self, state_dict: Dict[str, Tensor], prefix: str, *args
+        self, state_dict: dict[str, Tensor], prefix: str, *args
     ) -> None:
         """Accept a checkpoint of a plain :class:`FoundationX`.
 

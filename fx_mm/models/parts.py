@@ -1,7 +1,6 @@
 """Parts of the model: the unit of locking, counting and matching by name."""
 
 from dataclasses import dataclass
-from typing import Optional, Tuple
 
 from torch import Tensor
 
@@ -20,8 +19,8 @@ class Part:
     """
 
     name: str
-    task: Optional[str]
-    modules: Tuple[str, ...]
+    task: str | None
+    modules: tuple[str, ...]
 
     def owns(self, parameter: str) -> bool:
         """Whether a parameter (its full name) belongs to this part."""
@@ -39,5 +38,5 @@ class Part:
         )
 
 
-FeatureGroups = Tuple[Tuple[Tensor, ...], ...]
+FeatureGroups = tuple[tuple[Tensor, ...], ...]
 """Consistency features: groups weigh alike, and so do maps in a group."""

@@ -6,11 +6,10 @@ import os.path as osp
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Optional
 
 import torch
-from mmengine.dist import get_local_rank, is_distributed
 from mmengine.dist import barrier as dist_barrier
+from mmengine.dist import get_local_rank, is_distributed
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
 
@@ -81,7 +80,7 @@ def load_file(path: str, map_location='cpu', trust: bool = False) -> dict:
 
 
 def load_url(
-    url: str, map_location='cpu', model_dir: Optional[str] = None
+    url: str, map_location='cpu', model_dir: str | None = None
 ) -> dict:
     """Download a checkpoint once and load it like a local file.
 
@@ -112,7 +111,7 @@ def register_loaders() -> None:
     )
 
 
-def find_checkpoint(folder) -> Optional[str]:
+def find_checkpoint(folder) -> str | None:
     """Find the newest whole checkpoint of a work directory.
 
     The pointer file is tried first, then the files by iteration, so neither

@@ -6,6 +6,17 @@ import sys
 from .errors import UserError
 
 
+def sentence(error: UserError) -> str:
+    """Give the message alone, also of an error from a loader's worker.
+
+    There torch puts the worker's traceback in front of it.
+    """
+    text = str(error).rstrip()
+    if text.startswith('Caught ') and 'Original Traceback' in text:
+        text = text.rsplit('\n', 1)[-1].split(': ', 1)[-1]
+    return text
+
+
 def run_tool(main) -> None:
     """Run a tool's ``main``; a user's mistake is one sentence and exit 1.
 
@@ -16,6 +27,6 @@ def run_tool(main) -> None:
     except UserError as error:
         if os.environ.get('FX_MM_DEBUG'):
             raise
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {sentence(error)}', file=sys.stderr)
         code = 1
     sys.exit(code or 0)

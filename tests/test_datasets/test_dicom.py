@@ -137,11 +137,10 @@ def test_voi_lut(write_dicom):
     table.LUTDescriptor = [4, 0, 12]
     table.LUTData = [1000, 3000, 2000, 1500]
     table['LUTDescriptor'].VR = table['LUTData'].VR = 'US'
-    path = write_dicom(pixels, VOILUTSequence=[table], WindowCenter=1,
-                       WindowWidth=1)
-    np.testing.assert_array_equal(
-        read_xray(path), [[0, 255, 128, 64, 64]]
+    path = write_dicom(
+        pixels, VOILUTSequence=[table], WindowCenter=1, WindowWidth=1
     )
+    np.testing.assert_array_equal(read_xray(path), [[0, 255, 128, 64, 64]])
 
 
 def test_colour_becomes_luminance(write_dicom, grey):

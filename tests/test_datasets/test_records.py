@@ -10,19 +10,19 @@ from fx_mm.datasets.records import Records
 RECORDS = [
     dict(
         img_id='ä.png',
-        gt_bboxes=np.zeros((0, 4), np.float32),
+        boxes=np.zeros((0, 4), np.float32),
         gt_score=np.array([0, np.nan], np.float32),
         mask_paths={'A': None, 'B': 'b#1'},
     ),
     dict(
         img_id='',
-        gt_bboxes=np.arange(8, dtype=np.float32).reshape(2, 4),
+        boxes=np.arange(8, dtype=np.float32).reshape(2, 4),
         gt_score=np.array([1, 0.5], np.float32),
         mask_paths={'A': 'a', 'B': None},
     ),
     dict(
         img_id='c',
-        gt_bboxes=np.ones((1, 4), np.float32),
+        boxes=np.ones((1, 4), np.float32),
         gt_score=np.array([0, 1], np.float32),
         mask_paths={'A': None, 'B': None},
     ),
@@ -49,14 +49,12 @@ def test_gives_back_what_it_got(copy):
         same(got, expected)
     same(records[-1], RECORDS[-1])
     assert [r['img_id'] for r in records[1:]] == ['', 'c']
-    np.testing.assert_array_equal(
-        records.column('gt_bboxes').lengths, [0, 2, 1]
-    )
+    np.testing.assert_array_equal(records.column('boxes').lengths, [0, 2, 1])
 
 
 def test_writing_to_a_record_does_not_change_the_store():
     records = Records(RECORDS)
-    records[1]['gt_bboxes'][:] = -1
+    records[1]['boxes'][:] = -1
     records[1]['mask_paths']['A'] = 'x'
     same(records[1], RECORDS[1])
 

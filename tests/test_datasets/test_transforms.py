@@ -97,8 +97,8 @@ def test_cls_sample(results):
 
 def boxes_of(*rows):
     return dict(
-        gt_bboxes=np.array(rows, np.float32).reshape(-1, 4),
-        gt_bboxes_labels=np.arange(len(rows)),
+        boxes=np.array(rows, np.float32).reshape(-1, 4),
+        box_labels=np.arange(len(rows)),
         ann_size=np.array([W, H]),
     )
 
@@ -275,7 +275,7 @@ def boxed_masks(rows, height, width):
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_boxes_follow_masks_and_masks_follow_the_image(data):
     height, width = data.draw(st.integers(80, 120)), 100
@@ -289,19 +289,19 @@ def test_boxes_follow_masks_and_masks_follow_the_image(data):
     assert set(np.unique(masks)) <= {0, 1}
     expected = results['gt_masks'].get_bboxes('hbox').tensor.numpy()
     boxes = results['gt_bboxes'].tensor.numpy()
-    scale = max(results.get('scale_factor', (1, 1)))
-    np.testing.assert_allclose(boxes, expected, atol=1.01 + scale)
-    shown = results['img'][..., 0] > 100
-    edge = cv2.morphologyEx(
-        masks.max(0), cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)
+    there = masks.any((1, 2))
+    tolerance = 1.01 + max(results.get('scale_factor', (1, 1)))
+    np.testing.assert_allclose(boxes[there], expected[there], atol=tolerance)
+    # a translation may push a box out, which leaves it without area
+    assert (
+        (np.diff(boxes[~there].reshape(-1, 2, 2), axis=1) <= 1).any(-1).all()
     )
-    # bilinear image and nearest masks may differ at the outlines only; a
-    # translation fills the image's border with grey 128
-    inside = masks.max(0).astype(bool) & (edge == 0)
-    assert shown[inside].all()
+    # bilinear image and nearest masks may differ at the outlines only
+    inside = cv2.erode(np.pad(masks.max(0), 1), np.ones((5, 5), np.uint8))
+    assert (results['img'][inside[1:-1, 1:-1] == 1] > 100).all()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_boxes_contain_rotated_masks(data):
     rows = rectangles(data.draw, 6, 100, 90)

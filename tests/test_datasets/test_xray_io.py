@@ -213,7 +213,9 @@ def test_scaling_keeps_the_order_and_fills_the_range(values):
 
 def test_stretch_clips():
     values = np.array([-5, 0, 5, 10, 99])
-    np.testing.assert_array_equal(stretch(values, 0, 10), [0, 0, 128, 255, 255])
+    np.testing.assert_array_equal(
+        stretch(values, 0, 10), [0, 0, 128, 255, 255]
+    )
 
 
 def test_mask_keeps_its_values(write):

@@ -51,7 +51,7 @@ def test_equal_settings_share_a_group():
     model = Twins()
     wrapper = build(model, custom_keys=dict(backbone=dict(lr_mult=0.1)))
     assert [len(g) for g in names_of(model, wrapper)] == [4, 2]
-    assert [g["lr"] for g in wrapper.optimizer.param_groups] == pytest.approx(
+    assert [g['lr'] for g in wrapper.optimizer.param_groups] == pytest.approx(
         [0.01, 0.1]
     )
 

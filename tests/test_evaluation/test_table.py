@@ -58,8 +58,8 @@ def test_summary(table):
     assert cells['phantom_b']['Cls AUC, teacher'] == 'n/a'
     assert cells['phantom_b']['Loc mAP40, teacher'] == '0.346'
     assert cells['phantom_b']['Loc mAP40, student'] == 'n/a'
-    assert cells['phantom_c']['Seg Dice (present), student'] == '0.250'
-    assert cells['phantom_c']['Seg Dice (empty = 1), teacher'] == '0.750'
+    assert cells['phantom_c']['Seg Dice, present, student'] == '0.250'
+    assert cells['phantom_c']['Seg Dice, empty=1, teacher'] == '0.750'
     assert cells['mean']['Cls AUC, teacher'] == '0.900'
 
 
@@ -74,8 +74,10 @@ def test_per_class(table):
 def test_text_is_aligned(table):
     lines = table.text().splitlines()
     first = lines[: lines.index('')]
-    assert 'Cls AUC' in first[0] and 'teacher' in first[1]
-    block = first[2:7]
+    assert 'Seg Dice' in first[0] and 'Cls AUC' in first[1]
+    assert first[2].split()[:3] == ['dataset', 'teacher', 'student']
+    assert max(map(len, first[:8])) < 100
+    block = first[2:8]
     assert len({len(line) for line in block}) == 1
     assert lines[-1].startswith('phantom_c/seg')
 

@@ -1,7 +1,7 @@
 import copy
 import pickle
 
-import helpers as h
+import model_helpers as h
 import pytest
 import torch
 
@@ -162,99 +162,6 @@ def test_padding_does_not_enter_localization():
     torch.testing.assert_close(*memories)
 
 
-def test_every_parameter_is_in_exactly_one_part(model):
-    parts = model.student.parts()
-    assert len({part.name for part in parts}) == len(parts)
-    for name, _ in model.student.named_parameters():
-        owners = [part.name for part in parts if part.owns(name)]
-        assert len(owners) == 1, (name, owners)
-    for part in parts:
-        assert any(part.owns(n) for n, _ in model.student.named_parameters())
-        if part.task is not None:
-            assert part.task in TASK_NAMES
-            assert part.name.startswith(part.task + '/')
-
-
-@pytest.mark.parametrize('task', TASK_NAMES)
-def test_other_tasks_get_no_gradient(model, task):
-    backward(model, task)
-    got = with_gradient(model)
-    for part in model.student.parts():
-        owned = {name for name in got if part.owns(name)}
-        if part.task not in (None, task):
-            assert not owned, part.name
-        if part.task == task or part.name == 'backbone':
-            assert owned, part.name
-
-
-@pytest.mark.parametrize('mode', ['lock', 'lock_plus', 'release'])
-@pytest.mark.parametrize('task', ['a/cls', 'a/loc', 'a/seg'])
-def test_exactly_the_planned_parameters_learn(model, task, mode):
-    student = model.student
-    plan = student.freeze_plan(task, mode)
-    student.lock(plan)
-    student.lock(plan)
-    backward(model, task)
-    got = with_gradient(model)
-    branch = {'cls': 'classification', 'loc': 'localization'}.get(
-        task[-3:], 'segmentation'
-    )
-    locked = set()
-    for part in student.parts():
-        names = {n for n, _ in student.named_parameters() if part.owns(n)}
-        if part.name in plan:
-            locked |= names
-        elif part.task == task or (
-            part.task is None and part.name.split('/')[0] in (branch, 'backbone')
-        ):
-            missing = names - got
-            assert not missing, part.name
-    assert not got & locked
-    for name, parameter in student.named_parameters():
-        assert parameter.requires_grad == (name not in locked)
-        if name in locked:
-            assert parameter.grad is None
-    expected = dict(
-        lock={'a/cls': 1, 'a/seg': 1, 'a/loc': 3},
-        lock_plus={'a/cls': 1, 'a/seg': 1, 'a/loc': 2},
-    )
-    if mode != 'release':
-        own = [p for p in student.parts() if p.task == task]
-        free = [p.name for p in own if p.name not in plan]
-        assert len(free) == expected[mode][task], free
-
-
-def test_lock_of_the_paper(model):
-    assert set(model.student.freeze_plan('a/loc', 'lock')) == {
-        'backbone',
-        'localization/norms',
-        'localization/neck',
-        'localization/level_embed',
-        'localization/encoder',
-        'localization/queries',
-        'localization/label_embedding',
-    }
-    everything = {part.name for part in model.student.parts()}
-    plan = model.student.freeze_plan('a/seg', 'lock')
-    assert everything - set(plan) == {'a/seg/head'}
-
-
-def test_locked_parts_stay_in_eval_mode(model):
-    student = model.student
-    student.lock(('backbone', 'a/loc/decoder'))
-    model.train()
-    assert not any(m.training for m in student.backbone.modules())
-    own = student.localization.tasks
-    assert not any(m.training for m in own['a'].decoder.modules())
-    assert own['b'].decoder.training and student.segmentation.training
-    model.eval()
-    model.train()
-    assert not student.backbone.training
-    student.lock(())
-    assert student.backbone.training and own['a'].decoder.training
-    assert all(p.requires_grad for p in student.parameters())
-
-
 def test_unknown_names(model):
     with pytest.raises(ValueError, match='unknown parts'):
         model.student.lock(('head',))
@@ -296,7 +203,10 @@ def test_autocast_is_close_to_float32(task):
     with torch.autocast('cpu', torch.bfloat16):
         rough = model.student(inputs, samples, mode='loss')
     for key in exact:
-        assert rough[key].item() == pytest.approx(exact[key].item(), rel=0.1)
+        # untrained proposals are a coin toss, denoising queries are given
+        if task != 'a/loc' or 'dn_' in key:
+            wanted = pytest.approx(exact[key].item(), rel=0.05)
+            assert rough[key].item() == wanted, key
 
 
 def test_deepcopy_and_pickle_answer_the_same(model):
@@ -313,9 +223,8 @@ def test_deepcopy_and_pickle_answer_the_same(model):
             next(twin.student.parameters()).add_(1.0)
         twin.update_teacher(0.0)
         assert not torch.equal(next(twin.teacher.parameters()), before[0])
-        assert all(
-            torch.equal(a, b) for a, b in zip(before, model.teacher.parameters())
-        )
+        after = model.teacher.parameters()
+        assert all(torch.equal(a, b) for a, b in zip(before, after))
 
 
 def test_loss_weight_of_a_task():
@@ -334,7 +243,7 @@ def test_only_the_branches_of_the_tasks_are_built():
     assert not hasattr(student, 'localization')
     assert {p.name for p in student.parts() if p.task is None} == {
         'backbone',
-        'classification/norm',
+        'classification/norms',
     }
 
 
@@ -384,7 +293,7 @@ def test_resnet_backbone():
         assert all(v.isfinite().all() for v in losses.values())
     names = {part.name for part in model.student.parts()}
     assert 'localization/norms' not in names
-    assert 'classification/norm' not in names
+    assert 'classification/norms' not in names
 
 
 def test_demo_model_is_small_and_mixes_no_hospitals():

@@ -1,6 +1,6 @@
 # Phantom hospital B: portable units, image labels and boxes.
 # Another difficulty: data_root='data/phantom/hard/hospital_b/'.
-_findings = (
+__findings = (
     'Nodule',
     'Mass',
     'Consolidation',
@@ -13,13 +13,13 @@ phantom_b = dict(
     img_dir='images/',
     tasks=dict(
         cls=dict(
-            classes=_findings,
+            classes=__findings,
             labels='multi-label',
             reader=dict(type='CsvLabelReader'),
             splits=dict(train='train.csv', val='val.csv', test='test.csv'),
         ),
         loc=dict(
-            classes=_findings,
+            classes=__findings,
             reader=dict(type='CocoReader'),
             splits=dict(train='train.json', val='val.json', test='test.json'),
         ),

@@ -1,6 +1,6 @@
 # Phantom hospital C: scanned films; image labels, boxes and masks.
 # Another difficulty: data_root='data/phantom/hard/hospital_c/'.
-_findings = (
+__findings = (
     'Nodule',
     'Mass',
     'Consolidation',
@@ -8,27 +8,27 @@ _findings = (
     'Pneumothorax',
     'Cardiomegaly',
 )
-_organs = ('Left lung', 'Right lung', 'Heart')
+__organs = ('Left lung', 'Right lung', 'Heart')
 phantom_c = dict(
     data_root='data/phantom/easy/hospital_c/',
     img_dir='images/',
     tasks=dict(
         cls=dict(
-            classes=_findings,
+            classes=__findings,
             labels='multi-label',
             reader=dict(type='CsvLabelReader'),
             splits=dict(train='train.csv', val='val.csv', test='test.csv'),
         ),
         loc=dict(
-            classes=_findings,
+            classes=__findings,
             reader=dict(type='CocoReader'),
             splits=dict(train='train.json', val='val.json', test='test.json'),
         ),
         seg=dict(
-            classes=_organs + _findings,
+            classes=__organs + __findings,
             reader=dict(type='MaskReader'),
             splits={s: f'{s}_masks.csv' for s in ('train', 'val', 'test')},
-            class_groups=dict(organs=_organs, findings=_findings),
+            class_groups=dict(organs=__organs, findings=__findings),
         ),
     ),
 )

@@ -27,7 +27,7 @@ model = dict(
             num_queries=30,
             max_per_img=30,
             neck=dict(norm_cfg=dict(type='GN', num_groups=8)),
-            dn_cfg=dict(group_cfg=dict(num_dn_queries=20)),
+            dn_cfg=dict(num_dn_queries=20),
         ),
         segmentation=dict(
             type='SegmentationBranch',

@@ -2,7 +2,7 @@
 
 from .findings import FINDINGS
 from .hospitals import HOSPITALS
-from .render import ORGANS, Phantom, render
+from .render import ORGANS, Phantom, render_phantom
 from .writer import (
     DEFAULT_COUNTS,
     DIFFICULTIES,
@@ -19,5 +19,5 @@ __all__ = [
     'ORGANS',
     'Phantom',
     'ensure_phantom',
-    'render',
+    'render_phantom',
 ]

@@ -75,12 +75,14 @@ class Canvas:
         self.offset = np.asarray(offset, dtype=np.float64)
         self.scale = float(np.sqrt(abs(np.linalg.det(self.linear))))
         """Pixels per chest unit (geometric mean of both directions)."""
-        inverse = np.linalg.inv(self.linear)
+        # Plain floats keep the arrays in single precision.
+        (xx, xy), (yx, yy) = np.linalg.inv(self.linear).tolist()
         axis = np.arange(size, dtype=np.float32)
-        dx, dy = axis - self.offset[0], (axis - self.offset[1])[:, None]
-        self.x = (inverse[0, 0] * dx + inverse[0, 1] * dy).astype(np.float32)
+        left, top = self.offset.tolist()
+        dx, dy = axis - left, (axis - top)[:, None]
+        self.x = xx * dx + xy * dy
         """Chest x of every pixel, float32 (size, size)."""
-        self.y = (inverse[1, 0] * dx + inverse[1, 1] * dy).astype(np.float32)
+        self.y = yx * dx + yy * dy
         """Chest y of every pixel, float32 (size, size)."""
 
     def to_pixels(self, points) -> np.ndarray:
@@ -121,8 +123,9 @@ class Canvas:
             closed (bool): Whether the curves are closed.
         """
         # One map for all points: calls cost more than arithmetic here.
-        ends = np.cumsum([len(curve) for curve in curves])[:-1]
-        fixed = np.split(self._fixed(np.concatenate(curves)), ends)
+        fixed = self._fixed(np.concatenate(curves))
+        ends = np.cumsum([len(curve) for curve in curves]).tolist()
+        fixed = [fixed[i:j] for i, j in zip([0, *ends], ends)]
         thickness = max(1, round(width * self.scale))
         # The canvas is oversampled, so hard edges are smooth in the end.
         cv2.polylines(

@@ -46,6 +46,16 @@ def _pick_centre(rng, allowed, margin):
     return x, y
 
 
+def _largest(mask: np.ndarray) -> np.ndarray:
+    """The largest connected part of a mask."""
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=4
+    )
+    if count < 3:
+        return mask
+    return parts == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+
+
 def _free_field(scene, taken):
     field = cv2.max(scene.lungs[RIGHT], scene.lungs[LEFT])
     # Where little air is in the way, a lesion would not show.
@@ -136,16 +146,6 @@ def add_mass(scene: Scene, rng, taken) -> list[np.ndarray]:
     )
 
 
-def _largest(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part of a mask."""
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=4
-    )
-    if count < 3:
-        return mask
-    return parts == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
-
-
 def add_consolidation(scene: Scene, rng, taken) -> list[np.ndarray]:
     """Airspace filling: ill-defined, patchy, with dark air bronchograms."""
     canvas, ease = scene.canvas, 1 - scene.difficulty
@@ -200,8 +200,8 @@ def add_effusion(scene: Scene, rng, taken) -> list[np.ndarray]:
     masks = []
     for side in sides[: 1 + (rng.random() < 0.15)]:
         lung = scene.anatomy.lungs[side]
-        wall = np.abs(lung[:, 0]).max()
-        base, top = lung[:, 1].max(), lung[:, 1].min()
+        wall = float(np.abs(lung[:, 0]).max())
+        base, top = float(lung[:, 1].max()), float(lung[:, 1].min())
         share = _between(rng, (0.13, 0.22), (0.24, 0.48), ease)
         level = base - share * (base - top)
         # Meniscus: lowest in the middle, high at the lateral wall.
@@ -215,7 +215,7 @@ def add_effusion(scene: Scene, rng, taken) -> list[np.ndarray]:
         scene.vessels *= 1 - 0.95 * wet
         wet *= unit(scene.lungs[side])
         scene.extra += rng.uniform(0.05, 0.14) * wet
-        masks.append((wet > 0.5) & ~taken)
+        masks.append(_largest((wet > 0.5) & ~taken))
     return masks
 
 
@@ -255,12 +255,33 @@ def add_pneumothorax(scene: Scene, rng, taken) -> list[np.ndarray]:
     line = unit(line) * unit(scene.lungs[side])
     line *= canvas.blur(space, 0.02) > 0.08
     scene.extra += (0.10 + 0.12 * ease) * line
-    return [(space > 0.5) & ~taken]
+    return [_largest((space > 0.5) & ~taken)]
 
 
 def add_cardiomegaly(scene: Scene, rng, taken) -> list[np.ndarray]:
     """The heart's mask; the anatomy already has the enlarged heart."""
     return [scene.heart > 127]
+
+
+def add_distractors(scene: Scene, rng) -> None:
+    """Harmless look-alikes: nipple shadows and linear scars."""
+    canvas = scene.canvas
+    if rng.random() < 0.5 * scene.difficulty:
+        layer, y = canvas.blank(), rng.uniform(1.1, 1.5)
+        for side in (RIGHT, LEFT):
+            spot = (side * rng.uniform(0.48, 0.62), y + rng.normal(0, 0.04))
+            canvas.stroke(layer, [[spot, spot]], 0.13, 255)
+        scene.extra += unit(canvas.blur(layer, 0.02)) * rng.uniform(0.06, 0.13)
+    if rng.random() < 0.5 * scene.difficulty:
+        layer = canvas.blank()
+        for _ in range(rng.integers(1, 4)):
+            start = rng.uniform((-0.8, 0.4), (0.8, 1.3))
+            reach = rng.uniform((-0.3, -0.1), (0.3, 0.1))
+            sag = np.array([0, rng.uniform(-0.05, 0.05)])
+            curve = [start, start + 0.5 * reach + sag, start + reach]
+            canvas.stroke(layer, [smooth(curve)], 0.025, 255)
+        scar = unit(canvas.blur(layer, 0.01)) * unit(scene.field)
+        scene.extra += scar * rng.uniform(0.05, 0.14)
 
 
 # In the order of drawing: what moves the lung's borders comes first.

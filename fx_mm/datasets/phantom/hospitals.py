@@ -5,6 +5,7 @@ annotate differently: A image labels only, B labels and boxes, C labels,
 boxes and masks.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -67,9 +68,9 @@ HOSPITALS = {
     'a': Hospital(
         name='hospital_a',
         kinds=('cls',),
-        coverage=(0.70, 0.93),
-        aspect=(0.88, 1.12),
-        tilt=2.5,
+        coverage=(0.66, 0.93),
+        aspect=(0.84, 1.16),
+        tilt=3.0,
         black=(0.02, 0.22),
         white=(1.10, 1.40),
         gamma=(0.85, 1.35),
@@ -200,7 +201,7 @@ def expose(
     # Scatter reaches the detector everywhere: dense regions lose contrast.
     scatter = rng.uniform(*hospital.scatter)
     film = -np.log(np.exp(-_STRENGTH * attenuation) + scatter)
-    film += np.log1p(scatter)
+    film += math.log1p(scatter)
     film *= 1 / _STRENGTH
     sigma = rng.uniform(*hospital.unsharp) * (1 + 0.5 * difficulty) * pixel
     film = cv2.GaussianBlur(film, (0, 0), max(sigma, 0.1))
@@ -210,7 +211,7 @@ def expose(
     if hospital.grain:
         grain = hospital.grain * pixel
         noise = cv2.GaussianBlur(noise, (0, 0), grain)
-        noise *= 2 * np.sqrt(np.pi) * grain
+        noise *= 2 * math.sqrt(math.pi) * grain
     amount = rng.uniform(*hospital.noise) * (1 + 1.5 * difficulty)
     film += noise * (amount * (0.7 + 0.8 * film))
 
@@ -219,7 +220,10 @@ def expose(
     steep = rng.uniform(*hospital.contrast)
     if steep > 0.05:
         centre = rng.uniform(0.42, 0.58)
-        low, high = np.tanh(-steep * centre), np.tanh(steep * (1 - centre))
+        low, high = (
+            math.tanh(-steep * centre),
+            math.tanh(steep - steep * centre),
+        )
         grey = (np.tanh(steep * (grey - centre)) - low) / (high - low)
     grey = np.maximum(grey, 0) ** rng.uniform(*hospital.gamma)
     depth = rng.uniform(*hospital.vignette)
@@ -266,7 +270,8 @@ def finish(
     rng: np.random.Generator,
     hospital: Hospital,
     grey: np.ndarray,
-    keep: np.ndarray,
+    keep: tuple[int, int, int, int],
+    difficulty: float,
 ) -> np.ndarray:
     """Add collimation, markers and leads, and store as 8-bit grey.
 
@@ -274,14 +279,15 @@ def finish(
         rng (np.random.Generator): Source of randomness.
         hospital (Hospital): Its habits.
         grey (np.ndarray): float32 (n, n), 0 to 1; changed in place.
-        keep (np.ndarray): ``(x1, y1, x2, y2)`` in pixels that collimation
+        keep (tuple[int]): ``(x1, y1, x2, y2)`` in pixels that collimation
             leaves uncovered: the lungs and heart.
+        difficulty (float): 0 to 1; more leads when harder.
 
     Returns:
         np.ndarray: uint8 (n, n).
     """
     size = len(grey)
-    if rng.random() < hospital.leads:
+    if rng.random() < hospital.leads + 0.2 * difficulty:
         _draw_leads(rng, grey)
     x1, y1, x2, y2 = np.clip(keep, 0, size)
     left = rng.uniform(0, max(x1, 0.0))

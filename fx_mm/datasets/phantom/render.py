@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from .anatomy import LEFT, RIGHT, sample_anatomy
-from .findings import DRAW, FINDINGS
+from .findings import DRAW, FINDINGS, add_distractors
 from .hospitals import HOSPITALS, expose, finish, sample_canvas
 from .scene import Scene
 
@@ -87,7 +87,7 @@ def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
     )
 
 
-def render(
+def render_phantom(
     seed: int,
     hospital: str,
     split: str,
@@ -127,6 +127,7 @@ def render(
             if name != 'Cardiomegaly':
                 taken |= mask
             instances.append((name, _shrink(mask, size)))
+    add_distractors(scene, finding_rng)
 
     film = cv2.resize(
         scene.attenuation(), (size, size), interpolation=cv2.INTER_AREA
@@ -138,7 +139,7 @@ def render(
         'Heart': _shrink(scene.heart, size),
     }
     keep = mask_box(np.logical_or.reduce(list(masks.values())))
-    image = finish(print_rng, habits, grey, np.array(keep, float))
+    image = finish(print_rng, habits, grey, keep, difficulty)
 
     labels = np.zeros(len(FINDINGS), np.uint8)
     boxes = []

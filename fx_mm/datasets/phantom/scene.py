@@ -139,7 +139,7 @@ class Scene:
         body = canvas.bump(canvas.fill(anatomy.body), 0.55)
         arms = canvas.bump(canvas.fill(*anatomy.arms), 0.16)
         tissue = (0.80 + 0.9 * anatomy.wall) * body
-        tissue = np.maximum(tissue, 0.62 * arms)
+        np.maximum(tissue, 0.62 * arms, out=tissue)
         tissue *= 1 + 0.03 * canvas.clouds(rng, 5)
         # The abdomen is dense from the diaphragm down; what lies in front
         # of the spine is about as dense there as beside it.

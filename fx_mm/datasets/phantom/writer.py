@@ -9,6 +9,8 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -23,7 +25,7 @@ from fx_mm.utils.files import write_whole
 
 from .findings import FINDINGS
 from .hospitals import HOSPITALS
-from .render import ORGANS, SPLITS, render
+from .render import ORGANS, SPLITS, render_phantom
 
 GENERATOR_VERSION = 1
 """Raised with every change that alters pixels or files."""
@@ -258,8 +260,24 @@ def _run(jobs: list, workers: int) -> Iterator[list]:
         return
     # Forked workers need not import the package again.
     context = multiprocessing.get_context('fork')
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        workers, context, _end_with_parent, (os.getpid(),)
+    ) as pool:
         yield from pool.map(_draw_chunk, jobs)
+
+
+def _end_with_parent(parent: int) -> None:
+    """Let a worker end if its parent is killed.
+
+    It would wait for work for ever, and hold the folder's lock.
+    """
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _draw_chunk(job: tuple) -> list[dict]:
@@ -268,7 +286,9 @@ def _draw_chunk(job: tuple) -> list[dict]:
     level = DIFFICULTIES[args['difficulty']]
     rows = []
     for index in indices:
-        phantom = render(args['seed'], key, split, index, level, args['size'])
+        phantom = render_phantom(
+            args['seed'], key, split, index, level, args['size']
+        )
         name = image_name(split, index)
         _save_png(home / 'images' / name, phantom.image)
         if 'seg' in HOSPITALS[key].kinds:

@@ -2,7 +2,6 @@
 
 import json
 import math
-from typing import List
 
 import numpy as np
 
@@ -29,7 +28,7 @@ class CocoReader(BaseReader):
         super().__init__(**kwargs)
         self.merge_classes = merge_classes
 
-    def __call__(self, ann_file: str, img_dir: str, task) -> List[dict]:
+    def __call__(self, ann_file: str, img_dir: str, task) -> list[dict]:
         """Read one split; see :class:`BaseReader`.
 
         Returns:
@@ -44,8 +43,11 @@ class CocoReader(BaseReader):
         known = set()
         for number, entry in enumerate(content['images'], 1):
             where = f'image {number}'
-            _require(entry, ('id', 'file_name', 'width', 'height'),
-                     f'{ann_file}, {where}')
+            _require(
+                entry,
+                ('id', 'file_name', 'width', 'height'),
+                f'{ann_file}, {where}',
+            )
             if entry['id'] in known:
                 raise UserError(
                     f'{ann_file}, {where}: image id {entry["id"]} was there '
@@ -172,10 +174,8 @@ def _box(bbox, size: np.ndarray, where: str) -> tuple:
 
 def _finished(record: dict) -> dict:
     pairs = record.pop('boxes')
-    record['boxes'] = np.array(
-        [box for box, _ in pairs], np.float32
-    ).reshape(-1, 4)
-    record['box_labels'] = np.array(
-        [label for _, label in pairs], np.int64
+    record['boxes'] = np.array([box for box, _ in pairs], np.float32).reshape(
+        -1, 4
     )
+    record['box_labels'] = np.array([label for _, label in pairs], np.int64)
     return record

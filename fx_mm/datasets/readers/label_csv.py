@@ -1,13 +1,12 @@
 """Image labels from a CSV file with a header."""
 
 import math
-from typing import List, Optional
 
 import numpy as np
 
 from ...registry import READERS
 from ...utils.errors import UserError
-from .base import BaseReader, Table, check_one_hot, parse_label
+from .base import BaseReader, Table, check_one_hot, parse_labels
 
 
 @READERS.register_module()
@@ -41,11 +40,11 @@ class CsvLabelReader(BaseReader):
 
     def __init__(
         self,
-        image_column: Optional[str] = None,
-        findings_column: Optional[str] = None,
+        image_column: str | None = None,
+        findings_column: str | None = None,
         separator: str = '|',
         no_finding: str = 'No Finding',
-        uncertain: Optional[float] = None,
+        uncertain: float | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -55,7 +54,7 @@ class CsvLabelReader(BaseReader):
         self.no_finding = no_finding
         self.uncertain = uncertain
 
-    def __call__(self, ann_file: str, img_dir: str, task) -> List[dict]:
+    def __call__(self, ann_file: str, img_dir: str, task) -> list[dict]:
         """Read one split; see :class:`BaseReader`."""
         table = Table(ann_file, task.name)
         image = 0
@@ -78,14 +77,12 @@ class CsvLabelReader(BaseReader):
             if self.findings_column is not None:
                 scores = self._findings(cells[findings], where, task.classes)
             else:
-                scores = [
-                    parse_label(
-                        cells[column],
-                        f'{where}, column "{name}"',
-                        self.uncertain,
-                    )
-                    for name, column in zip(task.classes, columns)
-                ]
+                scores = parse_labels(
+                    [cells[column] for column in columns],
+                    task.classes,
+                    where,
+                    self.uncertain,
+                )
             record['gt_score'] = np.array(scores, np.float32)
             if task.labels == 'multi-class':
                 check_one_hot(record['gt_score'], where)

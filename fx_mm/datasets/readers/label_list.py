@@ -1,12 +1,10 @@
 """Image labels from a list without a header."""
 
-from typing import List, Optional
-
 import numpy as np
 
 from ...registry import READERS
 from ...utils.errors import UserError
-from .base import BaseReader, check_one_hot, open_text, parse_label
+from .base import BaseReader, check_one_hot, open_text, parse_labels
 
 
 @READERS.register_module()
@@ -29,14 +27,14 @@ class ListLabelReader(BaseReader):
     def __init__(
         self,
         class_index: bool = False,
-        uncertain: Optional[float] = None,
+        uncertain: float | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
         self.class_index = class_index
         self.uncertain = uncertain
 
-    def __call__(self, ann_file: str, img_dir: str, task) -> List[dict]:
+    def __call__(self, ann_file: str, img_dir: str, task) -> list[dict]:
         """Read one split; see :class:`BaseReader`."""
         images = self.images(ann_file, img_dir)
         records = []
@@ -52,10 +50,9 @@ class ListLabelReader(BaseReader):
             if self.class_index:
                 scores = _one_hot(labels[0].strip(), where, task)
             else:
-                scores = [
-                    parse_label(text, f'{where}, class "{c}"', self.uncertain)
-                    for text, c in zip(labels, task.classes)
-                ]
+                scores = parse_labels(
+                    labels, task.classes, where, self.uncertain
+                )
             record['gt_score'] = np.array(scores, np.float32)
             if task.labels == 'multi-class':
                 check_one_hot(record['gt_score'], where)
@@ -66,12 +63,10 @@ class ListLabelReader(BaseReader):
     def _split(self, line: str, where: str, task) -> tuple:
         """Split a row into name and labels; a name may hold blanks."""
         count = 1 if self.class_index else len(task.classes)
-        if ',' in line:
-            cells = line.split(',')
-        else:
-            cells = line.rsplit(maxsplit=count)
+        commas = ',' in line
+        cells = line.split(',') if commas else line.rsplit(maxsplit=count)
         found = len(cells) - 1
-        if found == count and ',' not in line:
+        if found == count and not commas:
             # one label too many would end up in the name
             found += _trailing_numbers(cells[0])
         if found != count:

@@ -3,7 +3,6 @@
 import os
 import os.path as osp
 import re
-from typing import List, Optional, Union
 
 from ...registry import READERS
 from ...utils.errors import UserError
@@ -43,7 +42,7 @@ class MaskReader(BaseReader):
 
     def __init__(
         self,
-        suffix: Union[str, dict, None] = None,
+        suffix: str | dict | None = None,
         image_column: str = 'image',
         **kwargs,
     ) -> None:
@@ -51,7 +50,7 @@ class MaskReader(BaseReader):
         self.suffix = suffix
         self.image_column = image_column
 
-    def __call__(self, ann_file: str, img_dir: str, task) -> List[dict]:
+    def __call__(self, ann_file: str, img_dir: str, task) -> list[dict]:
         """Read one split; see :class:`BaseReader`."""
         if self.suffix is not None:
             return self._from_folder(ann_file, img_dir, task)
@@ -81,7 +80,7 @@ class MaskReader(BaseReader):
         images.finish()
         return records
 
-    def _from_folder(self, mask_dir: str, img_dir: str, task) -> List[dict]:
+    def _from_folder(self, mask_dir: str, img_dir: str, task) -> list[dict]:
         suffixes = self._suffixes(task)
         images, files = self.images(img_dir, img_dir), FileIndex()
         records = []
@@ -127,7 +126,7 @@ def split_bit(path: str) -> tuple:
 
 def _mask_path(
     name: str, root: str, files: FileIndex, where: str
-) -> Optional[str]:
+) -> str | None:
     if not name:
         return None
     path = osp.join(root, name)

@@ -1,6 +1,6 @@
 """Endless task-homogeneous batches, walked in cycles of passes."""
 
-from typing import Iterator, Optional, Union
+from collections.abc import Iterator
 
 import numpy as np
 from mmengine.dist import get_rank, get_world_size
@@ -45,10 +45,10 @@ class CyclicBatchSampler:
         sampler,
         batch_size: int,
         batch_sizes: dict,
-        lock: Union[str, list] = 'paper',
+        lock: str | list = 'paper',
         lock_share: float = 0.5,
-        max_batches: Union[int, dict, None] = None,
-        box_free_share: Optional[dict] = None,
+        max_batches: int | dict | None = None,
+        box_free_share: dict | None = None,
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
@@ -79,7 +79,7 @@ class CyclicBatchSampler:
         self.start = 0
         self.current_pass = 0
 
-    def _make_pools(self, name: str, share: Optional[float]) -> list:
+    def _make_pools(self, name: str, share: float | None) -> list:
         """Split a task's images into pools, each with its count a batch."""
         dataset, size = self._tasks[name][1], self._batch_sizes[name]
         if not len(dataset):

@@ -1,6 +1,6 @@
 """Batches for validation and test."""
 
-from typing import Iterator, List, Optional
+from collections.abc import Iterator
 
 from mmengine.dist import get_rank, get_world_size
 
@@ -36,7 +36,7 @@ class TaskSequentialBatchSampler:
         self,
         sampler,
         batch_size: int,
-        batch_sizes: Optional[dict] = None,
+        batch_sizes: dict | None = None,
         drop_last: bool = False,
     ) -> None:
         if drop_last:
@@ -65,7 +65,7 @@ class TaskSequentialBatchSampler:
             for name, dataset in zip(names, datasets)
         ]
 
-    def __iter__(self) -> Iterator[List[SampleKey]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         """Yield the batches of this rank."""
         for task, (indices, size) in enumerate(self._shares()):
             for start in range(0, len(indices), size):
@@ -76,7 +76,9 @@ class TaskSequentialBatchSampler:
 
     def __len__(self) -> int:
         """Count the batches of this rank."""
-        return sum(-(-len(indices) // size) for indices, size in self._shares())
+        return sum(
+            -(-len(indices) // size) for indices, size in self._shares()
+        )
 
     def _shares(self) -> list:
         rank, world = get_rank(), get_world_size()

@@ -1,8 +1,9 @@
 """Which task is walked when: cycles, passes and their lengths."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple, Sequence, Union
+from typing import NamedTuple
 
 from ...utils.errors import UserError
 
@@ -22,7 +23,7 @@ class Pass(NamedTuple):
     mode: str
 
 
-def plan_cycle(tasks: Sequence[str], lock: Union[str, Sequence]) -> list:
+def plan_cycle(tasks: Sequence[str], lock: str | Sequence) -> list:
     """List the passes of one cycle (reference: paper, Lock-Release, table).
 
     Args:

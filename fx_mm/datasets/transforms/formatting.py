@@ -85,11 +85,12 @@ class PackXray(BaseTransform):
                 f'The pipeline of task {results["task"]} left {len(masks)} of '
                 f'{expected} masks; use transforms that keep all masks.'
             )
-        shapes = (tuple(results['img_shape']), tuple(results['ori_shape']))
-        if masks.shape[1:] not in shapes:
+        at_original = results['truth_at_ori_shape']
+        shape = results['ori_shape' if at_original else 'img_shape']
+        if masks.shape[1:] != tuple(shape):
             raise UserError(
                 f'The pipeline of task {results["task"]} left masks of '
-                f'{masks.shape[1:]} beside an image of {shapes[0]}; use '
+                f'{masks.shape[1:]} where {tuple(shape)} is due; use '
                 'transforms that treat gt_masks as they treat the image.'
             )
         return PixelData(data=torch.from_numpy(np.ascontiguousarray(masks)))

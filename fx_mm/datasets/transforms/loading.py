@@ -51,7 +51,7 @@ class LoadXrayAnnotations(BaseTransform):
 
     Required Keys:
 
-    - kind, ori_shape, img_path
+    - kind, ori_shape, img_shape, img_path
     - gt_score (cls); boxes, box_labels (loc); mask_paths (seg)
 
     Added Keys:
@@ -60,6 +60,7 @@ class LoadXrayAnnotations(BaseTransform):
     - gt_bboxes (HorizontalBoxes), gt_bboxes_labels (np.int64),
       gt_ignore_flags (np.bool_): n boxes, for loc
     - gt_masks (BitmapMasks): exactly one 0/1 mask a class, for seg
+    - truth_at_ori_shape (bool): whether the image has been resized before
 
     Raises:
         ImageReadError: If a mask cannot be read.
@@ -68,6 +69,9 @@ class LoadXrayAnnotations(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Add the annotation of the sample's kind."""
+        results['truth_at_ori_shape'] = (
+            results['img_shape'] != results['ori_shape']
+        )
         if results['kind'] == 'loc':
             self._boxes(results)
         elif results['kind'] == 'seg':
@@ -85,8 +89,9 @@ class LoadXrayAnnotations(BaseTransform):
                 'the boxes (and width and height) of the annotation file.'
             )
         boxes = np.asarray(results['boxes'], np.float32).reshape(-1, 4)
-        # A copy: mmdet's transforms change boxes in place.
-        results['gt_bboxes'] = HorizontalBoxes(boxes.copy())
+        # other names than the record's, which a mmdet.Resize before this
+        # step would already scale
+        results['gt_bboxes'] = HorizontalBoxes(boxes)
         results['gt_bboxes_labels'] = results['box_labels']
         results['gt_ignore_flags'] = np.zeros(len(boxes), bool)
 

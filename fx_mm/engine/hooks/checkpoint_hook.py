@@ -3,7 +3,6 @@
 import math
 import os
 from pathlib import Path
-from typing import Optional
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -51,7 +50,7 @@ class CyclicCheckpointHook(Hook):
         interval: int = 1,
         unit: str = 'cycle',
         max_keep_ckpts: int = 2,
-        save_best: Optional[str] = None,
+        save_best: str | None = None,
     ) -> None:
         if unit not in UNITS or interval < 1 or max_keep_ckpts < 1:
             raise UserError(

@@ -105,8 +105,9 @@ class PassLogHook(LoggerHook):
         """Add the losses up on their device."""
         for key, value in (outputs or {}).items():
             value = torch.as_tensor(value).detach().float()
-            self._sums[key] = self._sums[key] + value if (
-                key in self._sums) else value
+            self._sums[key] = (
+                self._sums[key] + value if (key in self._sums) else value
+            )
         self._count += 1
         if self._count % self.check_interval == 0:
             self._check_finite(runner)

@@ -1,7 +1,5 @@
 """Backbones of mmdet and mmpretrain with raw multi-stage outputs."""
 
-from typing import Tuple
-
 import torch
 from torch import nn
 
@@ -35,7 +33,7 @@ def build_backbone(cfg: dict) -> nn.Module:
 
 def probe_backbone(
     backbone: nn.Module, size: int = 64
-) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Channels and strides of the output stages, by one forward on zeros.
 
     Args:

@@ -1,14 +1,15 @@
 """What the three branches have in common."""
 
 from abc import abstractmethod
-from typing import Any, Dict, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from ..parts import FeatureGroups, Part
 
-State = Dict[str, Any]
+State = dict[str, Any]
 
 
 class Branch(BaseModule):
@@ -34,7 +35,7 @@ class Branch(BaseModule):
         return f'{dataset}/{self.kind}'
 
     @abstractmethod
-    def encode(self, pyramid: Tuple[Tensor, ...], data_samples: List) -> State:
+    def encode(self, pyramid: tuple[Tensor, ...], data_samples: list) -> State:
         """Run the shared part on the backbone maps."""
 
     @abstractmethod
@@ -42,19 +43,19 @@ class Branch(BaseModule):
         """Features that student and teacher should agree on."""
 
     @abstractmethod
-    def forward(self, state: State, dataset: str, data_samples: List) -> Any:
+    def forward(self, state: State, dataset: str, data_samples: list) -> Any:
         """Raw outputs of the own part of a dataset."""
 
     @abstractmethod
     def loss(
-        self, state: State, dataset: str, data_samples: List
-    ) -> Dict[str, Tensor]:
+        self, state: State, dataset: str, data_samples: list
+    ) -> dict[str, Tensor]:
         """Losses of a batch of one dataset."""
 
     @abstractmethod
-    def predict(self, state: State, dataset: str, data_samples: List) -> List:
+    def predict(self, state: State, dataset: str, data_samples: list) -> list:
         """Write the predictions into the data samples."""
 
     @abstractmethod
-    def parts(self) -> List[Part]:
+    def parts(self) -> list[Part]:
         """The parts, with names of modules relative to the branch."""

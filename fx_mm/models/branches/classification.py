@@ -1,10 +1,10 @@
 """Classification: pooled vector and one linear head per dataset."""
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from mmcv.cnn import build_norm_layer
-from mmengine.model import ModuleDict
+from mmengine.model import ModuleDict, ModuleList
 from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor, nn
 
@@ -21,17 +21,19 @@ PROJECTORS = ('none', 'linear', 'mlp')
 
 @MODELS.register_module()
 class ClassificationBranch(Branch):
-    """Image labels from the last backbone stage.
+    """Image labels from pooled backbone maps.
 
     Norm, pooling over positions, an optional projector and one linear head
     per dataset (Foundation X; with a projector: Ark, section 3). The pooled
     and projected vector is the consistency feature.
 
     Args:
-        in_channels (Sequence[int]): Channels of the backbone stages; the last
-            one is used.
+        in_channels (Sequence[int]): Channels of the backbone stages.
         tasks (Sequence[dict]): Tasks with ``dataset``, ``classes``, ``labels``
             (``'multi-label'`` or ``'multi-class'``) and ``pos_weight``.
+        stages (Sequence[int]): Backbone stages that are pooled, their vectors
+            put side by side. Defaults to (3,), the last, as in the paper.
+            Earlier ones show what boxes and masks taught at finer strides.
         norm_cfg (dict, optional): Norm over channels before the pooling; None
             for a backbone that ends in its own norm (ResNet). Defaults to
             ``dict(type='LN')``.
@@ -54,12 +56,13 @@ class ClassificationBranch(Branch):
         self,
         in_channels: Sequence[int],
         tasks: Sequence[dict],
-        norm_cfg: Optional[dict] = dict(type='LN'),
+        stages: Sequence[int] = (3,),
+        norm_cfg: dict | None = dict(type='LN'),
         pool: str = 'avg',
         projector: str = 'none',
         projector_dims: int = 1376,
         multi_class_loss: str = 'softmax',
-        init_cfg: Optional[dict] = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(tasks, init_cfg)
         for key, value, known in (
@@ -72,14 +75,16 @@ class ClassificationBranch(Branch):
                     f'model classification.{key} is {value!r}; use one of '
                     f'{", ".join(known)}.'
                 )
-        channels = in_channels[-1]
-        self.norm = (
+        self.stages = tuple(stages)
+        widths = [in_channels[stage] for stage in stages]
+        self.norms = ModuleList(
             nn.Identity()
             if norm_cfg is None
-            else build_norm_layer(norm_cfg, channels)[1]
+            else build_norm_layer(norm_cfg, width)[1]
+            for width in widths
         )
         self.pool = pool
-        dims = 2 * channels if pool == 'avg+max' else channels
+        dims = sum(widths) * (2 if pool == 'avg+max' else 1)
         self.projector = self._build_projector(projector, dims, projector_dims)
         if projector != 'none':
             dims = projector_dims
@@ -108,8 +113,8 @@ class ClassificationBranch(Branch):
             nn.Linear(in_dims, dims), nn.ReLU(), nn.Linear(dims, dims)
         )
 
-    def encode(self, pyramid: Tuple[Tensor, ...], data_samples: List) -> State:
-        """Pool the last stage.
+    def encode(self, pyramid: tuple[Tensor, ...], data_samples: list) -> State:
+        """Pool the stages in use.
 
         Args:
             pyramid (tuple[Tensor]): Backbone maps (B, C, H, W).
@@ -118,32 +123,35 @@ class ClassificationBranch(Branch):
         Returns:
             dict: ``pooled``, the (projected) vector of shape (B, D).
         """
-        tokens = pyramid[-1].flatten(2)
-        if isinstance(self.norm, nn.LayerNorm):
-            tokens = self.norm(tokens.transpose(1, 2)).transpose(1, 2)
-        else:
-            tokens = self.norm(pyramid[-1]).flatten(2)
-        tokens = tokens.float()
         pooled = []
-        if 'avg' in self.pool:
-            pooled.append(tokens.mean(-1))
-        if 'max' in self.pool:
-            pooled.append(tokens.amax(-1))
+        for stage, norm in zip(self.stages, self.norms):
+            tokens = self._tokens(norm, pyramid[stage]).float()
+            if 'avg' in self.pool:
+                pooled.append(tokens.mean(-1))
+            if 'max' in self.pool:
+                pooled.append(tokens.amax(-1))
         return dict(pooled=self.projector(torch.cat(pooled, dim=1)))
+
+    @staticmethod
+    def _tokens(norm: nn.Module, feature: Tensor) -> Tensor:
+        """Normed map as tokens (B, C, H * W)."""
+        if not isinstance(norm, nn.LayerNorm):
+            return norm(feature).flatten(2)
+        return norm(feature.flatten(2).transpose(1, 2)).transpose(1, 2)
 
     def consistency(self, state: State) -> FeatureGroups:
         """The pooled vector, raw (reference code, section 3)."""
         return ((state['pooled'],),)
 
     def forward(
-        self, state: State, dataset: str, data_samples: List
+        self, state: State, dataset: str, data_samples: list
     ) -> Tensor:
         """Logits of shape (B, C)."""
         return self.heads[dataset]((state['pooled'],)).float()
 
     def loss(
-        self, state: State, dataset: str, data_samples: List
-    ) -> Dict[str, Tensor]:
+        self, state: State, dataset: str, data_samples: list
+    ) -> dict[str, Tensor]:
         """Loss against ``gt_score`` of the samples.
 
         Args:
@@ -160,7 +168,7 @@ class ClassificationBranch(Branch):
         loss_module = self.heads[dataset].loss_module
         return dict(loss_cls=loss_module(logits, target.to(logits.device)))
 
-    def predict(self, state: State, dataset: str, data_samples: List) -> List:
+    def predict(self, state: State, dataset: str, data_samples: list) -> list:
         """Write ``pred_score`` (C,), probabilities, into the samples."""
         logits = self(state, dataset, data_samples)
         scores = (
@@ -172,10 +180,10 @@ class ClassificationBranch(Branch):
             sample.pred_score = score
         return data_samples
 
-    def parts(self) -> List[Part]:
+    def parts(self) -> list[Part]:
         """Shared norm and projector, and one head per dataset."""
         parts = []
-        for name in ('norm', 'projector'):
+        for name in ('norms', 'projector'):
             if any(True for _ in getattr(self, name).parameters()):
                 parts.append(Part(f'classification/{name}', None, (name,)))
         for dataset in self.datasets:

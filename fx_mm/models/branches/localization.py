@@ -1,11 +1,11 @@
 """Localization: DINO with one shared encoder and many decoders."""
 
 import copy
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmcv.ops import MultiScaleDeformableAttention
-from mmdet.models.layers import DinoTransformerDecoder
 from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
@@ -13,45 +13,12 @@ from fx_mm.registry import MODELS
 from fx_mm.utils.errors import UserError
 
 from ..layers.denoising import DenoisingQueries
+from ..layers.dino_decoder import TaskDINODecoder
 from ..layers.localization_encoder import PyramidEncoder
 from ..layers.localization_task import LocalizationTask, grid_proposals
 from ..parts import FeatureGroups, Part
 from .base import Branch, State
 
-NECK = dict(
-    type='mmdet.ChannelMapper',
-    kernel_size=1,
-    act_cfg=None,
-    bias=True,
-    norm_cfg=dict(type='GN', num_groups=32),
-)
-HEAD = dict(
-    type='TaskDINOHead',
-    loss_cls=dict(
-        type='mmdet.FocalLoss',
-        use_sigmoid=True,
-        gamma=2.0,
-        alpha=0.25,
-        loss_weight=1.0,
-    ),
-    loss_bbox=dict(type='mmdet.L1Loss', loss_weight=5.0),
-    loss_iou=dict(type='mmdet.GIoULoss', loss_weight=2.0),
-    train_cfg=dict(
-        assigner=dict(
-            type='fx_mm.FiniteHungarianAssigner',
-            match_costs=[
-                dict(type='mmdet.FocalLossCost', weight=2.0),
-                dict(type='fx_mm.BoxL1Cost', weight=5.0, box_format='xywh'),
-                dict(type='mmdet.IoUCost', iou_mode='giou', weight=2.0),
-            ],
-        )
-    ),
-)
-DENOISING = dict(
-    label_noise_scale=0.5,
-    box_noise_scale=1.0,
-    group_cfg=dict(dynamic=True, num_groups=None, num_dn_queries=100),
-)
 SHARING = ('shared', 'per_task')
 
 
@@ -90,11 +57,12 @@ class LocalizationBranch(Branch):
             authors' code, or ``'per_task'``. Defaults to ``'shared'``.
         label_embedding (str): The same for the label embedding of the
             denoising queries. Defaults to ``'shared'``.
-        neck (dict, optional): Changes to the input projections ``NECK``.
-            Defaults to None.
-        head (dict, optional): Changes to the heads ``HEAD``. Defaults to
+        neck (dict, optional): Changes to the input projections, see
+            :class:`PyramidEncoder`. Defaults to None.
+        head (dict, optional): Arguments of :class:`TaskDINOHead`. Defaults to
             None.
-        dn_cfg (dict, optional): Changes to ``DENOISING``. Defaults to None.
+        dn_cfg (dict, optional): Arguments of :class:`DenoisingQueries`.
+            Defaults to None.
         encoder_l2 (float): Weight of the squared L2 norm of the encoder in
             the loss (reference 1.4: 1e-4). Defaults to 0.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
@@ -112,7 +80,7 @@ class LocalizationBranch(Branch):
         strides: Sequence[int],
         tasks: Sequence[dict],
         stages: Sequence[int] = (1, 2, 3),
-        norm_cfg: Optional[dict] = dict(type='LN'),
+        norm_cfg: dict | None = dict(type='LN'),
         num_levels: int = 4,
         embed_dims: int = 256,
         num_heads: int = 8,
@@ -126,11 +94,11 @@ class LocalizationBranch(Branch):
         decoder: str = 'per_dataset',
         queries: str = 'shared',
         label_embedding: str = 'shared',
-        neck: Optional[dict] = None,
-        head: Optional[dict] = None,
-        dn_cfg: Optional[dict] = None,
+        neck: dict | None = None,
+        head: dict | None = None,
+        dn_cfg: dict | None = None,
         encoder_l2: float = 0.0,
-        init_cfg: Optional[dict] = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(tasks, init_cfg)
         for key, value, known in (
@@ -150,6 +118,7 @@ class LocalizationBranch(Branch):
         self._check_queries(tasks, strides)
 
         deformable = dict(
+            batch_first=True,
             embed_dims=embed_dims,
             num_heads=num_heads,
             num_levels=num_levels,
@@ -162,23 +131,26 @@ class LocalizationBranch(Branch):
             ffn_drop=dropout,
         )
         attention = dict(
-            embed_dims=embed_dims, num_heads=num_heads, dropout=dropout
+            embed_dims=embed_dims,
+            num_heads=num_heads,
+            attn_drop=dropout,
+            dropout_layer=dict(type='Dropout', drop_prob=dropout),
         )
         self.encoder = PyramidEncoder(
             [in_channels[stage] for stage in stages],
             embed_dims,
             num_levels,
             num_layers=encoder_layers,
+            deformable=deformable,
             layer_cfg=dict(self_attn_cfg=dict(deformable), ffn_cfg=dict(ffn)),
-            neck=dict(NECK, **(neck or {})),
+            neck=neck,
             norm_cfg=norm_cfg,
         )
 
-        def build_decoder() -> DinoTransformerDecoder:
-            return DinoTransformerDecoder(
+        def build_decoder() -> TaskDINODecoder:
+            return TaskDINODecoder(
+                deformable,
                 num_layers=decoder_layers,
-                return_intermediate=True,
-                post_norm_cfg=None,
                 layer_cfg=dict(
                     self_attn_cfg=dict(attention),
                     cross_attn_cfg=dict(deformable),
@@ -197,7 +169,6 @@ class LocalizationBranch(Branch):
             if label_embedding == 'shared'
             else None
         )
-        head_cfg = dict(HEAD, **(head or {}))
         self.tasks = ModuleDict()
         for task in tasks:
             classes = len(task['classes'])
@@ -206,7 +177,8 @@ class LocalizationBranch(Branch):
                 num_queries,
                 head=MODELS.build(
                     dict(
-                        copy.deepcopy(head_cfg),
+                        dict(type='TaskDINOHead'),
+                        **copy.deepcopy(head or {}),
                         num_classes=classes,
                         num_layers=decoder_layers,
                         embed_dims=embed_dims,
@@ -219,7 +191,7 @@ class LocalizationBranch(Branch):
                     num_classes=classes,
                     embed_dims=embed_dims,
                     num_matching_queries=num_queries,
-                    **copy.deepcopy(dict(DENOISING, **(dn_cfg or {}))),
+                    **copy.deepcopy(dn_cfg or {}),
                 ),
                 decoder=None if self.decoder else build_decoder(),
                 own_queries=queries == 'per_task',
@@ -264,7 +236,7 @@ class LocalizationBranch(Branch):
             if holder.queries is not None:
                 nn.init.xavier_uniform_(holder.queries.weight)
 
-    def encode(self, pyramid: Tuple[Tensor, ...], data_samples: List) -> State:
+    def encode(self, pyramid: tuple[Tensor, ...], data_samples: list) -> State:
         """Run norms, input projections and encoder.
 
         Args:
@@ -286,8 +258,8 @@ class LocalizationBranch(Branch):
         return (state['maps'], (state['memory'],))
 
     def decode(
-        self, state: State, dataset: str, data_samples: List, denoise: bool
-    ) -> Dict[str, Any]:
+        self, state: State, dataset: str, data_samples: list, denoise: bool
+    ) -> dict[str, Any]:
         """Select proposals and run the decoder of a dataset.
 
         Args:
@@ -298,16 +270,19 @@ class LocalizationBranch(Branch):
 
         Returns:
             dict: ``hidden_states`` (layers, B, queries, dims), ``references``
-            (list of layers + 1 boxes), ``proposal_scores``,
+            (layers + 1, B, queries, 4), ``proposal_scores``,
             ``proposal_boxes`` and ``dn_meta``.
         """
         task = self.tasks[dataset]
-        memory, mask, shapes = state['memory'], state['mask'], state['shapes']
+        memory, mask = state['memory'], state['mask']
         self._refuse(memory.shape[1], 'this size')
-        ratios = None if mask is None else state['layout']['valid_ratios']
-        scores, boxes, anchors = task.select(
-            memory, mask, grid_proposals(shapes, memory.device, ratios)
+        layout = state['layout']
+        proposals = grid_proposals(
+            layout['shapes'],
+            memory.device,
+            None if mask is None else layout['valid_ratios'],
         )
+        scores, boxes, anchors = task.select(memory, mask, proposals)
         embedding = self.queries if task.queries is None else task.queries
         content = embedding.weight.expand(len(memory), -1, -1)
         dn_mask = dn_meta = None
@@ -326,19 +301,19 @@ class LocalizationBranch(Branch):
             self_attn_mask=dn_mask,
             reference_points=anchors.sigmoid(),
             reg_branches=task.head.reg_branches,
-            **state['layout'],
+            **layout,
         )
         return dict(
             hidden_states=hidden_states,
-            references=list(references),
+            references=references,
             proposal_scores=scores,
             proposal_boxes=boxes,
             dn_meta=dn_meta,
         )
 
     def forward(
-        self, state: State, dataset: str, data_samples: List
-    ) -> Tuple[Tensor, Tensor]:
+        self, state: State, dataset: str, data_samples: list
+    ) -> tuple[Tensor, Tensor]:
         """Class logits (layers, B, queries, C) and normalised cxcywh boxes."""
         outputs = self.decode(state, dataset, data_samples, denoise=False)
         return self.tasks[dataset].head(
@@ -346,8 +321,8 @@ class LocalizationBranch(Branch):
         )
 
     def loss(
-        self, state: State, dataset: str, data_samples: List
-    ) -> Dict[str, Tensor]:
+        self, state: State, dataset: str, data_samples: list
+    ) -> dict[str, Tensor]:
         """DINO losses under mmdet's names.
 
         Args:
@@ -374,7 +349,7 @@ class LocalizationBranch(Branch):
             )
         return losses
 
-    def predict(self, state: State, dataset: str, data_samples: List) -> List:
+    def predict(self, state: State, dataset: str, data_samples: list) -> list:
         """Write ``pred_instances`` in original pixels into the samples."""
         outputs = self.decode(state, dataset, data_samples, denoise=False)
         results = self.tasks[dataset].head.predict(
@@ -384,12 +359,14 @@ class LocalizationBranch(Branch):
             sample.pred_instances = result
         return data_samples
 
-    def parts(self) -> List[Part]:
+    def parts(self) -> list[Part]:
         """Shared norms to encoder, and the own parts of each dataset."""
+        shared = ['neck', 'level_embed', 'encoder']
+        if any(True for _ in self.encoder.norms.parameters()):
+            shared.insert(0, 'norms')
         parts = [
             Part(f'localization/{name}', None, (f'encoder.{name}',))
-            for name in ('norms', 'neck', 'level_embed', 'encoder')
-            if name != 'norms' or any(True for _ in self.encoder.norms.parameters())
+            for name in shared
         ]
         parts += [
             Part(f'localization/{name}', None, (name,))

@@ -1,7 +1,7 @@
 """Segmentation: shared decoder and one convolution per dataset."""
 
 import copy
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +43,7 @@ class SegmentationBranch(Branch):
         loss: dict = dict(type='SoftDiceLoss'),
         bce_weight: float = 0.0,
         threshold: float = 0.5,
-        init_cfg: Optional[dict] = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(tasks, init_cfg)
         decoder = copy.deepcopy(decoder)
@@ -62,7 +62,7 @@ class SegmentationBranch(Branch):
             }
         )
 
-    def encode(self, pyramid: Tuple[Tensor, ...], data_samples: List) -> State:
+    def encode(self, pyramid: tuple[Tensor, ...], data_samples: list) -> State:
         """Run the decoder.
 
         Args:
@@ -83,7 +83,7 @@ class SegmentationBranch(Branch):
         )
 
     def forward(
-        self, state: State, dataset: str, data_samples: List
+        self, state: State, dataset: str, data_samples: list
     ) -> Tensor:
         """Logits (B, C, H, W) at the input size."""
         size = data_samples[0].batch_input_shape
@@ -93,8 +93,8 @@ class SegmentationBranch(Branch):
         )
 
     def loss(
-        self, state: State, dataset: str, data_samples: List
-    ) -> Dict[str, Tensor]:
+        self, state: State, dataset: str, data_samples: list
+    ) -> dict[str, Tensor]:
         """Losses against ``gt_sem_seg`` of the samples.
 
         Args:
@@ -118,7 +118,7 @@ class SegmentationBranch(Branch):
             )
         return losses
 
-    def predict(self, state: State, dataset: str, data_samples: List) -> List:
+    def predict(self, state: State, dataset: str, data_samples: list) -> list:
         """Write ``pred_sem_seg`` (C, h, w) at the original size.
 
         Probabilities are resized, then compared with the threshold.
@@ -137,7 +137,7 @@ class SegmentationBranch(Branch):
             )
         return data_samples
 
-    def parts(self) -> List[Part]:
+    def parts(self) -> list[Part]:
         """The shared decoder and one head per dataset."""
         parts = [Part('segmentation/decoder', None, ('decoder',))]
         for dataset in self.datasets:

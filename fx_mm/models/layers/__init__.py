@@ -1,4 +1,6 @@
+from .deformable_attention import DeformableAttention
 from .denoising import DenoisingQueries
+from .dino_decoder import TaskDINODecoder
 from .dino_head import BoxMLP, TaskDINOHead
 from .localization_encoder import PyramidEncoder
 from .localization_task import LocalizationTask, grid_proposals
@@ -6,11 +8,13 @@ from .pyramid import PyramidDecoder, PyramidPooling
 
 __all__ = [
     'BoxMLP',
+    'DeformableAttention',
     'DenoisingQueries',
     'LocalizationTask',
     'PyramidDecoder',
     'PyramidEncoder',
     'PyramidPooling',
+    'TaskDINODecoder',
     'TaskDINOHead',
     'grid_proposals',
 ]

@@ -1,7 +1,5 @@
 """Contrastive denoising queries with an embedding given from outside."""
 
-from typing import Dict, List, Tuple
-
 import torch
 from mmdet.models.layers import CdnQueryGenerator
 from torch import Tensor, nn
@@ -15,16 +13,24 @@ class DenoisingQueries(CdnQueryGenerator):
     noise stays within the classes of the dataset.
 
     Args:
-        **kwargs: Arguments of ``mmdet.CdnQueryGenerator``.
+        num_dn_queries (int): Pairs of a positive and a negative query that an
+            image gets at most, as long as its boxes are fewer. Defaults to
+            100.
+        **kwargs: Further arguments of ``mmdet.CdnQueryGenerator``;
+            ``label_noise_scale`` is 0.5 and ``box_noise_scale`` 1.0 by
+            default, as in the paper.
     """
 
-    def __init__(self, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, num_dn_queries: int = 100, **kwargs) -> None:
+        super().__init__(
+            group_cfg=dict(dynamic=True, num_dn_queries=num_dn_queries),
+            **kwargs,
+        )
         del self.label_embedding
 
     def __call__(
-        self, data_samples: List, label_embedding: nn.Embedding
-    ) -> Tuple[Tensor, Tensor, Tensor, Dict[str, int]]:
+        self, data_samples: list, label_embedding: nn.Embedding
+    ) -> tuple[Tensor, Tensor, Tensor, dict[str, int]]:
         """Draw noisy queries around the boxes of a batch.
 
         Args:

@@ -1,12 +1,23 @@
 """DINO head of one dataset: its layers share one set of weights."""
 
-from typing import Dict, List, Optional, Tuple
+from collections.abc import Sequence
 
 import torch
 from mmdet.models.dense_heads import DINOHead
+from mmdet.models.layers import inverse_sigmoid
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
+from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
-from fx_mm.registry import MODELS
+from fx_mm.registry import MODELS, TASK_UTILS
+
+FOCAL = dict(
+    type='mmdet.FocalLoss',
+    use_sigmoid=True,
+    gamma=2.0,
+    alpha=0.25,
+    loss_weight=1.0,
+)
 
 
 class BoxMLP(nn.Sequential):
@@ -35,17 +46,21 @@ class TaskDINOHead(DINOHead):
 
     All decoder layers share one class and one box branch; the encoder's
     proposals have branches of their own (reference 1.4). mmdet's DINO can
-    only have both shared or none. The losses are mmdet's, computed in
-    float32.
+    only have both shared or none. The losses have mmdet's values and names,
+    but all layers and images are computed together and matched in one call.
 
     Args:
         num_classes (int): Number of classes of the dataset.
         num_layers (int): Number of decoder layers.
         embed_dims (int): Width of the queries.
+        matcher (dict): Config of the matcher. Defaults to
+            ``dict(type='StackedMatcher')``.
         proposal_loss_weight (float): Weight of the loss on the encoder
             proposals; 0 as in the reference code. Defaults to 1.
-        **kwargs: Further arguments of ``mmdet.DINOHead`` (losses,
-            ``train_cfg``, ``test_cfg``).
+        loss_cls (dict): Config of the class loss. Defaults to ``FOCAL``.
+        loss_bbox (dict): Config of the box loss. Defaults to L1 times 5.
+        loss_iou (dict): Config of the overlap loss. Defaults to GIoU times 2.
+        **kwargs: Further arguments of ``mmdet.DINOHead`` (``test_cfg``).
     """
 
     def __init__(
@@ -53,7 +68,11 @@ class TaskDINOHead(DINOHead):
         num_classes: int,
         num_layers: int,
         embed_dims: int,
+        matcher: dict = dict(type='StackedMatcher'),
         proposal_loss_weight: float = 1.0,
+        loss_cls: dict = FOCAL,
+        loss_bbox: dict = dict(type='mmdet.L1Loss', loss_weight=5.0),
+        loss_iou: dict = dict(type='mmdet.GIoULoss', loss_weight=2.0),
         **kwargs,
     ) -> None:
         self.num_layers = num_layers
@@ -61,12 +80,16 @@ class TaskDINOHead(DINOHead):
         super().__init__(
             num_classes=num_classes,
             embed_dims=embed_dims,
-            sync_cls_avg_factor=True,
             share_pred_layer=True,
             num_pred_layer=num_layers + 1,
             as_two_stage=True,
+            train_cfg=None,
+            loss_cls=dict(loss_cls),
+            loss_bbox=dict(loss_bbox),
+            loss_iou=dict(loss_iou),
             **kwargs,
         )
+        self.matcher = TASK_UTILS.build(matcher)
 
     def _init_layers(self) -> None:
         """One pair of branches for the layers, one for the proposals."""
@@ -77,81 +100,184 @@ class TaskDINOHead(DINOHead):
         self.proposal_box_branch = BoxMLP(dims, self.num_reg_fcs)
 
     @property
-    def cls_branches(self) -> List[nn.Module]:
+    def cls_branches(self) -> list[nn.Module]:
         """Class branch by layer; the last one is the proposals'."""
         return [self.cls_branch] * self.num_layers + [self.proposal_cls_branch]
 
     @property
-    def reg_branches(self) -> List[nn.Module]:
+    def reg_branches(self) -> list[nn.Module]:
         """Box branch by layer; the last one is the proposals'."""
         return [self.box_branch] * self.num_layers + [self.proposal_box_branch]
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        references: Tensor | Sequence[Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Class logits and boxes of all layers, in float32.
+
+        Args:
+            hidden_states (Tensor): (layers, B, queries, dims).
+            references (Tensor): Reference boxes (layers + 1, B, queries, 4),
+                normalised cxcywh; the last one is not used.
+
+        Returns:
+            tuple[Tensor]: Logits (layers, B, queries, C) and boxes
+            (layers, B, queries, 4), normalised cxcywh.
+        """
+        with torch.autocast(hidden_states.device.type, enabled=False):
+            hidden_states = hidden_states.float()
+            anchors = inverse_sigmoid(references[:-1])
+            boxes = self.box_branch(hidden_states) + anchors
+            return self.cls_branch(hidden_states), boxes.sigmoid()
 
     def loss(
         self,
         hidden_states: Tensor,
-        references: List[Tensor],
+        references: Tensor,
         proposal_scores: Tensor,
         proposal_boxes: Tensor,
-        data_samples: List,
-        dn_meta: Optional[Dict[str, int]],
-    ) -> Dict[str, Tensor]:
+        data_samples: list,
+        dn_meta: dict[str, int] | None,
+    ) -> dict[str, Tensor]:
         """Losses of all layers, the denoising queries and the proposals.
 
         Args:
             hidden_states (Tensor): (layers, B, queries, dims).
-            references (list[Tensor]): ``layers + 1`` reference boxes
-                (B, queries, 4), normalised cxcywh.
+            references (Tensor): Reference boxes (layers + 1, B, queries, 4),
+                normalised cxcywh.
             proposal_scores (Tensor): Class logits of the selected proposals.
             proposal_boxes (Tensor): Their boxes, normalised cxcywh.
-            data_samples (list): Have ``gt_instances``.
+            data_samples (list): Have ``gt_instances`` and ``img_shape``.
             dn_meta (dict, optional): Counts of the denoising queries; None
                 without denoising.
 
         Returns:
-            dict[str, Tensor]: Losses under mmdet's names.
+            dict[str, Tensor]: Losses under mmdet's names: ``loss_cls``,
+            ``loss_bbox``, ``loss_iou``, with ``d0.`` .. for earlier layers,
+            ``dn_`` for denoising queries and ``enc_`` for proposals.
         """
-        with torch.autocast(hidden_states.device.type, enabled=False):
-            losses = super().loss(
-                hidden_states.float(),
-                references,
-                proposal_scores,
-                proposal_boxes,
-                data_samples,
-                dn_meta,
+        scores, boxes = self(hidden_states, references)
+        labels = [sample.gt_instances.labels for sample in data_samples]
+        truth = [sample.gt_instances.bboxes for sample in data_samples]
+        sizes = boxes.new_tensor(
+            [[*sample.img_shape[1::-1]] * 2 for sample in data_samples]
+        )
+        target = (torch.cat(labels), torch.cat(truth), sizes)
+        names = [f'd{i}.' for i in range(self.num_layers - 1)] + ['']
+
+        losses = {}
+        count = dn_meta['num_denoising_queries'] if dn_meta else 0
+        if dn_meta is not None:
+            pairs = self._denoising_pairs(labels, dn_meta)
+            values = self._losses(
+                scores[:, :, :count], boxes[:, :, :count], *pairs, *target
             )
-        for key in losses:
-            if key.startswith('enc_'):
-                losses[key] = losses[key] * self.proposal_loss_weight
+            losses.update(self._named(values, [n + 'dn_' for n in names]))
+        scores, boxes = scores[:, :, count:], boxes[:, :, count:]
+        weight = self.proposal_loss_weight
+        if weight:
+            scores = torch.cat([scores, proposal_scores[None]])
+            boxes = torch.cat([boxes, proposal_boxes[None]])
+            names = [*names, 'enc_']
+        pairs = self.matcher(scores, boxes, labels, truth, sizes)
+        values = self._losses(scores, boxes, *pairs, *target)
+        losses.update(self._named(values, names))
+        if weight not in (0, 1):
+            for key in losses:
+                if key.startswith('enc_'):
+                    losses[key] = losses[key] * weight
         return losses
 
     @staticmethod
-    def split_outputs(
-        all_layers_cls_scores: Tensor,
-        all_layers_bbox_preds: Tensor,
-        dn_meta: Optional[Dict[str, int]],
-    ) -> Tuple[Optional[Tensor], ...]:
-        """Split matching and denoising outputs; all match without meta."""
-        if dn_meta is None:
-            return all_layers_cls_scores, all_layers_bbox_preds, None, None
-        return DINOHead.split_outputs(
-            all_layers_cls_scores, all_layers_bbox_preds, dn_meta
+    def _named(
+        values: dict[str, Tensor], prefixes: list[str]
+    ) -> dict[str, Tensor]:
+        return {
+            prefix + key: value
+            for key, layers in values.items()
+            for prefix, value in zip(prefixes, layers.unbind())
+        }
+
+    @staticmethod
+    def _denoising_pairs(
+        labels: list[Tensor], dn_meta: dict[str, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Image, query and true box of the positive denoising queries."""
+        groups = dn_meta['num_denoising_groups']
+        width = dn_meta['num_denoising_queries'] // groups
+        device = labels[0].device
+        images = [torch.full_like(x, i) for i, x in enumerate(labels)]
+        slots = [torch.arange(len(x), device=device) for x in labels]
+        starts = torch.arange(groups, device=device)[:, None] * width
+        queries = (starts + torch.cat(slots)).flatten()
+        boxes = torch.arange(sum(map(len, labels)), device=device)
+        return (
+            torch.cat(images).repeat(groups),
+            queries[None],
+            boxes.repeat(groups)[None],
         )
+
+    def _losses(
+        self,
+        scores: Tensor,
+        boxes: Tensor,
+        images: Tensor,
+        queries: Tensor,
+        matches: Tensor,
+        labels: Tensor,
+        truth: Tensor,
+        sizes: Tensor,
+    ) -> dict[str, Tensor]:
+        """Losses (K,) of K layers.
+
+        Args:
+            scores (Tensor): Class logits (K, B, Q, C).
+            boxes (Tensor): Boxes (K, B, Q, 4), normalised cxcywh.
+            images (Tensor): Image of each match (N,).
+            queries (Tensor): Query of each match (K or 1, N).
+            matches (Tensor): True box of each match (K or 1, N).
+            labels (Tensor): Class of each true box of the batch.
+            truth (Tensor): True boxes of the batch, xyxy in pixels.
+            sizes (Tensor): (B, 4), width, height twice, in pixels.
+        """
+        layers = torch.arange(len(scores), device=scores.device)[:, None]
+        average = reduce_mean(scores.new_tensor([float(len(images))]))
+        average = average.clamp(min=1)
+        target = labels.new_full(scores.shape[:3], self.num_classes)
+        target[layers, images, queries] = labels[matches]
+        focal = self.loss_cls(
+            scores.flatten(0, 2), target.flatten(), reduction_override='none'
+        )
+        losses = dict(loss_cls=focal.reshape(len(scores), -1).sum(1) / average)
+        if len(images) == 0:
+            zero = boxes.flatten(1).sum(1) * 0
+            return dict(losses, loss_bbox=zero, loss_iou=zero)
+        ours = boxes[layers, images, queries]
+        factor = sizes[images]
+        theirs = bbox_xyxy_to_cxcywh(truth[matches] / factor)
+        theirs = theirs.expand_as(ours)
+        gap = self.loss_bbox(ours, theirs, reduction_override='none')
+        overlap = self.loss_iou(
+            (bbox_cxcywh_to_xyxy(ours) * factor).flatten(0, 1),
+            (bbox_cxcywh_to_xyxy(theirs) * factor).flatten(0, 1),
+            reduction_override='none',
+        )
+        losses['loss_bbox'] = gap.sum((1, 2)) / average
+        losses['loss_iou'] = overlap.view(ours.shape[:2]).sum(1) / average
+        return losses
 
     def predict(
         self,
         hidden_states: Tensor,
-        references: List[Tensor],
-        data_samples: List,
-    ) -> List:
+        references: Tensor,
+        data_samples: list,
+    ) -> list:
         """Best boxes of the last layer in original pixels.
 
         Returns:
             list[InstanceData]: ``bboxes`` xyxy, ``scores``, ``labels``.
         """
-        with torch.autocast(hidden_states.device.type, enabled=False):
-            return super().predict(
-                hidden_states[-1:].float(),
-                references[-2:],
-                data_samples,
-                rescale=True,
-            )
+        return super().predict(
+            hidden_states[-1:], references[-2:], data_samples, rescale=True
+        )

@@ -1,7 +1,8 @@
 """The shared part of the localization branch: norms to encoder."""
 
 import copy
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,72 @@ from torch import Tensor, nn
 
 from fx_mm.registry import MODELS
 
+from .deformable_attention import DeformableAttention, Shapes, grid_centers
+
+NECK = dict(
+    type='mmdet.ChannelMapper',
+    kernel_size=1,
+    act_cfg=None,
+    bias=True,
+    norm_cfg=dict(type='GN', num_groups=32),
+)
+
+
+class TaskDeformableEncoder(DeformableDetrTransformerEncoder):
+    """mmdet's deformable encoder with :class:`DeformableAttention`.
+
+    Args:
+        deformable (dict): Arguments of the attention.
+        **kwargs: Arguments of mmdet's encoder.
+    """
+
+    def __init__(self, deformable: dict, **kwargs) -> None:
+        self.deformable = deformable
+        super().__init__(**kwargs)
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        for layer in self.layers:
+            layer.self_attn = DeformableAttention(**self.deformable)
+
+    def forward(
+        self,
+        query: Tensor,
+        query_pos: Tensor,
+        key_padding_mask: Tensor | None,
+        shapes: Shapes,
+        valid_ratios: Tensor,
+        **kwargs,
+    ) -> Tensor:
+        """Encode the tokens.
+
+        Args:
+            query (Tensor): Tokens (B, tokens, dims).
+            query_pos (Tensor): Their positions (1 or B, tokens, dims).
+            key_padding_mask (Tensor, optional): (B, tokens).
+            shapes (list[tuple[int, int]]): Height and width of each level.
+            valid_ratios (Tensor): (B, levels, 2).
+            **kwargs: Further level sizes.
+
+        Returns:
+            Tensor: Memory (B, tokens, dims).
+        """
+        centers = []
+        for level, shape in enumerate(shapes):
+            points = grid_centers(shape, query.device)
+            centers.append(points / valid_ratios[:, level, None])
+        points = torch.cat(centers, dim=1)[:, :, None] * valid_ratios[:, None]
+        for layer in self.layers:
+            query = layer(
+                query=query,
+                query_pos=query_pos,
+                key_padding_mask=key_padding_mask,
+                reference_points=points,
+                shapes=shapes,
+                **kwargs,
+            )
+        return query
+
 
 class PyramidEncoder(BaseModule):
     """Norms, input projections, level embedding and deformable encoder.
@@ -24,8 +91,10 @@ class PyramidEncoder(BaseModule):
         embed_dims (int): Width of the tokens.
         num_levels (int): Levels of the encoder.
         num_layers (int): Layers of the encoder.
+        deformable (dict): Arguments of :class:`DeformableAttention`.
         layer_cfg (dict): Config of mmdet's encoder layers.
-        neck (dict): Config of the input projections.
+        neck (dict, optional): Changes to the input projections ``NECK``.
+            Defaults to None.
         norm_cfg (dict, optional): Norm of each map over channels; None for
             none. Defaults to ``dict(type='LN')``.
     """
@@ -36,9 +105,10 @@ class PyramidEncoder(BaseModule):
         embed_dims: int,
         num_levels: int,
         num_layers: int,
+        deformable: dict,
         layer_cfg: dict,
         neck: dict,
-        norm_cfg: Optional[dict] = dict(type='LN'),
+        norm_cfg: dict | None = dict(type='LN'),
     ) -> None:
         super().__init__()
         self.norms = ModuleList(
@@ -49,7 +119,8 @@ class PyramidEncoder(BaseModule):
         )
         self.neck = MODELS.build(
             dict(
-                copy.deepcopy(neck),
+                NECK,
+                **copy.deepcopy(neck or {}),
                 in_channels=list(in_channels),
                 out_channels=embed_dims,
                 num_outs=num_levels,
@@ -62,8 +133,8 @@ class PyramidEncoder(BaseModule):
             offset=0.0,
             temperature=20,
         )
-        self.encoder = DeformableDetrTransformerEncoder(
-            num_layers=num_layers, layer_cfg=layer_cfg
+        self.encoder = TaskDeformableEncoder(
+            deformable, num_layers=num_layers, layer_cfg=layer_cfg
         )
 
     def init_weights(self) -> None:
@@ -72,8 +143,8 @@ class PyramidEncoder(BaseModule):
         nn.init.normal_(self.level_embed)
 
     def forward(
-        self, maps: Sequence[Tensor], data_samples: List
-    ) -> Dict[str, Any]:
+        self, maps: Sequence[Tensor], data_samples: list
+    ) -> dict[str, Any]:
         """Encode the backbone maps.
 
         Args:
@@ -82,8 +153,8 @@ class PyramidEncoder(BaseModule):
 
         Returns:
             dict: ``maps`` (normed), ``memory`` (B, tokens, dims), ``mask``
-            (B, tokens), True at padding, or None, ``shapes`` of the levels,
-            and ``layout``, the same as the tensors that mmdet's layers take.
+            (B, tokens), True at padding, or None, and ``layout``: ``shapes``
+            of the levels, the same as tensors, and ``valid_ratios``.
         """
         maps = tuple(
             self._norm(norm, feature)
@@ -112,6 +183,7 @@ class PyramidEncoder(BaseModule):
         spatial_shapes = torch.tensor(shapes, device=tokens.device)
         starts = spatial_shapes.prod(1).cumsum(0)
         layout = dict(
+            shapes=shapes,
             spatial_shapes=spatial_shapes,
             level_start_index=torch.cat([starts.new_zeros(1), starts[:-1]]),
             valid_ratios=(
@@ -129,9 +201,7 @@ class PyramidEncoder(BaseModule):
             key_padding_mask=mask,
             **layout,
         )
-        return dict(
-            maps=maps, memory=memory, mask=mask, shapes=shapes, layout=layout
-        )
+        return dict(maps=maps, memory=memory, mask=mask, layout=layout)
 
     @staticmethod
     def _norm(norm: nn.Module, feature: Tensor) -> Tensor:
@@ -140,7 +210,7 @@ class PyramidEncoder(BaseModule):
         return norm(feature.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     @staticmethod
-    def _padding(data_samples: List, device) -> Optional[Tensor]:
+    def _padding(data_samples: list, device) -> Tensor | None:
         """1 at padding pixels (B, 1, H, W), None if there are none."""
         height, width = data_samples[0].batch_input_shape
         shapes = [tuple(sample.img_shape[:2]) for sample in data_samples]

@@ -1,19 +1,18 @@
 """The own part of one dataset in the localization branch."""
 
-from typing import List, Optional, Tuple
-
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from .deformable_attention import Shapes, grid_centers
 from .denoising import DenoisingQueries
 from .dino_head import TaskDINOHead
 
 
 def grid_proposals(
-    shapes: List[Tuple[int, int]],
+    shapes: Shapes,
     device: torch.device,
-    valid_ratios: Optional[Tensor] = None,
+    valid_ratios: Tensor | None = None,
 ) -> Tensor:
     """One anchor box per token, growing with the level.
 
@@ -27,13 +26,8 @@ def grid_proposals(
         Tensor: Boxes (1 or B, tokens, 4), cxcywh relative to the image.
     """
     levels = []
-    for level, (height, width) in enumerate(shapes):
-        ys, xs = torch.meshgrid(
-            (torch.arange(height, device=device) + 0.5) / height,
-            (torch.arange(width, device=device) + 0.5) / width,
-            indexing='ij',
-        )
-        centers = torch.stack([xs, ys], dim=-1).view(1, -1, 2)
+    for level, shape in enumerate(shapes):
+        centers = grid_centers(shape, device)
         if valid_ratios is not None:
             centers = centers / valid_ratios[:, level, None]
         sizes = torch.full_like(centers, 0.05 * 2.0**level)
@@ -63,7 +57,7 @@ class LocalizationTask(BaseModule):
         num_queries: int,
         head: TaskDINOHead,
         denoising: DenoisingQueries,
-        decoder: Optional[nn.Module] = None,
+        decoder: nn.Module | None = None,
         own_queries: bool = False,
         own_labels: bool = False,
     ) -> None:
@@ -85,9 +79,9 @@ class LocalizationTask(BaseModule):
     def select(
         self,
         memory: Tensor,
-        mask: Optional[Tensor],
+        mask: Tensor | None,
         proposals: Tensor,
-    ) -> Tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Choose the tokens that become reference boxes.
 
         Args:

@@ -1,6 +1,6 @@
 """Segmentation decoder: pyramid pooling and the reference's FPN."""
 
-from typing import Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fx_mm.registry import MODELS
 
 
-def _resize(x: Tensor, size: Tuple[int, int]) -> Tensor:
+def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode='bilinear', align_corners=True)
 
 
@@ -75,13 +75,13 @@ class PyramidDecoder(BaseModule):
     def __init__(
         self,
         in_channels: Sequence[int],
-        channels: Optional[int] = None,
-        pool_channels: Optional[int] = None,
-        ppm_channels: Optional[int] = None,
+        channels: int | None = None,
+        pool_channels: int | None = None,
+        ppm_channels: int | None = None,
         pool_scales: Sequence[int] = (1, 2, 4, 6),
         dropout: float = 0.1,
         norm_cfg: dict = dict(type='BN'),
-        init_cfg: Optional[dict] = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         first, *_, last = in_channels
@@ -124,7 +124,7 @@ class PyramidDecoder(BaseModule):
             act_cfg=act_cfg,
         )
 
-    def forward(self, pyramid: Tuple[Tensor, ...]) -> Tensor:
+    def forward(self, pyramid: tuple[Tensor, ...]) -> Tensor:
         """Decode the backbone maps.
 
         Args:

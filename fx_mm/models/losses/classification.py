@@ -1,6 +1,6 @@
 """Classification losses for labels that may be unknown."""
 
-from typing import Optional, Sequence, Union
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fx_mm.registry import MODELS
 
 
-def _weight(weight: Union[None, float, Sequence[float]]) -> Optional[Tensor]:
+def _weight(weight: None | float | Sequence[float]) -> Tensor | None:
     return None if weight is None else torch.tensor(weight).float().view(-1)
 
 
@@ -28,7 +28,7 @@ class MaskedBCELoss(nn.Module):
     """
 
     def __init__(
-        self, pos_weight: Union[None, float, Sequence[float]] = None
+        self, pos_weight: None | float | Sequence[float] = None
     ) -> None:
         super().__init__()
         self.register_buffer(
@@ -66,7 +66,7 @@ class MaskedSoftmaxLoss(nn.Module):
     """
 
     def __init__(
-        self, class_weight: Union[None, float, Sequence[float]] = None
+        self, class_weight: None | float | Sequence[float] = None
     ) -> None:
         super().__init__()
         self.register_buffer(

@@ -1,3 +1,3 @@
-from .matching import BoxL1Cost, FiniteHungarianAssigner
+from .matching import StackedMatcher
 
-__all__ = ['BoxL1Cost', 'FiniteHungarianAssigner']
+__all__ = ['StackedMatcher']

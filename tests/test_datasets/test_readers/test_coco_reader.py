@@ -18,7 +18,9 @@ def image(number, name, width=32, height=24):
 
 
 def box(image_id, bbox, category_id=3, **kwargs):
-    return dict(image_id=image_id, bbox=bbox, category_id=category_id, **kwargs)
+    return dict(
+        image_id=image_id, bbox=bbox, category_id=category_id, **kwargs
+    )
 
 
 @pytest.fixture
@@ -58,35 +60,35 @@ def test_categories_go_by_name_and_images_without_boxes_stay(read, tmp_path):
         coco([box(2, [1, 2, 3, 4], 7), box(2, [0.5, 0, 10, 20], 3)])
     )
     assert first['img_id'] == 'a.png'
-    assert first['gt_bboxes'].shape == (0, 4)
-    assert first['gt_bboxes_labels'].shape == (0,)
+    assert first['boxes'].shape == (0, 4)
+    assert first['box_labels'].shape == (0,)
     np.testing.assert_array_equal(
-        second['gt_bboxes'], [[1, 2, 4, 6], [0.5, 0, 10.5, 20]]
+        second['boxes'], [[1, 2, 4, 6], [0.5, 0, 10.5, 20]]
     )
-    np.testing.assert_array_equal(second['gt_bboxes_labels'], [1, 0])
+    np.testing.assert_array_equal(second['box_labels'], [1, 0])
     assert second['img_path'] == str(tmp_path / 'images' / 'sub/c.png')
     for record in (first, second):
-        assert record['gt_bboxes'].dtype == np.float32
-        assert record['gt_bboxes_labels'].dtype == np.int64
+        assert record['boxes'].dtype == np.float32
+        assert record['box_labels'].dtype == np.int64
         np.testing.assert_array_equal(record['ann_size'], [32, 24])
 
 
 def test_no_boxes_at_all(read):
     records = read(coco())
-    assert [len(record['gt_bboxes']) for record in records] == [0, 0]
+    assert [len(record['boxes']) for record in records] == [0, 0]
 
 
 def test_merge_classes(read):
     content = coco([box(5, [1, 2, 3, 4], 7), box(5, [1, 2, 3, 4], 3)])
     (record, _) = read(content, ('Any',), merge_classes=True)
-    np.testing.assert_array_equal(record['gt_bboxes_labels'], [0, 0])
+    np.testing.assert_array_equal(record['box_labels'], [0, 0])
     with pytest.raises(UserError, match='toy/loc merges'):
         read(content, merge_classes=True)
 
 
 def test_box_over_the_border_is_cut(read):
     (record, _) = read(coco([box(5, [-3, 20, 10, 10])]))
-    np.testing.assert_array_equal(record['gt_bboxes'], [[0, 20, 7, 24]])
+    np.testing.assert_array_equal(record['boxes'], [[0, 20, 7, 24]])
 
 
 def test_only(read):
@@ -95,7 +97,7 @@ def test_only(read):
         [image(5, 'a.png'), image(2, 'elsewhere.png')],
     )
     (record,) = read(content, only=['a.png'])
-    np.testing.assert_array_equal(record['gt_bboxes'], [[1, 2, 4, 6]])
+    np.testing.assert_array_equal(record['boxes'], [[1, 2, 4, 6]])
     refuse(read, content, 'elsewhere.png', 'does not exist')
     refuse(read, content, '"z.png"', only=['z.png'])
 
@@ -109,33 +111,52 @@ def test_only(read):
         (dict(images=[], annotations=[]), ['has no "categories"']),
         (coco(images=[]), ['no images']),
         (coco(images=[image(1, 'z.png')]), ['image 1', 'z.png']),
-        (coco(images=[image(1, 'a.png'), image(1, 'b.png')]),
-         ['image 2', 'id 1']),
-        (coco(images=[image(1, 'a.png'), image(2, 'a.png')]),
-         ['image 2', '"a.png"', 'image 1']),
-        (coco(images=[dict(id=1, file_name='a.png')]),
-         ['image 1', 'has no "width"', 'id, file_name']),
+        (
+            coco(images=[image(1, 'a.png'), image(1, 'b.png')]),
+            ['image 2', 'id 1'],
+        ),
+        (
+            coco(images=[image(1, 'a.png'), image(2, 'a.png')]),
+            ['image 2', '"a.png"', 'image 1'],
+        ),
+        (
+            coco(images=[dict(id=1, file_name='a.png')]),
+            ['image 1', 'has no "width"', 'id, file_name'],
+        ),
         (coco([box(9, [1, 2, 3, 4])]), ['annotation 1', 'image id 9']),
-        (coco([box(5, [1, 2, 3, 4]), box(5, [1, 2, 3, 4], 8)]),
-         ['annotation 2', '"a.png"', 'category id 8']),
+        (
+            coco([box(5, [1, 2, 3, 4]), box(5, [1, 2, 3, 4], 8)]),
+            ['annotation 2', '"a.png"', 'category id 8'],
+        ),
         (coco([box(5, [1, 2, 0, 4])]), ['annotation 1', '"a.png"', 'area']),
         (coco([box(5, [1, 2, 3, -4])]), ['annotation 1', '"a.png"', 'area']),
-        (coco([box(5, [32, 2, 3, 4])]),
-         ['annotation 1', '"a.png"', 'outside', '32x24']),
+        (
+            coco([box(5, [32, 2, 3, 4])]),
+            ['annotation 1', '"a.png"', 'outside', '32x24'],
+        ),
         (coco([box(5, [1, 2, 3])]), ['annotation 1', 'four numbers']),
         (coco([box(5, None)]), ['annotation 1', 'four numbers']),
-        (coco([box(5, [1, 2, 3, float('nan')])]),
-         ['annotation 1', 'four numbers']),
-        (coco([box(5, [1, 2, 3, 4], iscrowd=1)]),
-         ['annotation 1', 'crowd']),
-        (coco([dict(image_id=5, bbox=[1, 2, 3, 4])]),
-         ['annotation 1', 'has no "category_id"']),
+        (
+            coco([box(5, [1, 2, 3, float('nan')])]),
+            ['annotation 1', 'four numbers'],
+        ),
+        (coco([box(5, [1, 2, 3, 4], iscrowd=1)]), ['annotation 1', 'crowd']),
+        (
+            coco([dict(image_id=5, bbox=[1, 2, 3, 4])]),
+            ['annotation 1', 'has no "category_id"'],
+        ),
         (coco([7]), ['annotation 1', '7']),
-        (coco(categories=[dict(id=1, name='A')]),
-         ['no category "B"', 'toy/loc', 'it has: A']),
-        (coco([box(5, [1, 2, 3, 4], 1)],
-              categories=[*CATEGORIES, dict(id=1, name='C')]),
-         ['annotation 1', '"C" is not a class', 'merge_classes']),
+        (
+            coco(categories=[dict(id=1, name='A')]),
+            ['no category "B"', 'toy/loc', 'it has: A'],
+        ),
+        (
+            coco(
+                [box(5, [1, 2, 3, 4], 1)],
+                categories=[*CATEGORIES, dict(id=1, name='C')],
+            ),
+            ['annotation 1', '"C" is not a class', 'merge_classes'],
+        ),
     ],
 )
 def test_bad_files_are_named(read, content, parts):
@@ -162,7 +183,7 @@ def test_round_trip(read, boxes):
         [image(5, 'a.png', 1500, 1500)],
     )
     (record,) = read(content)
-    got = record['gt_bboxes']
+    got = record['boxes']
     expected = np.array([row[:4] for row in boxes]).reshape(-1, 4)
     np.testing.assert_allclose(got[:, :2], expected[:, :2], rtol=1e-6)
     np.testing.assert_allclose(
@@ -170,7 +191,7 @@ def test_round_trip(read, boxes):
     )
     assert (got >= 0).all() and (got <= 1500).all()
     names = {3: 0, 7: 1}
-    assert record['gt_bboxes_labels'].tolist() == [names[r[4]] for r in boxes]
+    assert record['box_labels'].tolist() == [names[r[4]] for r in boxes]
 
 
 @pytest.mark.realdata
@@ -184,7 +205,7 @@ def test_real_tbx11k(make_task):
         str(folder / 'imgs'),
         make_task('loc', ('Tuberculosis',)),
     )
-    assert [len(r['gt_bboxes']) for r in records] == [1, 2, 0]
+    assert [len(r['boxes']) for r in records] == [1, 2, 0]
     np.testing.assert_allclose(
-        records[0]['gt_bboxes'], [[381.83, 126.87, 422.07, 171.44]], atol=0.01
+        records[0]['boxes'], [[381.83, 126.87, 422.07, 171.44]], atol=0.01
     )

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mmengine.config import Config
 
 from fx_mm.datasets.readers import CsvLabelReader, ListLabelReader
 from fx_mm.datasets.readers.base import parse_label
 from fx_mm.utils.errors import UserError
 
+CONFIGS = Path(__file__).parents[3] / 'configs' / '_base_' / 'datasets'
 NAMES = ('a.png', 'b.png', 'c.png')
 
 
@@ -65,14 +67,15 @@ def test_csv_with_bom_and_any_line_end(read, bom, end):
 
 
 def test_quoted_cells(read):
-    records = read('"file","A, or so","B"\n"a.png","1","0"\n',
-                   classes=('A, or so', 'B'))
+    records = read(
+        '"file","A, or so","B"\n"a.png","1","0"\n', classes=('A, or so', 'B')
+    )
     np.testing.assert_array_equal(scores(records), [[1, 0]])
 
 
 def test_uncertain(read):
     text = 'file,A,B\na.png,-1.0,1\n'
-    refuse(read, text, 'row 2, column "A"', '-1.0', 'uncertain')
+    refuse(read, text, 'row 2, class "A"', '-1.0', 'uncertain')
     records = read(text, CsvLabelReader(uncertain=float('nan')))
     np.testing.assert_array_equal(scores(records), [[np.nan, 1]])
     records = read(text, CsvLabelReader(uncertain=1.0))
@@ -84,16 +87,27 @@ def test_findings_column(read):
     text = 'i,F\na.png,B|A\nb.png,No Finding\nc.png,\n'
     expected = [[1, 1], [0, 0], [np.nan, np.nan]]
     np.testing.assert_array_equal(scores(read(text, reader)), expected)
-    refuse(read, 'i,F\na.png,A|Hernia\n', 'row 2', '"Hernia"', 'A, B',
-           reader=reader)
+    refuse(
+        read,
+        'i,F\na.png,A|Hernia\n',
+        'row 2',
+        '"Hernia"',
+        'A, B',
+        reader=reader,
+    )
 
 
 def test_only_keeps_the_named_images_and_needs_no_others(read):
     text = 'file,A,B\na.png,1,0\nelsewhere.png,0,0\nb.png,0,1\n'
     records = read(text, CsvLabelReader(only=['b.png']))
     assert [record['img_id'] for record in records] == ['b.png']
-    refuse(read, text, '"only" asks for "d.png"', '3 images',
-           reader=CsvLabelReader(only=['a.png', 'd.png']))
+    refuse(
+        read,
+        text,
+        '"only" asks for "d.png"',
+        '3 images',
+        reader=CsvLabelReader(only=['a.png', 'd.png']),
+    )
     refuse(read, text, 'empty list', reader=CsvLabelReader(only=[]))
 
 
@@ -107,8 +121,13 @@ def test_multi_class_needs_one_one(read):
     records = read('f,A,B\na.png,0,1\n', labels='multi-class')
     np.testing.assert_array_equal(scores(records), [[0, 1]])
     for row in ('1,1', '0,0', '0.5,0.5', '1,'):
-        refuse(read, f'f,A,B\na.png,{row}\n', 'row 2', 'multi-class',
-               labels='multi-class')
+        refuse(
+            read,
+            f'f,A,B\na.png,{row}\n',
+            'row 2',
+            'multi-class',
+            labels='multi-class',
+        )
 
 
 @pytest.mark.parametrize(
@@ -117,19 +136,25 @@ def test_multi_class_needs_one_one(read):
         ('', ['l.csv', 'empty']),
         (' \n\n', ['l.csv', 'empty']),
         ('file,A,B\n', ['l.csv', 'no images']),
-        ('file,A,C\na.png,1,0\n',
-         ['no column "B"', 'toy/cls', '"file", "A", "C"']),
+        (
+            'file,A,C\na.png,1,0\n',
+            ['no column "B"', 'toy/cls', '"file", "A", "C"'],
+        ),
         ('file;A;B\na.png;1;0\n', ['no column "A"', '"file;A;B"']),
         ('file,A,B,A\na.png,1,0,1\n', ['"A" stands twice']),
-        ('file,A,B\na.png,1,yes\n', ['row 2, column "B"', '"yes"']),
-        ('file,A,B\na.png,1,0\n\nb.png,2,0\n', ['row 4, column "A"', '2']),
-        ('file,A,B\na.png,1,-0.1\n', ['row 2, column "B"', '-0.1']),
-        ('file,A,B\na.png,1,inf\n', ['row 2, column "B"', 'inf']),
+        ('file,A,B\na.png,1,yes\n', ['row 2, class "B"', '"yes"']),
+        ('file,A,B\na.png,1,0\n\nb.png,2,0\n', ['row 4, class "A"', '2']),
+        ('file,A,B\na.png,1,-0.1\n', ['row 2, class "B"', '-0.1']),
+        ('file,A,B\na.png,1,inf\n', ['row 2, class "B"', 'inf']),
         ('file,A,B\na.png,1\n', ['row 2', '2 cells', '3']),
-        ('file,A,B\na.png,1,0\nb.png,1,0\na.png,0,1\n',
-         ['row 4', '"a.png"', 'row 2']),
-        ('file,A,B\na.png,1,0\nnone.png,1,0\n',
-         ['row 3', 'none.png', 'does not exist']),
+        (
+            'file,A,B\na.png,1,0\nb.png,1,0\na.png,0,1\n',
+            ['row 4', '"a.png"', 'row 2'],
+        ),
+        (
+            'file,A,B\na.png,1,0\nnone.png,1,0\n',
+            ['row 3', 'none.png', 'does not exist'],
+        ),
         ('file,A,B\n ,1,0\n', ['row 2', 'blank']),
         ('file,A,B\na.png,1,"0\n', ['row 2']),
         (b'file,A,B\nr\xf6ntgen.png,1,0\n', ['UTF-8', 'byte 10']),
@@ -142,10 +167,19 @@ def test_bad_csv_is_named(read, text, parts):
 
 def test_missing_file_and_column_are_named(read):
     refuse(read, None, 'l.csv', 'No such file', 'toy/cls', 'splits')
-    refuse(read, 'file,A,B\na.png,1,0\n', 'no column "Path"', '"file"',
-           reader=CsvLabelReader(image_column='Path'))
-    refuse(read, 'file,A,B\na.png,1,0\n', 'no column "Labels"',
-           reader=CsvLabelReader(findings_column='Labels'))
+    refuse(
+        read,
+        'file,A,B\na.png,1,0\n',
+        'no column "Path"',
+        '"file"',
+        reader=CsvLabelReader(image_column='Path'),
+    )
+    refuse(
+        read,
+        'file,A,B\na.png,1,0\n',
+        'no column "Labels"',
+        reader=CsvLabelReader(findings_column='Labels'),
+    )
 
 
 @pytest.mark.parametrize('separator', [' ', '\t', ',', ', ', '   '])
@@ -226,9 +260,7 @@ def test_csv_round_trip(read, rows, end, order, note):
     writer = csv.DictWriter(file, order, lineterminator=end)
     writer.writeheader()
     for name, values in zip(NAMES, rows):
-        writer.writerow(
-            dict(zip(classes, values), image=name, note=note)
-        )
+        writer.writerow(dict(zip(classes, values), image=name, note=note))
     reader = CsvLabelReader(image_column='image')
     records = read(file.getvalue(), reader, classes=classes)
     expected = np.array(rows, np.float32)
@@ -251,11 +283,8 @@ def test_any_text_is_a_label_or_refused(text):
 )
 class TestRealFiles:
     root = Path(os.environ.get('FX_MM_REAL_DATA', ''))
-    nih = (
-        'Atelectasis Cardiomegaly Effusion Infiltration Mass Nodule '
-        'Pneumonia Pneumothorax Consolidation Edema Emphysema Fibrosis '
-        'Pleural_Thickening Hernia'
-    ).split()
+    cfg = Config.fromfile(CONFIGS / 'real_nih.py')
+    nih = tuple(cfg.real_nih.tasks.cls.classes)
 
     def test_official_list_agrees_with_the_official_table(
         self, make_task, monkeypatch
@@ -293,16 +322,31 @@ class TestRealFiles:
     @pytest.mark.parametrize(
         ('name', 'reader', 'classes'),
         [
-            ('chexpert/train.csv', CsvLabelReader(uncertain=1.0),
-             ('Edema', 'No Finding')),
-            ('mimic/mimic-cxr-2.0.0-test.csv', CsvLabelReader(uncertain=1.0),
-             ('No Finding', 'Edema')),
-            ('shenzhen/ShenzenCXR_train_data.txt', ListLabelReader(),
-             ('Tuberculosis',)),
-            ('rsna/RSNAPneumonia_train.txt', ListLabelReader(class_index=True),
-             ('Normal', 'Other', 'Opacity')),
-            ('vindr/VinDrCXR_train_pe_global_one.txt',
-             ListLabelReader(img_suffix='.jpeg'), tuple('ABCDEF')),
+            (
+                'chexpert/train.csv',
+                CsvLabelReader(uncertain=1.0),
+                ('Edema', 'No Finding'),
+            ),
+            (
+                'mimic/mimic-cxr-2.0.0-test.csv',
+                CsvLabelReader(uncertain=1.0),
+                ('No Finding', 'Edema'),
+            ),
+            (
+                'shenzhen/ShenzenCXR_train_data.txt',
+                ListLabelReader(),
+                ('Tuberculosis',),
+            ),
+            (
+                'rsna/RSNAPneumonia_train.txt',
+                ListLabelReader(class_index=True),
+                ('Normal', 'Other', 'Opacity'),
+            ),
+            (
+                'vindr/VinDrCXR_train_pe_global_one.txt',
+                ListLabelReader(img_suffix='.jpeg'),
+                tuple('ABCDEF'),
+            ),
         ],
     )
     def test_official_formats(

@@ -49,10 +49,14 @@ def test_paths_are_relative_to_the_csv_and_go_by_column_name(read, tmp_path):
         ('image,Lung,Heart\n', ['masks.csv', 'no images']),
         ('image,Lung\na.png,\n', ['no column "Heart"', '"image", "Lung"']),
         ('file,Lung,Heart\na.png,,\n', ['no column "image"']),
-        ('image,Lung,Heart\na.png,,masks/9.png\n',
-         ['row 2, column "Heart"', 'masks/9.png', 'does not exist']),
-        ('image,Lung,Heart\na.png,,masks/1.png#16\n',
-         ['row 2, column "Heart"', 'bit 16']),
+        (
+            'image,Lung,Heart\na.png,,masks/9.png\n',
+            ['row 2, column "Heart"', 'masks/9.png', 'does not exist'],
+        ),
+        (
+            'image,Lung,Heart\na.png,,masks/1.png#16\n',
+            ['row 2, column "Heart"', 'bit 16'],
+        ),
         ('image,Lung,Heart\nz.png,,\n', ['row 2', 'z.png']),
         ('image,Lung,Heart\na.png,,\na.png,,\n', ['row 3', 'row 2']),
     ],

@@ -82,7 +82,9 @@ def test_seed_changes_the_order():
 
 
 def test_ranks_split_the_same_global_batch(monkeypatch):
-    kwargs = dict(monkeypatch=monkeypatch, batch_sizes={'a/cls': 4, 'b/loc': 2})
+    kwargs = dict(
+        monkeypatch=monkeypatch, batch_sizes={'a/cls': 4, 'b/loc': 2}
+    )
     ranks = [make(rank=r, world=2, **kwargs) for r in (0, 1)]
     for one, two in zip(islice(iter(ranks[0]), 12), islice(ranks[1], 12)):
         assert one[0].task == two[0].task

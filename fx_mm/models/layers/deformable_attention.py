@@ -1,0 +1,153 @@
+"""Deformable attention that knows the level sizes as Python numbers."""
+
+import torch
+import torch.nn.functional as F
+from mmcv.ops import MultiScaleDeformableAttention
+from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+from torch import Tensor
+
+Shapes = list[tuple[int, int]]
+
+
+def grid_centers(shape: tuple[int, int], device: torch.device) -> Tensor:
+    """Relative x, y of the cells of a map, row by row.
+
+    Args:
+        shape (tuple[int, int]): Height and width.
+        device (torch.device): Where to build them.
+
+    Returns:
+        Tensor: (1, height * width, 2), in 0..1.
+    """
+    height, width = shape
+    ys, xs = torch.meshgrid(
+        (torch.arange(height, device=device) + 0.5) / height,
+        (torch.arange(width, device=device) + 0.5) / width,
+        indexing='ij',
+    )
+    return torch.stack([xs, ys], dim=-1).view(1, -1, 2)
+
+
+def sample_levels(
+    value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor
+) -> Tensor:
+    """Weighted bilinear samples of all levels, by ``grid_sample``.
+
+    Args:
+        value (Tensor): (B, tokens, heads, dims).
+        shapes (list[tuple[int, int]]): Height and width of each level.
+        locations (Tensor): Relative x, y in 0..1, (B, Q, heads, levels,
+            points, 2).
+        weights (Tensor): (B, Q, heads, levels * points).
+
+    Returns:
+        Tensor: (B, Q, heads * dims).
+    """
+    batch, queries, heads, _, points, _ = locations.shape
+    dims = value.shape[-1]
+    value = value.permute(0, 2, 3, 1).reshape(batch * heads, dims, -1)
+    grids = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5)
+    grids = grids.reshape(len(shapes), batch * heads, queries, points, 2)
+    levels = value.split([h * w for h, w in shapes], dim=-1)
+    samples = [
+        F.grid_sample(
+            level.unflatten(-1, shape),
+            grid,
+            mode='bilinear',
+            padding_mode='zeros',
+            align_corners=False,
+        )
+        for level, shape, grid in zip(levels, shapes, grids)
+    ]
+    weights = weights.transpose(1, 2).reshape(batch * heads, 1, queries, -1)
+    output = (torch.cat(samples, dim=-1) * weights).sum(-1)
+    return output.view(batch, heads * dims, queries).transpose(1, 2)
+
+
+class DeformableAttention(MultiScaleDeformableAttention):
+    """``mmcv.MultiScaleDeformableAttention`` for batch-first inputs.
+
+    Same weights and values. The level sizes come as Python numbers, so
+    nothing waits for the device, and the sampling runs in float32 under
+    autocast, where locations in bfloat16 would be off by whole pixels.
+    """
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+        identity: Tensor | None = None,
+        query_pos: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        reference_points: Tensor | None = None,
+        shapes: Shapes = (),
+        spatial_shapes: Tensor | None = None,
+        level_start_index: Tensor | None = None,
+        **kwargs,
+    ) -> Tensor:
+        """Attend to sampled points of the levels.
+
+        Args:
+            query (Tensor): (B, Q, dims).
+            key (Tensor, optional): Not used.
+            value (Tensor, optional): (B, tokens, dims); the query if None.
+            identity (Tensor, optional): Added to the result; the query
+                (without position) if None.
+            query_pos (Tensor, optional): Position of the query.
+            key_padding_mask (Tensor, optional): (B, tokens), True at padding.
+            reference_points (Tensor): (B, Q, levels, 2) points or
+                (B, Q, levels, 4) cxcywh boxes, relative to the image.
+            shapes (list[tuple[int, int]]): Height and width of each level.
+            spatial_shapes (Tensor): The same on the device.
+            level_start_index (Tensor): First token of each level.
+            **kwargs: Not used; mmdet's layers hand on all they get.
+
+        Returns:
+            Tensor: (B, Q, dims).
+        """
+        identity = query if identity is None else identity
+        value = query if value is None else value
+        if query_pos is not None:
+            query = query + query_pos
+        value = self.value_proj(value)
+        if key_padding_mask is not None:
+            value = value.masked_fill(key_padding_mask[..., None], 0.0)
+        value = value.unflatten(-1, (self.num_heads, -1))
+        offsets = self.sampling_offsets(query).unflatten(
+            -1, (self.num_heads, self.num_levels, self.num_points, 2)
+        )
+        weights = self.attention_weights(query).unflatten(
+            -1, (self.num_heads, -1)
+        )
+        output = self._sample(
+            value.float(),
+            offsets.float(),
+            weights.float().softmax(-1),
+            reference_points[:, :, None, :, None].float(),
+            shapes,
+            spatial_shapes,
+            level_start_index,
+        )
+        return self.dropout(self.output_proj(output)) + identity
+
+    def _sample(
+        self, value, offsets, weights, points, shapes, sizes, starts
+    ) -> Tensor:
+        with torch.autocast(value.device.type, enabled=False):
+            if points.shape[-1] == 2:
+                scale = sizes.flip(-1)[:, None]
+                locations = points + offsets / scale
+            else:
+                scale = points[..., 2:] * (0.5 / self.num_points)
+                locations = points[..., :2] + offsets * scale
+            if not value.is_cuda:
+                return sample_levels(value, shapes, locations, weights)
+            return MultiScaleDeformableAttnFunction.apply(
+                value.contiguous(),
+                sizes,
+                starts,
+                locations,
+                weights.view(offsets.shape[:-1]).contiguous(),
+                self.im2col_step,
+            )

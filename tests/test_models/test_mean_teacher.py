@@ -1,0 +1,276 @@
+import copy
+from collections import OrderedDict
+
+import model_helpers as h
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.runner.checkpoint import load_state_dict
+
+from fx_mm.models.mean_teacher import consistency_loss
+
+KINDS = ['a/cls', 'a/loc', 'a/seg']
+
+
+@pytest.fixture(scope='module')
+def shared_model():
+    return h.build(noise=0.02)
+
+
+@pytest.fixture
+def model(shared_model):
+    """Student and teacher a little apart."""
+    shared_model.reset_teacher()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in shared_model.teacher.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    shared_model.student.lock(())
+    shared_model.train()
+    shared_model.zero_grad(set_to_none=True)
+    shared_model.consistency_weight = 0.5
+    return shared_model
+
+
+def gradients(model, task, weight):
+    model.zero_grad(set_to_none=True)
+    model.consistency_weight = weight
+    inputs, samples = h.batch(task)
+    torch.manual_seed(0)
+    losses = model(inputs, samples, mode='loss')
+    sum(losses.values()).backward()
+    grads = [p.grad for p in model.student.backbone.parameters()]
+    return losses, torch.cat([g.flatten() for g in grads])
+
+
+def equal(ours, theirs):
+    ours, theirs = ours.state_dict(), theirs.state_dict()
+    return all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_teacher_starts_as_the_student():
+    model = h.build()
+    assert equal(model.student, model.teacher)
+    assert not any(p.requires_grad for p in model.teacher.parameters())
+
+
+@pytest.mark.parametrize('task', KINDS)
+def test_consistency_reaches_the_student_only(model, task):
+    _, plain = gradients(model, task, 0.0)
+    losses, mixed = gradients(model, task, 0.5)
+    assert losses['loss_consistency'] > 0
+    change = (2 * mixed - plain).norm() / plain.norm()
+    assert change > 1e-4
+    assert all(p.grad is None for p in model.teacher.parameters())
+
+
+@pytest.mark.parametrize('task', KINDS)
+def test_student_runs_once_and_teacher_only_as_deep_as_needed(model, task):
+    calls = []
+
+    def count(name):
+        return lambda *_: calls.append(name)
+
+    handles = []
+    for who in ('student', 'teacher'):
+        twin = getattr(model, who)
+        modules = dict(
+            backbone=twin.backbone,
+            head=dict(
+                cls=twin.classification.heads['a'],
+                loc=twin.localization.tasks['a'].decoder,
+                seg=twin.segmentation.heads['a'],
+            )[task[-3:]],
+        )
+        for name, module in modules.items():
+            hook = module.register_forward_hook(count(f'{who} {name}'))
+            handles.append(hook)
+    inputs, samples = h.batch(task)
+    model(inputs, samples, mode='loss')
+    for handle in handles:
+        handle.remove()
+    assert sorted(calls) == [
+        'student backbone',
+        'student head',
+        'teacher backbone',
+    ]
+
+
+@pytest.mark.parametrize('task', KINDS)
+def test_teacher_rests_where_no_gradient_could_flow(model, task, monkeypatch):
+    plain, _ = gradients(model, task, 0.0)
+
+    def refuse(*_):
+        raise AssertionError('the teacher ran')
+
+    monkeypatch.setattr(model.teacher, 'features', refuse)
+    gradients(model, task, 0.0)
+    model.consistency_weight = 0.5
+    model.student.lock(model.student.freeze_plan(task, 'lock'))
+    torch.manual_seed(0)
+    losses = model(*h.batch(task), mode='loss')
+    assert set(losses) == set(plain)
+    for key, value in plain.items():
+        # the factor 1 - w stays, the backbone in eval mode has no DropPath
+        torch.testing.assert_close(losses[key], 0.5 * value)
+
+
+def test_teacher_runs_if_only_the_encoder_learns(model):
+    model.student.lock(('backbone', 'localization/norms'))
+    losses = model(*h.batch('a/loc'), mode='loss')
+    assert losses['loss_consistency'].requires_grad
+
+
+def test_features_of_seg_are_normalised(model):
+    groups = model.student.features(*h.batch('a/seg'))
+    for (feature,) in groups:
+        norm = feature.norm(dim=1)
+        torch.testing.assert_close(norm, torch.ones_like(norm))
+
+
+def test_consistency_weighs_groups_alike():
+    ones, zeros = torch.ones(2, 3), torch.zeros(2, 3)
+    ours = ((ones, ones, ones), (ones,))
+    theirs = ((zeros, ones, ones), (zeros,))
+    loss = consistency_loss(ours, theirs)
+    assert loss.item() == pytest.approx((1 / 3 + 1) / 2)
+
+
+def test_update(model):
+    before = copy.deepcopy(model.teacher.state_dict())
+    model.update_teacher(0.8)
+    student = model.student.state_dict()
+    for key, value in model.teacher.state_dict().items():
+        if value.is_floating_point():
+            wanted = 0.8 * before[key] + 0.2 * student[key]
+            torch.testing.assert_close(value, wanted)
+    model.update_teacher(0.0)
+    model.update_teacher(1.0)
+    for ours, theirs in zip(
+        model.student.parameters(), model.teacher.parameters()
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_update_covers_locked_parts(model):
+    model.student.lock(('backbone',))
+    before = model.teacher.backbone.patch_embed.projection.weight.clone()
+    model.update_teacher(0.5)
+    after = model.teacher.backbone.patch_embed.projection.weight
+    assert not torch.equal(before, after)
+
+
+def test_buffers_are_copied():
+    norm_cfg = dict(_delete_=True, type='BN')
+    options = {'student.segmentation.decoder.norm_cfg': norm_cfg}
+    model = h.build(tasks=h.TASKS[4:5], **options)
+    model(*h.batch('a/seg'), mode='loss')
+    name = 'segmentation.decoder.fuse.bn'
+    ours = model.student.get_submodule(name)
+    theirs = model.teacher.get_submodule(name)
+    assert not torch.equal(ours.running_mean, theirs.running_mean)
+    model.update_teacher(0.99)
+    assert torch.equal(ours.running_mean, theirs.running_mean)
+    assert torch.equal(ours.num_batches_tracked, theirs.num_batches_tracked)
+
+
+def test_update_after_a_move(model):
+    model.update_teacher(0.5)
+    model.to(torch.float64).update_teacher(0.0)
+    assert equal(model.student, model.teacher)
+    model.to(torch.float32)
+
+
+def test_teacher_is_always_in_eval_mode(model):
+    model.train()
+    assert model.student.training
+    assert not any(m.training for m in model.teacher.modules())
+
+
+def test_who_answers(model):
+    model.eval()
+    inputs, samples = h.batch('a/cls')
+    with torch.no_grad():
+        teacher = model.teacher(inputs, samples)
+        student = model.student(inputs, samples)
+        assert torch.equal(model(inputs, samples), teacher)
+        with model.using('student'):
+            assert torch.equal(model(inputs, samples), student)
+            score = model(inputs, samples, 'predict')[0].pred_score
+            torch.testing.assert_close(score, student[0].sigmoid())
+        assert torch.equal(model(inputs, samples), teacher)
+    with pytest.raises(RuntimeError, match='stop'), model.using('student'):
+        raise RuntimeError('stop')
+    assert model.weights == 'teacher'
+    with pytest.raises(ValueError, match='weights'):
+        model.weights = 'both'
+
+
+@pytest.mark.parametrize('load', ['torch', 'mmengine'])
+@pytest.mark.parametrize('kind', ['plain', 'full', 'student', 'mixed'])
+def test_loading(model, load, kind):
+    fresh = h.build(seed=5, noise=0.1)
+    source = model.state_dict()
+    if kind == 'plain':
+        source = model.student.state_dict()
+    elif kind == 'student':
+        source = {k: v for k, v in source.items() if k.startswith('student.')}
+    elif kind == 'mixed':
+        source = model.student.state_dict()
+        for key, value in model.teacher.state_dict().items():
+            source['teacher.' + key] = value
+    keys = list(source)
+    if load == 'torch':
+        fresh.load_state_dict(source)
+    else:
+        load_state_dict(fresh, OrderedDict(source), strict=True)
+    assert list(source) == keys
+    assert equal(fresh.student, model.student)
+    brought = kind in ('full', 'mixed')
+    twin = model.teacher if brought else model.student
+    assert equal(fresh.teacher, twin)
+    assert not fresh.student.backbone.patch_embed.projection.weight.is_set_to(
+        fresh.teacher.backbone.patch_embed.projection.weight
+    )
+
+
+def test_only_the_prefix_student_counts():
+    tasks = [dict(h.TASKS[0], dataset='my_student'), h.TASKS[0]]
+    model = h.build(tasks=tasks, noise=0.1)
+    plain = model.student.state_dict()
+    assert any('student.' in key for key in plain)
+    fresh = h.build(tasks=tasks, seed=5)
+    fresh.load_state_dict(plain)
+    assert equal(fresh.student, model.student)
+    assert equal(fresh.teacher, model.student)
+
+
+def test_wrong_keys_are_reported(model):
+    source = model.student.state_dict()
+    source['backbone.unknown'] = source.pop(
+        'backbone.patch_embed.projection.bias'
+    )
+    with pytest.raises(RuntimeError, match='backbone.unknown'):
+        copy.deepcopy(model).load_state_dict(source)
+
+
+@pytest.mark.parametrize('task', KINDS)
+def test_train_step(task):
+    """The stock train_step: preprocessing, loss, update, log values."""
+    model = h.build()
+    optimizer = torch.optim.SGD(model.student.parameters(), lr=0.01)
+    _, samples = h.batch(task)
+    images = [
+        torch.randint(256, (3, 64, 64), dtype=torch.uint8) for _ in samples
+    ]
+    before = model.student.state_dict()
+    before = {key: value.clone() for key, value in before.items()}
+    log = model.train_step(
+        dict(inputs=images, data_samples=samples), OptimWrapper(optimizer)
+    )
+    assert log['loss'].isfinite()
+    assert 'loss_consistency' in log
+    after = model.student.state_dict()
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+    results = model.val_step(dict(inputs=images, data_samples=samples))
+    assert len(results) == 2

@@ -1,0 +1,73 @@
+"""The contact sheet tool, on phantoms and on plain folders."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fx_mm.datasets.phantom import ensure_phantom
+from fx_mm.utils.cli import run_tool
+
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / 'tools' / 'analysis_tools' / 'contact_sheet.py'
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A working folder with phantoms where the configs expect them."""
+    folder = tmp_path_factory.mktemp('work')
+    counts = dict(train=1, val=1, test=7)
+    ensure_phantom(folder / 'data/phantom', counts=counts, workers=1)
+    return folder
+
+
+@pytest.fixture
+def run(folder, monkeypatch):
+    """Run the tool in the working folder; give its exit code."""
+    spec = importlib.util.spec_from_file_location('contact_sheet_tool', TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.chdir(folder)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            run_tool(tool.main)
+        return ended.value.code
+
+    return call
+
+
+def test_config_with_all_kinds(run, folder, capsys):
+    config = ROOT / 'configs/_base_/datasets/phantom_c.py'
+    assert run(config, '--split', 'test', '--columns', 4, '--tile', 128) == 0
+    assert '7 of 7 images' in capsys.readouterr().out
+    sheet = cv2.imread(str(folder / 'contact_sheet.png'))
+    # Two rows of tiles with two lines of caption, four columns.
+    assert sheet.shape == (26 + 2 * (128 + 30 + 6), 6 + 4 * 134, 3)
+    spread = np.ptp(sheet.astype(int), axis=2)
+    assert (spread > 60).sum() > 500  # coloured boxes and contours
+
+
+def test_folder_with_annotation_files(run, folder):
+    home = 'data/phantom/easy/hospital_c'
+    code = run(
+        f'{home}/images',
+        '--labels', f'{home}/test.csv', '--boxes', f'{home}/test.json',
+        '--masks', f'{home}/test_masks.csv',
+        '--number', 2, '--shuffle', 1, '--out', 'sheets/two.png',
+    )  # fmt: skip
+    assert code == 0
+    assert (folder / 'sheets' / 'two.png').stat().st_size > 5000
+
+
+def test_wrong_class_is_one_sentence(run, folder, capsys):
+    config = ROOT / 'configs/_base_/datasets/phantom_a.py'
+    assert run(config, '--with-class', 'Nodul', '--out', 'no.png') == 1
+    message = capsys.readouterr().err
+    assert 'did you mean "Nodule"?' in message
+    assert len(message.strip().splitlines()) == 1
+    assert not (folder / 'no.png').exists()

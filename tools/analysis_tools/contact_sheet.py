@@ -1,0 +1,246 @@
+"""Look at data: images in a grid with their labels, boxes and masks.
+
+From a config (of a dataset or an experiment), as training will read it:
+
+    python tools/analysis_tools/contact_sheet.py \
+        configs/_base_/datasets/phantom_c.py --split test --out sheet.png
+
+From a folder of images, with any of three kinds of annotation files:
+
+    python tools/analysis_tools/contact_sheet.py data/images \
+        --labels labels.csv --boxes coco.json --masks masks.csv
+"""
+
+import argparse
+import csv
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+
+from fx_mm.apis import load_config
+from fx_mm.apis.inference import find_images
+from fx_mm.datasets import TaskDataset, read_xray
+from fx_mm.tasks import Task, TaskTable, suggest
+from fx_mm.utils.cli import run_tool
+from fx_mm.utils.errors import UserError
+from fx_mm.visualization.contact_sheet import color_of, draw_tile, make_grid
+from fx_mm.visualization.draw import save_picture
+
+PIPELINE = [
+    dict(type='LoadXray'),
+    dict(type='LoadXrayAnnotations'),
+    dict(type='PackXray'),
+]
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('source', help='config file or folder of images')
+    parser.add_argument(
+        '--split', default='train', choices=['train', 'val', 'test']
+    )
+    parser.add_argument(
+        '--dataset', help='one of the datasets of an experiment config'
+    )
+    parser.add_argument('--labels', help='CSV: image, one column a class')
+    parser.add_argument('--boxes', help='COCO json file')
+    parser.add_argument('--masks', help='CSV: image, mask path per class')
+    parser.add_argument(
+        '--with-class', help='only images that have this class'
+    )
+    parser.add_argument(
+        '--number', type=int, default=24, help='images (default: 24)'
+    )
+    parser.add_argument(
+        '--shuffle', type=int, metavar='SEED', help='draw images at random'
+    )
+    parser.add_argument('--columns', type=int, default=6)
+    parser.add_argument(
+        '--tile', type=int, default=256, help='pixels a tile (default: 256)'
+    )
+    parser.add_argument('--out', default='contact_sheet.png')
+    args = parser.parse_args()
+    if min(args.number, args.columns) < 1 or args.tile < 32:
+        parser.error('--number and --columns begin at 1, --tile at 32')
+    return args
+
+
+def open_config(path: str, dataset: str | None, split: str) -> list:
+    """Open what a config says of one dataset: a ``TaskDataset`` a kind."""
+    cfg = load_config(path)
+    known = cfg.get('datasets') or {
+        name: entry
+        for name, entry in cfg.items()
+        if isinstance(entry, dict) and 'img_dir' in entry
+    }
+    if dataset is None and len(known) == 1:
+        dataset = next(iter(known))
+    if dataset not in known:
+        raise UserError(
+            f'{path} has no dataset "{dataset}"; {suggest(dataset, known)}.'
+            if dataset
+            else f'Say with --dataset which one to draw: {", ".join(known)}.'
+        )
+    # Sizes and transforms play no part here: the sheet shows what is stored.
+    entry = dict(img_size=128, batch_size=1, test_pipeline=PIPELINE)
+    entry['train_pipeline'] = PIPELINE
+    kinds = known[dataset].get('tasks') or {}
+    table = TaskTable.from_cfg(
+        dict(
+            datasets={
+                dataset: dict(
+                    known[dataset],
+                    tasks={k: dict(v, **entry) for k, v in kinds.items()},
+                )
+            }
+        )
+    )
+    return [
+        TaskDataset(**task.dataset_cfg(split), test_mode=True)
+        for task in table
+    ]
+
+
+def open_files(folder: str, args) -> list:
+    """Open the annotation files given beside a folder of images."""
+    found = []
+    for kind, path, reader, names in (
+        ('cls', args.labels, 'CsvLabelReader', header_classes),
+        ('loc', args.boxes, 'CocoReader', coco_classes),
+        ('seg', args.masks, 'MaskReader', header_classes),
+    ):
+        if path is None:
+            continue
+        labels = 'multi-label' if kind == 'cls' else None
+        found.append(
+            TaskDataset(
+                Task('files', kind, names(path), labels),
+                dict(type=reader),
+                path,
+                folder,
+                PIPELINE,
+                test_mode=True,
+            )
+        )
+    return found
+
+
+def header_classes(path: str) -> tuple:
+    """Class names of a CSV file: its columns but the first."""
+    try:
+        with open(path, encoding='utf-8-sig', newline='') as file:
+            names = next(csv.reader(file), [])
+    except OSError as error:
+        raise UserError(f'{path}: {error.strerror}.') from error
+    if len(names) < 2:
+        raise UserError(
+            f'{path}: needs a header with a column of image names and one '
+            'column a class.'
+        )
+    return tuple(name.strip() for name in names[1:])
+
+
+def coco_classes(path: str) -> tuple:
+    """Category names of a COCO file."""
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+        return tuple(str(entry['name']) for entry in content['categories'])
+    except OSError as error:
+        raise UserError(f'{path}: {error.strerror}.') from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{path}: is not a COCO json file.') from error
+
+
+def collect(datasets: list) -> dict:
+    """Map each image path to its places: (dataset, index)."""
+    places: dict = {}
+    for dataset in datasets:
+        for index in range(len(dataset)):
+            path = dataset.records[index]['img_path']
+            places.setdefault(path, []).append((dataset, index))
+    return places
+
+
+def tile_of(path: str, places: list, names: list, size: int) -> tuple:
+    """Draw one image; give the tile and the classes it has."""
+    boxes, masks, lines = [], [], []
+    present = set()
+    for dataset, index in places:
+        classes = dataset.task.classes
+        sample = dataset.sample(index, 0)['data_samples']
+        if sample.kind == 'cls':
+            scores = dict(zip(classes, sample.gt_score.tolist()))
+            labels = [name for name in classes if scores[name] > 0]
+            unknown = sum(np.isnan(list(scores.values())))
+            text = ', '.join(labels) or 'no finding'
+            lines.append(text + (f', {unknown} unknown' if unknown else ''))
+            present.update(labels)
+        elif sample.kind == 'loc':
+            truth = sample.gt_instances
+            corners = getattr(truth.bboxes, 'tensor', truth.bboxes)
+            for box, label in zip(corners.tolist(), truth.labels.tolist()):
+                name = classes[label]
+                boxes.append((*box, name, color_of(name, names)))
+                present.add(name)
+        else:
+            for name, mask in zip(classes, sample.gt_sem_seg.data.numpy()):
+                if mask.any():
+                    masks.append((mask, color_of(name, names)))
+                    present.add(name)
+    lines.insert(0, Path(path).name)
+    return draw_tile(read_xray(path), boxes, masks, lines, size), present
+
+
+def main():
+    args = parse_args()
+    source = Path(args.source)
+    if source.is_dir():
+        datasets = open_files(str(source), args)
+        title = str(source)
+    elif args.labels or args.boxes or args.masks:
+        raise UserError(
+            f'{source} is not a folder; annotation files go with a folder '
+            'of images.'
+        )
+    else:
+        datasets = open_config(str(source), args.dataset, args.split)
+        title = f'{datasets[0].task.dataset} {args.split}'
+    if datasets:
+        places = collect(datasets)
+    else:
+        places = {str(path): [] for path in find_images(source)}
+
+    names = list(
+        dict.fromkeys(c for data in datasets for c in data.task.classes)
+    )
+    if args.with_class and args.with_class not in names:
+        raise UserError(
+            f'No class "{args.with_class}" here; '
+            f'{suggest(args.with_class, names)}.'
+        )
+    order = list(places)
+    if args.shuffle is not None:
+        random.Random(args.shuffle).shuffle(order)
+    tiles = []
+    for path in order:
+        tile, present = tile_of(path, places[path], names, args.tile)
+        if args.with_class is None or args.with_class in present:
+            tiles.append(tile)
+        if len(tiles) == args.number:
+            break
+    if not tiles:
+        raise UserError(
+            f'None of the {len(order)} images has "{args.with_class}".'
+        )
+    title += f': {len(tiles)} of {len(order)} images'
+    save_picture(make_grid(tiles, args.columns, title), args.out)
+    print(f'{args.out}: {len(tiles)} of {len(order)} images')
+
+
+if __name__ == '__main__':
+    run_tool(main)
