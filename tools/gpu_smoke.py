@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from mmcv.ops import nms
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData, PixelData
 
@@ -85,6 +86,7 @@ def check_operators(device: torch.device) -> None:
         64, num_heads=4, num_levels=2, batch_first=True
     )
     layer.init_weights()
+    layer.eval()
     inputs = dict(
         query=rand(2, 30, 64),
         value=rand(2, 320, 64),
@@ -190,6 +192,8 @@ def main():
     args = parse_args()
     device = check_device(args.device)
     init_default_scope('fx_mm')
+    # without a log file, mmengine prints how it filled each parameter
+    MMLogger.get_instance('gpu_smoke', log_level='ERROR')
     cfg = expand_config(load_config(args.config))
     print(f'torch {torch.__version__} on {device}')
     if device.type == 'cuda':

@@ -62,16 +62,16 @@ task_defaults = dict(
     ),
 )
 report = 'test'
-cycle = dict(max_batches=dict(cls=20, loc=60, seg=30))
+cycle = dict(max_batches=dict(cls=15, loc=40, seg=30))
 loader = dict(num_workers=1)
-train_cfg = dict(max_cycles=10, val_interval=5)
+train_cfg = dict(max_cycles=24, val_interval=6)
 val_cfg = dict(amp_dtype='bfloat16')
 test_cfg = dict(amp_dtype='bfloat16')
 # The paper's 1e-5 fine-tunes a pretrained backbone; this one starts from
 # nothing.
 optim_wrapper = dict(
     amp_dtype='bfloat16',
-    optimizer=dict(lr=1e-3, weight_decay=0.01),
+    optimizer=dict(lr=1e-3, weight_decay=0.01, fused=True),
     paramwise_cfg=dict(
         _delete_=True,
         custom_keys=dict(),
@@ -85,3 +85,6 @@ optim_wrapper = dict(
         seg=dict(max_norm=1.0),
     ),
 )
+param_scheduler = [
+    dict(type='CycleCosineLR', warmup_cycles=1, start_factor=0.3)
+]

@@ -1,53 +1,31 @@
-"""A phantom run that takes seconds, from the shipped demo config."""
-
-import itertools
-from pathlib import Path
+"""Phantom runs that take seconds."""
 
 import pytest
 from mmengine.registry import DefaultScope
+from small_run import small_cfg
 
-from fx_mm.apis import build_runner, load_config
-
-CONFIG = 'configs/phantom/foundation-x_tiny_phantom.py'
-REPO = Path(__file__).parents[2]
-_names = itertools.count()
+from fx_mm.apis import build_runner
 
 
 @pytest.fixture(scope='session')
 def phantom_root(tmp_path_factory):
     """Phantoms of 64 px: 12 to train, 4 to validate and test a hospital."""
-    return str(tmp_path_factory.mktemp('phantom'))
+    return tmp_path_factory.mktemp('phantom')
+
+
+@pytest.fixture(autouse=True)
+def clean_scope():
+    """Other tests must not find a run's scope."""
+    yield
+    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture
 def make_cfg(phantom_root, tmp_path):
-    """Give the demo config, cut to seconds, with further options."""
+    """Give the small config, in a work directory of its own."""
 
-    def make(**options):
-        cfg = load_config(str(REPO / CONFIG))
-        cfg.work_dir = str(tmp_path / 'work')
-        cfg.experiment_name = f'test_{next(_names)}'
-        cfg.phantom.update(
-            root=phantom_root,
-            size=64,
-            counts=dict(train=12, val=4, test=4),
-        )
-        for name, dataset in cfg.datasets.items():
-            hospital = name.replace('phantom', 'hospital')
-            dataset.data_root = f'{phantom_root}/easy/{hospital}/'
-        for entry in cfg.task_defaults.values():
-            entry.update(img_size=64, batch_size=4)
-        cfg.merge_from_dict(
-            {
-                'loader.num_workers': 0,
-                'cycle.max_batches': None,
-                'train_cfg.max_cycles': 2,
-                'train_cfg.val_interval': 1,
-                'log_level': 'WARNING',
-                **options,
-            }
-        )
-        return cfg
+    def make(work_dir='work', **options):
+        return small_cfg(phantom_root, tmp_path / work_dir, **options)
 
     return make
 
@@ -59,6 +37,4 @@ def make_runner(make_cfg):
     def make(resume=False, **options):
         return build_runner(make_cfg(**options), resume=resume)
 
-    yield make
-    # Other tests must not find this run's scope.
-    DefaultScope._instance_dict.clear()
+    return make

@@ -78,9 +78,7 @@ def test_train_test_and_predict(run, options, data, tmp_path):
 def test_one_task_of_a_checkpoint(run, options, tmp_path):
     work = tmp_path / 'work'
     tasks = 'tasks=[phantom_a/cls,phantom_b/cls]'
-    code, _, err = run(
-        'train', CONFIG, '--work-dir', work, *options(), tasks
-    )
+    code, _, err = run('train', CONFIG, '--work-dir', work, *options(), tasks)
     assert code == 0, err
     checkpoint = work / (work / 'last_checkpoint').read_text().strip()
     code, _, err = run(
@@ -151,9 +149,7 @@ MISTAKES = [
 @pytest.mark.parametrize('change, message', MISTAKES)
 def test_a_mistake_is_one_sentence(run, options, tmp_path, change, message):
     work = tmp_path / 'work'
-    code, _, err = run(
-        'train', CONFIG, '--work-dir', work, *options(**change)
-    )
+    code, _, err = run('train', CONFIG, '--work-dir', work, *options(**change))
     assert code == 1
     assert message in err
     last = [line for line in err.splitlines() if line.startswith('error: ')]

@@ -14,7 +14,14 @@ model = dict(
             window_size=4,
             drop_path_rate=0.1,
         ),
-        classification=dict(type='ClassificationBranch'),
+        # What lets labels alone teach a backbone that starts from nothing:
+        # see configs/phantom/README.md.
+        classification=dict(
+            type='ClassificationBranch',
+            stages=(1, 2, 3),
+            pool='avg+max',
+            head_norm=True,
+        ),
         localization=dict(
             type='LocalizationBranch',
             num_levels=3,

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import smooth
-
-RIGHT, LEFT = -1, 1
-"""Patient's sides; the right one lies at negative x."""
+from .canvas import LEFT, RIGHT, mirror, smooth
+from .skeleton import sample_girdle, sample_ribs, sample_vertebrae
 
 NORMAL_RATIO = (0.37, 0.485)
 ENLARGED_RATIO = (0.565, 0.67)
@@ -47,10 +45,6 @@ class Anatomy:
     gas: list
     wall: float
     """Thickness of the chest wall's soft tissue."""
-
-
-def _mirror(points, side: int) -> np.ndarray:
-    return np.asarray(points, dtype=np.float64) * (side, 1)
 
 
 def _lung(rng, side, shape):
@@ -99,7 +93,7 @@ def _lung(rng, side, shape):
         ]
     )
     contour = np.concatenate([lateral, base[1:], medial[1:-1]])
-    return _mirror(contour, side), _mirror(lateral, side)
+    return mirror(contour, side), mirror(lateral, side)
 
 
 def _heart(rng, ratio, thorax, shift, dome):
@@ -142,7 +136,7 @@ def _body(rng, wall, habitus):
     for sign in (LEFT, RIGHT):
         jitter = rng.normal(0, 0.02, (8, 2))
         side.append(
-            _mirror(
+            mirror(
                 [
                     (neck, -1.2),
                     (neck, -0.55),
@@ -168,7 +162,7 @@ def _body(rng, wall, habitus):
         elbow = np.array([1.42 + wall + out, 1.9])
         thick = 0.20 + 0.3 * wall
         arms.append(
-            _mirror(
+            mirror(
                 smooth(
                     [
                         shoulder + (-0.5 * thick, -0.05),
@@ -185,7 +179,7 @@ def _body(rng, wall, habitus):
             )
         )
         humeri.append(
-            _mirror(
+            mirror(
                 [
                     shoulder + (-0.04, -0.02),
                     shoulder + (0.03, 0.12),
@@ -195,114 +189,6 @@ def _body(rng, wall, habitus):
             )
         )
     return body, arms, humeri, drop
-
-
-def _ribs(rng, widths, top, bottom):
-    """Posterior and anterior ribs of both sides as open curves."""
-    posterior, anterior = [], []
-    step = (bottom - top) / 9.2
-    slope = rng.uniform(0.22, 0.40)
-    for side in (RIGHT, LEFT):
-        lean = rng.normal(0, 0.03)
-        for rib in range(10):
-            y = top + step * (rib - 0.35) + rng.normal(0, 0.008)
-            reach = min(1.0, 0.56 + 0.13 * rib) * widths[side]
-            fall = slope * (0.65 + 0.05 * rib) + lean
-            posterior.append(
-                _mirror(
-                    smooth(
-                        [
-                            (0.10, y + 0.03),
-                            (0.28 * reach, y - 0.035),
-                            (0.58 * reach, y + 0.02),
-                            (0.86 * reach, y + 0.5 * fall),
-                            (0.985 * reach, y + fall),
-                            (0.96 * reach, y + fall + 0.11),
-                        ],
-                        per_span=4,
-                    ),
-                    side,
-                )
-            )
-            if rib >= 8:
-                continue
-            bend = y + fall
-            end = (0.50 + 0.02 * rib) * reach
-            anterior.append(
-                _mirror(
-                    smooth(
-                        [
-                            (0.96 * reach, bend + 0.11),
-                            (0.5 * (0.9 * reach + end), bend + 0.33),
-                            (end, bend + 0.42),
-                        ],
-                        per_span=4,
-                    ),
-                    side,
-                )
-            )
-    return posterior, anterior
-
-
-def _girdle(rng, drop, yaw):
-    """Clavicles and scapulae."""
-    clavicles, scapulae = [], []
-    for side in (RIGHT, LEFT):
-        lift = drop + rng.normal(0, 0.03)
-        inner = 0.13 + 0.05 * side * yaw
-        clavicles.append(
-            _mirror(
-                smooth(
-                    [
-                        (inner, 0.24 + 0.5 * lift),
-                        (0.36, 0.17 + 0.7 * lift),
-                        (0.68, 0.05 + lift),
-                        (1.02, -0.04 + lift),
-                        (1.20, 0.00 + lift),
-                    ],
-                    per_span=5,
-                ),
-                side,
-            )
-        )
-        out = rng.uniform(-0.06, 0.16)
-        scapulae.append(
-            _mirror(
-                smooth(
-                    [
-                        (0.90 + out, 0.02 + lift),
-                        (1.15 + out, 0.10 + lift),
-                        (1.20 + out, 0.32 + lift),
-                        (1.08 + out, 0.80 + lift),
-                        (0.98 + out, 1.12 + lift),
-                        (0.86 + out, 0.62 + lift),
-                    ],
-                    closed=True,
-                    per_span=5,
-                ),
-                side,
-            )
-        )
-    return clavicles, scapulae
-
-
-def _vertebrae(rng, axis):
-    """Vertebral bodies as quadrilaterals along the spine's axis."""
-    bodies = []
-    height = rng.uniform(0.150, 0.175)
-    for level in range(-4, 16):
-        y = level * height
-        centre = np.interp(y, axis[:, 1], axis[:, 0])
-        half = 0.105 + 0.0022 * (level + 4)
-        bodies.append(
-            [
-                (centre - half, y + 0.02),
-                (centre + half, y + 0.02),
-                (centre + half, y + height - 0.02),
-                (centre - half, y + height - 0.02),
-            ]
-        )
-    return bodies
 
 
 def sample_anatomy(rng: np.random.Generator, enlarged: bool) -> Anatomy:
@@ -383,8 +269,8 @@ def sample_anatomy(rng: np.random.Generator, enlarged: bool) -> Anatomy:
     }
     widths = {side: shapes[side]['width'] * 1.01 for side in shapes}
     low = 0.5 * (domes[RIGHT] + domes[LEFT]) + 0.25
-    posterior, anterior = _ribs(rng, widths, 0.02, low)
-    clavicles, scapulae = _girdle(rng, drop, yaw)
+    posterior, anterior = sample_ribs(rng, widths, 0.02, low)
+    clavicles, scapulae = sample_girdle(rng, drop, yaw)
 
     breasts = []
     if rng.random() < 0.45:
@@ -422,7 +308,7 @@ def sample_anatomy(rng: np.random.Generator, enlarged: bool) -> Anatomy:
         clavicles=clavicles,
         scapulae=scapulae,
         humeri=humeri,
-        vertebrae=_vertebrae(rng, spine),
+        vertebrae=sample_vertebrae(rng, spine),
         spine=spine,
         breasts=breasts,
         gas=gas,

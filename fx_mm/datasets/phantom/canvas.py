@@ -11,6 +11,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+RIGHT, LEFT = -1, 1
+"""Patient's sides; the right one lies at negative x."""
+
 _SHIFT = 4
 """Fractional bits of OpenCV's fixed-point coordinates."""
 
@@ -58,6 +61,11 @@ def smooth(points, closed: bool = False, per_span: int = 8) -> np.ndarray:
     """
     points = np.asarray(points, dtype=np.float64)
     return _spline_basis(len(points), closed, per_span) @ points
+
+
+def mirror(points, side: int) -> np.ndarray:
+    """Put points (n, 2), given for the patient's left, on a side."""
+    return np.asarray(points, dtype=np.float64) * (side, 1)
 
 
 class Canvas:

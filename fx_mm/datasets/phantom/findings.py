@@ -11,8 +11,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from .anatomy import LEFT, RIGHT
-from .canvas import smooth, unit
+from .canvas import LEFT, RIGHT, smooth, unit
 from .scene import Scene
 
 FINDINGS = (

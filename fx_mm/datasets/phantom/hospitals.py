@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .anatomy import LEFT, RIGHT, Anatomy
-from .canvas import Canvas
+from .anatomy import Anatomy
+from .canvas import LEFT, RIGHT, Canvas
 
 Range = tuple[float, float]
 

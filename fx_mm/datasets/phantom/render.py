@@ -6,7 +6,8 @@ from itertools import combinations
 import cv2
 import numpy as np
 
-from .anatomy import LEFT, RIGHT, sample_anatomy
+from .anatomy import sample_anatomy
+from .canvas import LEFT, RIGHT
 from .findings import DRAW, FINDINGS, add_distractors
 from .hospitals import HOSPITALS, expose, finish, sample_canvas
 from .scene import Scene

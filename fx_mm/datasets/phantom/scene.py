@@ -10,8 +10,8 @@ the vessels inside it, and nothing shows behind the diaphragm.
 import cv2
 import numpy as np
 
-from .anatomy import LEFT, RIGHT, Anatomy
-from .canvas import Canvas, smooth, unit
+from .anatomy import Anatomy
+from .canvas import LEFT, RIGHT, Canvas, smooth, unit
 
 LUNG_DEPTH = 0.66
 """Attenuation that a fully aerated lung takes away."""

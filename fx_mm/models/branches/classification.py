@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from mmengine.model import ModuleDict, ModuleList
 from mmpretrain.models.heads import LinearClsHead
@@ -17,6 +18,17 @@ from .base import Branch, State
 
 POOLS = ('avg', 'max', 'avg+max')
 PROJECTORS = ('none', 'linear', 'mlp')
+
+
+class BatchNormOfOne(nn.BatchNorm1d):
+    """BatchNorm that takes its running statistics for a single vector."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Normalise vectors of shape (B, C)."""
+        if self.training and len(inputs) > 1:
+            return super().forward(inputs)
+        mean, var = self.running_mean, self.running_var
+        return F.batch_norm(inputs, mean, var, eps=self.eps)
 
 
 @MODELS.register_module()
@@ -40,6 +52,12 @@ class ClassificationBranch(Branch):
         pool (str): ``'avg'`` as in the paper, ``'max'``, or ``'avg+max'``,
             which puts both vectors side by side: a finding of a few pixels
             vanishes in an average over the image. Defaults to ``'avg'``.
+        head_norm (bool): Whether each head standardises its dataset's pooled
+            vectors over the batch first (BatchNorm without affine, as linear
+            probes do). Vectors of a backbone trained from scratch are nearly
+            equal for all images, and a linear layer is slow to magnify what
+            differs. Belongs to the head, so hospitals do not mix. Defaults
+            to False, as in the paper.
         projector (str): ``'none'``, ``'linear'`` or ``'mlp'`` (two layers,
             ReLU between). Defaults to ``'none'``, as in Foundation X.
         projector_dims (int): Width of the projected vector (Ark: 1376).
@@ -59,6 +77,7 @@ class ClassificationBranch(Branch):
         stages: Sequence[int] = (3,),
         norm_cfg: dict | None = dict(type='LN'),
         pool: str = 'avg',
+        head_norm: bool = False,
         projector: str = 'none',
         projector_dims: int = 1376,
         multi_class_loss: str = 'softmax',
@@ -102,6 +121,10 @@ class ClassificationBranch(Branch):
             self.heads[task['dataset']] = LinearClsHead(
                 len(task['classes']), dims, loss=loss(task.get('pos_weight'))
             )
+        self.head_norms = ModuleDict()
+        if head_norm:
+            for dataset in self.datasets:
+                self.head_norms[dataset] = BatchNormOfOne(dims, affine=False)
 
     @staticmethod
     def _build_projector(kind: str, in_dims: int, dims: int) -> nn.Module:
@@ -147,7 +170,10 @@ class ClassificationBranch(Branch):
         self, state: State, dataset: str, data_samples: list
     ) -> Tensor:
         """Logits of shape (B, C)."""
-        return self.heads[dataset]((state['pooled'],)).float()
+        pooled = state['pooled']
+        if dataset in self.head_norms:
+            pooled = self.head_norms[dataset](pooled.float())
+        return self.heads[dataset]((pooled,)).float()
 
     def loss(
         self, state: State, dataset: str, data_samples: list
@@ -188,5 +214,6 @@ class ClassificationBranch(Branch):
                 parts.append(Part(f'classification/{name}', None, (name,)))
         for dataset in self.datasets:
             task = self.task_name(dataset)
-            parts.append(Part(f'{task}/head', task, (f'heads.{dataset}',)))
+            modules = (f'heads.{dataset}', f'head_norms.{dataset}')
+            parts.append(Part(f'{task}/head', task, modules))
         return parts

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from fx_mm.datasets.phantom import FINDINGS, ORGANS, render_phantom
-from fx_mm.datasets.phantom.anatomy import LEFT, RIGHT, sample_anatomy
+from fx_mm.datasets.phantom.anatomy import sample_anatomy
+from fx_mm.datasets.phantom.canvas import LEFT, RIGHT
 from fx_mm.datasets.phantom.render import mask_box, plan_findings
 
 
