@@ -3,6 +3,10 @@
 PYTHON_VENV := .venv/bin/python
 DEMO_CONFIG := configs/phantom/foundation-x_tiny_phantom.py
 
+# The tests' models are tiny: a second thread gains nothing, and on a busy
+# machine the two spin while they wait for each other.
+test test-all: export OMP_NUM_THREADS ?= 1
+
 .PHONY: help setup demo test test-all lint format env clean distclean
 
 help:

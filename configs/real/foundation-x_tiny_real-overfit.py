@@ -50,13 +50,13 @@ task_defaults = dict(
 report = 'test'
 cycle = dict(lock='none')
 loader = dict(num_workers=0)
-train_cfg = dict(max_cycles=300, val_interval=1000)
+train_cfg = dict(max_cycles=500, val_interval=1000)
 test_cfg = dict(weights=['student'])
 model = dict(
     consistency_weight=0.0, student=dict(backbone=dict(drop_path_rate=0.0))
 )
 custom_hooks = [dict(type='LockReleaseHook'), dict(type='PredictionSheetHook')]
-default_hooks = dict(checkpoint=dict(interval=100))
+default_hooks = dict(checkpoint=dict(interval=500))
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3, weight_decay=0.0),
     paramwise_cfg=dict(_delete_=True, custom_keys=dict()),

@@ -13,9 +13,9 @@ def phantom_root(tmp_path_factory):
     return tmp_path_factory.mktemp('phantom')
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope='module')
 def clean_scope():
-    """Other tests must not find a run's scope."""
+    """Other modules must not find a run's scope."""
     yield
     DefaultScope._instance_dict.clear()
 

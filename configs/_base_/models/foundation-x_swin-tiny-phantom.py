@@ -38,6 +38,12 @@ model = dict(
         ),
         segmentation=dict(
             type='SegmentationBranch',
+            # Findings are rare and small beside the organs: in the pooled
+            # Dice of the paper they do not count.
+            loss=dict(
+                type='SoftDiceLoss', per_channel=True, present_only=True
+            ),
+            bce_weight=1.0,
             decoder=dict(
                 type='PyramidDecoder',
                 channels=32,

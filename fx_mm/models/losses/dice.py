@@ -17,12 +17,22 @@ class SoftDiceLoss(nn.Module):
         per_channel (bool): Sum each channel by itself and average (Foundation
             X+), instead of over all channels at once (Foundation X).
             Defaults to False.
+        present_only (bool): With ``per_channel``, average over the channels
+            that have a pixel in the batch. A rare finding is absent from most
+            batches, and each of those would teach "nothing" at full weight;
+            leave those to a BCE term. Defaults to False.
     """
 
-    def __init__(self, smooth: float = 1.0, per_channel: bool = False) -> None:
+    def __init__(
+        self,
+        smooth: float = 1.0,
+        per_channel: bool = False,
+        present_only: bool = False,
+    ) -> None:
         super().__init__()
         self.smooth = smooth
         self.per_channel = per_channel
+        self.present_only = present_only
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Compute the loss.
@@ -40,4 +50,7 @@ class SoftDiceLoss(nn.Module):
         overlap = (probs * target).sum(dims)
         total = probs.sum(dims) + target.sum(dims)
         dice = (2 * overlap + self.smooth) / (total + self.smooth)
-        return (1 - dice).mean()
+        if not (self.per_channel and self.present_only):
+            return (1 - dice).mean()
+        present = target.sum(dims) > 0
+        return ((1 - dice) * present).sum() / present.sum().clamp(min=1)
