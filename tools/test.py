@@ -5,9 +5,14 @@ import os
 
 from mmengine.config import DictAction
 
-from fx_mm.apis import build_runner, load_config, write_report
+from fx_mm.apis import (
+    build_runner,
+    load_config,
+    load_weights,
+    write_report,
+)
 from fx_mm.tasks import TaskTable
-from fx_mm.utils.checkpoint import check_meta, load_file
+from fx_mm.utils.checkpoint import check_meta, load_source
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
 
@@ -20,6 +25,11 @@ def parse_args():
     parser.add_argument('--tasks', nargs='+', help='only these tasks')
     parser.add_argument(
         '--weights', choices=['teacher', 'student', 'both'], default='both'
+    )
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='unpickle anything in the checkpoint: it could run code',
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     parser.add_argument(
@@ -46,10 +56,12 @@ def main():
     both = ['teacher', 'student']
     cfg.test_cfg.weights = both if args.weights == 'both' else [args.weights]
     table = TaskTable.from_cfg(cfg)
-    check_meta(load_file(args.checkpoint), table, need_all=True)
-    cfg.load_from = args.checkpoint
+    checkpoint = load_source(args.checkpoint, args.trust)
+    check_meta(checkpoint, table, need_all=True)
     runner = build_runner(cfg, train=False)
-    write_report(runner)
+    state_dict = checkpoint.get('state_dict', checkpoint)
+    load_weights(runner.model, state_dict, args.checkpoint)
+    write_report(runner, args.checkpoint)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,12 @@
+from ..utils.check_env import check_environment
+
+# Before the imports that would fail with a riddle where it finds something.
+check_environment()
+
 from .config import expand_config
 from .dry_run import dry_run
 from .inference import FoundationXInferencer
-from .model import load_model
+from .model import load_model, load_weights
 from .report import write_report
 from .runner import build_runner, load_config
 
@@ -12,5 +17,6 @@ __all__ = [
     'expand_config',
     'load_config',
     'load_model',
+    'load_weights',
     'write_report',
 ]

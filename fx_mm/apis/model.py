@@ -6,7 +6,7 @@ from mmengine.registry import init_default_scope
 
 from ..registry import MODELS
 from ..tasks import TaskTable
-from ..utils.checkpoint import check_meta, load_file, load_url
+from ..utils.checkpoint import check_meta, load_source
 from ..utils.errors import UserError
 from .config import expand_config
 from .runner import config_errors
@@ -34,10 +34,7 @@ def load_model(
     cfg = expand_config(cfg)
     with config_errors():
         model = MODELS.build(cfg.model)
-    if checkpoint.startswith(('http://', 'https://')):
-        loaded = load_url(checkpoint)
-    else:
-        loaded = load_file(checkpoint, trust=trust)
+    loaded = load_source(checkpoint, trust)
     check_meta(loaded, TaskTable.from_cfg(cfg), need_all=True)
     load_weights(model, loaded.get('state_dict', loaded), checkpoint)
     return model.to(device).eval()

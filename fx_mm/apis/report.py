@@ -7,10 +7,11 @@ from mmengine.runner import Runner
 
 from ..evaluation.table import BenchmarkTable
 from ..tasks import TaskTable
+from ..utils.checkpoint import find_checkpoint
 from ..visualization.curves import plot_curves
 
 
-def write_report(runner: Runner) -> dict:
+def write_report(runner: Runner, checkpoint: str = '') -> dict:
     """Evaluate with the test loop and write what came out.
 
     Prints the table of datasets by kinds and writes, into the work
@@ -20,6 +21,8 @@ def write_report(runner: Runner) -> dict:
 
     Args:
         runner (Runner): After training, or built for a test.
+        checkpoint (str): Where the weights are from. Defaults to the newest
+            of the work directory.
 
     Returns:
         dict: The metrics.
@@ -32,7 +35,9 @@ def write_report(runner: Runner) -> dict:
         metrics,
         weights=runner.test_loop.weights[0],
         config=osp.basename(runner.cfg.filename or ''),
-        checkpoint=osp.basename(runner.cfg.get('load_from') or ''),
+        checkpoint=osp.basename(
+            checkpoint or find_checkpoint(runner.work_dir) or ''
+        ),
     )
     runner.logger.info('\n' + table.text())
     table.save(runner.work_dir)

@@ -132,6 +132,9 @@ class CyclicTrainLoop(BaseLoop):
         done = self._iter - self.schedule.start(self._epoch)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
+        set_kind = getattr(self.runner.optim_wrapper, 'set_kind', None)
+        if set_kind is not None:
+            set_kind(self.current_pass.task.rsplit('/', 1)[1])
         for index in range(done, self.schedule.length(self._epoch)):
             self.run_iter(index, next(batches))
             if self._stop_requested():

@@ -23,7 +23,6 @@ class MultiTaskOptimWrapper(OptimWrapper):
             ``clip_grad_norm_``, such as ``dict(loc=dict(max_norm=0.1))``.
         amp_dtype (str, optional): ``bfloat16`` or ``float16``. Defaults to
             None, full precision.
-        accumulative_counts (int): Batches per update. Defaults to 1.
     """
 
     def __init__(
@@ -31,9 +30,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
         optimizer,
         clip_grad: dict | None = None,
         amp_dtype: str | None = None,
-        accumulative_counts: int = 1,
     ) -> None:
-        super().__init__(optimizer, accumulative_counts=accumulative_counts)
+        super().__init__(optimizer)
         self.clip_by_kind = dict(clip_grad or {})
         self.clip_func = nn.utils.clip_grad_norm_
         self.grad_name = 'grad_norm'

@@ -80,7 +80,10 @@ def load_file(path: str, map_location='cpu', trust: bool = False) -> dict:
 
 
 def load_url(
-    url: str, map_location='cpu', model_dir: str | None = None
+    url: str,
+    map_location='cpu',
+    model_dir: str | None = None,
+    trust: bool = False,
 ) -> dict:
     """Download a checkpoint once and load it like a local file.
 
@@ -100,7 +103,14 @@ def load_url(
             ) from error
     if is_distributed():
         dist_barrier()
-    return load_file(path, map_location)
+    return load_file(path, map_location, trust)
+
+
+def load_source(source: str, trust: bool = False) -> dict:
+    """Load a file or a URL, see :func:`load_file`."""
+    if source.startswith(('http://', 'https://')):
+        return load_url(source, trust=trust)
+    return load_file(source, trust=trust)
 
 
 def register_loaders() -> None:

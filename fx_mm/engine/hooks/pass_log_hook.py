@@ -89,7 +89,6 @@ class PassLogHook(LoggerHook):
 
     def before_train_epoch(self, runner) -> None:
         """Start the pass's sums."""
-        runner.optim_wrapper.set_kind(self._pass(runner).task.split('/')[-1])
         self._sums: dict = {}
         self._count = 0
         self._data_seconds = 0.0
