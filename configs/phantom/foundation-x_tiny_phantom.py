@@ -74,7 +74,8 @@ optim_wrapper = dict(
     optimizer=dict(lr=1e-3, weight_decay=0.01, fused=True),
     paramwise_cfg=dict(
         _delete_=True,
-        custom_keys=dict(),
+        # A head sees only its own dataset's steps, a third of them or fewer.
+        custom_keys={'classification.heads': dict(lr_mult=10.0)},
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,
     ),

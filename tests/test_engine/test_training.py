@@ -197,8 +197,14 @@ def test_resume_shows_a_changed_config(make_runner):
     options = {**ONE_TASK, 'train_cfg.max_cycles': 2}
     runner = make_runner(resume=True, **options)
     runner.train()
-    assert '-train_cfg = dict(max_cycles=1' in log_of(runner)
-    assert '+train_cfg = dict(max_cycles=2' in log_of(runner)
+    assert (
+        "-train_cfg = {'type': 'CyclicTrainLoop', 'max_cycles': 1"
+        in log_of(runner)
+    )
+    assert (
+        "+train_cfg = {'type': 'CyclicTrainLoop', 'max_cycles': 2"
+        in log_of(runner)
+    )
 
 
 def test_other_classes_are_refused_by_name(make_runner):
