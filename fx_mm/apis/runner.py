@@ -105,6 +105,8 @@ def _build_training(runner: Runner) -> None:
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     if runner._val_loop is not None:
         runner._val_loop = runner.build_val_loop(runner._val_loop)
+    if runner._test_loop is not None:
+        runner._test_loop = runner.build_test_loop(runner._test_loop)
     # The real schedulers record the rate after auto-scaling, so here they
     # are only tried.
     trial = OptimWrapper(torch.optim.SGD([torch.zeros(1)], lr=1.0))

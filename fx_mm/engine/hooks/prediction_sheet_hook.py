@@ -26,11 +26,11 @@ class PredictionSheetHook(Hook):
 
     Args:
         per_task (int): Images of each task. Those with findings come first,
-            one is kept for an image without. Defaults to 6.
+            one is kept for an image without. Defaults to 4.
         score_thr (float): Boxes below it are not drawn. Defaults to 0.3.
     """
 
-    def __init__(self, per_task: int = 6, score_thr: float = 0.3) -> None:
+    def __init__(self, per_task: int = 4, score_thr: float = 0.3) -> None:
         self.per_task = per_task
         self.score_thr = score_thr
 
@@ -60,4 +60,6 @@ class PredictionSheetHook(Hook):
             for sample in self._kept[name, finding]
         ]
         path = osp.join(runner.work_dir, 'predictions.png')
-        prediction_sheet(samples, classes, path, score_thr=self.score_thr)
+        prediction_sheet(
+            samples, classes, path, score_thr=self.score_thr, columns=3
+        )
