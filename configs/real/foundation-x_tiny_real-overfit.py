@@ -59,7 +59,10 @@ custom_hooks = [dict(type='LockReleaseHook'), dict(type='PredictionSheetHook')]
 default_hooks = dict(checkpoint=dict(interval=500))
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3, weight_decay=0.0),
-    paramwise_cfg=dict(_delete_=True, custom_keys=dict()),
+    paramwise_cfg=dict(
+        _delete_=True,
+        custom_keys={'classification.heads': dict(lr_mult=20.0)},
+    ),
     clip_grad=dict(
         _delete_=True,
         cls=dict(max_norm=1.0),
