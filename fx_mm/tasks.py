@@ -224,6 +224,12 @@ class TaskTable:
                     f'{where} has no "{key}"; add it there or to '
                     f'task_defaults.{kind}.'
                 )
+        for key in ('img_size', 'batch_size'):
+            if not isinstance(config[key], int) or config[key] < 1:
+                raise UserError(
+                    f'{where}.{key} is {config[key]!r}; it must be a '
+                    'whole number above 0.'
+                )
         classes = config['classes']
         if isinstance(classes, str) or len(set(classes)) != len(classes):
             raise UserError(

@@ -46,7 +46,7 @@ up_to_date() {
 explain() { # log, default remedy: the last error found, with its remedy
   local last
   last=$(grep -aiE '(^|[^a-z])(error|fatal)' "$1" | tail -1 || true)
-  last=$(echo "${last:-$(tail -1 "$1")}" | cut -c1-200)
+  last=$(echo "${last:-$(tail -1 "$1" || true)}" | cut -c1-200)
   if grep -aq 'No space left on device' "$1"; then
     fail "$3 failed: the disk is full" "free 8 GB, run it again (log: $1)"
   elif grep -aqiE 'name resolution|retries|unreachable|timed out' "$1"; then

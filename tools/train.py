@@ -47,14 +47,13 @@ def main():
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
-    if args.resume not in (None, 'auto'):
-        cfg.load_from = args.resume
-    runner = build_runner(cfg, resume=args.resume is not None)
+    resume = {None: False, 'auto': True}.get(args.resume, args.resume)
+    runner = build_runner(cfg, resume=resume)
     if args.dry_run:
         print(dry_run(runner))
         return
     runner.train()
-    if runner.train_loop.stopped_by:
+    if runner.iter < runner.max_iters:
         return
     write_report(runner)
 

@@ -28,6 +28,10 @@ OWN_KEYS = (
     'custom_imports',
     'env_cfg',
     'compile',
+    # read by mmengine from the config, not from the Runner's arguments
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'sync_bn',
 )
 
 
@@ -60,7 +64,7 @@ def check_top_level(cfg: Config) -> None:
     bases = {
         key
         for key, value in cfg.items()
-        if isinstance(value, dict) and 'tasks' in value and 'img_dir' in value
+        if isinstance(value, dict) and isinstance(value.get('tasks'), dict)
     }
     known = runner | set(OWN_KEYS) | bases
     plain = dict.fromkeys(cfg)
@@ -86,6 +90,8 @@ def expand_config(cfg: Config, test_split: str = 'test') -> Config:
         UserError: If a key or task is unknown or incomplete.
     """
     check_top_level(cfg)
+    if cfg.get('model') is None:
+        raise UserError('The config has no "model".')
     out = PlainConfig(cfg.to_dict(), filename=cfg.filename)
     table = TaskTable.from_cfg(out)
     cycle = dict(out.get('cycle') or {})
@@ -95,6 +101,8 @@ def expand_config(cfg: Config, test_split: str = 'test') -> Config:
         raise UserError(f'cycle.order is "{order}"; it must be "cyclic".')
     loader = dict(out.get('loader') or {})
     check_keys(loader, LOADER_KEYS, 'loader')
+    # A batch runs one branch and one head.
+    out.setdefault('find_unused_parameters', True)
     _expand_model(out, table)
     _expand_loaders(out, table, cycle, loader, test_split)
     passes = len(plan_cycle(table.names, cycle.get('lock', 'paper')))
@@ -109,6 +117,14 @@ def _expand_model(out: Config, table: TaskTable) -> None:
     heads = [task.head_cfg() for task in table]
     model = out.model.get('student', out.model)
     model['tasks'] = heads
+    if model.get('localization') is not None:
+        # The shared label embedding must not depend on which tasks are
+        # active: a checkpoint of all is tested on one.
+        entries = [
+            d.get('tasks', {}).get('loc') for d in out.datasets.values()
+        ]
+        sizes = [len(e['classes']) for e in entries if e]
+        model['localization']['num_labels'] = max(sizes, default=1)
 
 
 def _expand_loaders(
@@ -124,6 +140,7 @@ def _expand_loaders(
     # The Runner asks for both; the batch sampler does their work.
     stock = dict(
         sampler=dict(type='DefaultSampler', shuffle=False),
+        worker_init_fn=dict(type='ignore_stop_signals'),
         batch_size=max(table.batch_sizes.values()),
         **loader,
     )

@@ -7,7 +7,7 @@ import torch
 from mmengine.runner import Runner
 
 from ..engine.hooks.pass_log_hook import format_seconds
-from ..engine.loops import unwrap
+from ..engine.loops import unwrap, use_kind
 
 
 def dry_run(runner: Runner) -> str:
@@ -29,7 +29,7 @@ def dry_run(runner: Runner) -> str:
     for index, entry in enumerate(loop.schedule.passes):
         student.lock(student.freeze_plan(entry.task, entry.mode))
         runner.model.train()
-        runner.optim_wrapper.set_kind(entry.task.rsplit('/', 1)[1])
+        use_kind(runner.optim_wrapper, entry.task)
         batches = loop.sampler.pass_batches(index)
         for keys in batches[:1] * 2:
             keys = keys[loop.sampler.rank :: loop.sampler.world_size]

@@ -1,5 +1,6 @@
 """The closing table, curves and pictures of a training or a test."""
 
+import glob
 import os.path as osp
 
 from mmengine.dist import is_main_process
@@ -41,8 +42,13 @@ def write_report(runner: Runner, checkpoint: str = '') -> dict:
     )
     runner.logger.info('\n' + table.text())
     table.save(runner.work_dir)
-    scalars = osp.join(runner.log_dir, 'vis_data', 'scalars.json')
-    if osp.isfile(scalars):
+    # A resumed run has a log folder for each of its parts.
+    folder = (
+        osp.join(runner.work_dir, '*') if runner._resume else (runner.log_dir)
+    )
+    pattern = osp.join(folder, 'vis_data', 'scalars.json')
+    scalars = sorted(glob.glob(pattern))
+    if scalars:
         plot_curves(scalars, osp.join(runner.work_dir, 'curves.png'))
     runner.logger.info(f'The report is in {runner.work_dir}')
     return metrics

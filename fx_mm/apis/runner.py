@@ -50,14 +50,14 @@ def config_errors():
 
 
 def build_runner(
-    cfg: Config, resume: bool = False, train: bool = True
+    cfg: Config, resume: bool | str = False, train: bool = True
 ) -> Runner:
     """Expand a config and build its Runner, all parts included.
 
     Args:
         cfg (Config): The experiment's config, not expanded.
-        resume (bool): Go on from the newest checkpoint in ``work_dir``, or
-            from ``load_from`` if that is set. Defaults to False.
+        resume (bool or str): Go on from the newest checkpoint in
+            ``work_dir`` (True), or from this one. Defaults to False.
         train (bool): Build what training needs too. Defaults to True.
 
     Raises:
@@ -68,10 +68,12 @@ def build_runner(
     # unless the config says so.
     split = cfg.get('report', 'val') if train else 'test'
     cfg = expand_config(cfg, test_split=split)
-    if resume:
-        cfg.load_from = cfg.get('load_from') or find_checkpoint(cfg.work_dir)
-        cfg.resume = cfg.load_from is not None
+    if resume is not False:
+        found = find_checkpoint(cfg.work_dir) if resume is True else resume
+        cfg.resume = found is not None
+        cfg.load_from = found or cfg.get('load_from')
     if not train:
+        cfg.load_from, cfg.resume = None, False
         for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
             cfg[key] = None
         cfg.param_scheduler = None
@@ -88,7 +90,7 @@ def build_runner(
             _build_training(runner)
         elif runner._test_loop is not None:
             runner._test_loop = runner.build_test_loop(runner._test_loop)
-    if resume and cfg.load_from is None:
+    if resume is True and not cfg.resume:
         runner.logger.warning(
             f'There is no checkpoint in {cfg.work_dir} to resume from: '
             'training begins anew.'

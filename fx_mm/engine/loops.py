@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from mmengine.model import is_model_wrapper
+from mmengine.registry import FUNCTIONS
 from mmengine.runner import BaseLoop
 
 from ..registry import LOOPS
@@ -19,6 +20,24 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 def unwrap(model):
     """Give the model inside a DistributedDataParallel wrapper."""
     return model.module if is_model_wrapper(model) else model
+
+
+def use_kind(optim_wrapper, task: str) -> None:
+    """Tell a wrapper that clips by kind which kind comes."""
+    set_kind = getattr(optim_wrapper, 'set_kind', None)
+    if set_kind is not None:
+        set_kind(task.rsplit('/', 1)[1])
+
+
+@FUNCTIONS.register_module()
+def ignore_stop_signals(worker_id: int) -> None:
+    """Let a loader's worker outlive a stop signal to the process group.
+
+    The training process finishes its step and writes a checkpoint; without
+    workers it could not.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def seed_iteration(seed: int, rank: int, iteration: int) -> None:
@@ -122,7 +141,7 @@ class CyclicTrainLoop(BaseLoop):
                 self.run_epoch(batches)
                 if not self.stop_training and self._validation_is_due():
                     self.runner.val_loop.run()
-        if not self.stopped_by:
+        if not self.stop_training:
             self.runner.call_hook('after_train')
         return self.runner.model
 
@@ -132,9 +151,7 @@ class CyclicTrainLoop(BaseLoop):
         done = self._iter - self.schedule.start(self._epoch)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        set_kind = getattr(self.runner.optim_wrapper, 'set_kind', None)
-        if set_kind is not None:
-            set_kind(self.current_pass.task.rsplit('/', 1)[1])
+        use_kind(self.runner.optim_wrapper, self.current_pass.task)
         for index in range(done, self.schedule.length(self._epoch)):
             self.run_iter(index, next(batches))
             if self._stop_requested():
@@ -254,6 +271,11 @@ class _MultiTaskEvalLoop(BaseLoop):
                     f'{self.stage}_cfg.weights lists "{name}"; '
                     'it may list "teacher" and "student".'
                 )
+        if amp_dtype not in (None, 'bfloat16', 'float16'):
+            raise UserError(
+                f'{self.stage}_cfg.amp_dtype is "{amp_dtype}"; it must be '
+                '"bfloat16", "float16" or None.'
+            )
         self.amp_dtype = amp_dtype
         datasets = self.dataloader.dataset.datasets
         metas = {d.task.name: d.metainfo for d in datasets}

@@ -7,6 +7,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
 
 from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+from ..tasks import KINDS, check_keys
 from ..utils.errors import UserError
 
 
@@ -21,8 +22,11 @@ class MultiTaskOptimWrapper(OptimWrapper):
         optimizer (Optimizer): The optimizer.
         clip_grad (dict, optional): Task kind to the arguments of
             ``clip_grad_norm_``, such as ``dict(loc=dict(max_norm=0.1))``.
-        amp_dtype (str, optional): ``bfloat16`` or ``float16``. Defaults to
-            None, full precision.
+        amp_dtype (str, optional): ``bfloat16``. Defaults to None, full
+            precision.
+
+    Raises:
+        UserError: If the type or a task kind is unknown.
     """
 
     def __init__(
@@ -33,14 +37,15 @@ class MultiTaskOptimWrapper(OptimWrapper):
     ) -> None:
         super().__init__(optimizer)
         self.clip_by_kind = dict(clip_grad or {})
+        check_keys(self.clip_by_kind, KINDS, 'optim_wrapper.clip_grad')
         self.clip_func = nn.utils.clip_grad_norm_
         self.grad_name = 'grad_norm'
-        self.amp_dtype = getattr(torch, amp_dtype) if amp_dtype else None
-        if self.amp_dtype not in (None, torch.bfloat16, torch.float16):
+        if amp_dtype not in (None, 'bfloat16'):
             raise UserError(
                 f'optim_wrapper.amp_dtype is "{amp_dtype}"; it must be '
-                'bfloat16 or float16.'
+                '"bfloat16" or None.'
             )
+        self.amp_dtype = torch.bfloat16 if amp_dtype else None
 
     def set_kind(self, kind: str) -> None:
         """Use the clipping of a task kind from now on."""

@@ -52,6 +52,17 @@ class CycleCosineLR(_ParamScheduler):
         cosine = 0.5 * (1 + math.cos(math.pi * share))
         return self.end_factor + (1 - self.end_factor) * cosine
 
+    def state_dict(self) -> dict:
+        """Give the position alone: the values follow from the config."""
+        return dict(last_step=self.last_step, _global_step=self._global_step)
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Go to a position; lengths and factors stay the config's."""
+        super().load_state_dict(state_dict)
+        values = self._get_value()
+        for group, value in zip(self.optimizer.param_groups, values):
+            group[self.param_name] = value
+
     def _get_value(self) -> list:
         factor = self.factor(self.last_step // self.passes_per_cycle)
         return [base * factor for base in self.base_values]

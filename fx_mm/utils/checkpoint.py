@@ -18,6 +18,14 @@ from .files import write_whole
 
 ATOMIC_BACKEND = 'fx_mm_atomic'
 LAST_CHECKPOINT = 'last_checkpoint'
+RUN_KEYS = (
+    'load_from =',
+    'resume =',
+    'work_dir =',
+    'launcher =',
+    'experiment_name =',
+)
+"""What differs between a run and its resumption without any meaning."""
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -183,12 +191,14 @@ def check_meta(checkpoint: dict, table, need_all: bool = False) -> None:
 
 
 def config_diff(before: str, after: str) -> str:
-    """Give the lines that differ between two config texts."""
+    """Give the lines that differ between two configs, but for RUN_KEYS."""
     lines = difflib.unified_diff(
         before.splitlines(), after.splitlines(), lineterm='', n=0
     )
     return '\n'.join(
         line
         for line in lines
-        if line[:1] in '+-' and line[:3] not in ('+++', '---')
+        if line[:1] in '+-'
+        and line[:3] not in ('+++', '---')
+        and not line[1:].startswith(RUN_KEYS)
     )

@@ -123,7 +123,7 @@ def test_bfloat16_works_on_a_cpu():
 
 
 def test_unknown_amp_dtype():
-    with pytest.raises(UserError, match='bfloat16 or float16'):
+    with pytest.raises(UserError, match='"bfloat16" or None'):
         MultiTaskOptimWrapper(
-            torch.optim.SGD([torch.zeros(1)], lr=1.0), amp_dtype='int8'
+            torch.optim.SGD([torch.zeros(1)], lr=1.0), amp_dtype='bf16'
         )

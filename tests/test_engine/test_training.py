@@ -169,7 +169,7 @@ def test_a_checkpoint_at_the_end_of_a_pass_resumes(make_runner):
     end_of_pass = whole.train_loop.schedule.start(1)
     path = Path(whole.work_dir) / f'iter_{end_of_pass}.pth'
     assert load_file(path)['meta']['epoch'] == 0
-    resumed = make_runner(resume=True, load_from=str(path), **tasks)
+    resumed = make_runner(resume=str(path), **tasks)
     resumed.train()
     assert not differing(final_state(resumed), final_state(whole))
 
@@ -286,3 +286,83 @@ def test_seeds_depend_on_rank_and_iteration():
     seed_iteration(7, 1, 1)
     assert len(draws) == 4
     assert torch.rand(1).item() in draws
+
+
+def test_a_new_run_in_an_old_folder_keeps_its_own_checkpoint(make_runner):
+    folder = Path(make_runner(**ONE_TASK).work_dir)
+    for number in (500, 600):
+        (folder / f'iter_{number}.pth').write_bytes(b'an older run')
+    runner = make_runner(**ONE_TASK)
+    runner.train()
+    newest = find_checkpoint(folder)
+    assert Path(newest).name == f'iter_{runner.iter}.pth'
+    assert load_file(newest)['meta']['iter'] == runner.iter
+
+
+def test_an_unchanged_resume_warns_of_nothing(make_runner):
+    make_runner(**ONE_TASK).train()
+    runner = make_runner(resume=True, **ONE_TASK)
+    runner.train()
+    assert 'config differs' not in log_of(runner)
+
+
+def test_another_cycle_is_refused_on_resume(make_runner):
+    make_runner(**ONE_TASK).train()
+    options = {**ONE_TASK, 'cycle.max_batches': 1, 'train_cfg.max_cycles': 2}
+    with pytest.raises(UserError, match='phantom_a/cls.*release.*3.*against'):
+        make_runner(resume=True, **options).train()
+
+
+def test_a_longer_schedule_on_resume_has_its_own_rates(make_runner):
+    make_runner(**ONE_TASK).train()
+    options = {**ONE_TASK, 'train_cfg.max_cycles': 3}
+    resumed = make_runner(resume=True, **options)
+    rates = []
+    resumed.register_hook(
+        Watcher(
+            lambda runner: rates.append(
+                runner.optim_wrapper.optimizer.param_groups[0]['lr']
+            )
+        )
+    )
+    resumed.train()
+    scheduler = resumed.param_schedulers[0]
+    assert scheduler.max_cycles == 3
+    base = scheduler.base_values[0]
+    expected = [base * scheduler.factor(c) for c in (1, 2) for _ in range(3)]
+    assert rates == pytest.approx(expected)
+
+
+def test_load_from_is_no_resume(make_runner, tmp_path):
+    other = make_runner(work_dir='other', **ONE_TASK)
+    other.train()
+    path = find_checkpoint(other.work_dir)
+    runner = make_runner(resume=True, load_from=path, **ONE_TASK)
+    runner.load_or_resume()
+    assert runner.iter == 0
+    assert not differing(runner.model.state_dict(), final_state(other))
+
+
+def test_workers_outlive_a_signal_to_the_group(make_runner):
+    options = {**ONE_TASK, 'loader.num_workers': 1}
+    runner = make_runner(**options)
+
+    def kick(runner):
+        if runner.iter == 0:
+            for worker in batches._workers:
+                os.kill(worker.pid, signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run_epoch = runner.train_loop.run_epoch
+
+    def keep(iterator):
+        nonlocal batches
+        batches = iterator
+        run_epoch(iterator)
+
+    batches = None
+    runner.train_loop.run_epoch = keep
+    runner.register_hook(Watcher(kick))
+    runner.train()
+    assert runner.train_loop.stopped_by == 'SIGTERM'
+    assert load_file(find_checkpoint(runner.work_dir))['meta']['iter'] == 1

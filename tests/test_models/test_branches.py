@@ -75,12 +75,64 @@ def test_pools_and_projectors(pool, projector):
             projector_dims=12,
         )
     )
-    state = branch.encode((torch.randn(2, 32, 3, 3),), [])
+    pyramid = [torch.randn(2, 4 * 2**i, 24 >> i, 24 >> i) for i in range(4)]
+    state = branch.encode(pyramid, [])
     dims = 12 if projector != 'none' else 64 if '+' in pool else 32
     assert state['pooled'].shape == (2, dims)
     assert branch(state, 'a', []).shape == (2, 3)
     names = {part.name for part in branch.parts()}
     assert ('classification/projector' in names) == (projector != 'none')
+
+
+@pytest.mark.parametrize('stages, dims', [((3,), 64), ((1, 3), 80)])
+def test_stages_are_pooled_side_by_side(stages, dims):
+    branch = MODELS.build(
+        dict(
+            type='ClassificationBranch',
+            in_channels=(4, 8, 16, 32),
+            tasks=h.TASKS[:2],
+            stages=stages,
+            pool='avg+max',
+        )
+    )
+    pyramid = [torch.randn(2, 4 * 2**i, 24 >> i, 24 >> i) for i in range(4)]
+    assert branch.encode(pyramid, [])['pooled'].shape == (2, dims)
+
+
+def test_a_head_standardises_its_own_dataset_only():
+    branch = MODELS.build(
+        dict(
+            type='ClassificationBranch',
+            in_channels=(4, 8, 16, 32),
+            tasks=h.TASKS[:2],
+            head_norm=True,
+        )
+    ).train()
+    pooled = torch.randn(8, 32) * 0.01 + 5
+    expected = (pooled - pooled.mean(0)) / (
+        pooled.var(0, unbiased=False) + 1e-5
+    ).sqrt()
+    logits = branch(dict(pooled=pooled), 'a', [])
+    torch.testing.assert_close(logits, branch.heads.a((expected,)))
+    assert branch.head_norms.a.num_batches_tracked == 1
+    assert branch.head_norms.b.num_batches_tracked == 0
+    # one image has no variance: the running statistics serve
+    assert branch(dict(pooled=pooled[:1]), 'a', []).isfinite().all()
+    part = next(p for p in branch.parts() if p.task == 'a/cls')
+    assert 'head_norms.a' in part.modules
+
+
+def test_dice_over_present_classes_is_silent_about_the_absent():
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    target = torch.zeros(2, 3, 4, 4)
+    loss = SoftDiceLoss(per_channel=True, present_only=True)
+    assert loss(logits, target).item() == 0
+    target[0, 1, :2] = 1
+    one = SoftDiceLoss()(logits[:, 1:2], target[:, 1:2])
+    torch.testing.assert_close(loss(logits, target), one)
+    loss(logits, target).backward()
+    assert logits.grad[:, 1].abs().sum() > 0
+    assert logits.grad[:, [0, 2]].abs().sum() == 0
 
 
 def test_multi_class_loss_by_config():

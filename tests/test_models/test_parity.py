@@ -271,7 +271,13 @@ def test_matching_survives_nan():
 
 
 def test_linear_head_of_mmpretrain():
-    model = h.build(tasks=h.TASKS[:1], noise=0.05).student.eval()
+    paper = {
+        f'student.classification.{key}': value
+        for key, value in dict(
+            stages=(3,), pool='avg', head_norm=False
+        ).items()
+    }
+    model = h.build(tasks=h.TASKS[:1], noise=0.05, **paper).student.eval()
     inputs, samples = h.batch('a/cls')
     feature = model.extract_feat(inputs)[-1]
     norm = model.classification.norms[0]

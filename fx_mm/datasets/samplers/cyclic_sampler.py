@@ -6,6 +6,7 @@ import numpy as np
 from mmengine.dist import get_rank, get_world_size
 
 from ...registry import DATA_SAMPLERS
+from ...tasks import KINDS, check_keys
 from ...utils.errors import UserError
 from .keys import SampleKey
 from .pass_schedule import PassSchedule, plan_cycle
@@ -72,6 +73,9 @@ class CyclicBatchSampler:
             name: self._make_pools(name, (box_free_share or {}).get(name))
             for name in self._tasks
         }
+        if isinstance(max_batches, dict):
+            known = [*self._tasks, *KINDS]
+            check_keys(max_batches, known, 'cycle.max_batches')
         passes = plan_cycle(list(self._tasks), lock)
         self.schedule = PassSchedule(
             passes, [self._length(p, max_batches) for p in passes]

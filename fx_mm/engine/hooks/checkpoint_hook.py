@@ -2,6 +2,7 @@
 
 import math
 import os
+from itertools import zip_longest
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -19,6 +20,15 @@ from ...utils.errors import UserError
 from ...utils.files import write_whole
 
 UNITS = ('cycle', 'pass', 'iter')
+
+
+def _schedule(runner) -> list:
+    """Give the cycle's passes as [task, mode, iterations]."""
+    schedule = runner.train_loop.schedule
+    return [
+        [*entry, length]
+        for entry, length in zip(schedule.passes, schedule.lengths)
+    ]
 
 
 @HOOKS.register_module()
@@ -112,12 +122,28 @@ class CyclicCheckpointHook(Hook):
         """Add the task table to the meta."""
         table = TaskTable.from_cfg(runner.cfg)
         checkpoint['meta']['tasks'] = [task.meta for task in table]
+        checkpoint['meta']['schedule'] = _schedule(runner)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Refuse other classes, show a changed config, restore marks."""
         check_meta(checkpoint, TaskTable.from_cfg(runner.cfg))
         if not runner._resume:
             return
+        saved = checkpoint['meta'].get('schedule')
+        now = _schedule(runner)
+        if saved is not None and saved != now:
+            old, new = next(
+                pair
+                for pair in zip_longest(saved, now, fillvalue='nothing')
+                if pair[0] != pair[1]
+            )
+            raise UserError(
+                'The cycle of the checkpoint is another one than the '
+                f"config's: {old} against {new} (task, mode, iterations); "
+                'resume with the same tasks, batch sizes, data and '
+                'processes, or start from its weights with '
+                '--cfg-options load_from=CHECKPOINT.'
+            )
         before = checkpoint['meta'].get('cfg', '')
         diff = config_diff(before, runner.cfg.pretty_text)
         if diff:
@@ -139,11 +165,13 @@ class CyclicCheckpointHook(Hook):
             return
         folder = Path(runner.work_dir)
         write_whole(folder / LAST_CHECKPOINT, name)
+        # By age: a run that begins anew in an old folder has lower numbers.
         files = sorted(
-            folder.glob('iter_*.pth'), key=lambda f: int(f.stem[5:])
+            folder.glob('iter_*.pth'), key=lambda f: f.stat().st_mtime_ns
         )
         for old in files[: -self.max_keep_ckpts]:
-            os.remove(old)
+            if old.name != name:
+                os.remove(old)
 
     @staticmethod
     def _write(runner, name: str, meta: dict, **kwargs) -> None:

@@ -45,6 +45,8 @@ class PredictionSheetHook(Hook):
         for sample in outputs:
             finding = has_finding(sample)
             kept = self._kept[sample.task, finding]
+            if any(sample.img_id == other.img_id for other in kept):
+                continue
             if len(kept) < (self.per_task - 1 if finding else 1):
                 kept.append(sample)
 

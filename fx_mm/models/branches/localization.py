@@ -55,6 +55,8 @@ class LocalizationBranch(Branch):
             (Foundation X+). Defaults to ``'per_dataset'``.
         queries (str): Content queries ``'shared'`` by the datasets, as in the
             authors' code, or ``'per_task'``. Defaults to ``'shared'``.
+        num_labels (int, optional): Rows of a shared label embedding. Defaults
+            to the most classes of a task.
         label_embedding (str): The same for the label embedding of the
             denoising queries. Defaults to ``'shared'``.
         neck (dict, optional): Changes to the input projections, see
@@ -94,6 +96,7 @@ class LocalizationBranch(Branch):
         decoder: str = 'per_dataset',
         queries: str = 'shared',
         label_embedding: str = 'shared',
+        num_labels: int | None = None,
         neck: dict | None = None,
         head: dict | None = None,
         dn_cfg: dict | None = None,
@@ -165,7 +168,9 @@ class LocalizationBranch(Branch):
             else None
         )
         self.label_embedding = (
-            nn.Embedding(max(len(t['classes']) for t in tasks), embed_dims)
+            nn.Embedding(
+                num_labels or max(len(t['classes']) for t in tasks), embed_dims
+            )
             if label_embedding == 'shared'
             else None
         )
