@@ -140,7 +140,6 @@ def _expand_loaders(
     # The Runner asks for both; the batch sampler does their work.
     stock = dict(
         sampler=dict(type='DefaultSampler', shuffle=False),
-        worker_init_fn=dict(type='ignore_stop_signals'),
         batch_size=max(table.batch_sizes.values()),
         **loader,
     )

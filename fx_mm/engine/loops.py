@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from mmengine.model import is_model_wrapper
-from mmengine.registry import FUNCTIONS
 from mmengine.runner import BaseLoop
 
 from ..registry import LOOPS
@@ -27,17 +26,6 @@ def use_kind(optim_wrapper, task: str) -> None:
     set_kind = getattr(optim_wrapper, 'set_kind', None)
     if set_kind is not None:
         set_kind(task.rsplit('/', 1)[1])
-
-
-@FUNCTIONS.register_module()
-def ignore_stop_signals(worker_id: int) -> None:
-    """Let a loader's worker outlive a stop signal to the process group.
-
-    The training process finishes its step and writes a checkpoint; without
-    workers it could not.
-    """
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def seed_iteration(seed: int, rank: int, iteration: int) -> None:
@@ -138,7 +126,19 @@ class CyclicTrainLoop(BaseLoop):
             while self._epoch < self.max_epochs and not self.stop_training:
                 if batches is None:
                     batches = iter(self.dataloader)
-                self.run_epoch(batches)
+                try:
+                    self.run_epoch(batches)
+                except (RuntimeError, ConnectionError) as error:
+                    # A signal to the whole process group ends the loader's
+                    # workers too, at any point of a step.
+                    if not self.stopped_by:
+                        raise
+                    self.stop_training = True
+                    self.runner.logger.warning(
+                        f'Stopped by {self.stopped_by}, which ended the '
+                        "loader's workers as well: the last checkpoint "
+                        f'stands ({error}).'
+                    )
                 if not self.stop_training and self._validation_is_due():
                     self.runner.val_loop.run()
         if not self.stop_training:

@@ -54,11 +54,13 @@ class CycleCosineLR(_ParamScheduler):
 
     def state_dict(self) -> dict:
         """Give the position alone: the values follow from the config."""
-        return dict(last_step=self.last_step, _global_step=self._global_step)
+        return dict(_global_step=self._global_step)
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Go to a position; lengths and factors stay the config's."""
         super().load_state_dict(state_dict)
+        # The base class stops counting at the end of the former run.
+        self.last_step = self._global_step
         values = self._get_value()
         for group, value in zip(self.optimizer.param_groups, values):
             group[self.param_name] = value

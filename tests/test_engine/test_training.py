@@ -330,7 +330,7 @@ def test_a_longer_schedule_on_resume_has_its_own_rates(make_runner):
     assert scheduler.max_cycles == 3
     base = scheduler.base_values[0]
     expected = [base * scheduler.factor(c) for c in (1, 2) for _ in range(3)]
-    assert rates == pytest.approx(expected)
+    assert rates == pytest.approx(expected), (rates, expected)
 
 
 def test_load_from_is_no_resume(make_runner, tmp_path):
@@ -343,26 +343,22 @@ def test_load_from_is_no_resume(make_runner, tmp_path):
     assert not differing(runner.model.state_dict(), final_state(other))
 
 
-def test_workers_outlive_a_signal_to_the_group(make_runner):
-    options = {**ONE_TASK, 'loader.num_workers': 1}
-    runner = make_runner(**options)
+def test_a_signal_to_the_group_ends_without_a_traceback(make_runner):
+    runner = make_runner(**{**ONE_TASK, 'loader.num_workers': 1})
+    run_epoch = runner.train_loop.run_epoch
+    iterators = []
+
+    def keep(batches):
+        iterators.append(batches)
+        run_epoch(batches)
 
     def kick(runner):
-        if runner.iter == 0:
-            for worker in batches._workers:
-                os.kill(worker.pid, signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        for worker in iterators[0]._workers:
+            os.kill(worker.pid, signal.SIGTERM)
 
-    run_epoch = runner.train_loop.run_epoch
-
-    def keep(iterator):
-        nonlocal batches
-        batches = iterator
-        run_epoch(iterator)
-
-    batches = None
     runner.train_loop.run_epoch = keep
     runner.register_hook(Watcher(kick))
     runner.train()
     assert runner.train_loop.stopped_by == 'SIGTERM'
-    assert load_file(find_checkpoint(runner.work_dir))['meta']['iter'] == 1
+    assert runner.iter < runner.max_iters
