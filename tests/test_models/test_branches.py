@@ -108,10 +108,12 @@ def test_a_head_standardises_its_own_dataset_only():
             head_norm=True,
         )
     ).train()
-    pooled = torch.randn(8, 32) * 0.01 + 5
-    expected = (pooled - pooled.mean(0)) / (
-        pooled.var(0, unbiased=False) + 1e-5
-    ).sqrt()
+    pooled = torch.randn(8, 32, generator=torch.Generator().manual_seed(0))
+    pooled = 0.1 * pooled + 0.5
+    exact = pooled.double()
+    variance = exact.var(0, unbiased=False)
+    expected = (exact - exact.mean(0)) / (variance + 1e-5).sqrt()
+    expected = expected.float()
     logits = branch(dict(pooled=pooled), 'a', [])
     torch.testing.assert_close(logits, branch.heads.a((expected,)))
     assert branch.head_norms.a.num_batches_tracked == 1
