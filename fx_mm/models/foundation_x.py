@@ -4,14 +4,17 @@ import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from fx_mm.registry import MODELS
+from fx_mm.tasks import MODES
 from fx_mm.utils.errors import UserError
 
 from .backbones import build_backbone, probe_backbone
 from .branches import Branch
+from .layers.region_guidance import RegionGuidance, evaluating
 from .parts import FeatureGroups, Part
 
 BRANCHES = dict(
@@ -19,7 +22,6 @@ BRANCHES = dict(
     loc=('localization', 'LocalizationBranch'),
     seg=('segmentation', 'SegmentationBranch'),
 )
-MODES = ('lock', 'lock_plus', 'release')
 
 # The shared parts that stand still in a localization lock pass (paper,
 # section 3.2; the reference leaves the last four trainable).
@@ -52,12 +54,19 @@ class FoundationX(BaseModel):
             is such a task. Defaults to None.
         localization (dict, optional): The same. Defaults to None.
         segmentation (dict, optional): The same. Defaults to None.
+        region_guidance (dict, optional): Config of :class:`RegionGuidance`
+            (Foundation X+): boxes that the model predicts weight the maps
+            for segmentation, for each dataset that has both tasks in
+            ``tasks``. Such images should be normalised and sized alike in
+            both tasks, since the localization branch sees those of
+            segmentation. None: no guidance. Defaults to None.
         data_preprocessor (dict, optional): Config of the preprocessor; not
             needed inside of :class:`MeanTeacher`. Defaults to None.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
 
     Raises:
-        UserError: If a task has no branch or occurs twice.
+        UserError: If a task has no branch or occurs twice, or there is
+            nothing to guide segmentation.
     """
 
     def __init__(
@@ -67,6 +76,7 @@ class FoundationX(BaseModel):
         classification: dict | None = None,
         localization: dict | None = None,
         segmentation: dict | None = None,
+        region_guidance: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -92,6 +102,7 @@ class FoundationX(BaseModel):
             if kind == 'loc':
                 cfg.update(strides=strides)
             setattr(self, name, MODELS.build(cfg))
+        self.region_guidance = self._build_guidance(region_guidance, strides)
         self.locked: tuple[str, ...] = ()
         self._never_trained = frozenset(
             name for name, p in self.named_parameters() if not p.requires_grad
@@ -109,6 +120,25 @@ class FoundationX(BaseModel):
             weight = task.get('loss_weight')
             weights[name] = 1.0 if weight is None else float(weight)
         return weights
+
+    def _build_guidance(
+        self, cfg: dict | None, strides: Sequence[int]
+    ) -> RegionGuidance | None:
+        wanted = [
+            name.removesuffix('seg') + 'loc'
+            for name in self.loss_weights
+            if name.endswith('/seg')
+        ]
+        if cfg is None or not wanted:
+            return None
+        if not any(name in self.loss_weights for name in wanted):
+            raise UserError(
+                'model.student.region_guidance needs the boxes of '
+                f'{" or ".join(wanted)}; add that task or set it to None.'
+            )
+        cfg = dict(cfg, strides=strides)
+        cfg.setdefault('type', 'RegionGuidance')
+        return MODELS.build(cfg)
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -145,8 +175,33 @@ class FoundationX(BaseModel):
             )
         dataset, kind = name.rsplit('/', 1)
         branch = self.branch(kind)
-        state = branch.encode(self.extract_feat(inputs), data_samples)
+        pyramid = self.extract_feat(inputs)
+        if kind == 'seg' and self.region_guidance is not None:
+            pyramid = self._guide(pyramid, dataset, data_samples)
+        state = branch.encode(pyramid, data_samples)
         return branch, dataset, name, state
+
+    def _guide(
+        self, pyramid: tuple[Tensor, ...], dataset: str, data_samples: list
+    ) -> tuple[Tensor, ...]:
+        """Weigh the maps of a segmentation batch by the dataset's boxes.
+
+        The boxes come from the same maps, so the backbone runs once. In
+        training its DropPath is then active where the reference runs it once
+        more in eval mode: that would double the largest cost of a step for
+        boxes that differ a little, and the guide is soft. The localization
+        branch itself is in eval mode, without gradient and without
+        denoising.
+        """
+        if f'{dataset}/loc' not in self.loss_weights:
+            return pyramid
+        branch = self.branch('loc')
+        with torch.no_grad(), evaluating(branch):
+            state = branch.encode(pyramid, data_samples)
+            logits, boxes = branch(state, dataset, data_samples)
+        return self.region_guidance(
+            pyramid, logits[-1], boxes[-1], data_samples
+        )
 
     def forward(
         self,
@@ -250,7 +305,9 @@ class FoundationX(BaseModel):
                 localization trains its decoder, head, selection layers and
                 own queries; classification and segmentation train their
                 head. ``'lock_plus'`` (Foundation X+): localization's
-                decoder stands still too. ``'release'``: nothing does.
+                decoder stands still too; selection layers learn, since here
+                they are the dataset's (the authors' are shared and locked).
+                ``'release'``: nothing stands still.
 
         Returns:
             tuple[str]: Names of parts, for :meth:`lock`.
@@ -270,15 +327,14 @@ class FoundationX(BaseModel):
             )
         if mode == 'release':
             return ()
-        names = [part.name for part in self.parts()]
-        if task_name.endswith('/loc'):
-            if mode == 'lock':
-                return tuple(name for name in names if name in LOC_LOCK)
-            trained = ('head', 'selection', 'queries', 'label_embedding')
-        else:
-            trained = ('head',)
-        own = {f'{task_name}/{piece}' for piece in trained}
-        return tuple(name for name in names if name not in own)
+        parts = self.parts()
+        if task_name.endswith('/loc') and mode == 'lock':
+            return tuple(part.name for part in parts if part.name in LOC_LOCK)
+        return tuple(
+            part.name
+            for part in parts
+            if part.task != task_name or part.name == f'{task_name}/decoder'
+        )
 
     def lock(self, part_names: Iterable[str]) -> None:
         """Lock these parts and release all others. Idempotent.

@@ -54,6 +54,9 @@ class MeanTeacher(BaseModel):
             schedule for example. Defaults to 0.5.
         weights (str): Who answers in mode ``'predict'`` and ``'tensor'``:
             ``'teacher'`` or ``'student'``. Defaults to ``'teacher'``.
+        compile_backbone (bool): Compile both backbones with
+            ``torch.compile``, each anew for every image size. Names of
+            weights stay. Defaults to False.
         data_preprocessor (dict, optional): Config of the preprocessor.
             Defaults to None.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
@@ -64,6 +67,7 @@ class MeanTeacher(BaseModel):
         student: dict,
         consistency_weight: float = 0.5,
         weights: str = 'teacher',
+        compile_backbone: bool = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -74,6 +78,9 @@ class MeanTeacher(BaseModel):
         self.teacher: FoundationX = copy.deepcopy(self.student)
         self.teacher.requires_grad_(False)
         self.teacher.eval()
+        if compile_backbone:
+            self.student.backbone.compile()
+            self.teacher.backbone.compile()
         self.consistency_weight = consistency_weight
         self._weights = 'teacher'
         self.weights = weights
@@ -140,6 +147,18 @@ class MeanTeacher(BaseModel):
         theirs, ours, their_buffers, our_buffers = self._collect()
         for target, source in zip(theirs + their_buffers, ours + our_buffers):
             target.copy_(source)
+
+    @torch.no_grad()
+    def restore_buffers(self) -> None:
+        """Replace values of the student's buffers that are not finite.
+
+        A batch that is not finite leaves its trace in running statistics;
+        the teacher has those of the last update.
+        """
+        _, _, theirs, ours = self._collect()
+        for buffer, source in zip(ours, theirs):
+            if buffer.is_floating_point():
+                buffer.copy_(torch.where(buffer.isfinite(), buffer, source))
 
     def init_weights(self) -> None:
         """Initialise the student and copy it to the teacher."""

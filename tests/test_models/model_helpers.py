@@ -105,3 +105,37 @@ def batch(task, size=64, n=2, boxes=2, seed=0, tasks=TASKS):
             sample.gt_sem_seg = PixelData(data=masks)
         samples.append(sample)
     return rand(n, 3, size, size) - 0.5, samples
+
+
+def rectangle(task, shape, **kwargs):
+    """A batch of images of any height and width, see :func:`batch`."""
+    height, width = shape
+    inputs, samples = batch(task, size=max(shape), **kwargs)
+    for sample in samples:
+        sample.set_metainfo(
+            dict(img_shape=shape, batch_input_shape=shape, pad_shape=shape)
+        )
+        if 'gt_instances' in sample:
+            found = sample.gt_instances
+            scale = torch.tensor([width, height] * 2) / max(shape)
+            found.bboxes = found.bboxes * scale
+        if 'gt_sem_seg' in sample:
+            data = sample.gt_sem_seg.data[:, :height, :width]
+            sample.gt_sem_seg = PixelData(data=data)
+    return inputs[..., :height, :width].contiguous(), samples
+
+
+def backward(model, task, **kwargs):
+    """Losses of a batch, after their backward."""
+    losses = model(*batch(task, **kwargs), mode='loss')
+    sum(v for k, v in losses.items() if 'loss' in k).backward()
+    return losses
+
+
+def with_gradient(model):
+    """Names of the student's parameters that learn something."""
+    return {
+        name
+        for name, p in model.student.named_parameters()
+        if p.grad is not None and p.grad.abs().sum() > 0
+    }

@@ -3,7 +3,11 @@
 import model_helpers as h
 import pytest
 import torch
-from mmdet.models.layers import MLP, coordinate_to_encoding
+from mmdet.models.layers import (
+    MLP,
+    CdnQueryGenerator,
+    coordinate_to_encoding,
+)
 from mmdet.models.layers.transformer import dino_layers
 from mmdet.models.task_modules.assigners import HungarianAssigner
 from mmdet.registry import MODELS as MMDET
@@ -13,6 +17,7 @@ from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.models.losses import CrossEntropyLoss
 
 from fx_mm.models import StackedMatcher
+from fx_mm.models.layers import DenoisingQueries
 from fx_mm.models.layers.dino_head import FOCAL
 
 DIMS, LAYERS, QUERIES = 32, 2, 30
@@ -255,6 +260,36 @@ def test_matches_of_stock_assigner(seed):
             expected[rows] = matches[layer][mine] - start + 1
             assert torch.equal(result.gt_inds, expected)
             start += count
+
+
+@pytest.mark.parametrize('counts', [(3, 0, 2), (0, 0), (1,), (25, 2)])
+def test_denoising_of_stock_generator(counts):
+    cfg = dict(num_classes=3, embed_dims=8, num_matching_queries=5)
+    cfg.update(label_noise_scale=1e-9, box_noise_scale=1.0)
+    group_cfg = dict(dynamic=True, num_dn_queries=20)
+    stock = CdnQueryGenerator(**cfg, group_cfg=group_cfg)
+    ours = DenoisingQueries(**cfg, num_dn_queries=20)
+    _, samples = h.batch('a/loc', n=len(counts), boxes=0)
+    for sample, count in zip(samples, counts):
+        _, (donor,) = h.batch('a/loc', n=1, boxes=count, seed=count)
+        sample.gt_instances = donor.gt_instances
+        sample.set_metainfo(dict(img_shape=(64, 80)))
+
+    def seeded(generator, *args):
+        draw = generator.generate_dn_bbox_query
+
+        def noise(*boxes):
+            torch.manual_seed(0)
+            return draw(*boxes)
+
+        generator.generate_dn_bbox_query = noise
+        return generator(samples, *args)
+
+    theirs = seeded(stock)
+    mine = seeded(ours, stock.label_embedding)
+    for got, wanted in zip(mine[:3], theirs[:3]):
+        assert torch.equal(got, wanted)
+    assert mine[3] == theirs[3]
 
 
 def test_matching_survives_nan():

@@ -55,10 +55,13 @@ class LocalizationBranch(Branch):
             (Foundation X+). Defaults to ``'per_dataset'``.
         queries (str): Content queries ``'shared'`` by the datasets, as in the
             authors' code, or ``'per_task'``. Defaults to ``'shared'``.
-        num_labels (int, optional): Rows of a shared label embedding. Defaults
-            to the most classes of a task.
         label_embedding (str): The same for the label embedding of the
             denoising queries. Defaults to ``'shared'``.
+        num_labels (int, optional): Rows of a shared label embedding. Defaults
+            to what the tasks need.
+        memory_projection (bool): Whether each dataset projects the encoder
+            memory before selection and decoder, as in the authors' code. The
+            consistency feature stays the shared memory. Defaults to False.
         neck (dict, optional): Changes to the input projections, see
             :class:`PyramidEncoder`. Defaults to None.
         head (dict, optional): Arguments of :class:`TaskDINOHead`. Defaults to
@@ -97,6 +100,7 @@ class LocalizationBranch(Branch):
         queries: str = 'shared',
         label_embedding: str = 'shared',
         num_labels: int | None = None,
+        memory_projection: bool = False,
         neck: dict | None = None,
         head: dict | None = None,
         dn_cfg: dict | None = None,
@@ -169,7 +173,7 @@ class LocalizationBranch(Branch):
         )
         self.label_embedding = (
             nn.Embedding(
-                num_labels or max(len(t['classes']) for t in tasks), embed_dims
+                self._count_labels(tasks, num_labels, head), embed_dims
             )
             if label_embedding == 'shared'
             else None
@@ -194,6 +198,7 @@ class LocalizationBranch(Branch):
                 ),
                 denoising=DenoisingQueries(
                     num_classes=classes,
+                    first_label=(head or {}).get('first_label', 0),
                     embed_dims=embed_dims,
                     num_matching_queries=num_queries,
                     **copy.deepcopy(dn_cfg or {}),
@@ -201,7 +206,21 @@ class LocalizationBranch(Branch):
                 decoder=None if self.decoder else build_decoder(),
                 own_queries=queries == 'per_task',
                 own_labels=label_embedding == 'per_task',
+                memory_projection=memory_projection,
             )
+
+    @staticmethod
+    def _count_labels(
+        tasks: Sequence[dict], num_labels: int | None, head: dict | None
+    ) -> int:
+        first = (head or {}).get('first_label', 0)
+        needed = first + max(len(task['classes']) for task in tasks)
+        if num_labels is not None and num_labels < needed:
+            raise UserError(
+                f'model localization.num_labels is {num_labels}, but the '
+                f'labels of the tasks need {needed} rows; raise it.'
+            )
+        return num_labels or needed
 
     def _check_queries(
         self, tasks: Sequence[dict], strides: Sequence[int]
@@ -237,6 +256,8 @@ class LocalizationBranch(Branch):
                     module.init_weights()
         for task in own:
             nn.init.xavier_uniform_(task.selection[0].weight)
+            if task.memory_projection is not None:
+                nn.init.xavier_uniform_(task.memory_projection.weight)
         for holder in (self, *own):
             if holder.queries is not None:
                 nn.init.xavier_uniform_(holder.queries.weight)
@@ -279,7 +300,7 @@ class LocalizationBranch(Branch):
             ``proposal_boxes`` and ``dn_meta``.
         """
         task = self.tasks[dataset]
-        memory, mask = state['memory'], state['mask']
+        memory, mask = task.project(state['memory']), state['mask']
         self._refuse(memory.shape[1], 'this size')
         layout = state['layout']
         proposals = grid_proposals(
@@ -380,14 +401,14 @@ class LocalizationBranch(Branch):
         ]
         for dataset, module in self.tasks.items():
             task = self.task_name(dataset)
-            for name in (
-                'selection',
-                'decoder',
-                'head',
-                'queries',
-                'label_embedding',
-            ):
+            own = f'tasks.{dataset}'
+            names = ['selection']
+            if module.memory_projection is not None:
+                names.append('memory_projection')
+            prefixes = tuple(f'{own}.{name}' for name in names)
+            parts.append(Part(f'{task}/selection', task, prefixes))
+            for name in ('decoder', 'head', 'queries', 'label_embedding'):
                 if getattr(module, name) is not None:
-                    prefix = f'tasks.{dataset}.{name}'
-                    parts.append(Part(f'{task}/{name}', task, (prefix,)))
+                    part = Part(f'{task}/{name}', task, (f'{own}.{name}',))
+                    parts.append(part)
         return parts

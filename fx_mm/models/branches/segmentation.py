@@ -24,6 +24,8 @@ class SegmentationBranch(Branch):
         tasks (Sequence[dict]): Tasks with ``dataset`` and ``classes``.
         decoder (dict): Config of the decoder. Defaults to
             ``dict(type='PyramidDecoder')``.
+        head_kernel_size (int): Kernel of each dataset's convolution, odd.
+            Defaults to 3, as in the paper; mmseg's heads have 1.
         loss (dict): Config of the mask loss. Defaults to
             ``dict(type='SoftDiceLoss')``, summed over batch and channels.
         bce_weight (float): Weight of an added pixel-wise binary cross-entropy,
@@ -40,6 +42,7 @@ class SegmentationBranch(Branch):
         in_channels: Sequence[int],
         tasks: Sequence[dict],
         decoder: dict = dict(type='PyramidDecoder'),
+        head_kernel_size: int = 3,
         loss: dict = dict(type='SoftDiceLoss'),
         bce_weight: float = 0.0,
         threshold: float = 0.5,
@@ -56,7 +59,10 @@ class SegmentationBranch(Branch):
         self.heads = ModuleDict(
             {
                 task['dataset']: nn.Conv2d(
-                    self.decoder.channels, len(task['classes']), 3, padding=1
+                    self.decoder.channels,
+                    len(task['classes']),
+                    head_kernel_size,
+                    padding=head_kernel_size // 2,
                 )
                 for task in tasks
             }
@@ -101,14 +107,21 @@ class SegmentationBranch(Branch):
             state (dict): Result of :meth:`encode`.
             dataset (str): Dataset of the batch.
             data_samples (list[FXDataSample]): Have ``gt_sem_seg`` with
-                data (C, H, W) at the input size.
+                data (C, H, W) at the size of the image; padding counts as
+                background.
 
         Returns:
             dict[str, Tensor]: ``loss_dice``, and ``loss_bce`` if weighted.
         """
         logits = self(state, dataset, data_samples)
+        height, width = logits.shape[2:]
+        masks = [sample.gt_sem_seg.data for sample in data_samples]
+        # The preprocessor pads images alone; nothing is there to find.
         target = torch.stack(
-            [sample.gt_sem_seg.data for sample in data_samples]
+            [
+                F.pad(x, (0, width - x.shape[-1], 0, height - x.shape[-2]))
+                for x in masks
+            ]
         ).to(logits)
         losses = dict(loss_dice=self.mask_loss(logits, target))
         if self.bce_weight:

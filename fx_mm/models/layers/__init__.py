@@ -5,6 +5,8 @@ from .dino_head import BoxMLP, TaskDINOHead
 from .localization_encoder import PyramidEncoder
 from .localization_task import LocalizationTask, grid_proposals
 from .pyramid import PyramidDecoder, PyramidPooling
+from .region_guidance import RegionGuidance
+from .uper_decoder import UPerDecoder
 
 __all__ = [
     'BoxMLP',
@@ -14,7 +16,9 @@ __all__ = [
     'PyramidDecoder',
     'PyramidEncoder',
     'PyramidPooling',
+    'RegionGuidance',
     'TaskDINODecoder',
     'TaskDINOHead',
+    'UPerDecoder',
     'grid_proposals',
 ]

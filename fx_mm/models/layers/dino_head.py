@@ -10,6 +10,9 @@ from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
 from fx_mm.registry import MODELS, TASK_UTILS
+from fx_mm.utils.errors import UserError
+
+from .denoising import image_sizes
 
 FOCAL = dict(
     type='mmdet.FocalLoss',
@@ -48,6 +51,9 @@ class TaskDINOHead(DINOHead):
     proposals have branches of their own (reference 1.4). mmdet's DINO can
     only have both shared or none. The losses have mmdet's values and names,
     but all layers and images are computed together and matched in one call.
+    The authors' code has more logits than classes, counts its labels from 1
+    and has output branches apart from the decoder's; the last three options
+    reproduce that.
 
     Args:
         num_classes (int): Number of classes of the dataset.
@@ -60,7 +66,19 @@ class TaskDINOHead(DINOHead):
         loss_cls (dict): Config of the class loss. Defaults to ``FOCAL``.
         loss_bbox (dict): Config of the box loss. Defaults to L1 times 5.
         loss_iou (dict): Config of the overlap loss. Defaults to GIoU times 2.
+        separate_outputs (bool): Whether the predicted boxes come from a box
+            branch of their own, while ``box_branch`` only refines the
+            reference boxes inside the decoder. Defaults to False.
+        num_logits (int, optional): Width of the class branches; all logits
+            enter the focal loss and rank the proposals, predictions drop
+            those that belong to no class. None: ``first_label`` and the
+            number of classes. Defaults to None.
+        first_label (int): Logit, and row of the label embedding, of class 0.
+            Defaults to 0.
         **kwargs: Further arguments of ``mmdet.DINOHead`` (``test_cfg``).
+
+    Raises:
+        UserError: If ``num_logits`` does not hold the classes.
     """
 
     def __init__(
@@ -73,8 +91,21 @@ class TaskDINOHead(DINOHead):
         loss_cls: dict = FOCAL,
         loss_bbox: dict = dict(type='mmdet.L1Loss', loss_weight=5.0),
         loss_iou: dict = dict(type='mmdet.GIoULoss', loss_weight=2.0),
+        separate_outputs: bool = False,
+        num_logits: int | None = None,
+        first_label: int = 0,
         **kwargs,
     ) -> None:
+        needed = first_label + num_classes
+        if num_logits is not None and num_logits < needed:
+            raise UserError(
+                f'model localization.head.num_logits is {num_logits}, but '
+                f'{num_classes} classes from first_label {first_label} on '
+                f'need {needed}; raise it.'
+            )
+        self.separate_outputs = separate_outputs
+        self.num_logits = num_logits or needed
+        self.first_label = first_label
         self.num_layers = num_layers
         self.proposal_loss_weight = proposal_loss_weight
         super().__init__(
@@ -93,11 +124,20 @@ class TaskDINOHead(DINOHead):
 
     def _init_layers(self) -> None:
         """One pair of branches for the layers, one for the proposals."""
-        dims, classes = self.embed_dims, self.cls_out_channels
-        self.cls_branch = nn.Linear(dims, classes)
+        dims, logits = self.embed_dims, self.num_logits
+        self.cls_branch = nn.Linear(dims, logits)
         self.box_branch = BoxMLP(dims, self.num_reg_fcs)
-        self.proposal_cls_branch = nn.Linear(dims, classes)
+        self.proposal_cls_branch = nn.Linear(dims, logits)
         self.proposal_box_branch = BoxMLP(dims, self.num_reg_fcs)
+        if self.separate_outputs:
+            self.output_box_branch = BoxMLP(dims, self.num_reg_fcs)
+
+    def init_weights(self) -> None:
+        """Initialise as mmdet's head; boxes start at their references."""
+        super().init_weights()
+        if self.separate_outputs:
+            nn.init.zeros_(self.output_box_branch[-1].weight)
+            nn.init.zeros_(self.output_box_branch[-1].bias)
 
     @property
     def cls_branches(self) -> list[nn.Module]:
@@ -106,7 +146,7 @@ class TaskDINOHead(DINOHead):
 
     @property
     def reg_branches(self) -> list[nn.Module]:
-        """Box branch by layer; the last one is the proposals'."""
+        """Refining box branch by layer; the last one is the proposals'."""
         return [self.box_branch] * self.num_layers + [self.proposal_box_branch]
 
     def forward(
@@ -125,10 +165,15 @@ class TaskDINOHead(DINOHead):
             tuple[Tensor]: Logits (layers, B, queries, C) and boxes
             (layers, B, queries, 4), normalised cxcywh.
         """
+        box_branch = (
+            self.output_box_branch
+            if self.separate_outputs
+            else self.box_branch
+        )
         with torch.autocast(hidden_states.device.type, enabled=False):
             hidden_states = hidden_states.float()
             anchors = inverse_sigmoid(references[:-1])
-            boxes = self.box_branch(hidden_states) + anchors
+            boxes = box_branch(hidden_states) + anchors
             return self.cls_branch(hidden_states), boxes.sigmoid()
 
     def loss(
@@ -158,11 +203,12 @@ class TaskDINOHead(DINOHead):
             ``dn_`` for denoising queries and ``enc_`` for proposals.
         """
         scores, boxes = self(hidden_states, references)
-        labels = [sample.gt_instances.labels for sample in data_samples]
+        labels = [
+            sample.gt_instances.labels + self.first_label
+            for sample in data_samples
+        ]
         truth = [sample.gt_instances.bboxes for sample in data_samples]
-        sizes = boxes.new_tensor(
-            [[*sample.img_shape[1::-1]] * 2 for sample in data_samples]
-        )
+        sizes = image_sizes(data_samples, boxes)
         target = (torch.cat(labels), torch.cat(truth), sizes)
         names = [f'd{i}.' for i in range(self.num_layers - 1)] + ['']
 
@@ -237,14 +283,14 @@ class TaskDINOHead(DINOHead):
             images (Tensor): Image of each match (N,).
             queries (Tensor): Query of each match (K or 1, N).
             matches (Tensor): True box of each match (K or 1, N).
-            labels (Tensor): Class of each true box of the batch.
+            labels (Tensor): Logit of each true box of the batch.
             truth (Tensor): True boxes of the batch, xyxy in pixels.
             sizes (Tensor): (B, 4), width, height twice, in pixels.
         """
         layers = torch.arange(len(scores), device=scores.device)[:, None]
-        average = reduce_mean(scores.new_tensor([float(len(images))]))
+        average = reduce_mean(scores.new_full((1,), float(len(images))))
         average = average.clamp(min=1)
-        target = labels.new_full(scores.shape[:3], self.num_classes)
+        target = labels.new_full(scores.shape[:3], self.num_logits)
         target[layers, images, queries] = labels[matches]
         focal = self.loss_cls(
             scores.flatten(0, 2), target.flatten(), reduction_override='none'
@@ -276,8 +322,14 @@ class TaskDINOHead(DINOHead):
         """Best boxes of the last layer in original pixels.
 
         Returns:
-            list[InstanceData]: ``bboxes`` xyxy, ``scores``, ``labels``.
+            list[InstanceData]: ``bboxes`` xyxy, ``scores``, ``labels``, the
+            latter from 0 to ``num_classes - 1``.
         """
-        return super().predict(
-            hidden_states[-1:], references[-2:], data_samples, rescale=True
+        scores, boxes = self(hidden_states[-1:], references[-2:])
+        first, last = self.first_label, self.first_label + self.num_classes
+        return self.predict_by_feat(
+            scores[..., first:last].contiguous(),
+            boxes,
+            batch_img_metas=[sample.metainfo for sample in data_samples],
+            rescale=True,
         )

@@ -180,7 +180,10 @@ class PyramidEncoder(BaseModule):
             )
             tokens.append(feature.flatten(2).transpose(1, 2))
         tokens = torch.cat(tokens, dim=1)
-        spatial_shapes = torch.tensor(shapes, device=tokens.device)
+        # A copy that blocks would wait for all kernels in flight.
+        spatial_shapes = torch.tensor(shapes).to(
+            tokens.device, non_blocking=True
+        )
         starts = spatial_shapes.prod(1).cumsum(0)
         layout = dict(
             shapes=shapes,

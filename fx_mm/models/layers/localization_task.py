@@ -49,6 +49,9 @@ class LocalizationTask(BaseModule):
             Defaults to False.
         own_labels (bool): Whether the label embedding is the dataset's.
             Defaults to False.
+        memory_projection (bool): Whether the dataset projects the encoder
+            memory linearly before selection and decoder (reference 1.4).
+            Defaults to False.
     """
 
     def __init__(
@@ -60,9 +63,13 @@ class LocalizationTask(BaseModule):
         decoder: nn.Module | None = None,
         own_queries: bool = False,
         own_labels: bool = False,
+        memory_projection: bool = False,
     ) -> None:
         super().__init__()
         self.num_queries = num_queries
+        self.memory_projection = (
+            nn.Linear(embed_dims, embed_dims) if memory_projection else None
+        )
         self.selection = nn.Sequential(
             nn.Linear(embed_dims, embed_dims), nn.LayerNorm(embed_dims)
         )
@@ -73,8 +80,25 @@ class LocalizationTask(BaseModule):
             nn.Embedding(num_queries, embed_dims) if own_queries else None
         )
         self.label_embedding = (
-            nn.Embedding(head.num_classes, embed_dims) if own_labels else None
+            nn.Embedding(head.first_label + head.num_classes, embed_dims)
+            if own_labels
+            else None
         )
+
+    def project(self, memory: Tensor) -> Tensor:
+        """The dataset's view of the encoder memory.
+
+        Args:
+            memory (Tensor): Encoder memory (B, tokens, dims).
+
+        Returns:
+            Tensor: The same shape, in float32 where projected: the ranking
+            of the tokens hangs on it. The memory itself without projection.
+        """
+        if self.memory_projection is None:
+            return memory
+        with torch.autocast(memory.device.type, enabled=False):
+            return self.memory_projection(memory.float())
 
     def select(
         self,
@@ -85,7 +109,7 @@ class LocalizationTask(BaseModule):
         """Choose the tokens that become reference boxes.
 
         Args:
-            memory (Tensor): Encoder memory (B, tokens, dims).
+            memory (Tensor): Result of :meth:`project` (B, tokens, dims).
             mask (Tensor, optional): True at padding tokens (B, tokens).
             proposals (Tensor): Anchor boxes (1 or B, tokens, 4).
 

@@ -13,8 +13,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fx_mm.registry import MODELS
 
 
-def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, size=size, mode='bilinear', align_corners=True)
+def _resize(
+    x: Tensor, size: tuple[int, int], align_corners: bool = True
+) -> Tensor:
+    return F.interpolate(
+        x, size=size, mode='bilinear', align_corners=align_corners
+    )
 
 
 class PyramidPooling(PPM):
@@ -44,7 +48,7 @@ class PyramidPooling(PPM):
                 norm.train()
             else:
                 pooled = conv(pooled)
-            outs.append(_resize(pooled, x.shape[2:]))
+            outs.append(_resize(pooled, x.shape[2:], self.align_corners))
         return outs
 
 

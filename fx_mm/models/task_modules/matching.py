@@ -99,7 +99,7 @@ class StackedMatcher:
             queries.append(np.concatenate(row))
             matches.append(np.concatenate(column))
         packed = np.stack([np.concatenate(images), *queries, *matches])
-        packed = torch.from_numpy(packed).to(scores.device)
+        packed = torch.from_numpy(packed).to(scores.device, non_blocking=True)
         layers = len(queries)
         return packed[0], packed[1 : 1 + layers], packed[1 + layers :]
 

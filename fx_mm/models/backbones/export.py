@@ -1,0 +1,239 @@
+"""A trained backbone as the backbone of a model of another package."""
+
+import ast
+import copy
+from collections.abc import Sequence
+
+from mmengine.logging import print_log
+from mmengine.model import BaseModule, ModuleDict
+from torch import Tensor, nn
+
+from fx_mm.registry import MODELS
+from fx_mm.utils.checkpoint import load_source
+from fx_mm.utils.errors import UserError
+
+from .build import NUM_STAGES, build_backbone, probe_backbone
+
+WEIGHTS = ('teacher', 'student')
+# Name of the norms in a branch, and the stages they belong to by default.
+NORMS = dict(
+    localization=('localization.encoder.norms', (1, 2, 3)),
+    classification=('classification.norms', (3,)),
+)
+
+
+class _DictCalls(ast.NodeTransformer):
+    """Write ``dict(a=1)`` as ``{'a': 1}``, which is a literal."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
+        self.generic_visit(node)
+        if (
+            isinstance(node.func, ast.Name)
+            and node.func.id == 'dict'
+            and not node.args
+            and all(keyword.arg for keyword in node.keywords)
+        ):
+            keys = [ast.Constant(keyword.arg) for keyword in node.keywords]
+            return ast.Dict(keys, [keyword.value for keyword in node.keywords])
+        return node
+
+
+def model_cfg_of(checkpoint: dict, source: str) -> dict:
+    """Read the student's config out of a checkpoint, without executing it.
+
+    Args:
+        checkpoint (dict): A loaded checkpoint.
+        source (str): Its path, for messages.
+
+    Returns:
+        dict: Config of :class:`FoundationX`.
+
+    Raises:
+        UserError: If there is none, or it is no plain literal.
+    """
+    meta = checkpoint.get('meta')
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    try:
+        found = [
+            ast.literal_eval(_DictCalls().visit(node.value))
+            for node in ast.parse(text or '').body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id == 'model'
+        ]
+    except (SyntaxError, ValueError, TypeError) as error:
+        raise UserError(
+            f'The config in checkpoint "{source}" cannot be read ({error}); '
+            'give backbone=dict(...), the backbone of its config.'
+        ) from error
+    model = found[-1] if found else None
+    if isinstance(model, dict):
+        model = model.get('student', model)
+    if not isinstance(model, dict) or 'backbone' not in model:
+        raise UserError(
+            f'Checkpoint "{source}" does not hold the config of a '
+            'FoundationX; give backbone=dict(...), the backbone of its '
+            'config.'
+        )
+    return model
+
+
+@MODELS.register_module()
+class FoundationXBackbone(BaseModule):
+    """The backbone of a trained FoundationX, for any OpenMMLab model.
+
+    ``backbone=dict(type='fx_mm.FoundationXBackbone', checkpoint='x.pth')`` in
+    a config of mmdet, mmseg or mmpretrain. The architecture comes from the
+    config that the checkpoint holds, read and not executed. To load a model
+    that was trained so where that file is gone, write ``checkpoint=None,
+    backbone=dict(...)``; the log says with which config.
+
+    Images are to be normalised as for FoundationX.
+
+    Args:
+        checkpoint (str, optional): File or URL of a checkpoint of fx_mm.
+            Defaults to None: no weights.
+        backbone (dict, optional): Config of the backbone; needed without a
+            checkpoint, or if it holds no config. Defaults to None.
+        weights (str): ``'teacher'`` or ``'student'``. Defaults to
+            ``'teacher'``.
+        out_indices (Sequence[int]): Stages to give, of strides 4, 8, 16, 32.
+            Defaults to (0, 1, 2, 3).
+        output_norm (str, optional): Put the learnt norms of the
+            ``'localization'`` or ``'classification'`` branch on the stages
+            that have one. Defaults to None: raw maps, as segmentation sees
+            them.
+        norm_stages (Sequence[int], optional): Stages with such a norm; by
+            default those of the checkpoint's config or, without one, of the
+            branch. Defaults to None.
+        init_cfg (dict, optional): Not used. Defaults to None.
+
+    Raises:
+        UserError: If the checkpoint is missing or does not fit.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        backbone: dict | None = None,
+        weights: str = 'teacher',
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        output_norm: str | None = None,
+        norm_stages: Sequence[int] | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        for key, value, known in (
+            ('weights', weights, WEIGHTS),
+            ('output_norm', output_norm, (None, *NORMS)),
+        ):
+            if value not in known:
+                raise UserError(
+                    f'FoundationXBackbone {key} is {value!r}; use one of '
+                    f'{", ".join(map(str, known))}.'
+                )
+        out_indices = tuple(out_indices)
+        if not set(out_indices) <= set(range(NUM_STAGES)):
+            raise UserError(
+                f'FoundationXBackbone out_indices is {out_indices}; the '
+                f'stages are 0 to {NUM_STAGES - 1}.'
+            )
+        if checkpoint is None and backbone is None:
+            raise UserError(
+                'FoundationXBackbone needs checkpoint=... or '
+                'backbone=dict(...).'
+            )
+        self.checkpoint = checkpoint
+        self.weights = weights
+        self.out_indices = out_indices
+        self.output_norm = output_norm
+        loaded = None if checkpoint is None else self._load()
+        branch: dict = {}
+        if backbone is None:
+            model = model_cfg_of(loaded, checkpoint)
+            backbone = model['backbone']
+            branch = model.get(output_norm) or {}
+            print_log(
+                f'Backbone of "{checkpoint}": {backbone}', logger='current'
+            )
+        backbone = dict(copy.deepcopy(backbone))
+        for key in ('init_cfg', 'pretrained'):
+            backbone.pop(key, None)
+        self.backbone = build_backbone(backbone)
+        self.norms = ModuleDict()
+        if output_norm is not None:
+            stages = norm_stages or branch.get('stages')
+            self.norm_stages = tuple(stages or NORMS[output_norm][1])
+            channels, _ = probe_backbone(self.backbone)
+            for stage in self.norm_stages:
+                if stage in out_indices:
+                    self.norms[str(stage)] = nn.LayerNorm(channels[stage])
+        if loaded is not None:
+            self._fill(loaded)
+
+    def init_weights(self) -> None:
+        """Load the weights again: a model's own init runs over all layers."""
+        if self.checkpoint is not None:
+            self._fill(self._load())
+        self._is_init = True
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Maps of the stages in ``out_indices``.
+
+        Args:
+            x (Tensor): Images (B, 3, H, W).
+
+        Returns:
+            tuple[Tensor]: Maps (B, C, H / stride, W / stride).
+        """
+        maps = self.backbone(x)
+        return tuple(
+            self._norm(stage, maps[stage]) for stage in self.out_indices
+        )
+
+    def _norm(self, stage: int, feature: Tensor) -> Tensor:
+        if str(stage) not in self.norms:
+            return feature
+        feature = self.norms[str(stage)](feature.permute(0, 2, 3, 1))
+        return feature.permute(0, 3, 1, 2).contiguous()
+
+    def _load(self) -> dict:
+        try:
+            return load_source(self.checkpoint)
+        except UserError as error:
+            if 'does not exist' not in str(error):
+                raise
+            raise UserError(
+                f'FoundationXBackbone: checkpoint "{self.checkpoint}" does '
+                'not exist; to load a model that already holds its weights, '
+                'write checkpoint=None and backbone=dict(...), the backbone '
+                'of its config.'
+            ) from error
+
+    def _fill(self, loaded: dict) -> None:
+        """Load backbone and norms; nothing may be missing."""
+        state = loaded.get('state_dict', loaded)
+        root = f'{self.weights}.'
+        if not any(name.startswith(root) for name in state):
+            root = ''
+        self._load_part(self.backbone, state, f'{root}backbone.')
+        for stage, norm in self.norms.items():
+            position = self.norm_stages.index(int(stage))
+            name = NORMS[self.output_norm][0]
+            self._load_part(norm, state, f'{root}{name}.{position}.')
+
+    def _load_part(self, module: nn.Module, state: dict, prefix: str) -> None:
+        part = {
+            name.removeprefix(prefix): value
+            for name, value in state.items()
+            if name.startswith(prefix)
+        }
+        try:
+            module.load_state_dict(part)
+        except RuntimeError as error:
+            detail = str(error).splitlines()[-1].strip()
+            raise UserError(
+                f'Checkpoint "{self.checkpoint}" has {len(part)} weights '
+                f'"{prefix}*", which do not fit {type(module).__name__} '
+                f'({detail[:160]}).'
+            ) from error

@@ -1,0 +1,164 @@
+"""Pretrained weights: safe to load, and never missing in silence."""
+
+import logging
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model.weight_init import PretrainedInit, update_init_info
+from mmengine.runner.checkpoint import get_torchvision_models
+from torch import Tensor, nn
+
+from fx_mm.registry import WEIGHT_INITIALIZERS
+from fx_mm.utils.checkpoint import load_source
+from fx_mm.utils.errors import UserError
+
+TORCHVISION = 'torchvision://'
+CONTAINERS = ('teacher', 'state_dict', 'model')
+PREFIXES = (
+    '',
+    'module.',
+    'backbone.',
+    'module.backbone.',
+    'teacher.backbone.',
+    'student.backbone.',
+)
+LEAST_SHARE = 0.5
+SHOWN = 8
+
+
+def names_text(names: list[str]) -> str:
+    """First names of a list and the count of the rest."""
+    more = len(names) - SHOWN
+    text = ', '.join(names[:SHOWN]) or 'none'
+    return f'{text} and {more} more' if more > 0 else text
+
+
+def unpack_weights(loaded: dict, source: str) -> dict[str, Tensor]:
+    """Tensors by name, out of what a checkpoint file holds.
+
+    Raises:
+        UserError: If there is none.
+    """
+    for key in CONTAINERS:
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+            break
+    weights = {}
+    if isinstance(loaded, dict):
+        weights = {
+            name: value
+            for name, value in loaded.items()
+            if isinstance(value, Tensor)
+        }
+    if not weights:
+        raise UserError(
+            f'Checkpoint "{source}" holds no weights; give a file with a '
+            'state dict.'
+        )
+    return weights
+
+
+@WEIGHT_INITIALIZERS.register_module(name='Pretrained')
+class PretrainedWeights(PretrainedInit):
+    """Load a file or URL into a backbone, and say what was not loaded.
+
+    It takes the place of mmengine's initializer of that name in fx_mm's
+    scope; :func:`build_backbone` points to it. A file may hold the weights
+    below ``teacher``, ``state_dict`` or ``model`` or plain, and their names
+    may start with ``module.`` or ``backbone.``.
+
+    Args:
+        checkpoint (str): A file, a URL, or ``torchvision://resnet50``.
+        prefix (str, optional): Take the names below this prefix; by default
+            the prefix under which most fits. Defaults to None.
+        map_location: As of ``torch.load``. Defaults to ``'cpu'``.
+        trust (bool): Unpickle anything, for a file of a source you trust.
+            Defaults to False.
+
+    Raises:
+        UserError: If the file cannot be read, or less than half of the
+            backbone is in it.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        prefix: str | None = None,
+        map_location='cpu',
+        trust: bool = False,
+    ) -> None:
+        super().__init__(checkpoint, prefix, map_location)
+        self.trust = trust
+
+    def __call__(self, module: nn.Module) -> None:
+        """Load into a module, in place."""
+        source = str(self.checkpoint)
+        weights = unpack_weights(self._load(source), source)
+        own = {
+            name: value
+            for name, value in module.state_dict().items()
+            # follow from the config, or count batches
+            if not name.endswith(
+                ('relative_position_index', 'num_batches_tracked')
+            )
+        }
+        fitting, left = self._best(module, own, weights)
+        size = sum(own[name].numel() for name in fitting)
+        share = size / max(sum(value.numel() for value in own.values()), 1)
+        if share < LEAST_SHARE:
+            raise UserError(
+                f'Only {len(fitting)} of the {len(own)} weights of the '
+                f'backbone {type(module).__name__} are in "{source}" with '
+                f'the same shape (the backbone has {names_text([*own][:2])}, '
+                f'the file {names_text([*weights][:2])}); give a file of the '
+                'same architecture and size.'
+            )
+        with torch.no_grad():
+            module.load_state_dict(fitting, strict=False)
+        missing = [name for name in own if name not in fitting]
+        print_log(
+            f'Backbone {type(module).__name__}: {len(fitting)} of {len(own)} '
+            f'weights loaded from "{source}"; not in the file or of another '
+            f'shape: {names_text(missing)}; in the file but not used: '
+            f'{names_text(left)}',
+            logger='current',
+            level=logging.WARNING if missing else logging.INFO,
+        )
+        if hasattr(module, '_params_init_info'):
+            update_init_info(module, init_info=f'loaded from {source}')
+
+    def _load(self, source: str) -> dict:
+        if source.startswith(TORCHVISION):
+            name = source.removeprefix(TORCHVISION)
+            urls = get_torchvision_models()
+            if name not in urls:
+                raise UserError(
+                    f'torchvision has no model "{name}"; write for example '
+                    f'{TORCHVISION}resnet50.'
+                )
+            source = urls[name]
+        return load_source(source, self.trust)
+
+    def _best(
+        self, module: nn.Module, own: dict, weights: dict
+    ) -> tuple[dict[str, Tensor], list[str]]:
+        """Weights that fit, and names of the others; best prefix."""
+        best: tuple[dict, list] = ({}, [*weights])
+        for prefix in PREFIXES if self.prefix is None else (self.prefix,):
+            candidate = {
+                name.removeprefix(prefix): value
+                for name, value in weights.items()
+                if name.startswith(prefix)
+            }
+            if candidate and hasattr(module, 'adapt_weights'):
+                candidate = module.adapt_weights(candidate)
+            fitting = {
+                name: value
+                for name, value in candidate.items()
+                if name in own and own[name].shape == value.shape
+            }
+            if len(fitting) > len(best[0]):
+                rest = [name for name in candidate if name not in fitting]
+                rest += [x for x in weights if not x.startswith(prefix)]
+                best = fitting, rest
+        return best
