@@ -7,11 +7,6 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CyclicCheckpointHook', interval=1, max_keep_ckpts=2),
 )
-custom_hooks = [
-    dict(type='LockReleaseHook'),
-    dict(type='MeanTeacherHook', decay=0.8),
-    dict(type='PredictionSheetHook'),
-]
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
@@ -26,7 +21,6 @@ visualizer = dict(
 )
 randomness = dict(seed=0)
 loader = dict(num_workers=2, persistent_workers=True)
-cycle = dict(order='cyclic', lock='paper', lock_share=0.5)
 log_level = 'INFO'
 load_from = None
 resume = False

@@ -43,8 +43,8 @@ task_defaults = dict(
             dict(type='LoadXrayAnnotations'),
             dict(type='mmdet.Resize', scale='img_size', keep_ratio=False),
             dict(type='mmdet.Rotate', prob=0.5, max_mag=10.0),
-            dict(type='mmdet.Brightness', prob=0.5),
-            dict(type='mmdet.Contrast', prob=0.5),
+            dict(type='mmdet.Brightness', prob=0.5, min_mag=0.8, max_mag=1.2),
+            dict(type='mmdet.Contrast', prob=0.5, min_mag=0.8, max_mag=1.2),
             dict(type='PackXray'),
         ],
         test_pipeline=[

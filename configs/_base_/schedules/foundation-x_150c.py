@@ -1,4 +1,5 @@
 # The paper's schedule: 3000 visits of 20 tasks are 150 cycles.
+cycle = dict(order='cyclic', lock='paper', lock_share=0.5)
 train_cfg = dict(type='CyclicTrainLoop', max_cycles=150, val_interval=1)
 val_cfg = dict(type='MultiTaskValLoop', weights=['teacher'])
 test_cfg = dict(type='MultiTaskTestLoop', weights=['teacher', 'student'])
@@ -10,3 +11,8 @@ optim_wrapper = dict(
     clip_grad=dict(loc=dict(max_norm=0.1)),
 )
 param_scheduler = [dict(type='CycleCosineLR', warmup_cycles=1)]
+custom_hooks = [
+    dict(type='LockReleaseHook'),
+    dict(type='MeanTeacherHook', decay=0.8),
+    dict(type='PredictionSheetHook'),
+]

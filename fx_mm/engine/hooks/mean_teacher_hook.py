@@ -1,5 +1,7 @@
 """Move the teacher towards the student."""
 
+import math
+
 from mmengine.hooks import EMAHook, Hook
 
 from ...registry import HOOKS
@@ -7,6 +9,8 @@ from ...utils.errors import UserError
 from ..loops import unwrap
 
 UNITS = ('pass', 'iter')
+SCHEDULES = ('constant', 'cosine')
+CONSISTENCY_WEIGHTS = (None, 'cosine')
 
 
 @HOOKS.register_module()
@@ -14,34 +18,84 @@ class MeanTeacherHook(Hook):
     """Update the exponential moving average after each pass.
 
     teacher = decay * teacher + (1 - decay) * student, over the whole model
-    whatever the pass trained (Foundation X: 0.80, once per pass).
+    whatever the pass trained (Foundation X: 0.80, once per pass). Both
+    schedules are functions of the position alone, so a resumed run needs no
+    state.
 
     Args:
         decay (float): Weight of the OLD teacher. Defaults to 0.8.
         unit (str): Update after each ``pass`` or each ``iter``. Defaults to
             ``pass``.
+        schedule (str): ``constant``, or ``cosine``, with which the decay
+            goes from ``decay`` to 1 over all updates of the run (Ark: from
+            0.9, per pass). Defaults to ``constant``.
+        consistency_weight (str, optional): ``cosine``: the weight of the
+            consistency loss goes from 0 to 0.5 over the passes of the run
+            (Ark), constant within a pass. Defaults to None, the model's own
+            constant.
 
     Raises:
-        UserError: If ``decay`` is not in 0..1, the unit is unknown, or
+        UserError: If ``decay`` is not in 0..1, an option is unknown, or
             mmengine's EMAHook stands beside it.
+
+    Examples:
+        >>> foundation_x = dict(type='MeanTeacherHook', decay=0.8)
+        >>> ark = dict(
+        ...     type='MeanTeacherHook',
+        ...     decay=0.9,
+        ...     schedule='cosine',
+        ...     consistency_weight='cosine')
     """
 
     # Before the checkpoint (VERY_LOW), which must hold the new teacher.
     priority = 'NORMAL'
 
-    def __init__(self, decay: float = 0.8, unit: str = 'pass') -> None:
+    def __init__(
+        self,
+        decay: float = 0.8,
+        unit: str = 'pass',
+        schedule: str = 'constant',
+        consistency_weight: str | None = None,
+    ) -> None:
         if not 0 <= decay <= 1:
             raise UserError(
                 f'MeanTeacherHook has decay={decay}; it is the weight of the '
                 'old teacher and must be in 0..1.'
             )
-        if unit not in UNITS:
-            raise UserError(
-                f'MeanTeacherHook has unit="{unit}"; it must be one of '
-                f'{", ".join(UNITS)}.'
-            )
+        for key, value, known in (
+            ('unit', unit, UNITS),
+            ('schedule', schedule, SCHEDULES),
+            ('consistency_weight', consistency_weight, CONSISTENCY_WEIGHTS),
+        ):
+            if value not in known:
+                raise UserError(
+                    f'MeanTeacherHook has {key}={value!r}; it must be one of '
+                    f'{", ".join(map(str, known))}.'
+                )
         self.decay = decay
         self.unit = unit
+        self.schedule = schedule
+        self.consistency_weight = consistency_weight
+
+    def decay_at(self, update: int, updates: int) -> float:
+        """Give the decay of an update (Ark, section 3).
+
+        Args:
+            update (int): Number of the update, from 0.
+            updates (int): Updates of the whole run.
+
+        Returns:
+            float: Weight of the old teacher.
+        """
+        if self.schedule == 'constant':
+            return self.decay
+        share = 0.5 * (1 + math.cos(math.pi * update / updates))
+        return 1 - (1 - self.decay) * share
+
+    @staticmethod
+    def consistency_at(index: int, passes: int) -> float:
+        """Give the consistency weight in pass ``index`` of ``passes``."""
+        return 0.25 * (1 - math.cos(math.pi * index / passes))
 
     def before_train(self, runner) -> None:
         """Refuse a second average beside the teacher."""
@@ -51,14 +105,23 @@ class MeanTeacherHook(Hook):
                 'keeps the average itself; remove it from custom_hooks.'
             )
 
+    def before_train_epoch(self, runner) -> None:
+        """Set the consistency weight of the pass."""
+        if self.consistency_weight is not None:
+            unwrap(runner.model).consistency_weight = self.consistency_at(
+                runner.epoch, runner.max_epochs
+            )
+
     def after_train_iter(
         self, runner, batch_idx, data_batch=None, outputs=None
     ) -> None:
         """Update after an iteration."""
         if self.unit == 'iter':
-            unwrap(runner.model).update_teacher(self.decay)
+            decay = self.decay_at(runner.iter, runner.max_iters)
+            unwrap(runner.model).update_teacher(decay)
 
     def after_train_epoch(self, runner) -> None:
         """Update after a pass."""
         if self.unit == 'pass':
-            unwrap(runner.model).update_teacher(self.decay)
+            decay = self.decay_at(runner.epoch, runner.max_epochs)
+            unwrap(runner.model).update_teacher(decay)
