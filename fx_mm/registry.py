@@ -32,7 +32,7 @@ MODELS = _child('model', mm.MODELS, 'fx_mm.models')
 MODEL_WRAPPERS = _child('model wrapper', mm.MODEL_WRAPPERS, 'fx_mm.models')
 OPTIMIZERS = _child('optimizer', mm.OPTIMIZERS, 'fx_mm.engine.optim')
 OPTIM_WRAPPERS = _child(
-    'optimizer wrapper', mm.OPTIM_WRAPPERS, 'fx_mm.engine.optim'
+    'optimizer wrapper', mm.OPTIM_WRAPPERS, 'fx_mm.engine.optim_wrapper'
 )
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor',

@@ -7,7 +7,6 @@ import torch
 from mmengine.runner import Runner
 
 from ..engine.hooks.pass_log_hook import format_seconds
-from ..engine.loops import unwrap, use_kind
 
 
 def dry_run(runner: Runner) -> str:
@@ -24,12 +23,9 @@ def dry_run(runner: Runner) -> str:
     """
     loop = runner.train_loop
     runner._init_model_weights()
-    student = unwrap(runner.model).student
     rows, total = [], 0.0
     for index, entry in enumerate(loop.schedule.passes):
-        student.lock(student.freeze_plan(entry.task, entry.mode))
-        runner.model.train()
-        use_kind(runner.optim_wrapper, entry.task)
+        loop.begin_pass(index)
         batches = loop.sampler.pass_batches(index)
         for keys in batches[:1] * 2:
             keys = keys[loop.sampler.rank :: loop.sampler.world_size]
@@ -44,7 +40,6 @@ def dry_run(runner: Runner) -> str:
             f'{entry.task:<24}{entry.mode:<10}{length:>7} steps '
             f'{seconds:>8.3f} s/step'
         )
-    student.lock(())
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     rows.append(
         f'a cycle takes about {format_seconds(total)}, '

@@ -21,13 +21,6 @@ def unwrap(model):
     return model.module if is_model_wrapper(model) else model
 
 
-def use_kind(optim_wrapper, task: str) -> None:
-    """Tell a wrapper that clips by kind which kind comes."""
-    set_kind = getattr(optim_wrapper, 'set_kind', None)
-    if set_kind is not None:
-        set_kind(task.rsplit('/', 1)[1])
-
-
 def seed_iteration(seed: int, rank: int, iteration: int) -> None:
     """Seed every generator from (seed, rank, iteration).
 
@@ -57,9 +50,12 @@ class CyclicTrainLoop(BaseLoop):
         val_interval (int): Cycles between validations. Defaults to 1.
         max_bad_share (float): Share of unreadable images, of those read so
             far, at which training stops. Defaults to 0.001.
+        max_skipped (int): Steps in a row that may be left out because their
+            gradients are not finite, before training stops. Defaults to 10.
 
     Raises:
-        UserError: If too many images cannot be read, or a loss is not finite.
+        UserError: If too many images cannot be read, or too many steps in a
+            row are not finite.
     """
 
     def __init__(
@@ -69,6 +65,7 @@ class CyclicTrainLoop(BaseLoop):
         max_cycles: int,
         val_interval: int = 1,
         max_bad_share: float = 0.001,
+        max_skipped: int = 10,
     ) -> None:
         super().__init__(runner, dataloader)
         self.sampler = self.dataloader.batch_sampler
@@ -76,6 +73,7 @@ class CyclicTrainLoop(BaseLoop):
         self.max_cycles = int(max_cycles)
         self.val_interval = val_interval
         self.max_bad_share = max_bad_share
+        self.max_skipped = max_skipped
         self.stop_training = False
         self.stopped_by: str | None = None
         self._epoch = 0
@@ -147,18 +145,30 @@ class CyclicTrainLoop(BaseLoop):
 
     def run_epoch(self, batches) -> None:
         """Walk one pass, or what is left of it after a resume."""
-        self.sampler.current_pass = self._epoch
         done = self._iter - self.schedule.start(self._epoch)
-        self.runner.call_hook('before_train_epoch')
-        self.runner.model.train()
-        use_kind(self.runner.optim_wrapper, self.current_pass.task)
+        self.begin_pass(self._epoch, done)
         for index in range(done, self.schedule.length(self._epoch)):
             self.run_iter(index, next(batches))
-            if self._stop_requested():
+            if self._stop_requested() and self._at_update():
                 self._save_and_stop()
                 return
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+    def begin_pass(self, index: int, done: int = 0) -> None:
+        """Bring model, optimizer and hooks into the state of a pass.
+
+        Args:
+            index (int): Number of the pass, counted from the run's start.
+            done (int): Iterations of it that are over. Defaults to 0.
+        """
+        self._epoch = self.sampler.current_pass = index
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        wrapper = self.runner.optim_wrapper
+        if hasattr(wrapper, 'begin_pass'):
+            kind = self.current_pass.task.rsplit('/', 1)[1]
+            wrapper.begin_pass(kind, done, self.schedule.length(index))
 
     def run_iter(self, index: int, data_batch: dict) -> None:
         """Run one training step."""
@@ -178,6 +188,35 @@ class CyclicTrainLoop(BaseLoop):
             outputs=outputs,
         )
         self._iter += 1
+        skipped = getattr(runner.optim_wrapper, 'skipped', 0)
+        if skipped:
+            self._report_skipped(skipped, data_batch['data_samples'])
+
+    def _report_skipped(self, skipped: int, samples: Sequence) -> None:
+        """Name a step that was left out; stop after too many in a row."""
+        runner = self.runner
+        # The forward has moved running statistics before anything was known.
+        unwrap(runner.model).restore_buffers()
+        where = (
+            f'{samples[0].task}, iteration {self._iter} of pass '
+            f'{self._epoch + 1}'
+        )
+        images = ', '.join(str(sample.img_id) for sample in samples)
+        runner.logger.warning(
+            f'{where}: the loss or its gradients are not finite, the step is '
+            f'left out (images: {images})'
+        )
+        if skipped < self.max_skipped:
+            return
+        weights = unwrap(runner.model).student.parameters()
+        if all(weight.isfinite().all() for weight in weights):
+            runner.call_hook('after_stop_signal')
+        raise UserError(
+            f'{where}: {skipped} steps in a row had a loss or gradients that '
+            'are not finite and were left out; look at these images, lower '
+            'optim_wrapper.optimizer.lr or clip its gradients, and go on '
+            'from the last checkpoint with --resume.'
+        )
 
     def _validation_is_due(self) -> bool:
         """Tell whether the last pass ended a cycle not validated yet."""
@@ -240,6 +279,10 @@ class CyclicTrainLoop(BaseLoop):
         if flag.item() and not self.stopped_by:
             self.stopped_by = 'a signal to another process'
         return bool(flag.item())
+
+    def _at_update(self) -> bool:
+        """Tell whether no gradient waits to be accumulated further."""
+        return getattr(self.runner.optim_wrapper, 'at_update', True)
 
     def _save_and_stop(self) -> None:
         self.stop_training = True

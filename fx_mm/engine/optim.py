@@ -1,77 +1,14 @@
-"""Optimizer groups and the wrapper that steps them."""
+"""Optimizer groups."""
 
-import contextlib
-
-import torch
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
 
-from ..registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
-from ..tasks import KINDS, check_keys
+from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
 from ..utils.errors import UserError
+from .optim_wrapper import MultiTaskOptimWrapper
 
 
-@OPTIM_WRAPPERS.register_module()
-class MultiTaskOptimWrapper(OptimWrapper):
-    """Clip by task kind, and autocast on any device.
-
-    mmengine's ``AmpOptimWrapper`` refuses a CPU, where bfloat16 autocast
-    works as well.
-
-    Args:
-        optimizer (Optimizer): The optimizer.
-        clip_grad (dict, optional): Task kind to the arguments of
-            ``clip_grad_norm_``, such as ``dict(loc=dict(max_norm=0.1))``.
-        amp_dtype (str, optional): ``bfloat16``. Defaults to None, full
-            precision.
-
-    Raises:
-        UserError: If the type or a task kind is unknown.
-    """
-
-    def __init__(
-        self,
-        optimizer,
-        clip_grad: dict | None = None,
-        amp_dtype: str | None = None,
-    ) -> None:
-        super().__init__(optimizer)
-        self.clip_by_kind = dict(clip_grad or {})
-        check_keys(self.clip_by_kind, KINDS, 'optim_wrapper.clip_grad')
-        self.clip_func = nn.utils.clip_grad_norm_
-        self.grad_name = 'grad_norm'
-        if amp_dtype not in (None, 'bfloat16'):
-            raise UserError(
-                f'optim_wrapper.amp_dtype is "{amp_dtype}"; it must be '
-                '"bfloat16" or None.'
-            )
-        self.amp_dtype = torch.bfloat16 if amp_dtype else None
-
-    def set_kind(self, kind: str) -> None:
-        """Use the clipping of a task kind from now on."""
-        self.clip_grad_kwargs = self.clip_by_kind.get(kind)
-
-    def _clip_grad(self) -> None:
-        # The base class reads the norm back to log it, which waits for the
-        # device in every step.
-        params = [
-            p
-            for group in self.optimizer.param_groups
-            for p in group['params']
-            if p.grad is not None
-        ]
-        self.clip_func(params, **self.clip_grad_kwargs)
-
-    @contextlib.contextmanager
-    def optim_context(self, model: nn.Module):
-        """Autocast, and no gradient exchange while accumulating."""
-        with super().optim_context(model):
-            if self.amp_dtype is None:
-                yield
-                return
-            device = next(model.parameters()).device.type
-            with torch.autocast(device, dtype=self.amp_dtype):
-                yield
+BRANCHES = ('classification', 'localization', 'segmentation')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -89,7 +26,7 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     Raises:
         UserError: If a parameter is frozen while the groups are built, or a
-            pattern matches no parameter.
+            pattern matches no parameter though the model has the branch.
     """
 
     KEYS = ('custom_keys', 'norm_decay_mult', 'bias_decay_mult')
@@ -99,7 +36,13 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         model = getattr(model, 'module', model)
         # Merging happens in `add_params`, which runs only with this set.
         self.paramwise_cfg = self.paramwise_cfg or dict(custom_keys={})
-        return super().__call__(getattr(model, 'student', model))
+        student = getattr(model, 'student', model)
+        wrapper = super().__call__(student)
+        if isinstance(wrapper, MultiTaskOptimWrapper):
+            wrapper.param_names = {
+                id(p): name for name, p in student.named_parameters()
+            }
+        return wrapper
 
     def add_params(self, params: list, module: nn.Module, **kwargs) -> None:
         """Fill ``params`` with the merged groups of ``module``."""
@@ -126,6 +69,8 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 key = max(matches, key=len, default=None)
                 settings = self._settings(child, name, custom.get(key, {}))
                 groups.setdefault(settings, {})[id(param)] = param
+        absent = [name for name in BRANCHES if not hasattr(module, name)]
+        unused = {k for k in unused if not any(name in k for name in absent)}
         if unused:
             raise UserError(
                 'optim_wrapper.paramwise_cfg.custom_keys has '

@@ -2,7 +2,6 @@
 
 import math
 import os
-from itertools import zip_longest
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -18,17 +17,10 @@ from ...utils.checkpoint import (
 )
 from ...utils.errors import UserError
 from ...utils.files import write_whole
+from ..loops import unwrap
+from ..resume import describe_schedule, match_weights, move_checkpoint
 
 UNITS = ('cycle', 'pass', 'iter')
-
-
-def _schedule(runner) -> list:
-    """Give the cycle's passes as [task, mode, iterations]."""
-    schedule = runner.train_loop.schedule
-    return [
-        [*entry, length]
-        for entry, length in zip(schedule.passes, schedule.lengths)
-    ]
 
 
 @HOOKS.register_module()
@@ -72,12 +64,17 @@ class CyclicCheckpointHook(Hook):
         self.unit = unit
         self.max_keep_ckpts = max_keep_ckpts
         self.save_best = save_best
+        self._due = False
 
     def after_train_iter(
         self, runner, batch_idx, data_batch=None, outputs=None
     ) -> None:
         """Save every N iterations."""
         if self.unit == 'iter' and (runner.iter + 1) % self.interval == 0:
+            self._due = True
+        # gradients that wait for more are in no checkpoint
+        if self._due and getattr(runner.optim_wrapper, 'at_update', True):
+            self._due = False
             self._save(runner, runner.epoch, runner.iter + 1)
 
     def after_train_epoch(self, runner) -> None:
@@ -122,28 +119,20 @@ class CyclicCheckpointHook(Hook):
         """Add the task table to the meta."""
         table = TaskTable.from_cfg(runner.cfg)
         checkpoint['meta']['tasks'] = [task.meta for task in table]
-        checkpoint['meta']['schedule'] = _schedule(runner)
+        schedule = runner.train_loop.schedule
+        checkpoint['meta']['schedule'] = describe_schedule(schedule)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Refuse other classes, show a changed config, restore marks."""
         check_meta(checkpoint, TaskTable.from_cfg(runner.cfg))
         if not runner._resume:
             return
-        saved = checkpoint['meta'].get('schedule')
-        now = _schedule(runner)
-        if saved is not None and saved != now:
-            old, new = next(
-                pair
-                for pair in zip_longest(saved, now, fillvalue='nothing')
-                if pair[0] != pair[1]
-            )
-            raise UserError(
-                'The cycle of the checkpoint is another one than the '
-                f"config's: {old} against {new} (task, mode, iterations); "
-                'resume with the same tasks, batch sizes, data and '
-                'processes, or start from its weights with '
-                '--cfg-options load_from=CHECKPOINT.'
-            )
+        moved = move_checkpoint(checkpoint, runner.train_loop.schedule)
+        if moved:
+            runner.logger.warning(moved)
+        matched = match_weights(checkpoint['state_dict'], unwrap(runner.model))
+        if matched:
+            runner.logger.warning(f'Weights of the checkpoint {matched}.')
         before = checkpoint['meta'].get('cfg', '')
         diff = config_diff(before, runner.cfg.pretty_text)
         if diff:
@@ -156,7 +145,8 @@ class CyclicCheckpointHook(Hook):
         """Tell the validation loop what was validated before a resume."""
         done = runner.message_hub.runtime_info.get('validated_pass', 0)
         if runner.val_loop is not None and runner.iter:
-            runner.val_loop.validated_pass = done
+            # in another cycle, the position may have moved back
+            runner.val_loop.validated_pass = min(done, runner.epoch)
 
     def _save(self, runner, epoch: int, iteration: int) -> None:
         name = f'iter_{iteration}.pth'

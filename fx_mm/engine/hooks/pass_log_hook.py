@@ -101,7 +101,10 @@ class PassLogHook(LoggerHook):
     def after_train_iter(
         self, runner, batch_idx, data_batch=None, outputs=None
     ) -> None:
-        """Add the losses up on their device."""
+        """Add the losses up on their device, but of steps left out."""
+        if getattr(runner.optim_wrapper, 'skipped', 0):
+            self._last = time.perf_counter()
+            return
         for key, value in (outputs or {}).items():
             value = torch.as_tensor(value).detach().float()
             self._sums[key] = (

@@ -1,0 +1,220 @@
+"""The wrapper that steps the optimizer."""
+
+import contextlib
+import math
+
+import torch
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from ..registry import OPTIM_WRAPPERS
+from ..tasks import KINDS, check_keys
+from ..utils.errors import UserError
+
+AMP_DTYPES = ('bfloat16', 'float16')
+
+
+@OPTIM_WRAPPERS.register_module()
+class MultiTaskOptimWrapper(OptimWrapper):
+    """Clip by task kind, autocast on any device, skip what is not finite.
+
+    mmengine's ``AmpOptimWrapper`` refuses a CPU, where autocast works as
+    well. Gradients are accumulated within a pass and flushed at its end, so
+    none of a task leaks into the next one. A step whose gradients are not
+    finite changes nothing and is counted in ``skipped``.
+
+    Args:
+        optimizer (Optimizer): The optimizer.
+        accumulative_counts (int): Iterations whose gradients make one step.
+            Defaults to 1.
+        clip_grad (dict, optional): Task kind to the arguments of
+            ``clip_grad_norm_``, such as ``dict(loc=dict(max_norm=0.1))``.
+        amp_dtype (str, optional): ``bfloat16``, or ``float16`` with a
+            gradient scaler. Defaults to None, full precision.
+
+    Attributes:
+        skipped (int): Steps left out in a row because of gradients that were
+            not finite; the scaler of float16 expects some, which do not
+            count.
+        param_names (dict): Id of a parameter to its name, by which the state
+            of the optimizer is saved and found again.
+
+    Raises:
+        UserError: If the type or a task kind is unknown.
+    """
+
+    def __init__(
+        self,
+        optimizer,
+        accumulative_counts: int = 1,
+        clip_grad: dict | None = None,
+        amp_dtype: str | None = None,
+    ) -> None:
+        super().__init__(optimizer, accumulative_counts)
+        self.clip_by_kind = dict(clip_grad or {})
+        check_keys(self.clip_by_kind, KINDS, 'optim_wrapper.clip_grad')
+        if amp_dtype not in (None, *AMP_DTYPES):
+            raise UserError(
+                f'optim_wrapper.amp_dtype is "{amp_dtype}"; it must be '
+                f'{" or ".join(AMP_DTYPES)}, or None.'
+            )
+        self.amp_dtype = getattr(torch, amp_dtype) if amp_dtype else None
+        device = optimizer.param_groups[0]['params'][0].device.type
+        self.scaler = torch.amp.GradScaler(
+            device, enabled=amp_dtype == 'float16'
+        )
+        self.skipped = 0
+        self.param_names: dict[int, str] = {}
+
+    def begin_pass(self, kind: str, done: int, length: int) -> None:
+        """Prepare for the rest of a pass.
+
+        Args:
+            kind (str): The task kind, whose clipping is used from now on.
+            done (int): Iterations of the pass that are over.
+            length (int): Iterations of the pass.
+        """
+        self.clip_grad_kwargs = self.clip_by_kind.get(kind)
+        self._inner_count = done
+        self._max_counts = length
+        self._remainder_counts = length % self._accumulative_counts
+
+    @property
+    def at_update(self) -> bool:
+        """bool: Whether no gradient waits to be accumulated further."""
+        return self._inner_count == 0 or self.should_update()
+
+    def backward(self, loss: torch.Tensor, **kwargs) -> None:
+        """Accumulate the gradients of a loss."""
+        super().backward(self.scaler.scale(loss), **kwargs)
+
+    def step(self, **kwargs) -> None:
+        """Clip and step, unless a gradient is not finite.
+
+        Every process sees the same (averaged) gradients, so all leave out
+        the same steps.
+        """
+        params = [
+            p
+            for group in self.optimizer.param_groups
+            for p in group['params']
+            if p.grad is not None
+        ]
+        if not params:
+            return
+        self.scaler.unscale_(self.optimizer)
+        if self.clip_grad_kwargs:
+            norm = nn.utils.clip_grad_norm_(params, **self.clip_grad_kwargs)
+        else:
+            norms = torch._foreach_norm([p.grad for p in params])
+            norm = torch.linalg.vector_norm(torch.stack(norms))
+        # The one value a step waits for.
+        finite = math.isfinite(norm.item())
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer, **kwargs)
+            self.scaler.update()
+        elif finite:
+            self.optimizer.step(**kwargs)
+            self.skipped = 0
+        else:
+            self.skipped += 1
+
+    @contextlib.contextmanager
+    def optim_context(self, model: nn.Module):
+        """Autocast, and no gradient exchange while accumulating."""
+        with super().optim_context(model):
+            if self.amp_dtype is None:
+                yield
+                return
+            device = next(model.parameters()).device.type
+            with torch.autocast(device, dtype=self.amp_dtype):
+                yield
+
+    def state_dict(self) -> dict:
+        """Give the optimizer's state, its parameters' names with it."""
+        state = super().state_dict()
+        if self.param_names:
+            state['param_names'] = self._names()
+        if self.scaler.is_enabled():
+            state['loss_scaler'] = self.scaler.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Load a state, by name if the parameters are others.
+
+        A parameter that the state does not know starts without one, and the
+        state of a parameter that is gone is left out: so a task can be added
+        or dropped between two runs.
+
+        Args:
+            state_dict (dict): Of :meth:`state_dict`.
+
+        Raises:
+            UserError: If the parameters are others and the state has no
+                names.
+        """
+        state = dict(state_dict)
+        saved = state.pop('param_names', None)
+        scale = state.pop('loss_scaler', None)
+        if scale is not None and self.scaler.is_enabled():
+            self.scaler.load_state_dict(scale)
+        if saved is not None and saved != self._names():
+            state = self._renumber(state, saved)
+        elif saved is None:
+            self._check_shapes(state)
+        super().load_state_dict(state)
+
+    def _params(self) -> list[list[torch.Tensor]]:
+        return [group['params'] for group in self.optimizer.param_groups]
+
+    def _names(self) -> list[list[str]]:
+        return [
+            [self.param_names[id(p)] for p in params]
+            for params in self._params()
+        ]
+
+    def _check_shapes(self, state: dict) -> None:
+        """Refuse a state without names that belongs to other parameters."""
+        params = [p for group in self._params() for p in group]
+        numbers = [n for g in state['param_groups'] for n in g['params']]
+        if len(numbers) != len(params) or not all(
+            _fits(state['state'].get(number, {}), param)
+            for number, param in zip(numbers, params)
+        ):
+            raise UserError(
+                'The optimizer state of the checkpoint does not fit the '
+                'model; start from its weights with '
+                '--cfg-options load_from=CHECKPOINT.'
+            )
+
+    def _renumber(self, state: dict, saved: list[list[str]]) -> dict:
+        """Give the state in the order of this optimizer's parameters."""
+        numbers = [group['params'] for group in state['param_groups']]
+        number = {
+            name: (group, index)
+            for group, names in enumerate(saved)
+            for name, index in zip(names, numbers[group])
+        }
+        now = self.optimizer.state_dict()['param_groups']
+        moved, groups = {}, []
+        for names, group, params in zip(self._names(), now, self._params()):
+            known = [n for n in names if n in number]
+            for name, index, param in zip(names, group['params'], params):
+                old = state['state'].get(number.get(name, (0, None))[1])
+                if old is not None and _fits(old, param):
+                    moved[index] = old
+            if known:
+                # Rates and the like go on as they were.
+                former = state['param_groups'][number[known[0]][0]]
+                group = dict(former, params=group['params'])
+            groups.append(group)
+        return dict(state, state=moved, param_groups=groups)
+
+
+def _fits(state: dict, param: torch.Tensor) -> bool:
+    """Whether a parameter's state has its shape (counters have none)."""
+    return all(
+        value.shape == param.shape
+        for value in state.values()
+        if torch.is_tensor(value) and value.dim()
+    )

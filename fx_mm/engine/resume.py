@@ -1,0 +1,125 @@
+"""Resuming where tasks or the cycle are others than the checkpoint's."""
+
+from torch import nn
+
+from ..utils.errors import UserError
+
+OWN_PARTS = {
+    'classification.heads.': 'cls',
+    'classification.head_norms.': 'cls',
+    'localization.tasks.': 'loc',
+    'segmentation.heads.': 'seg',
+}
+GROWING = 'localization.label_embedding.weight'
+"""One row a class of the dataset with the most: new rows are added."""
+
+
+def describe_schedule(schedule) -> list[list]:
+    """Give the cycle's passes as [task, mode, iterations]."""
+    return [
+        [*entry, length]
+        for entry, length in zip(schedule.passes, schedule.lengths)
+    ]
+
+
+def move_checkpoint(checkpoint: dict, schedule) -> str:
+    """Move a checkpoint's position to where it stands in another cycle.
+
+    Tasks, batch sizes, data or processes may have changed since. The count
+    of whole cycles is what stays; a cycle that was begun begins anew. Weights
+    and optimizer state are matched by name elsewhere.
+
+    Args:
+        checkpoint (dict): A loaded checkpoint, changed in place.
+        schedule (PassSchedule): The cycle from now on.
+
+    Returns:
+        str: What changed and where training goes on; empty if the cycle is
+        the same.
+
+    Raises:
+        UserError: If a scheduler's state cannot be moved.
+    """
+    meta = checkpoint['meta']
+    saved, now = meta.get('schedule'), describe_schedule(schedule)
+    if saved is None or saved == now:
+        return ''
+    cycle = meta['epoch'] // len(saved)
+    meta['epoch'] = cycle * schedule.passes_per_cycle
+    meta['iter'] = cycle * schedule.iters_per_cycle
+    for state in checkpoint.get('param_schedulers') or []:
+        if set(state) != {'_global_step'}:
+            raise UserError(
+                'The cycle of the checkpoint is another one than the '
+                "config's, and one of its schedulers cannot be moved there; "
+                'use CycleCosineLR, or start from its weights with '
+                '--cfg-options load_from=CHECKPOINT.'
+            )
+        state['_global_step'] = meta['epoch']
+    before, after = ({row[0] for row in rows} for rows in (saved, now))
+    changes = [
+        f'{what} {", ".join(sorted(names))}'
+        for what, names in (
+            ('without', before - after),
+            ('with the new task', after - before),
+        )
+        if names
+    ]
+    changes = ' and '.join(changes) or 'with other passes'
+    return (
+        f"The cycle differs from the checkpoint's: training goes on {changes}"
+        f' at the beginning of cycle {cycle + 1}.'
+    )
+
+
+def match_weights(state_dict: dict, model: nn.Module) -> str:
+    """Make a training's weights those of a model with other tasks.
+
+    What the model does not have is left out; what the weights do not have
+    keeps the model's initialisation.
+
+    Args:
+        state_dict (dict): Weights of a ``MeanTeacher``, changed in place.
+        model (nn.Module): The ``MeanTeacher`` that will load them.
+
+    Returns:
+        str: What was left out and what is new, by task or branch; empty if
+        the names are the same.
+
+    Raises:
+        UserError: If a weight has another shape.
+    """
+    wanted = model.state_dict()
+    extra = [key for key in state_dict if key not in wanted]
+    new = [key for key in wanted if key not in state_dict]
+    for key in extra:
+        del state_dict[key]
+    for key in new:
+        state_dict[key] = wanted[key]
+    for key, value in wanted.items():
+        old = state_dict[key]
+        if old.shape == value.shape:
+            continue
+        if not key.endswith(GROWING) or len(old) > len(value):
+            raise UserError(
+                f'The checkpoint has the shape {tuple(old.shape)} for {key} '
+                f'and the config {tuple(value.shape)}; use the model config '
+                'it was trained with.'
+            )
+        state_dict[key] = value.clone()
+        state_dict[key][: len(old)] = old
+    sentences = []
+    for what, keys in (('left out', extra), ('newly initialised', new)):
+        owners = ', '.join(sorted({_owner(key) for key in keys}))
+        if owners:
+            sentences.append(f'{what}: {owners} ({len(keys)} weights)')
+    return '; '.join(sentences)
+
+
+def _owner(key: str) -> str:
+    """Name the task, or the branch, that a weight belongs to."""
+    key = key.split('.', 1)[1]
+    for prefix, kind in OWN_PARTS.items():
+        if key.startswith(prefix):
+            return f'{key[len(prefix) :].split(".", 1)[0]}/{kind}'
+    return key.split('.', 1)[0]

@@ -1,0 +1,114 @@
+"""Resuming with other tasks, batch sizes or schedulers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from fx_mm.utils.checkpoint import load_file
+from fx_mm.utils.errors import UserError
+
+ONE_TASK = {'tasks': ['phantom_a/cls'], 'train_cfg.max_cycles': 1}
+
+
+class Watcher(Hook):
+    """Call a function before each iteration."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.function(runner)
+
+
+def log_of(runner):
+    return next(Path(runner.log_dir).glob('*.log')).read_text()
+
+
+@pytest.mark.parametrize(
+    'tasks, changes',
+    [
+        (
+            ['phantom_a/cls', 'phantom_b/loc', 'phantom_b/cls'],
+            'with the new task phantom_b/cls',
+        ),
+        (['phantom_b/loc'], 'without phantom_a/cls'),
+        (
+            ['phantom_b/loc', 'phantom_c/cls'],
+            'without phantom_a/cls and with the new task phantom_c/cls',
+        ),
+    ],
+)
+def test_a_task_is_added_or_dropped(make_runner, tasks, changes):
+    first = make_runner(
+        tasks=['phantom_a/cls', 'phantom_b/loc'],
+        **{'train_cfg.max_cycles': 2},
+    )
+    first.train()
+    state = first.optim_wrapper.optimizer.state
+    before = {
+        name: (p.detach().clone(), state[p]['exp_avg'].clone())
+        for name, p in first.model.student.named_parameters()
+    }
+    again = make_runner(
+        resume=True, tasks=tasks, **{'train_cfg.max_cycles': 3}
+    )
+    seen = {}
+
+    def look(runner):
+        if seen:
+            return
+        seen['position'] = runner.epoch, runner.iter
+        seen['cycle'] = runner.train_loop.cycle
+        state = runner.optim_wrapper.optimizer.state
+        for name, p in runner.model.student.named_parameters():
+            if name in before:
+                assert torch.equal(p, before[name][0]), name
+                assert torch.equal(state[p]['exp_avg'], before[name][1]), name
+            else:
+                assert p not in state
+
+    again.register_hook(Watcher(look))
+    again.train()
+    schedule = again.train_loop.schedule
+    assert seen['cycle'] == 2
+    assert seen['position'] == (
+        2 * schedule.passes_per_cycle,
+        2 * schedule.iters_per_cycle,
+    )
+    assert f'training goes on {changes} at the beginning of cycle 3' in (
+        log_of(again)
+    )
+    assert 'do not match exactly' not in log_of(again)
+    assert again.val_loop.validated_pass == again.epoch == again.max_epochs
+
+
+def test_another_batch_size_begins_the_cycle_anew(make_runner):
+    options = {**ONE_TASK, 'train_cfg.max_cycles': 3}
+    first = make_runner(**options, **{'default_hooks.checkpoint.unit': 'iter'})
+    first.train()
+    path = sorted(Path(first.work_dir).glob('iter_*.pth'))[0]
+    assert load_file(str(path))['meta']['iter'] == 8
+    again = make_runner(
+        resume=str(path),
+        **{**options, 'task_defaults.cls.batch_size': 6},
+    )
+    iterations = []
+    again.register_hook(Watcher(lambda r: iterations.append(r.iter)))
+    again.train()
+    assert iterations == [4, 5]
+    assert 'with other passes at the beginning of cycle 3' in log_of(again)
+
+
+def test_other_schedulers_cannot_be_moved(make_runner):
+    make_runner(
+        **ONE_TASK, param_scheduler=[dict(type='ConstantLR', factor=0.5)]
+    ).train()
+    again = make_runner(
+        resume=True,
+        tasks=['phantom_a/cls', 'phantom_b/cls'],
+        param_scheduler=[dict(type='ConstantLR', factor=0.5)],
+    )
+    with pytest.raises(UserError, match='use CycleCosineLR'):
+        again.train()
