@@ -16,6 +16,8 @@ from typing import Any
 from .utils.errors import UserError
 
 KINDS = ('cls', 'loc', 'seg')
+MODES = ('lock', 'lock_plus', 'release')
+"""Lock states of a pass."""
 DATASET_KEYS = ('data_root', 'img_dir', 'tasks')
 TASK_KEYS = (
     'classes',
@@ -82,6 +84,13 @@ class Task:
     data_root: str = ''
     img_dir: str = ''
     config: dict = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def from_meta(cls, meta: dict) -> 'Task':
+        """Give the task that :attr:`meta` describes."""
+        keys = ('dataset', 'kind', 'labels')
+        fields = {key: meta[key] for key in keys if key in meta}
+        return cls(classes=tuple(meta['classes']), **fields)
 
     @property
     def name(self) -> str:

@@ -13,13 +13,13 @@ from pathlib import Path
 import torch
 from mmcv.ops import nms
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
+from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData, PixelData
 
 from fx_mm.apis import expand_config, load_config
+from fx_mm.datasets.synthetic import SyntheticTask
 from fx_mm.registry import MODELS
-from fx_mm.structures import FXDataSample
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
@@ -113,39 +113,6 @@ def check_operators(device: torch.device) -> None:
     compare('non-maximum suppression', result, expected, 0)
 
 
-def make_batch(task, size: int, count: int) -> dict:
-    """Makes images of noise with one box, or one rectangle a class."""
-    samples = []
-    low, high = size // 4, size // 2
-    for index in range(count):
-        sample = FXDataSample(
-            metainfo=dict(
-                **task.meta,
-                img_id=str(index),
-                img_path='',
-                ori_shape=(size, size),
-                img_shape=(size, size),
-                scale_factor=(1.0, 1.0),
-                replaced=None,
-            )
-        )
-        classes = len(task.classes)
-        if task.kind == 'cls':
-            sample.gt_score = torch.eye(classes)[index % classes]
-        elif task.kind == 'loc':
-            sample.gt_instances = InstanceData(
-                bboxes=torch.tensor([[low, low, high, high]]).float(),
-                labels=torch.tensor([index % classes]),
-            )
-        else:
-            masks = torch.zeros(classes, size, size, dtype=torch.uint8)
-            masks[:, low:high, low:high] = 1
-            sample.gt_sem_seg = PixelData(data=masks)
-        samples.append(sample)
-    images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8)
-    return dict(inputs=list(images), data_samples=samples)
-
-
 def train_step(model, batch: dict, dtype, device: torch.device) -> float:
     """Does one step with AdamW and one of the teacher.
 
@@ -169,7 +136,8 @@ def run_task(model, task, size, count, dtype, device) -> str:
     Raises:
         UserError: The loss is not finite.
     """
-    batch = make_batch(task, size, count)
+    images = SyntheticTask(task, size, boxes=1)
+    batch = pseudo_collate([images[i] for i in range(count)])
     train_step(model.train(), batch, dtype, device)
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)

@@ -124,7 +124,11 @@ def _expand_model(out: Config, table: TaskTable) -> None:
             d.get('tasks', {}).get('loc') for d in out.datasets.values()
         ]
         sizes = [len(e['classes']) for e in entries if e]
-        model['localization']['num_labels'] = max(sizes, default=1)
+        localization = model['localization']
+        if localization.get('num_labels') is None:
+            head = localization.get('head') or {}
+            first = head.get('first_label', 0)
+            localization['num_labels'] = first + max(sizes, default=1)
 
 
 def _expand_loaders(

@@ -8,6 +8,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from ..tasks import TaskTable
 from ..utils.checkpoint import find_checkpoint, register_loaders
 from ..utils.errors import UserError
 from .config import expand_config
@@ -50,7 +51,10 @@ def config_errors():
 
 
 def build_runner(
-    cfg: Config, resume: bool | str = False, train: bool = True
+    cfg: Config,
+    resume: bool | str = False,
+    train: bool = True,
+    synthetic: bool = False,
 ) -> Runner:
     """Expand a config and build its Runner, all parts included.
 
@@ -59,6 +63,8 @@ def build_runner(
         resume (bool or str): Go on from the newest checkpoint in
             ``work_dir`` (True), or from this one. Defaults to False.
         train (bool): Build what training needs too. Defaults to True.
+        synthetic (bool): Train on made-up samples, without the data and
+            without validation and test: to measure. Defaults to False.
 
     Raises:
         UserError: If the config or its data cannot be used.
@@ -77,9 +83,17 @@ def build_runner(
         for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
             cfg[key] = None
         cfg.param_scheduler = None
-        for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
-            cfg[key] = None
-    if cfg.get('phantom'):
+        _drop_loop(cfg, 'val')
+    if synthetic:
+        table = TaskTable.from_cfg(cfg)
+        cfg.train_dataloader.dataset = dict(
+            type='SyntheticDataset',
+            tasks=[task.meta for task in table],
+            img_sizes={t.name: t.config['img_size'] for t in table},
+        )
+        _drop_loop(cfg, 'val')
+        _drop_loop(cfg, 'test')
+    elif cfg.get('phantom'):
         from ..datasets.phantom import ensure_phantom
 
         with config_errors():
@@ -96,6 +110,11 @@ def build_runner(
             'training begins anew.'
         )
     return runner
+
+
+def _drop_loop(cfg: Config, stage: str) -> None:
+    for key in ('dataloader', 'cfg', 'evaluator'):
+        cfg[f'{stage}_{key}'] = None
 
 
 def _build_training(runner: Runner) -> None:

@@ -3,6 +3,7 @@
 from . import readers, samplers, transforms
 from .multi_task_dataset import MultiTaskDataset
 from .records import Records
+from .synthetic import SyntheticDataset
 from .task_dataset import TaskDataset
 from .xray_io import ImageReadError, read_xray
 
@@ -10,6 +11,7 @@ __all__ = [
     'ImageReadError',
     'MultiTaskDataset',
     'Records',
+    'SyntheticDataset',
     'TaskDataset',
     'read_xray',
     'readers',

@@ -1,6 +1,5 @@
 """One split of one task."""
 
-import dataclasses
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,7 +56,7 @@ class TaskDataset(Dataset):
         only: Sequence[str] | None = None,
         test_mode: bool = False,
     ) -> None:
-        self.task = task if isinstance(task, Task) else _task(task)
+        self.task = task if isinstance(task, Task) else Task.from_meta(task)
         self.metainfo = self.task.meta
         self.ann_file = ann_file
         self.test_mode = test_mode
@@ -145,12 +144,6 @@ class TaskDataset(Dataset):
                     'objects must stay (keep_empty=False).'
                 )
         return results
-
-
-def _task(meta: dict) -> Task:
-    known = {field.name for field in dataclasses.fields(Task)}
-    fields = {key: value for key, value in meta.items() if key in known}
-    return Task(**dict(fields, classes=tuple(meta['classes'])))
 
 
 @contextmanager

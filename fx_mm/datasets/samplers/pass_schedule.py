@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from ...tasks import MODES
 from ...utils.errors import UserError
 
 LOCK_PLANS = ('paper', 'plus', 'none')
-MODES = ('lock', 'lock_plus', 'release')
 
 
 class Pass(NamedTuple):
