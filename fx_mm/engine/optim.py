@@ -7,7 +7,6 @@ from ..registry import OPTIM_WRAPPER_CONSTRUCTORS
 from ..utils.errors import UserError
 from .optim_wrapper import MultiTaskOptimWrapper
 
-
 BRANCHES = ('classification', 'localization', 'segmentation')
 
 
