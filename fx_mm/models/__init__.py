@@ -1,4 +1,10 @@
-from .backbones import build_backbone, probe_backbone
+from .backbones import (
+    FoundationXBackbone,
+    FusedSwinTransformer,
+    PretrainedWeights,
+    build_backbone,
+    probe_backbone,
+)
 from .branches import (
     Branch,
     ClassificationBranch,
@@ -7,7 +13,12 @@ from .branches import (
 )
 from .data_preprocessor import TaskDataPreprocessor
 from .foundation_x import FoundationX
-from .layers import PyramidDecoder, TaskDINOHead
+from .layers import (
+    PyramidDecoder,
+    RegionGuidance,
+    TaskDINOHead,
+    UPerDecoder,
+)
 from .losses import MaskedBCELoss, MaskedSoftmaxLoss, SoftDiceLoss
 from .mean_teacher import MeanTeacher
 from .parts import Part
@@ -17,17 +28,22 @@ __all__ = [
     'Branch',
     'ClassificationBranch',
     'FoundationX',
+    'FoundationXBackbone',
+    'FusedSwinTransformer',
     'LocalizationBranch',
     'MaskedBCELoss',
     'MaskedSoftmaxLoss',
     'MeanTeacher',
     'Part',
+    'PretrainedWeights',
     'PyramidDecoder',
+    'RegionGuidance',
     'SegmentationBranch',
     'SoftDiceLoss',
     'StackedMatcher',
     'TaskDINOHead',
     'TaskDataPreprocessor',
+    'UPerDecoder',
     'build_backbone',
     'probe_backbone',
 ]

@@ -112,3 +112,18 @@ def test_other_schedulers_cannot_be_moved(make_runner):
     )
     with pytest.raises(UserError, match='use CycleCosineLR'):
         again.train()
+
+
+def test_resume_needs_no_pretrained_file(make_runner, tmp_path):
+    first = make_runner(**ONE_TASK)
+    weights = first.model.student.backbone.state_dict()
+    file = tmp_path / 'pretrained.pth'
+    torch.save(dict(state_dict=weights), file)
+    init = dict(type='Pretrained', checkpoint=str(file))
+    options = {**ONE_TASK, 'model.student.backbone.init_cfg': init}
+    make_runner(**options).train()
+    file.unlink()
+    options['train_cfg.max_cycles'] = 2
+    again = make_runner(resume=True, **options)
+    again.train()
+    assert again.epoch == 2

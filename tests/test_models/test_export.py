@@ -2,6 +2,8 @@
 
 import importlib
 import logging
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -228,6 +230,20 @@ def test_loss_step_in_each_package(trained, scope, weights, tmp_path):
     model.eval(), twin.eval()
     for a, b in zip(model.backbone(x), twin.backbone(x)):
         assert torch.equal(a, b)
+
+
+def test_one_line_is_enough():
+    """Nothing of fx_mm has to be imported for it."""
+    script = (
+        'import sys\n'
+        'import mmdet.registry\n'
+        'assert not any(name.startswith("fx_mm") for name in sys.modules)\n'
+        'mmdet.registry.MODELS.build(dict(\n'
+        '    type="fx_mm.FoundationXBackbone",\n'
+        '    backbone=dict(type="FusedSwinTransformer", embed_dims=8,\n'
+        '        depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1))))\n'
+    )
+    subprocess.run([sys.executable, '-c', script], check=True)
 
 
 @pytest.mark.parametrize(

@@ -10,104 +10,17 @@ from mmdet.models.layers import (
 )
 from mmdet.models.layers.transformer import dino_layers
 from mmdet.models.task_modules.assigners import HungarianAssigner
-from mmdet.registry import MODELS as MMDET
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.models.losses import CrossEntropyLoss
+from stock_dino import MATCH_COSTS, build_stock_dino
 
 from fx_mm.models import StackedMatcher
 from fx_mm.models.layers import DenoisingQueries
-from fx_mm.models.layers.dino_head import FOCAL
 
-DIMS, LAYERS, QUERIES = 32, 2, 30
+DIMS, LAYERS = 32, 2
 TASK = dict(dataset='a', kind='loc', classes=h.FINDINGS)
-
-
-def stock_dino():
-    deformable = dict(embed_dims=DIMS, num_heads=4, num_levels=3, num_points=2)
-    deformable['dropout'] = 0.0
-    ffn = dict(embed_dims=DIMS, feedforward_channels=128, ffn_drop=0.0)
-    with DefaultScope.overwrite_default_scope('mmdet'):
-        return MMDET.build(
-            dict(
-                type='DINO',
-                num_queries=QUERIES,
-                with_box_refine=True,
-                as_two_stage=True,
-                num_feature_levels=3,
-                backbone=dict(
-                    type='SwinTransformer',
-                    embed_dims=16,
-                    depths=(2, 2, 2, 2),
-                    num_heads=(1, 2, 4, 8),
-                    window_size=4,
-                    drop_path_rate=0.0,
-                    out_indices=(1, 2, 3),
-                ),
-                neck=dict(
-                    type='ChannelMapper',
-                    in_channels=[32, 64, 128],
-                    kernel_size=1,
-                    out_channels=DIMS,
-                    act_cfg=None,
-                    bias=True,
-                    norm_cfg=dict(type='GN', num_groups=8),
-                    num_outs=3,
-                ),
-                encoder=dict(
-                    num_layers=1,
-                    layer_cfg=dict(
-                        self_attn_cfg=dict(deformable), ffn_cfg=dict(ffn)
-                    ),
-                ),
-                decoder=dict(
-                    num_layers=LAYERS,
-                    return_intermediate=True,
-                    post_norm_cfg=None,
-                    layer_cfg=dict(
-                        self_attn_cfg=dict(
-                            embed_dims=DIMS, num_heads=4, dropout=0.0
-                        ),
-                        cross_attn_cfg=dict(deformable),
-                        ffn_cfg=dict(ffn),
-                    ),
-                ),
-                positional_encoding=dict(
-                    num_feats=DIMS // 2,
-                    normalize=True,
-                    offset=0.0,
-                    temperature=20,
-                ),
-                bbox_head=dict(
-                    type='DINOHead',
-                    num_classes=3,
-                    embed_dims=DIMS,
-                    sync_cls_avg_factor=True,
-                    loss_cls=FOCAL,
-                    loss_bbox=dict(type='L1Loss', loss_weight=5.0),
-                    loss_iou=dict(type='GIoULoss', loss_weight=2.0),
-                ),
-                dn_cfg=dict(
-                    label_noise_scale=0.5,
-                    box_noise_scale=1.0,
-                    group_cfg=dict(dynamic=True, num_dn_queries=20),
-                ),
-                train_cfg=dict(assigner=hungarian_cfg()),
-                test_cfg=dict(max_per_img=30),
-            )
-        )
-
-
-def hungarian_cfg():
-    return dict(
-        type='HungarianAssigner',
-        match_costs=[
-            dict(type='FocalLossCost', weight=2.0),
-            dict(type='BBoxL1Cost', weight=5.0, box_format='xywh'),
-            dict(type='IoUCost', iou_mode='giou', weight=2.0),
-        ],
-    )
 
 
 def halve_position_encoding(stock):
@@ -160,7 +73,8 @@ def copy_weights(student, stock):
 @pytest.fixture(scope='module')
 def pair():
     student = h.build(tasks=[TASK], noise=0.05).student
-    stock = stock_dino()
+    cfg = h.model_cfg(tasks=[TASK], **h.TINY).student
+    stock = build_stock_dino(cfg, len(h.FINDINGS), [32, 64, 128])
     halve_position_encoding(stock)
     copy_weights(student, stock)
     branch = student.localization
@@ -239,8 +153,7 @@ def test_matches_of_stock_assigner(seed):
         torch.tensor([[w, h, w, h] for h, w in sizes]).float(),
     )
     with DefaultScope.overwrite_default_scope('mmdet'):
-        cfg = hungarian_cfg()
-        assigner = HungarianAssigner(cfg['match_costs'])
+        assigner = HungarianAssigner(MATCH_COSTS)
     for layer in range(3):
         start = 0
         for image, count in enumerate(counts):

@@ -26,6 +26,7 @@ SIZES = {
     'swin-l-768': ((192, (2, 2, 18, 2), (6, 12, 24, 48), 12), 768, 1),
 }
 DTYPES = dict(fp32=None, bf16=torch.bfloat16)
+WARMUP = 2
 KEYS = ('embed_dims', 'depths', 'num_heads', 'window_size')
 
 
@@ -39,7 +40,6 @@ def parse_args():
     )
     parser.add_argument('--batch', type=int, help='images a batch')
     parser.add_argument('--runs', type=int, default=15)
-    parser.add_argument('--warmup', type=int, default=2)
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--out', help='JSON file to write')
@@ -96,10 +96,10 @@ def main():
         for dtype in args.dtypes:
             for backward in (False, True):
                 times = {name: [] for name in models}
-                for index in range(args.warmup + args.runs):
+                for index in range(WARMUP + args.runs):
                     for name, model in models.items():
                         spent = step(model, images, DTYPES[dtype], backward)
-                        if index >= args.warmup:
+                        if index >= WARMUP:
                             times[name].append(1e3 * spent)
                 ms = {name: median(values) for name, values in times.items()}
                 row = dict(size=size, batch=len(images), dtype=dtype)
@@ -117,9 +117,8 @@ def main():
                 )
     if args.out:
         gpu = torch.cuda.get_device_name(device) if images.is_cuda else None
-        machine = dict(cpu=platform.processor(), host=platform.platform())
         report = dict(
-            machine=dict(machine, gpu=gpu),
+            machine=dict(platform=platform.platform(), gpu=gpu),
             torch=torch.__version__,
             threads=args.threads,
             runs=args.runs,

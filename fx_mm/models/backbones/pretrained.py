@@ -22,6 +22,8 @@ PREFIXES = (
     'teacher.backbone.',
     'student.backbone.',
 )
+# What follows from the config, or counts batches.
+UNLOADED = ('relative_position_index', 'num_batches_tracked')
 LEAST_SHARE = 0.5
 SHOWN = 8
 
@@ -97,10 +99,7 @@ class PretrainedWeights(PretrainedInit):
         own = {
             name: value
             for name, value in module.state_dict().items()
-            # follow from the config, or count batches
-            if not name.endswith(
-                ('relative_position_index', 'num_batches_tracked')
-            )
+            if not name.endswith(UNLOADED)
         }
         fitting, left = self._best(module, own, weights)
         size = sum(own[name].numel() for name in fitting)
@@ -117,9 +116,9 @@ class PretrainedWeights(PretrainedInit):
             module.load_state_dict(fitting, strict=False)
         missing = [name for name in own if name not in fitting]
         print_log(
-            f'Backbone {type(module).__name__}: {len(fitting)} of {len(own)} '
-            f'weights loaded from "{source}"; not in the file or of another '
-            f'shape: {names_text(missing)}; in the file but not used: '
+            f'{type(module).__name__}: {len(fitting)} of {len(own)} weights '
+            f'loaded from "{source}"; not in the file or of another shape: '
+            f'{names_text(missing)}; in the file but not used: '
             f'{names_text(left)}',
             logger='current',
             level=logging.WARNING if missing else logging.INFO,
@@ -137,7 +136,13 @@ class PretrainedWeights(PretrainedInit):
                     f'{TORCHVISION}resnet50.'
                 )
             source = urls[name]
-        return load_source(source, self.trust)
+        try:
+            return load_source(source, self.trust)
+        except UserError as error:
+            text = str(error).replace(
+                'load it with --trust', 'set trust=True in init_cfg'
+            )
+            raise UserError(text) from error
 
     def _best(
         self, module: nn.Module, own: dict, weights: dict
@@ -160,5 +165,5 @@ class PretrainedWeights(PretrainedInit):
             if len(fitting) > len(best[0]):
                 rest = [name for name in candidate if name not in fitting]
                 rest += [x for x in weights if not x.startswith(prefix)]
-                best = fitting, rest
+                best = fitting, [x for x in rest if not x.endswith(UNLOADED)]
         return best

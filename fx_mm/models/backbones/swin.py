@@ -24,10 +24,7 @@ APART = -100.0
 together, as in mmdet's and Microsoft's Swin."""
 
 
-# One cache for all blocks, the student's and the teacher's: a module that
-# held masks would have to keep them out of copies, pickles and moves.
-@lru_cache(maxsize=16)
-def shift_mask(
+def build_shift_mask(
     height: int,
     width: int,
     window: int,
@@ -62,6 +59,17 @@ def shift_mask(
         apart = regions != regions.transpose(2, 3)
         mask = torch.zeros(apart.shape, device=device, dtype=dtype)
         return mask.masked_fill_(apart, APART)
+
+
+# One cache for all blocks, the student's and the teacher's: a module that
+# held masks would have to keep them out of copies, pickles and moves.
+built_masks = lru_cache(maxsize=16)(build_shift_mask)
+
+
+@torch.compiler.assume_constant_result
+def shift_mask(*args) -> Tensor:
+    """:func:`build_shift_mask`, built once; a constant to torch.compile."""
+    return built_masks(*args)
 
 
 class FusedShiftWindowMSA(nn.Module):
