@@ -205,7 +205,7 @@ def test_backbones_start_from_pretrained_weights(tmp_path, backbone):
 
 
 def test_ark_rates():
-    """ark.md 2.6: warm-up from 1e-6 in 20 epochs of all datasets."""
+    """Warm-up from 1e-6 in 20 epochs, then timm's cosine from epoch 0."""
     cfg = tiny('ark/ark6_swin-b_200c.py')
     model = MODELS.build(cfg.model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
@@ -217,7 +217,9 @@ def test_ark_rates():
     assert group['nesterov'] and group['weight_decay'] == 0
     assert scheduler.passes_per_cycle == 6
     rates = [0.3 * scheduler.factor(c) for c in (0, 10, 20, 110, 200)]
-    expected = [1e-6, (0.3 + 1e-6) / 2, 0.3, (0.3 + 1e-5) / 2, 1e-5]
+    cosine = [0.5 * (1 + math.cos(math.pi * c / 200)) for c in (20, 110)]
+    cosine = [1e-5 + (0.3 - 1e-5) * factor for factor in cosine]
+    expected = [1e-6, (0.3 + 1e-6) / 2, *cosine, 1e-5]
     assert rates == pytest.approx(expected)
 
 

@@ -21,6 +21,9 @@ class CycleCosineLR(_ParamScheduler):
         warmup_cycles (int): Cycles of linear warm-up. Defaults to 1.
         start_factor (float): Factor in the first of them. Defaults to 0.05.
         end_factor (float): Factor that the cosine goes to. Defaults to 0.
+        cosine_from_start (bool): Whether the cosine counts from the first
+            cycle, so that the warm-up ends below the base rate, as timm's
+            (Ark), instead of from the end of the warm-up. Defaults to False.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class CycleCosineLR(_ParamScheduler):
         warmup_cycles: int = 1,
         start_factor: float = 0.05,
         end_factor: float = 0.0,
+        cosine_from_start: bool = False,
         param_name: str = 'lr',
         epoch_length=None,
         **kwargs,
@@ -40,6 +44,7 @@ class CycleCosineLR(_ParamScheduler):
         self.warmup_cycles = warmup_cycles
         self.start_factor = start_factor
         self.end_factor = end_factor
+        self.cosine_from_start = cosine_from_start
         super().__init__(optimizer, param_name, **kwargs)
 
     def factor(self, cycle: int) -> float:
@@ -47,8 +52,8 @@ class CycleCosineLR(_ParamScheduler):
         if cycle < self.warmup_cycles:
             share = cycle / self.warmup_cycles
             return self.start_factor + (1 - self.start_factor) * share
-        span = max(self.max_cycles - self.warmup_cycles, 1)
-        share = min((cycle - self.warmup_cycles) / span, 1)
+        start = 0 if self.cosine_from_start else self.warmup_cycles
+        share = min((cycle - start) / max(self.max_cycles - start, 1), 1)
         cosine = 0.5 * (1 + math.cos(math.pi * share))
         return self.end_factor + (1 - self.end_factor) * cosine
 

@@ -38,3 +38,20 @@ def test_warm_up_then_cosine_in_closed_form():
 def test_the_cosine_ends_where_it_should():
     rates = walk(passes=2, cycles=50, end_factor=0.1)
     assert rates[-1] == pytest.approx(0.2, rel=0.02)
+
+
+def test_the_cosine_of_timm_counts_the_warm_up():
+    rates = walk(
+        passes=1,
+        cycles=20,
+        warmup_cycles=4,
+        start_factor=0.0,
+        end_factor=0.1,
+        cosine_from_start=True,
+    )
+    assert rates[:4] == pytest.approx([0, 0.5, 1, 1.5])
+    expected = [
+        0.2 + 0.5 * (2 - 0.2) * (1 + math.cos(math.pi * c / 20))
+        for c in range(4, 20)
+    ]
+    assert rates[4:] == pytest.approx(expected)

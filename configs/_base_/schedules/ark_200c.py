@@ -24,6 +24,7 @@ param_scheduler = [
         warmup_cycles=20,
         start_factor=1e-6 / 0.3,
         end_factor=1e-5 / 0.3,
+        cosine_from_start=True,
     )
 ]
 # Decay from 0.9 to 1, consistency from 0 to 0.5, both by a cosine of the pass.
