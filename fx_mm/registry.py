@@ -30,7 +30,7 @@ LOOPS = _child('loop', mm.LOOPS, 'fx_mm.engine.loops')
 METRICS = _child('metric', mm.METRICS, 'fx_mm.evaluation')
 MODELS = _child('model', mm.MODELS, 'fx_mm.models')
 MODEL_WRAPPERS = _child('model wrapper', mm.MODEL_WRAPPERS, 'fx_mm.models')
-OPTIMIZERS = _child('optimizer', mm.OPTIMIZERS, 'fx_mm.engine.optim')
+OPTIMIZERS = _child('optimizer', mm.OPTIMIZERS, 'fx_mm.engine.zero')
 OPTIM_WRAPPERS = _child(
     'optimizer wrapper', mm.OPTIM_WRAPPERS, 'fx_mm.engine.optim_wrapper'
 )

@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from .utils.checks import check_number
 from .utils.errors import UserError
 
 KINDS = ('cls', 'loc', 'seg')
 MODES = ('lock', 'lock_plus', 'release')
 """Lock states of a pass."""
+MIXED = 'mixed'
+"""Stands for the task of a pass that holds several."""
 DATASET_KEYS = ('data_root', 'img_dir', 'tasks')
 TASK_KEYS = (
     'classes',
@@ -34,6 +37,9 @@ TASK_KEYS = (
     'test_pipeline',
     'only',
     'metric',
+)
+KIND_OF_KEY = dict(
+    labels='cls', pos_weight='cls', box_free_share='loc', class_groups='seg'
 )
 LABELS = ('multi-label', 'multi-class')
 METRICS = dict(cls='ClsMetric', loc='LocMetric', seg='SegMetric')
@@ -224,6 +230,11 @@ class TaskTable:
         where = f'datasets.{name.replace("/", ".tasks.")}'
         check_keys(entry, TASK_KEYS, where)
         kind = name.rsplit('/', 1)[1]
+        for key, owner in KIND_OF_KEY.items():
+            if key in entry and owner != kind:
+                raise UserError(
+                    f'{where}.{key} is for {owner} tasks; remove it.'
+                )
         config: dict[str, Any] = dict(labels='multi-label')
         config.update(copy.deepcopy(dict(defaults.get(kind, {}))))
         config.update(copy.deepcopy(dict(entry)))
@@ -250,6 +261,21 @@ class TaskTable:
                 f'{where}.labels is "{config["labels"]}"; '
                 f'it must be one of: {", ".join(LABELS)}.'
             )
+        if config['labels'] == 'multi-class' and len(classes) < 2:
+            raise UserError(
+                f'{where} has one class and exclusive labels, which leaves '
+                'nothing to choose; write labels="multi-label".'
+            )
+        weights = config.get('pos_weight')
+        if weights is not None:
+            single = not isinstance(weights, (list, tuple))
+            if not single and len(weights) != len(classes):
+                raise UserError(
+                    f'{where}.pos_weight has {len(weights)} values for '
+                    f'{len(classes)} classes; give one each, or one number.'
+                )
+            for weight in [weights] if single else weights:
+                check_number(f'{where}.pos_weight', weight, 0)
         for group, members in (config.get('class_groups') or {}).items():
             check_keys(
                 dict.fromkeys(members),

@@ -111,9 +111,36 @@ def test_missing_split_is_named(cfg):
         ),
         (
             lambda c: c['datasets']['b']['tasks']['loc'].update(
-                class_groups=dict(g=('Nodul',))
+                class_groups=dict(g=('Nodule',))
+            ),
+            'class_groups is for seg tasks',
+        ),
+        (
+            lambda c: c['datasets']['b']['tasks'].update(
+                seg=dict(
+                    c['datasets']['b']['tasks']['loc'],
+                    class_groups=dict(g=('Nodul',)),
+                    img_size=64,
+                    batch_size=1,
+                )
             ),
             'did you mean "Nodule"',
+        ),
+        (
+            lambda c: c['datasets']['a']['tasks']['cls'].update(
+                classes=('Nodule',), labels='multi-class'
+            ),
+            'one class and exclusive labels',
+        ),
+        (
+            lambda c: c['datasets']['a']['tasks']['cls'].update(
+                pos_weight=[1.0] * 99
+            ),
+            'pos_weight has 99 values',
+        ),
+        (
+            lambda c: c['datasets']['a']['tasks']['cls'].update(pos_weight=-2),
+            'pos_weight is -2',
         ),
     ],
 )

@@ -14,6 +14,7 @@ from fx_mm.apis import (
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.checkpoint import check_meta, load_source
 from fx_mm.utils.cli import run_tool
+from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
 
 
@@ -60,7 +61,7 @@ def main():
     check_meta(checkpoint, table, need_all=True)
     runner = build_runner(cfg, train=False)
     state_dict = checkpoint.get('state_dict', checkpoint)
-    load_weights(runner.model, state_dict, args.checkpoint)
+    load_weights(unwrap(runner.model), state_dict, args.checkpoint)
     write_report(runner, args.checkpoint)
 
 

@@ -4,6 +4,7 @@ import argparse
 import os
 
 from mmengine.config import DictAction
+from mmengine.dist import is_main_process
 
 from fx_mm.apis import build_runner, dry_run, load_config, write_report
 from fx_mm.utils.cli import run_tool
@@ -50,7 +51,9 @@ def main():
     resume = {None: False, 'auto': True}.get(args.resume, args.resume)
     runner = build_runner(cfg, resume=resume)
     if args.dry_run:
-        print(dry_run(runner))
+        table = dry_run(runner)
+        if is_main_process():
+            print(table)
         return
     runner.train()
     if runner.iter < runner.max_iters:

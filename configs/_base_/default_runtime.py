@@ -6,11 +6,12 @@ default_hooks = dict(
     logger=dict(type='PassLogHook'),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CyclicCheckpointHook', interval=1, max_keep_ckpts=2),
+    progress=dict(type='ProgressHook'),
 )
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    dist_cfg=dict(backend='nccl', timeout=600),
 )
 visualizer = dict(
     type='Visualizer',

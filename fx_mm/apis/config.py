@@ -96,27 +96,39 @@ def expand_config(cfg: Config, test_split: str = 'test') -> Config:
     table = TaskTable.from_cfg(out)
     cycle = dict(out.get('cycle') or {})
     check_keys(cycle, CYCLE_KEYS, 'cycle')
-    order = cycle.pop('order', 'cyclic')
-    if order != 'cyclic':
-        raise UserError(f'cycle.order is "{order}"; it must be "cyclic".')
+    passes = plan_cycle(
+        table.names, cycle.get('lock', 'paper'), cycle.get('order', 'cyclic')
+    )
     loader = dict(out.get('loader') or {})
     check_keys(loader, LOADER_KEYS, 'loader')
     # A batch runs one branch and one head.
     out.setdefault('find_unused_parameters', True)
     _expand_model(out, table)
     _expand_loaders(out, table, cycle, loader, test_split)
-    passes = len(plan_cycle(table.names, cycle.get('lock', 'paper')))
     for scheduler in out.get('param_scheduler') or []:
         if 'Cycle' in scheduler['type']:
-            scheduler.setdefault('passes_per_cycle', passes)
+            scheduler.setdefault('passes_per_cycle', len(passes))
             scheduler.setdefault('max_cycles', out.train_cfg.max_cycles)
     return out
 
 
 def _expand_model(out: Config, table: TaskTable) -> None:
     heads = [task.head_cfg() for task in table]
-    model = out.model.get('student', out.model)
+    if 'student' not in out.model:
+        raise UserError(
+            f'model.type is "{out.model.get("type")}"; wrap it: '
+            'model = dict(type="MeanTeacher", student=...), with '
+            'consistency_weight=0 to train without a teacher.'
+        )
+    model = out.model.student
     model['tasks'] = heads
+    if model.get('region_guidance') is not None:
+        # a dataset that has boxes must bring them, in training and testing
+        model.region_guidance['datasets'] = [
+            name
+            for name, dataset in out.datasets.items()
+            if {'loc', 'seg'} <= set(dataset.get('tasks') or {})
+        ]
     if model.get('localization') is not None:
         # The shared label embedding must not depend on which tasks are
         # active: a checkpoint of all is tested on one.

@@ -2,6 +2,7 @@
 
 import resource
 import time
+from collections.abc import Iterator
 
 import torch
 from mmengine.runner import Runner
@@ -12,8 +13,9 @@ from ..engine.hooks.pass_log_hook import format_seconds
 def dry_run(runner: Runner) -> str:
     """Do two steps of each pass of a cycle and estimate the cycle's time.
 
-    The second step is timed, the first one warms up. Nothing is written but
-    the log; the weights are changed and must be thrown away.
+    In a mixed pass, two of each of its tasks. The second step is timed, the
+    first one warms up. Nothing is written but the log; the weights are
+    changed and must be thrown away.
 
     Args:
         runner (Runner): Built by :func:`build_runner`.
@@ -24,22 +26,23 @@ def dry_run(runner: Runner) -> str:
     loop = runner.train_loop
     runner._init_model_weights()
     rows, total = [], 0.0
-    for index, entry in enumerate(loop.schedule.passes):
+    for index in range(loop.schedule.passes_per_cycle):
         loop.begin_pass(index)
-        batches = loop.sampler.pass_batches(index)
-        for keys in batches[:1] * 2:
-            keys = keys[loop.sampler.rank :: loop.sampler.world_size]
-            dataset = loop.dataloader.dataset
-            batch = loop.dataloader.collate_fn([dataset[k] for k in keys])
-            begin = time.perf_counter()
-            runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper)
-            seconds = time.perf_counter() - begin
-        length = loop.schedule.length(index)
-        total += seconds * length
-        rows.append(
-            f'{entry.task:<24}{entry.mode:<10}{length:>7} steps '
-            f'{seconds:>8.3f} s/step'
-        )
+        mode = loop.current_pass.mode
+        counts = loop.schedule.counts[loop.schedule.place(index)]
+        for task, batch in _first_batches(loop, index):
+            for _ in range(2):
+                begin = time.perf_counter()
+                loop.begin_step(batch)
+                runner.model.train_step(
+                    batch, optim_wrapper=runner.optim_wrapper
+                )
+                seconds = time.perf_counter() - begin
+            total += seconds * counts[task]
+            rows.append(
+                f'{task:<24}{mode:<10}{counts[task]:>7} steps '
+                f'{seconds:>8.3f} s/step'
+            )
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     rows.append(
         f'a cycle takes about {format_seconds(total)}, '
@@ -51,3 +54,14 @@ def dry_run(runner: Runner) -> str:
         memory = torch.cuda.max_memory_allocated() / 2**30
         rows.append(f'peak memory of the GPU: {memory:.1f} GiB')
     return '\n'.join(rows)
+
+
+def _first_batches(loop, index: int) -> Iterator[tuple]:
+    """Give this rank's first batch of each task of a pass."""
+    sampler, dataset, first = loop.sampler, loop.dataloader.dataset, {}
+    for keys in sampler.walk_pass(index):
+        first.setdefault(keys[0].task, keys)
+    for number, keys in sorted(first.items()):
+        keys = keys[sampler.rank :: sampler.world_size]
+        batch = loop.dataloader.collate_fn([dataset[key] for key in keys])
+        yield dataset.datasets[number].task.name, batch

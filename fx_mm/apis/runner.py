@@ -5,12 +5,15 @@ import os.path as osp
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import broadcast_object_list, is_distributed
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from ..tasks import TaskTable
 from ..utils.checkpoint import find_checkpoint, register_loaders
+from ..utils.dist import start_processes, unwrap
 from ..utils.errors import UserError
+from ..utils.memory import keep_freed_memory
 from .config import expand_config
 
 
@@ -43,7 +46,13 @@ def config_errors():
     """Turn what a registry says of a wrong key or type into one sentence."""
     try:
         yield
-    except (TypeError, KeyError, ValueError, AssertionError) as error:
+    except (
+        TypeError,
+        KeyError,
+        IndexError,
+        ValueError,
+        AssertionError,
+    ) as error:
         text = ' '.join(str(error).split())
         raise UserError(
             f'The config cannot be built: {type(error).__name__}: {text}'
@@ -70,12 +79,18 @@ def build_runner(
         UserError: If the config or its data cannot be used.
     """
     register_loaders()
+    if not torch.cuda.is_available():
+        keep_freed_memory()
+    env = cfg.get('env_cfg') or {}
+    start_processes(cfg.get('launcher', 'none'), env.get('dist_cfg'))
     # The closing table of a training must not look at the test split,
     # unless the config says so.
     split = cfg.get('report', 'val') if train else 'test'
     cfg = expand_config(cfg, test_split=split)
     if resume is not False:
         found = find_checkpoint(cfg.work_dir) if resume is True else resume
+        # On a disk of several machines, some may not see the newest yet.
+        found = _from_main_process(found)
         cfg.resume = found is not None
         cfg.load_from = found or cfg.get('load_from')
     if not train:
@@ -98,8 +113,14 @@ def build_runner(
 
         with config_errors():
             ensure_phantom(**cfg.phantom)
+    if is_distributed():
+        _expand_wrapper(cfg)
     with config_errors():
         runner = Runner.from_cfg(cfg)
+        if cfg.get('resume'):
+            # The file of the first weights may be gone by now.
+            model = unwrap(runner.model)
+            getattr(model, 'student', model).backbone.init_cfg = None
         if train:
             _build_training(runner)
         elif runner._test_loop is not None:
@@ -110,6 +131,36 @@ def build_runner(
             'training begins anew.'
         )
     return runner
+
+
+def _from_main_process(value):
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
+
+
+def _expand_wrapper(cfg: Config) -> None:
+    """Say how the model is wrapped and its statistics are shared.
+
+    Raises:
+        UserError: If ``sync_bn`` is set where torch has none.
+    """
+    wrapper = dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.find_unused_parameters,
+    )
+    if not torch.cuda.is_available():
+        if cfg.get('sync_bn'):
+            raise UserError(
+                f'sync_bn is "{cfg.sync_bn}", but synchronised BatchNorm '
+                'runs on GPUs only; remove it from the config.'
+            )
+        wrapper['device_ids'] = None
+    cfg.model_wrapper_cfg = dict(wrapper, **cfg.get('model_wrapper_cfg', {}))
+    # First of all, since the teacher copies these statistics.
+    hooks = cfg.get('custom_hooks') or []
+    cfg.custom_hooks = [dict(type='SyncStatisticsHook'), *hooks]
 
 
 def _drop_loop(cfg: Config, stage: str) -> None:

@@ -20,8 +20,10 @@ class MultiTaskOptimWrapper(OptimWrapper):
 
     mmengine's ``AmpOptimWrapper`` refuses a CPU, where autocast works as
     well. Gradients are accumulated within a pass and flushed at its end, so
-    none of a task leaks into the next one. A step whose gradients are not
-    finite changes nothing and is counted in ``skipped``.
+    none of a task leaks into the next one. In a mixed pass the gradients of
+    several tasks may make one step: it is clipped by the strictest of their
+    kinds. A step whose gradients are not finite changes nothing and is
+    counted in ``skipped``.
 
     Args:
         optimizer (Optimizer): The optimizer.
@@ -66,11 +68,12 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self.skipped = 0
         self.param_names: dict[int, str] = {}
 
-    def begin_pass(self, kind: str, done: int, length: int) -> None:
+    def begin_pass(self, kind: str | None, done: int, length: int) -> None:
         """Prepare for the rest of a pass.
 
         Args:
-            kind (str): The task kind, whose clipping is used from now on.
+            kind (str, optional): The task kind, whose clipping is used from
+                now on; None in a mixed pass, see :meth:`begin_step`.
             done (int): Iterations of the pass that are over.
             length (int): Iterations of the pass.
         """
@@ -78,6 +81,21 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self._inner_count = done
         self._max_counts = length
         self._remainder_counts = length % self._accumulative_counts
+
+    def begin_step(self, kind: str) -> None:
+        """Clip the coming update by a kind, in a mixed pass.
+
+        Args:
+            kind (str): Kind of the coming batch. If gradients wait already,
+                the lowest ``max_norm`` of their kinds holds for all.
+        """
+        clips = [self.clip_by_kind.get(kind)]
+        if not self.at_update:
+            clips.append(self.clip_grad_kwargs)
+        clips = [clip for clip in clips if clip]
+        self.clip_grad_kwargs = min(
+            clips, key=lambda clip: clip['max_norm'], default=None
+        )
 
     @property
     def at_update(self) -> bool:

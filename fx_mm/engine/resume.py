@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from ..tasks import MIXED
 from ..utils.errors import UserError
 
 OWN_PARTS = {
@@ -10,16 +11,34 @@ OWN_PARTS = {
     'localization.tasks.': 'loc',
     'segmentation.heads.': 'seg',
 }
-GROWING = 'localization.label_embedding.weight'
-"""One row a class of the dataset with the most: new rows are added."""
+FITTED = 'localization.label_embedding.weight'
+"""Its rows are fitted by the branch."""
 
 
 def describe_schedule(schedule) -> list[list]:
-    """Give the cycle's passes as [task, mode, iterations]."""
-    return [
-        [*entry, length]
-        for entry, length in zip(schedule.passes, schedule.lengths)
-    ]
+    """Give the cycle's passes as [task, mode, iterations].
+
+    A fourth entry holds what else an iteration's place depends on: a mixed
+    pass's iterations by task, or the seed that shuffles the tasks.
+    """
+    rows = []
+    for entry, counts in zip(schedule.passes, schedule.counts):
+        row = [*entry, sum(counts.values())]
+        if entry.task == MIXED:
+            row.append(dict(counts))
+        elif schedule.shuffle_seed is not None:
+            row.append(schedule.shuffle_seed)
+        rows.append(row)
+    return rows
+
+
+def _tasks(rows: list[list]) -> set[str]:
+    """Name the tasks of a described cycle."""
+    return {
+        name
+        for task, _, _, *more in rows
+        for name in (more[0] if task == MIXED else [task])
+    }
 
 
 def move_checkpoint(checkpoint: dict, schedule) -> str:
@@ -56,7 +75,7 @@ def move_checkpoint(checkpoint: dict, schedule) -> str:
                 '--cfg-options load_from=CHECKPOINT.'
             )
         state['_global_step'] = meta['epoch']
-    before, after = ({row[0] for row in rows} for rows in (saved, now))
+    before, after = _tasks(saved), _tasks(now)
     changes = [
         f'{what} {", ".join(sorted(names))}'
         for what, names in (
@@ -98,16 +117,12 @@ def match_weights(state_dict: dict, model: nn.Module) -> str:
         state_dict[key] = wanted[key]
     for key, value in wanted.items():
         old = state_dict[key]
-        if old.shape == value.shape:
-            continue
-        if not key.endswith(GROWING) or len(old) > len(value):
+        if old.shape != value.shape and not key.endswith(FITTED):
             raise UserError(
                 f'The checkpoint has the shape {tuple(old.shape)} for {key} '
                 f'and the config {tuple(value.shape)}; use the model config '
                 'it was trained with.'
             )
-        state_dict[key] = value.clone()
-        state_dict[key][: len(old)] = old
     sentences = []
     for what, keys in (('left out', extra), ('newly initialised', new)):
         owners = ', '.join(sorted({_owner(key) for key in keys}))

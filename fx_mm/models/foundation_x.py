@@ -9,7 +9,8 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from fx_mm.registry import MODELS
-from fx_mm.tasks import MODES
+from fx_mm.tasks import MIXED, MODES
+from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 
 from .backbones import build_backbone, probe_backbone
@@ -33,6 +34,7 @@ LOC_LOCK = (
     'localization/level_embed',
     'localization/queries',
     'localization/label_embedding',
+    'localization/decoder',
 )
 
 
@@ -102,7 +104,9 @@ class FoundationX(BaseModel):
             if kind == 'loc':
                 cfg.update(strides=strides)
             setattr(self, name, MODELS.build(cfg))
-        self.region_guidance = self._build_guidance(region_guidance, strides)
+        self.region_guidance = self._build_guidance(
+            region_guidance, tasks, strides
+        )
         self.locked: tuple[str, ...] = ()
         self._never_trained = frozenset(
             name for name, p in self.named_parameters() if not p.requires_grad
@@ -117,27 +121,41 @@ class FoundationX(BaseModel):
                 raise UserError(
                     f'task {name} is listed twice; remove one from tasks.'
                 )
+            if '.' in name or hasattr(nn.ModuleDict(), task['dataset']):
+                raise UserError(
+                    f'dataset {task["dataset"]!r} cannot have this name, '
+                    'which holds a dot or is one of torch; rename it.'
+                )
             weight = task.get('loss_weight')
-            weights[name] = 1.0 if weight is None else float(weight)
+            weight = 1.0 if weight is None else weight
+            check_number(f'loss_weight of {name}', weight, 0)
+            weights[name] = float(weight)
         return weights
 
     def _build_guidance(
-        self, cfg: dict | None, strides: Sequence[int]
+        self,
+        cfg: dict | None,
+        tasks: Sequence[dict],
+        strides: Sequence[int],
     ) -> RegionGuidance | None:
-        wanted = [
-            name.removesuffix('seg') + 'loc'
-            for name in self.loss_weights
-            if name.endswith('/seg')
-        ]
-        if cfg is None or not wanted:
+        masks = [task for task in tasks if task['kind'] == 'seg']
+        if cfg is None or not masks:
             return None
-        if not any(name in self.loss_weights for name in wanted):
-            raise UserError(
-                'model.student.region_guidance needs the boxes of '
-                f'{" or ".join(wanted)}; add that task or set it to None.'
-            )
         cfg = dict(cfg, strides=strides)
         cfg.setdefault('type', 'RegionGuidance')
+        with_boxes = {t['dataset'] for t in tasks if t['kind'] == 'loc'}
+        names = {task['dataset'] for task in masks}
+        # what was trained with guidance must not be tested without
+        wanted = names & set(cfg.pop('datasets', with_boxes)) or names
+        if wanted - with_boxes:
+            boxes = ', '.join(f'{n}/loc' for n in sorted(wanted - with_boxes))
+            raise UserError(
+                f'model.student.region_guidance needs the boxes of {boxes}; '
+                'add them to tasks or set model.student.region_guidance to '
+                'None.'
+            )
+        guided = [task for task in masks if task['dataset'] in wanted]
+        self.localization.check_queries(guided, strides)
         return MODELS.build(cfg)
 
     @property
@@ -199,9 +217,8 @@ class FoundationX(BaseModel):
         with torch.no_grad(), evaluating(branch):
             state = branch.encode(pyramid, data_samples)
             logits, boxes = branch(state, dataset, data_samples)
-        return self.region_guidance(
-            pyramid, logits[-1], boxes[-1], data_samples
-        )
+            logits = branch.tasks[dataset].head.class_logits(logits[-1])
+        return self.region_guidance(pyramid, logits, boxes[-1], data_samples)
 
     def forward(
         self,
@@ -300,7 +317,9 @@ class FoundationX(BaseModel):
 
         Args:
             task_name (str): The task of the pass, such as
-                ``'phantom_b/loc'``.
+                ``'phantom_b/loc'``, or ``'mixed'`` for a pass over several:
+                a shared part is locked if the plan of any task whose branch
+                uses it locks it; own parts follow their task's plan.
             mode (str): ``'lock'`` (Foundation X, section 3.2):
                 localization trains its decoder, head, selection layers and
                 own queries; classification and segmentation train their
@@ -315,7 +334,7 @@ class FoundationX(BaseModel):
         Raises:
             UserError: If the task or the mode is unknown.
         """
-        if task_name not in self.loss_weights:
+        if task_name not in (MIXED, *self.loss_weights):
             raise UserError(
                 f'the model has no task {task_name!r}; it has '
                 f'{", ".join(self.task_names)}.'
@@ -327,6 +346,8 @@ class FoundationX(BaseModel):
             )
         if mode == 'release':
             return ()
+        if task_name == MIXED:
+            return self._mixed_plan(mode)
         parts = self.parts()
         if task_name.endswith('/loc') and mode == 'lock':
             return tuple(part.name for part in parts if part.name in LOC_LOCK)
@@ -334,6 +355,26 @@ class FoundationX(BaseModel):
             part.name
             for part in parts
             if part.task != task_name or part.name == f'{task_name}/decoder'
+        )
+
+    def _mixed_plan(self, mode: str) -> tuple[str, ...]:
+        """The plan of a pass over several tasks, see :meth:`freeze_plan`.
+
+        All tasks of the model are asked, also those without a lock pass of
+        their own: the parts that only these use get no gradient in it.
+        """
+        plans = {t: self.freeze_plan(t, mode) for t in self.task_names}
+
+        def locks(task: str, part: Part) -> bool:
+            branch = BRANCHES[task.rsplit('/', 1)[1]][0]
+            owner = part.task or part.name.split('/')[0]
+            used = owner in (task, branch, 'backbone')
+            return used and part.name in plans[task]
+
+        return tuple(
+            part.name
+            for part in self.parts()
+            if any(locks(task, part) for task in plans)
         )
 
     def lock(self, part_names: Iterable[str]) -> None:

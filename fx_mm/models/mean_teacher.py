@@ -11,6 +11,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from fx_mm.registry import MODELS
+from fx_mm.utils.checks import check_number
 
 from .foundation_x import FoundationX
 from .parts import FeatureGroups
@@ -87,6 +88,16 @@ class MeanTeacher(BaseModel):
         self._pairs: tuple[list[Tensor], ...] | None = None
 
     # ------------------------------------------------------------- weights
+
+    @property
+    def consistency_weight(self) -> float:
+        """Weight of the consistency loss, in 0..1."""
+        return self._consistency_weight
+
+    @consistency_weight.setter
+    def consistency_weight(self, value: float) -> None:
+        check_number('model.consistency_weight', value, 0, 1)
+        self._consistency_weight = value
 
     @property
     def weights(self) -> str:

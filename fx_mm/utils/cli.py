@@ -3,6 +3,9 @@
 import os
 import sys
 
+import torch.distributed as torch_dist
+from mmengine.dist import is_distributed
+
 from .errors import UserError
 
 
@@ -24,6 +27,8 @@ def run_tool(main) -> None:
     """
     try:
         code = main()
+        if is_distributed():
+            torch_dist.destroy_process_group()
     except UserError as error:
         if os.environ.get('FX_MM_DEBUG'):
             raise

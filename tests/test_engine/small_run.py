@@ -16,7 +16,7 @@ TINY = {
     'model.student.backbone.embed_dims': 16,
     'model.student.localization.embed_dims': 32,
     'model.student.segmentation.decoder.channels': 16,
-    'model.student.segmentation.decoder.pool_channels': 8,
+    'model.student.segmentation.decoder.pool_channels': 16,
     'model.student.segmentation.decoder.ppm_channels': 16,
 }
 _names = itertools.count()

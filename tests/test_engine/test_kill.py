@@ -1,5 +1,6 @@
 """A run that is killed again and again ends where it would have ended."""
 
+import json
 import os
 import random
 import subprocess
@@ -14,42 +15,76 @@ from small_run import small_cfg
 from fx_mm.apis.config import PlainConfig
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 
-REPO = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+REPO = HERE.parents[1]
+MOMENTS = ['lock', 'val', 'save'] * 3 + ['release']
+BEST = 'phantom_c/seg/Dice'
 
 
-def start(config, work):
-    return subprocess.Popen(
-        [
-            *(sys.executable, 'tools/train.py', str(config)),
-            *('--work-dir', str(work), '--resume'),
-        ],
-        cwd=REPO,
-        env=dict(os.environ, PYTHONPATH=str(REPO), OMP_NUM_THREADS='1'),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def start(config, work, workers=0):
+    work.mkdir(exist_ok=True)
+    with (work / 'output').open('a') as output:
+        return subprocess.Popen(
+            [
+                *(sys.executable, str(HERE / 'killed_run.py')),
+                *(str(config), str(work), str(workers)),
+            ],
+            env=dict(os.environ, PYTHONPATH=str(REPO), OMP_NUM_THREADS='1'),
+            stdout=output,
+            stderr=output,
+        )
 
 
-def wait_for_more(process, work, count):
-    """Wait until there are new checkpoints, or the run is over."""
-    before = find_checkpoint(work)
-    seen = set()
-    while process.poll() is None and len(seen) < count:
-        newest = find_checkpoint(work)
-        if newest != before:
-            seen.add(newest)
-        time.sleep(0.01)
+def kill_at(process, work, phase, number, delay):
+    """Kill a run the n-th time that it is in a phase from now on.
+
+    Returns:
+        bool: Whether it came to that.
+    """
+    phases = work / 'phases'
+
+    def count():
+        lines = phases.read_text() if phases.is_file() else ''
+        return lines.split().count(phase)
+
+    wanted = count() + number
+    while count() < wanted:
+        if process.poll() is not None:
+            return False
+        time.sleep(0.002)
+    time.sleep(delay)
+    process.kill()
+    return process.wait() < 0
+
+
+def differences(one, two, where=''):
+    """Name what differs in two nested states."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        found = [f'{where}: keys'] if one.keys() != two.keys() else []
+        shared = [(k, one[k], two[k]) for k in one if k in two]
+    elif isinstance(one, list | tuple) and len(one) == len(two):
+        found, shared = [], list(zip(range(len(one)), one, two))
+    elif torch.is_tensor(one):
+        return [] if torch.equal(one, two) else [where]
+    else:
+        return [] if one == two else [where]
+    for key, a, b in shared:
+        found += differences(a, b, f'{where}/{key}')
+    return found
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_kills_lose_nothing(phantom_root, tmp_path):
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize('other_workers', [False, True])
+def test_kills_lose_nothing(phantom_root, tmp_path, other_workers):
     config = tmp_path / 'config.py'
     cfg = small_cfg(
         phantom_root,
         tmp_path / 'unused',
         **{
             'default_hooks.checkpoint.unit': 'iter',
+            'default_hooks.checkpoint.save_best': BEST,
+            'train_cfg.val_unit': 'pass',
             'tasks': ['phantom_a/cls', 'phantom_c/loc', 'phantom_c/seg'],
         },
     )
@@ -58,23 +93,36 @@ def test_kills_lose_nothing(phantom_root, tmp_path):
     whole, cut = tmp_path / 'whole', tmp_path / 'cut'
     assert start(config, whole).wait() == 0
 
-    rng = random.Random(0)
-    kills = 0
-    while True:
-        process = start(config, cut)
-        wait_for_more(process, cut, rng.randint(1, 6))
-        if kills == 6:
-            assert process.wait() == 0
-            break
-        time.sleep(rng.random() * 0.05)
-        process.kill()
-        process.wait()
-        kills += 1
+    rng = random.Random(int(other_workers))
+    moments = rng.sample(MOMENTS, len(MOMENTS))
+    for moment in moments:
+        workers = rng.randint(0, 2) if other_workers else 0
+        process = start(config, cut, workers)
+        number = rng.randint(1, 2)
+        delay = rng.random() * 0.02
+        assert kill_at(process, cut, moment, number, delay), (
+            f'over before a kill in "{moment}"'
+        )
         found = find_checkpoint(cut)
-        assert found is not None
-        assert 'state_dict' in load_file(found)
+        # the very first one may have been in the writing
+        assert found is None or 'state_dict' in load_file(found)
+    assert start(config, cut).wait() == 0
 
+    one, two = (load_file(find_checkpoint(work)) for work in (whole, cut))
+    # student and teacher, optimizer, rates, best value, position
+    for part in ('state_dict', 'optimizer', 'param_schedulers'):
+        assert not differences(one[part], two[part], part)
+    position = [(c['meta']['epoch'], c['meta']['iter']) for c in (one, two)]
+    assert position[0] == position[1]
+    best = [
+        c['message_hub']['runtime_info'][f'best/{BEST}'] for c in (one, two)
+    ]
+    assert best[0] == best[1]
+    one, two = (load_file(work / 'best.pth') for work in (whole, cut))
+    assert not differences(one['state_dict'], two['state_dict'])
     one, two = (
-        load_file(find_checkpoint(work))['state_dict'] for work in (whole, cut)
+        json.loads((work / 'results.json').read_text())['metrics']
+        for work in (whole, cut)
     )
-    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert one == two
+    assert set(one) == {'teacher', 'student'}

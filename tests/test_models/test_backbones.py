@@ -17,7 +17,7 @@ from torch import nn
 from fx_mm.engine.optim import MergedOptimWrapperConstructor
 from fx_mm.models import build_backbone, probe_backbone
 from fx_mm.models.backbones import FusedSwinTransformer, PretrainedWeights
-from fx_mm.models.backbones.swin import built_masks, shift_mask
+from fx_mm.models.backbones.swin import _kept_mask, shift_mask
 from fx_mm.utils.errors import UserError
 
 SWIN = dict(
@@ -160,16 +160,16 @@ def test_shift_mask_is_mmdets():
 def test_mask_is_built_once_and_outlasts_inference_mode():
     _, fused = pair('sdpa')
     x = torch.randn(1, 3, 64, 64)
-    built_masks.cache_clear()
+    _kept_mask.cache_clear()
     fused.eval()
     with torch.inference_mode():
         fused(x)
-    built = built_masks.cache_info().misses
+    built = _kept_mask.cache_info().misses
     assert built == 3  # one per padded map size (16, 8, 4), not per block
     fused.train()
     sum(m.sum() for m in fused(x)).backward()
     copy.deepcopy(fused)(x)
-    assert built_masks.cache_info().misses == built
+    assert _kept_mask.cache_info().misses == built
 
 
 def test_last_stage_without_shift_is_one_window():

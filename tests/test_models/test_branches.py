@@ -206,12 +206,8 @@ def test_sharing_of_decoder_and_queries(decoder, sharing):
         wanted = {'a/loc/head', 'a/loc/selection'}
         if sharing == 'per_task':
             wanted |= {'a/loc/queries', 'a/loc/label_embedding'}
-        if mode == 'lock':
-            wanted.add(
-                'localization/decoder'
-                if decoder == 'shared'
-                else 'a/loc/decoder'
-            )
+        if mode == 'lock' and decoder == 'per_dataset':
+            wanted.add('a/loc/decoder')
         assert learning == wanted
 
 

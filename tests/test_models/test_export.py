@@ -34,7 +34,7 @@ TINY = {
     'student.localization.embed_dims': 32,
     'student.segmentation.decoder.channels': 16,
     'student.segmentation.decoder.ppm_channels': 16,
-    'student.segmentation.decoder.pool_channels': 8,
+    'student.segmentation.decoder.pool_channels': 16,
 }
 CHANNELS = [16, 32, 64, 128]
 
@@ -269,6 +269,23 @@ def test_output_norms_are_the_learnt_ones(trained, branch, stages):
         backbone=SWIN, output_norm=branch, norm_stages=stages
     )
     twin.load_state_dict(backbone.state_dict(), strict=True)
+
+
+def test_output_norms_of_another_kind(tmp_path):
+    norm = dict(type='GN', num_groups=4)
+    changed = {'student.localization.norm_cfg': norm}
+    model = build(tiny=False, noise=0.05, **{**TINY, **changed}).eval()
+    cfg = model_cfg(**{**OPTIONS, **changed}).to_dict()
+    path = str(tmp_path / 'x.pth')
+    write(path, model, PlainConfig(dict(model=cfg)).pretty_text)
+    backbone = FoundationXBackbone(path, output_norm='localization').eval()
+    x = images()
+    raw, ours = model.teacher.extract_feat(x), backbone(x)
+    norms = model.teacher.localization.encoder.norms
+    for stage in (1, 2, 3):
+        torch.testing.assert_close(ours[stage], norms[stage - 1](raw[stage]))
+    with pytest.raises(UserError, match='has no norm on stages'):
+        FoundationXBackbone(path, output_norm='localization', out_indices=(0,))
 
 
 def test_out_indices(trained):

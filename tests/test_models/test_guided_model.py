@@ -218,7 +218,7 @@ def test_unguided_model_pays_nothing():
 
 
 def test_guidance_needs_boxes_of_a_segmented_dataset():
-    with pytest.raises(UserError, match='needs the boxes of a/loc or b/loc'):
+    with pytest.raises(UserError, match='needs the boxes of a/loc, b/loc'):
         h.build(tasks=h.TASKS[4:6], **GUIDED)
     # nothing to guide is no mistake: a checkpoint is tested task by task
     assert (
@@ -228,3 +228,47 @@ def test_guidance_needs_boxes_of_a_segmented_dataset():
     before = cfg.to_dict()
     MODELS.build(cfg)
     assert cfg.to_dict() == before
+
+
+def test_logits_of_no_class_do_not_guide():
+    options = {
+        'student.localization.num_labels': 14,
+        'student.localization.head.num_logits': 14,
+        'student.localization.head.first_label': 1,
+        'student.region_guidance': dict(type='RegionGuidance'),
+    }
+    student = h.build(noise=0.02, **options).student.eval()
+    inputs, samples = h.batch('a/seg')
+    with torch.no_grad():
+        before = student(inputs, samples)
+        head = student.localization.tasks['a'].head
+        head.cls_branch.bias[0] = 20.0
+        assert torch.equal(student(inputs, samples), before)
+        head.cls_branch.bias[1] = 20.0
+        assert not torch.equal(student(inputs, samples), before)
+
+
+def test_a_dataset_must_not_lose_its_guidance():
+    guidance = dict(type='RegionGuidance', datasets=['a', 'b'])
+    tasks = [t for t in h.TASKS if (t['dataset'], t['kind']) != ('a', 'loc')]
+    with pytest.raises(UserError, match='needs the boxes of a/loc;'):
+        h.build(tasks=tasks, **{'student.region_guidance': guidance})
+
+
+def test_small_guided_images_are_refused_when_the_model_is_built():
+    tasks = [
+        dict(t, img_size=32 if t['kind'] == 'seg' else 64) for t in h.TASKS
+    ]
+    options = {'student.region_guidance': dict(type='RegionGuidance')}
+    with pytest.raises(UserError, match='an image of 32 px gives only'):
+        h.build(tasks=tasks, **options)
+
+
+@pytest.mark.parametrize(
+    'key, value',
+    [('mix', 7), ('score_threshold', 1.5), ('max_boxes', 0), ('mix', 'a')],
+)
+def test_values_without_sense(key, value):
+    guidance = dict(type='RegionGuidance', **{key: value})
+    with pytest.raises(UserError, match=f'region_guidance.{key} is {value!r}'):
+        h.build(**{'student.region_guidance': guidance})

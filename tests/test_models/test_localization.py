@@ -415,3 +415,32 @@ def test_rows_of_the_label_embedding_by_config(name, rows):
 def test_too_few_logits_or_labels_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         build(**options)
+
+
+@pytest.mark.parametrize('rows, saved', [(5, 3), (3, 5)])
+def test_label_embedding_fits_its_rows(rows, saved):
+    options = 'student.localization.num_labels'
+    old, new = (h.build(**{options: count}).student for count in (saved, rows))
+    before = new.localization.label_embedding.weight.detach().clone()
+    new.load_state_dict(old.state_dict())
+    after = new.localization.label_embedding.weight
+    common = min(rows, saved)
+    weight = old.localization.label_embedding.weight
+    assert torch.equal(after[:common], weight[:common])
+    assert torch.equal(after[common:], before[common:])
+
+
+@pytest.mark.parametrize(
+    'key, value',
+    [
+        ('num_queries', 0),
+        ('max_per_img', 0),
+        ('encoder_l2', -1),
+        ('num_levels', 2),
+        ('head.proposal_loss_weight', -1),
+        ('head.first_label', -1),
+    ],
+)
+def test_values_without_sense(key, value):
+    with pytest.raises(UserError, match=f'{key} is {value}; it must be'):
+        h.build(**{f'student.localization.{key}': value})

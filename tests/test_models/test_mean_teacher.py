@@ -8,6 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import load_state_dict
 
 from fx_mm.models.mean_teacher import consistency_loss
+from fx_mm.utils.errors import UserError
 
 KINDS = ['a/cls', 'a/loc', 'a/seg']
 
@@ -274,3 +275,27 @@ def test_train_step(task):
     assert any(not torch.equal(before[key], after[key]) for key in before)
     results = model.val_step(dict(inputs=images, data_samples=samples))
     assert len(results) == 2
+
+
+@pytest.mark.parametrize('weight', [1.5, -0.1, 'half', float('nan')])
+def test_consistency_weight_is_a_share(weight):
+    with pytest.raises(UserError, match='consistency_weight is'):
+        h.build(**{'consistency_weight': weight})
+
+
+@pytest.mark.slow
+def test_compiled_backbones_give_the_same():
+    """Two shifted blocks in several stages, through the config's switch."""
+    plain = h.build()
+    compiled = h.build(compile_backbone=True)
+    assert [*compiled.state_dict()] == [*plain.state_dict()]
+    compiled.load_state_dict(plain.state_dict())
+    for model in (plain, compiled):
+        gradients(model, 'a/seg', 0.5)
+    for ours, theirs in zip(
+        compiled.student.parameters(), plain.student.parameters()
+    ):
+        if theirs.grad is not None:
+            torch.testing.assert_close(
+                ours.grad, theirs.grad, rtol=1e-3, atol=1e-5
+            )

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import DictAction
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 
@@ -193,6 +194,8 @@ def write_initial_weights(cfg, seed: int, file: Path) -> None:
     if file.is_file():
         return
     init_default_scope('fx_mm')
+    # It tells of every weight otherwise.
+    MMLogger.get_current_instance().setLevel('ERROR')
     set_random_seed(seed)
     model = MODELS.build(expand_config(cfg).model)
     model.init_weights()
@@ -326,8 +329,12 @@ def main():
     args = parse_args()
     signal.signal(signal.SIGTERM, interrupt)
     runs, cfgs = plan(args)
-    if not args.compare_only:
-        train(runs, cfgs, args)
+    try:
+        if not args.compare_only:
+            train(runs, cfgs, args)
+    except KeyboardInterrupt:
+        print('Stopped; the same command goes on.')
+        return 130
     compare(runs, args)
     missing = [run for run in runs if not run.results.is_file()]
     for run in missing:

@@ -1,15 +1,16 @@
 """Endless task-homogeneous batches, walked in cycles of passes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from mmengine.dist import get_rank, get_world_size
 
 from ...registry import DATA_SAMPLERS
-from ...tasks import KINDS, check_keys
+from ...tasks import KINDS, MIXED, check_keys
 from ...utils.errors import UserError
 from .keys import SampleKey
-from .pass_schedule import PassSchedule, plan_cycle
+from .mixing import is_mixed, mix_steps
+from .pass_schedule import Pass, PassSchedule, plan_cycle
 
 
 @DATA_SAMPLERS.register_module()
@@ -22,12 +23,27 @@ class CyclicBatchSampler:
     not depend on the worker that runs them either. All ranks walk the same
     task in the same step, each its slice of the same global batch.
 
+    In a mixed order, every batch still holds one task, but a pass is a
+    cycle's worth of steps (see :func:`plan_cycle`), its tasks drawn in random
+    order; each has exactly its number of steps, at least one. A task's images
+    are drawn without replacement until all were seen, and then anew.
+
     Args:
         sampler (Sampler): Carries ``dataset`` (a ``MultiTaskDataset``) and
             ``seed``; its own order is not used. The stock Runner gives it.
         batch_size (int): Nominal batch size, used only by auto-scaling of
             the learning rate.
         batch_sizes (dict): Task name to the batch size of one process.
+        order (str or dict): ``cyclic``: task after task. ``shuffled``: the
+            same with the tasks' order drawn anew in each cycle, a lock pass
+            staying right before its release pass. The others are mixed.
+            ``concurrent`` (Ark's ablation): all batches of the cycle in one
+            shuffled stream, so every image at most once in a pass and a
+            task's steps as in ``cyclic``, caps included. ``proportional``,
+            ``sqrt``, ``uniform``: as many steps in all, but shared by the
+            tasks' numbers of images, by their square roots, or evenly,
+            whatever the batch size and the cap of a task. A dict of task or
+            kind to weight: shared by these. Defaults to ``cyclic``.
         lock (str or list): See :func:`plan_cycle`. Defaults to ``paper``.
         lock_share (float): Share of the data in a lock pass, drawn anew each
             time. Defaults to 0.5.
@@ -38,7 +54,8 @@ class CyclicBatchSampler:
             without boxes in each batch. Defaults to as in the data.
 
     Raises:
-        UserError: If a task has no images, or a share is not in 0..1.
+        UserError: If a task has no images, a share is not in 0..1, or the
+            order is unknown.
     """
 
     def __init__(
@@ -46,6 +63,7 @@ class CyclicBatchSampler:
         sampler,
         batch_size: int,
         batch_sizes: dict,
+        order: str | dict = 'cyclic',
         lock: str | list = 'paper',
         lock_share: float = 0.5,
         max_batches: int | dict | None = None,
@@ -76,9 +94,17 @@ class CyclicBatchSampler:
         if isinstance(max_batches, dict):
             known = [*self._tasks, *KINDS]
             check_keys(max_batches, known, 'cycle.max_batches')
-        passes = plan_cycle(list(self._tasks), lock)
+        visits = [
+            (visit, self._length(visit, max_batches))
+            for visit in plan_cycle(list(self._tasks), lock)
+        ]
+        passes = plan_cycle(list(self._tasks), lock, order)
+        if is_mixed(order):
+            counts = [self._mix(entry.mode, visits, order) for entry in passes]
+        else:
+            counts = [{visit.task: length} for visit, length in visits]
         self.schedule = PassSchedule(
-            passes, [self._length(p, max_batches) for p in passes]
+            passes, counts, self.seed if order == 'shuffled' else None
         )
         self.start = 0
         self.current_pass = 0
@@ -99,7 +125,7 @@ class CyclicBatchSampler:
             if count
         ]
 
-    def _length(self, entry, max_batches) -> int:
+    def _length(self, entry: Pass, max_batches) -> int:
         """Give the batches of a pass; the last partial one is dropped."""
         pool, count = self._pools[entry.task][0]
         length = len(pool) // count
@@ -112,17 +138,58 @@ class CyclicBatchSampler:
             length = int(length * self.lock_share)
         return max(length, 1)
 
-    def pass_batches(self, index: int) -> list:
+    def _mix(self, mode: str, visits: list, order: str | Mapping) -> dict:
+        """Give each task's batches in the mixed pass of a lock state."""
+        steps: dict = {}
+        for visit, length in visits:
+            if visit.mode == mode:
+                steps[visit.task] = steps.get(visit.task, 0) + length
+        images = {name: len(data) for name, (_, data) in self._tasks.items()}
+        return mix_steps(steps, order, images)
+
+    def walk_pass(self, index: int, offset: int = 0) -> Iterator[list]:
         """Draw the global batches of pass number ``index``.
 
-        Returns:
-            list[list[SampleKey]]: The same on every rank.
+        Args:
+            index (int): Number of the pass, counted from the run's start.
+            offset (int): Batches to leave out at its beginning. Defaults to
+                0.
+
+        Yields:
+            list[SampleKey]: The same on every rank.
         """
-        task = self.schedule[index].task
-        number, _ = self._tasks[task]
-        cycle, step = divmod(index, self.schedule.passes_per_cycle)
-        rng = np.random.default_rng([self.seed, cycle, step])
-        length = self.schedule.length(index)
+        place = self.schedule.place(index)
+        key = [self.seed, index // self.schedule.passes_per_cycle, place]
+        rng = np.random.default_rng(key)
+        counts = self.schedule.counts[place]
+        numbers = [self._tasks[task][0] for task in counts]
+        if self.schedule.passes[place].task == MIXED:
+            order = rng.permutation(np.repeat(numbers, list(counts.values())))
+            draws = {
+                number: self._draw(
+                    task, count, np.random.default_rng([*key, 1 + number])
+                )
+                for number, (task, count) in zip(numbers, counts.items())
+            }
+        else:
+            ((task, count),) = counts.items()
+            order = np.repeat(numbers, count)
+            draws = {numbers[0]: self._draw(task, count, rng)}
+        rows = np.empty(len(order), int)
+        for number in numbers:
+            chosen = order == number
+            rows[chosen] = np.arange(chosen.sum())
+        for number, row in zip(order[offset:].tolist(), rows[offset:]):
+            indices, seeds = draws[number]
+            yield [
+                SampleKey(number, index, seed)
+                for index, seed in zip(
+                    indices[row].tolist(), seeds[row].tolist()
+                )
+            ]
+
+    def _draw(self, task: str, length: int, rng) -> tuple:
+        """Draw a task's images and their seeds, both (length, batch)."""
         columns = []
         for pool, count in self._pools[task]:
             need = length * count
@@ -135,16 +202,16 @@ class CyclicBatchSampler:
         batches = np.concatenate(columns, axis=1)
         # Otherwise the ranks' slices would differ in their share of boxes.
         batches = rng.permuted(batches, axis=1)
-        seeds = rng.integers(2**31, size=batches.shape)
-        return [
-            [SampleKey(number, int(i), int(s)) for i, s in zip(*row)]
-            for row in zip(batches, seeds)
-        ]
+        return batches, rng.integers(2**31, size=batches.shape)
+
+    def pass_batches(self, index: int) -> list:
+        """List what :meth:`walk_pass` draws, the whole pass."""
+        return list(self.walk_pass(index))
 
     def __iter__(self) -> Iterator[list]:
         index, offset = self.schedule.locate(self.start)
         while True:
-            for batch in self.pass_batches(index)[offset:]:
+            for batch in self.walk_pass(index, offset):
                 yield batch[self.rank :: self.world_size]
             index, offset = index + 1, 0
 

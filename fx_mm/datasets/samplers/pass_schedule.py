@@ -1,12 +1,15 @@
 """Which task is walked when: cycles, passes and their lengths."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, groupby
 from typing import NamedTuple
 
-from ...tasks import MODES
+import numpy as np
+
+from ...tasks import MIXED, MODES
 from ...utils.errors import UserError
+from .mixing import check_order, is_mixed
 
 LOCK_PLANS = ('paper', 'plus', 'none')
 
@@ -17,14 +20,23 @@ class Pass(NamedTuple):
     ``mode`` is ``release`` (everything learns, all the data), ``lock``
     (Foundation X: shared parts frozen) or ``lock_plus`` (Foundation X+: only
     the task's light head learns); both locks walk a random share of the data.
+    In a mixed order ``task`` is ``mixed``: every step has one task, and the
+    lock state holds for all tasks of the pass.
     """
 
     task: str
     mode: str
 
 
-def plan_cycle(tasks: Sequence[str], lock: str | Sequence) -> list:
+def plan_cycle(
+    tasks: Sequence[str],
+    lock: str | Sequence,
+    order: str | Mapping = 'cyclic',
+) -> list:
     """List the passes of one cycle (reference: paper, Lock-Release, table).
+
+    In a mixed order the passes of equal lock state are one: with ``paper`` a
+    lock pass over the tasks that have one, and a release pass over all.
 
     Args:
         tasks (list[str]): Active tasks in order, ``dataset/kind``.
@@ -32,13 +44,25 @@ def plan_cycle(tasks: Sequence[str], lock: str | Sequence) -> list:
             before their release pass, ``cls`` has none. ``plus``: every task
             has one, with the localization decoder locked too. ``none``: no
             lock passes. Or an explicit list of (task, mode).
+        order (str or dict): See :class:`CyclicBatchSampler`. Defaults to
+            ``cyclic``.
 
     Returns:
         list[Pass]: 29 for the paper's 20 tasks with ``paper``.
 
     Raises:
-        UserError: If the plan, a task or a mode in it is unknown.
+        UserError: If the plan, the order, a task or a mode is unknown.
     """
+    check_order(order, tasks)
+    passes = _walk_tasks(tasks, lock)
+    if not is_mixed(order):
+        return passes
+    present = {entry.mode for entry in passes}
+    return [Pass(MIXED, mode) for mode in MODES if mode in present]
+
+
+def _walk_tasks(tasks: Sequence[str], lock: str | Sequence) -> list:
+    """List the passes of a cycle that walks task after task."""
     if isinstance(lock, str):
         if lock not in LOCK_PLANS:
             raise UserError(
@@ -55,6 +79,11 @@ def plan_cycle(tasks: Sequence[str], lock: str | Sequence) -> list:
             passes.append(Pass(task, 'release'))
         return passes
     passes = [Pass(*entry) for entry in lock]
+    if not passes:
+        raise UserError(
+            'cycle.lock is an empty list; list (task, mode), or use one of '
+            f'{", ".join(LOCK_PLANS)}.'
+        )
     for entry in passes:
         if entry.task not in tasks:
             raise UserError(
@@ -74,14 +103,33 @@ class PassSchedule:
 
     Args:
         passes (list[Pass]): The passes of one cycle.
-        lengths (list[int]): Iterations of each of them, the same in every
-            cycle.
+        counts (list[dict]): Task to iterations in each of them, the same in
+            every cycle.
+        shuffle_seed (int, optional): Draws the order of the tasks anew in
+            each cycle; passes of a task that follow each other stay
+            together. Defaults to None, the order of ``passes``.
+
+    Attributes:
+        passes, counts, lengths (list): Of one cycle, before shuffling.
     """
 
-    def __init__(self, passes: Sequence, lengths: Sequence[int]) -> None:
+    def __init__(
+        self,
+        passes: Sequence,
+        counts: Sequence[Mapping[str, int]],
+        shuffle_seed: int | None = None,
+    ) -> None:
         self.passes = [Pass(*entry) for entry in passes]
-        self.lengths = list(lengths)
-        self._ends = list(accumulate(self.lengths))
+        self.counts = [dict(entry) for entry in counts]
+        self.lengths = [sum(entry.values()) for entry in self.counts]
+        self.shuffle_seed = shuffle_seed
+        # the last cycle asked for: several hooks ask at each iteration
+        self._drawn: tuple[int, list[int]] = (-1, [])
+        places = range(len(self.passes))
+        self._blocks = [
+            list(block)
+            for _, block in groupby(places, lambda i: self.passes[i].task)
+        ]
 
     @property
     def passes_per_cycle(self) -> int:
@@ -91,25 +139,46 @@ class PassSchedule:
     @property
     def iters_per_cycle(self) -> int:
         """int: Iterations in one cycle."""
-        return self._ends[-1]
+        return sum(self.lengths)
+
+    def places(self, cycle: int) -> list[int]:
+        """Give the numbers in ``passes`` in the order of a cycle."""
+        if self._drawn[0] != cycle:
+            blocks = self._blocks
+            if self.shuffle_seed is not None:
+                # no pass of the cycle has this number
+                key = [self.shuffle_seed, cycle, len(self.passes)]
+                drawn = np.random.default_rng(key).permutation(len(blocks))
+                blocks = [blocks[i] for i in drawn]
+            places = [place for block in blocks for place in block]
+            self._drawn = cycle, places
+        return self._drawn[1]
+
+    def place(self, index: int) -> int:
+        """Give the number in ``passes`` of the pass number ``index``."""
+        cycle, step = divmod(index, len(self.passes))
+        return self.places(cycle)[step]
 
     def __getitem__(self, index: int) -> Pass:
         """Give the pass number ``index``, counted from the run's start."""
-        return self.passes[index % len(self.passes)]
+        return self.passes[self.place(index)]
 
     def length(self, index: int) -> int:
         """Give the iterations of pass number ``index``."""
-        return self.lengths[index % len(self.passes)]
+        return self.lengths[self.place(index)]
 
     def start(self, index: int) -> int:
         """Give the iteration at which pass number ``index`` begins."""
         cycle, step = divmod(index, len(self.passes))
-        before = self._ends[step - 1] if step else 0
-        return cycle * self.iters_per_cycle + before
+        before = self.places(cycle)[:step]
+        return cycle * self.iters_per_cycle + sum(
+            self.lengths[place] for place in before
+        )
 
     def locate(self, iteration: int) -> tuple:
         """Give (pass number, offset in the pass) of an iteration."""
         cycle, rest = divmod(iteration, self.iters_per_cycle)
-        step = bisect_right(self._ends, rest)
+        ends = accumulate(self.lengths[place] for place in self.places(cycle))
+        step = bisect_right(list(ends), rest)
         index = cycle * len(self.passes) + step
         return index, iteration - self.start(index)

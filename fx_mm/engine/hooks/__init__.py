@@ -3,6 +3,8 @@ from .lock_release_hook import LockReleaseHook
 from .mean_teacher_hook import MeanTeacherHook
 from .pass_log_hook import CyclicRuntimeInfoHook, PassLogHook
 from .prediction_sheet_hook import PredictionSheetHook
+from .progress_hook import ProgressHook
+from .sync_statistics_hook import SyncStatisticsHook
 
 __all__ = [
     'CyclicCheckpointHook',
@@ -11,4 +13,6 @@ __all__ = [
     'MeanTeacherHook',
     'PassLogHook',
     'PredictionSheetHook',
+    'ProgressHook',
+    'SyncStatisticsHook',
 ]

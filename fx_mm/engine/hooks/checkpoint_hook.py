@@ -1,5 +1,6 @@
 """Checkpoints that a kill cannot spoil and a changed config cannot fool."""
 
+import contextlib
 import math
 import os
 from pathlib import Path
@@ -14,13 +15,38 @@ from ...utils.checkpoint import (
     LAST_CHECKPOINT,
     check_meta,
     config_diff,
+    find_checkpoint,
 )
+from ...utils.dist import unwrap
 from ...utils.errors import UserError
 from ...utils.files import write_whole
-from ..loops import unwrap
 from ..resume import describe_schedule, match_weights, move_checkpoint
+from .best import read_save_best
 
 UNITS = ('cycle', 'pass', 'iter')
+
+
+@contextlib.contextmanager
+def write_errors(folder: str | Path, name: str):
+    """Say in one sentence that a file could not be written.
+
+    Raises:
+        UserError: With the reason, such as a full disk, and what is left.
+    """
+    try:
+        yield
+    except OSError as error:
+        before = find_checkpoint(folder)
+        left = (
+            f'the previous checkpoint {os.path.basename(before)} is intact: '
+            'make room and go on with --resume'
+            if before
+            else 'there is no checkpoint before it'
+        )
+        raise UserError(
+            f'{Path(folder) / name} cannot be written ({error.strerror}); '
+            f'{left}.'
+        ) from error
 
 
 @HOOKS.register_module()
@@ -36,13 +62,17 @@ class CyclicCheckpointHook(Hook):
         interval (int): Defaults to 1.
         unit (str): ``cycle``, ``pass`` or ``iter``. Defaults to ``cycle``.
         max_keep_ckpts (int): How many to keep. Defaults to 2.
-        save_best (str, optional): A validation result, such as
-            ``phantom_b/loc/mAP_40``; its best weights are kept without the
-            optimizer in ``best.pth``. Higher is better. Defaults to None.
+        save_best (str, dict or list, optional): A validation result, such
+            as ``phantom_b/loc/mAP_40``; its best weights are kept without
+            the optimizer in ``best.pth``. Higher is better. A list keeps one
+            file each, ``best_phantom_b_loc_mAP_40.pth``; a
+            ``dict(name='mean', of=[...])`` means the average of several
+            results, in ``best_mean.pth``. Defaults to None.
 
     Raises:
-        UserError: If ``unit`` is unknown, ``save_best`` is no result of the
-            validation, or a loaded checkpoint does not fit the config.
+        UserError: If ``unit`` is unknown, ``save_best`` is malformed or no
+            result of the validation, a loaded checkpoint does not fit the
+            config, or a file cannot be written.
     """
 
     priority = 'VERY_LOW'
@@ -52,7 +82,7 @@ class CyclicCheckpointHook(Hook):
         interval: int = 1,
         unit: str = 'cycle',
         max_keep_ckpts: int = 2,
-        save_best: str | None = None,
+        save_best: str | dict | list | None = None,
     ) -> None:
         if unit not in UNITS or interval < 1 or max_keep_ckpts < 1:
             raise UserError(
@@ -63,7 +93,7 @@ class CyclicCheckpointHook(Hook):
         self.interval = interval
         self.unit = unit
         self.max_keep_ckpts = max_keep_ckpts
-        self.save_best = save_best
+        self.best = read_save_best(save_best)
         self._due = False
 
     def after_train_iter(
@@ -95,25 +125,23 @@ class CyclicCheckpointHook(Hook):
         """Remember what is validated, and keep the best."""
         hub = runner.message_hub
         hub.update_info('validated_pass', runner.epoch)
-        if self.save_best is None:
-            return
-        if self.save_best not in metrics:
-            raise UserError(
-                f'checkpoint.save_best is "{self.save_best}", which the '
-                f'validation does not give; it gives: {", ".join(metrics)}.'
-            )
-        value = metrics[self.save_best]
-        best = hub.runtime_info.get('best_value', -math.inf)
-        if value > best:
-            hub.update_info('best_value', value)
-            runner.logger.info(f'best {self.save_best}: {value:.4f}')
-            self._write(
-                runner,
-                'best.pth',
-                dict(epoch=runner.epoch, iter=runner.iter),
-                save_optimizer=False,
-                save_param_scheduler=False,
-            )
+        for best in self.best:
+            value = best.value(metrics)
+            if math.isnan(value):
+                runner.logger.warning(
+                    f'checkpoint.save_best: {best.name} is undefined in this '
+                    'validation and cannot be the best.'
+                )
+            elif value > hub.runtime_info.get(best.key, -math.inf):
+                hub.update_info(best.key, value)
+                runner.logger.info(f'best {best.name}: {value:.4f}')
+                self._write(
+                    runner,
+                    best.file,
+                    dict(epoch=runner.epoch, iter=runner.iter),
+                    save_optimizer=False,
+                    save_param_scheduler=False,
+                )
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Add the task table to the meta."""
@@ -142,7 +170,13 @@ class CyclicCheckpointHook(Hook):
             )
 
     def before_train(self, runner) -> None:
-        """Tell the validation loop what was validated before a resume."""
+        """Tell the validation loop what was validated before a resume.
+
+        Raises:
+            UserError: If ``save_best`` is of a task that is not validated.
+        """
+        for best in self.best:
+            best.check(runner.val_loop)
         done = runner.message_hub.runtime_info.get('validated_pass', 0)
         if runner.val_loop is not None and runner.iter:
             # in another cycle, the position may have moved back
@@ -154,7 +188,8 @@ class CyclicCheckpointHook(Hook):
         if not is_main_process():
             return
         folder = Path(runner.work_dir)
-        write_whole(folder / LAST_CHECKPOINT, name)
+        with write_errors(folder, LAST_CHECKPOINT):
+            write_whole(folder / LAST_CHECKPOINT, name)
         # By age: a run that begins anew in an old folder has lower numbers.
         files = sorted(
             folder.glob('iter_*.pth'), key=lambda f: f.stat().st_mtime_ns
@@ -165,10 +200,14 @@ class CyclicCheckpointHook(Hook):
 
     @staticmethod
     def _write(runner, name: str, meta: dict, **kwargs) -> None:
-        runner.save_checkpoint(
-            runner.work_dir,
-            name,
-            meta=meta,
-            backend_args=dict(backend=ATOMIC_BACKEND),
-            **kwargs,
-        )
+        optimizer = runner.optim_wrapper.optimizer
+        if hasattr(optimizer, 'gather_state'):
+            optimizer.gather_state()
+        with write_errors(runner.work_dir, name):
+            runner.save_checkpoint(
+                runner.work_dir,
+                name,
+                meta=meta,
+                backend_args=dict(backend=ATOMIC_BACKEND),
+                **kwargs,
+            )

@@ -3,7 +3,7 @@
 from mmengine.hooks import Hook
 
 from ...registry import HOOKS
-from ..loops import unwrap
+from ...utils.dist import unwrap
 
 
 @HOOKS.register_module()
@@ -12,7 +12,8 @@ class LockReleaseHook(Hook):
 
     At the start of a pass the model's ``freeze_plan`` names the parts to
     lock; they get no gradient, no weight decay and are in eval mode, and keep
-    their optimizer state. Which passes lock is the ``cycle`` of the config.
+    their optimizer state. Which passes lock is the ``cycle`` of the config;
+    in a mixed pass the state holds for all its tasks.
     The state depends on the pass alone, so a resumed run needs no catching
     up: it is applied when the pass it stopped in begins anew.
     """

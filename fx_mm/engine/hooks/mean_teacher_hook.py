@@ -5,8 +5,8 @@ import math
 from mmengine.hooks import EMAHook, Hook
 
 from ...registry import HOOKS
+from ...utils.dist import unwrap
 from ...utils.errors import UserError
-from ..loops import unwrap
 
 UNITS = ('pass', 'iter')
 SCHEDULES = ('constant', 'cosine')

@@ -8,6 +8,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import LoggerHook, RuntimeInfoHook
 
 from ...registry import HOOKS
+from ...tasks import MIXED
 from ...utils.errors import UserError
 
 
@@ -64,7 +65,8 @@ def format_seconds(seconds: float) -> str:
 class PassLogHook(LoggerHook):
     """Log each pass in one line: task, lock state, losses, pace, ETA.
 
-    Scalars go to the visualizer's backends under the task's name
+    The line of a mixed pass gives the mean loss of each of its tasks. Scalars
+    go to the visualizer's backends under the task's name
     (``phantom_b/loc/loss_bbox``), the step being the iteration. The ETA adds
     the planned passes at each one's own pace: a localization step costs many
     times a classification step.
@@ -89,7 +91,8 @@ class PassLogHook(LoggerHook):
 
     def before_train_epoch(self, runner) -> None:
         """Start the pass's sums."""
-        self._sums: dict = {}
+        self._sums: dict = defaultdict(dict)
+        self._counts: dict = defaultdict(int)
         self._count = 0
         self._data_seconds = 0.0
         self._begin = self._last = time.perf_counter()
@@ -105,11 +108,12 @@ class PassLogHook(LoggerHook):
         if getattr(runner.optim_wrapper, 'skipped', 0):
             self._last = time.perf_counter()
             return
+        task = data_batch['data_samples'][0].task
+        sums = self._sums[task]
         for key, value in (outputs or {}).items():
             value = torch.as_tensor(value).detach().float()
-            self._sums[key] = (
-                self._sums[key] + value if (key in self._sums) else value
-            )
+            sums[key] = sums[key] + value if key in sums else value
+        self._counts[task] += 1
         self._count += 1
         if self._count % self.check_interval == 0:
             self._check_finite(runner)
@@ -128,8 +132,9 @@ class PassLogHook(LoggerHook):
         entry = self._pass(runner)
         lock = '' if entry.mode == 'release' else f'{entry.mode}/'
         scalars = {
-            f'{entry.task}/{lock}{key}': value
-            for key, value in self._means().items()
+            f'{task}/{lock}{key}': value
+            for task in self._sums
+            for key, value in self._means(task).items()
         }
         scalars['lr'] = runner.optim_wrapper.optimizer.param_groups[-1]['lr']
         scalars['seconds_per_iter'] = seconds / self._count
@@ -173,26 +178,36 @@ class PassLogHook(LoggerHook):
             scalars, step=runner.iter, file_path=self.json_log_path
         )
 
-    def _means(self) -> dict:
-        return {k: float(v) / self._count for k, v in self._sums.items()}
+    def _means(self, task: str) -> dict:
+        return {
+            key: float(value) / self._counts[task]
+            for key, value in self._sums[task].items()
+        }
 
     def _check_finite(self, runner) -> None:
-        loss = self._sums.get('loss')
-        if loss is not None and not torch.isfinite(loss).all():
-            raise UserError(
-                f'The loss of {self._pass(runner).task} is not finite near '
-                f'iteration {runner.iter}; lower optim_wrapper.optimizer.lr, '
-                'clip its gradients, or resume from the last checkpoint.'
-            )
+        for task, sums in self._sums.items():
+            loss = sums.get('loss')
+            if loss is not None and not torch.isfinite(loss).all():
+                raise UserError(
+                    f'The loss of {task} is not finite near iteration '
+                    f'{runner.iter}; lower optim_wrapper.optimizer.lr, '
+                    'clip its gradients, or resume from the last checkpoint.'
+                )
 
     def _log(self, runner, progress: str = '') -> None:
         loop, entry = runner.train_loop, self._pass(runner)
         seconds = (time.perf_counter() - self._begin) / self._count
-        losses = ' '.join(
-            f'{key} {value:.3f}'
-            for key, value in self._means().items()
-            if not key.startswith('d')
-        )
+        if entry.task == MIXED:
+            losses = '  '.join(
+                f'{task} loss {self._means(task)["loss"]:.3f}'
+                for task in sorted(self._sums)
+            )
+        else:
+            losses = ' '.join(
+                f'{key} {value:.3f}'
+                for key, value in self._means(entry.task).items()
+                if not key.startswith('d')
+            )
         runner.logger.info(
             f'cycle {loop.cycle + 1}/{loop.max_cycles}  '
             f'{entry.task:<16} {entry.mode:<8} '
@@ -214,7 +229,5 @@ class PassLogHook(LoggerHook):
         )
         left = loop.max_cycles - loop.cycle - 1
         seconds = rest + left * per_cycle
-        seconds += (left // loop.val_interval + 1) * self._validation.mean(
-            'val'
-        )
+        seconds += loop.validations_left * self._validation.mean('val')
         return format_seconds(seconds)

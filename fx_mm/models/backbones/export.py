@@ -4,6 +4,7 @@ import ast
 import copy
 from collections.abc import Sequence
 
+from mmcv.cnn import build_norm_layer
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
@@ -162,12 +163,25 @@ class FoundationXBackbone(BaseModule):
         self.backbone = build_backbone(backbone)
         self.norms = ModuleDict()
         if output_norm is not None:
-            stages = norm_stages or branch.get('stages')
-            self.norm_stages = tuple(stages or NORMS[output_norm][1])
+            norm_cfg = branch.get('norm_cfg', dict(type='LN'))
+            stages = branch.get('stages', NORMS[output_norm][1])
+            self.norm_stages = tuple(
+                stages if norm_stages is None else norm_stages
+            )
+            if norm_cfg is None or not set(self.norm_stages) & set(
+                out_indices
+            ):
+                raise UserError(
+                    f'FoundationXBackbone output_norm is {output_norm!r}, '
+                    f'but that branch has no norm on stages {out_indices}; '
+                    'leave it out or give other out_indices.'
+                )
             channels, _ = probe_backbone(self.backbone)
             for stage in self.norm_stages:
                 if stage in out_indices:
-                    self.norms[str(stage)] = nn.LayerNorm(channels[stage])
+                    self.norms[str(stage)] = build_norm_layer(
+                        norm_cfg, channels[stage]
+                    )[1]
         if loaded is not None:
             self._fill(loaded)
 
@@ -194,7 +208,10 @@ class FoundationXBackbone(BaseModule):
     def _norm(self, stage: int, feature: Tensor) -> Tensor:
         if str(stage) not in self.norms:
             return feature
-        feature = self.norms[str(stage)](feature.permute(0, 2, 3, 1))
+        norm = self.norms[str(stage)]
+        if not isinstance(norm, nn.LayerNorm):
+            return norm(feature)
+        feature = norm(feature.permute(0, 2, 3, 1))
         return feature.permute(0, 3, 1, 2).contiguous()
 
     def _load(self) -> dict:

@@ -45,31 +45,34 @@ def build_shift_mask(
     Returns:
         Tensor: Zeros and -100 of shape (windows, 1, window², window²).
     """
-    # A mask that is first made under inference_mode must serve training too.
-    with torch.inference_mode(False), torch.no_grad():
-        rows, columns = (
-            (torch.arange(size, device=device) >= size - window).long()
-            + (torch.arange(size, device=device) >= size - shift)
-            for size in (height, width)
-        )
-        regions = (3 * rows[:, None] + columns).view(
-            height // window, window, width // window, window
-        )
-        regions = regions.transpose(1, 2).reshape(-1, 1, 1, window**2)
-        apart = regions != regions.transpose(2, 3)
-        mask = torch.zeros(apart.shape, device=device, dtype=dtype)
-        return mask.masked_fill_(apart, APART)
+    rows, columns = (
+        (torch.arange(size, device=device) >= size - window).long()
+        + (torch.arange(size, device=device) >= size - shift)
+        for size in (height, width)
+    )
+    regions = (3 * rows[:, None] + columns).view(
+        height // window, window, width // window, window
+    )
+    regions = regions.transpose(1, 2).reshape(-1, 1, 1, window**2)
+    apart = regions != regions.transpose(2, 3)
+    mask = torch.zeros(apart.shape, device=device, dtype=dtype)
+    return mask.masked_fill(apart, APART)
 
 
 # One cache for all blocks, the student's and the teacher's: a module that
 # held masks would have to keep them out of copies, pickles and moves.
-built_masks = lru_cache(maxsize=16)(build_shift_mask)
+@lru_cache(maxsize=16)
+def _kept_mask(*args) -> Tensor:
+    # A mask that is first made under inference_mode must serve training too.
+    with torch.inference_mode(False), torch.no_grad():
+        return build_shift_mask(*args)
 
 
-@torch.compiler.assume_constant_result
 def shift_mask(*args) -> Tensor:
-    """:func:`build_shift_mask`, built once; a constant to torch.compile."""
-    return built_masks(*args)
+    """:func:`build_shift_mask`, built once, or inside of a compiled graph."""
+    if torch.compiler.is_compiling():
+        return build_shift_mask(*args)
+    return _kept_mask(*args)
 
 
 class FusedShiftWindowMSA(nn.Module):

@@ -10,6 +10,7 @@ from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
 from fx_mm.registry import MODELS
+from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 
 from ..layers.denoising import DenoisingQueries
@@ -119,10 +120,17 @@ class LocalizationBranch(Branch):
                     f'{", ".join(known)}.'
                 )
         self.stages = tuple(stages)
+        for key, value, low in (
+            ('num_queries', num_queries, 1),
+            ('max_per_img', max_per_img, 1),
+            ('encoder_l2', encoder_l2, 0),
+            ('num_levels', num_levels, max(len(self.stages), 1)),
+        ):
+            check_number(f'model localization.{key}', value, low)
         self.num_levels = num_levels
         self.num_queries = num_queries
         self.encoder_l2 = encoder_l2
-        self._check_queries(tasks, strides)
+        self.check_queries(tasks, strides)
 
         deformable = dict(
             batch_first=True,
@@ -222,9 +230,18 @@ class LocalizationBranch(Branch):
             )
         return num_labels or needed
 
-    def _check_queries(
+    def check_queries(
         self, tasks: Sequence[dict], strides: Sequence[int]
     ) -> None:
+        """Refuse tasks whose images give fewer tokens than queries.
+
+        Args:
+            tasks (Sequence[dict]): Tasks, with ``img_size`` in pixels.
+            strides (Sequence[int]): Strides of the backbone stages.
+
+        Raises:
+            UserError: Says which size.
+        """
         for task in tasks:
             size = task.get('img_size')
             if size is None:
@@ -261,6 +278,22 @@ class LocalizationBranch(Branch):
         for holder in (self, *own):
             if holder.queries is not None:
                 nn.init.xavier_uniform_(holder.queries.weight)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        """Fit the rows of a shared label embedding.
+
+        It has a row for each class of the dataset with the most, and their
+        number may have changed since the weights were saved.
+        """
+        name = f'{prefix}label_embedding.weight'
+        saved = state_dict.get(name)
+        if saved is not None and self.label_embedding is not None:
+            rows = self.label_embedding.weight.detach().clone()
+            common = min(len(rows), len(saved))
+            if rows.shape[1:] == saved.shape[1:] and len(rows) != len(saved):
+                rows[:common] = saved[:common]
+                state_dict[name] = rows
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def encode(self, pyramid: tuple[Tensor, ...], data_samples: list) -> State:
         """Run norms, input projections and encoder.

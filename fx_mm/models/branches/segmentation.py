@@ -10,6 +10,8 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from fx_mm.registry import MODELS
+from fx_mm.utils.checks import check_number
+from fx_mm.utils.errors import UserError
 
 from ..parts import FeatureGroups, Part
 from .base import Branch, State
@@ -49,6 +51,13 @@ class SegmentationBranch(Branch):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(tasks, init_cfg)
+        check_number('model segmentation.bce_weight', bce_weight, 0)
+        check_number('model segmentation.threshold', threshold, 0, 1)
+        if head_kernel_size % 2 == 0:
+            raise UserError(
+                f'model segmentation.head_kernel_size is {head_kernel_size}; '
+                'it must be odd.'
+            )
         decoder = copy.deepcopy(decoder)
         decoder.setdefault('type', 'PyramidDecoder')
         decoder['in_channels'] = in_channels

@@ -6,10 +6,11 @@ import torch
 from mmdet.models.dense_heads import DINOHead
 from mmdet.models.layers import inverse_sigmoid
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
-from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
 from fx_mm.registry import MODELS, TASK_UTILS
+from fx_mm.utils.checks import check_number
+from fx_mm.utils.dist import count_per_rank
 from fx_mm.utils.errors import UserError
 
 from .denoising import image_sizes
@@ -106,6 +107,12 @@ class TaskDINOHead(DINOHead):
         self.separate_outputs = separate_outputs
         self.num_logits = num_logits or needed
         self.first_label = first_label
+        check_number('model localization.head.first_label', first_label, 0)
+        check_number(
+            'model localization.head.proposal_loss_weight',
+            proposal_loss_weight,
+            0,
+        )
         self.num_layers = num_layers
         self.proposal_loss_weight = proposal_loss_weight
         super().__init__(
@@ -288,8 +295,7 @@ class TaskDINOHead(DINOHead):
             sizes (Tensor): (B, 4), width, height twice, in pixels.
         """
         layers = torch.arange(len(scores), device=scores.device)[:, None]
-        average = reduce_mean(scores.new_full((1,), float(len(images))))
-        average = average.clamp(min=1)
+        average = count_per_rank(scores.new_full((1,), float(len(images))))
         target = labels.new_full(scores.shape[:3], self.num_logits)
         target[layers, images, queries] = labels[matches]
         focal = self.loss_cls(
@@ -313,6 +319,10 @@ class TaskDINOHead(DINOHead):
         losses['loss_iou'] = overlap.view(ours.shape[:2]).sum(1) / average
         return losses
 
+    def class_logits(self, logits: Tensor) -> Tensor:
+        """The logits (..., num_classes) of the dataset's own classes."""
+        return logits.narrow(-1, self.first_label, self.num_classes)
+
     def predict(
         self,
         hidden_states: Tensor,
@@ -326,9 +336,8 @@ class TaskDINOHead(DINOHead):
             latter from 0 to ``num_classes - 1``.
         """
         scores, boxes = self(hidden_states[-1:], references[-2:])
-        first, last = self.first_label, self.first_label + self.num_classes
         return self.predict_by_feat(
-            scores[..., first:last].contiguous(),
+            self.class_logits(scores).contiguous(),
             boxes,
             batch_img_metas=[sample.metainfo for sample in data_samples],
             rescale=True,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fx_mm.registry import MODELS
+from fx_mm.utils.errors import UserError
 
 
 def _resize(
@@ -91,6 +92,13 @@ class PyramidDecoder(BaseModule):
         first, *_, last = in_channels
         self.channels = channels or first
         pool_channels = pool_channels or last // 4
+        groups = norm_cfg.get('num_groups')
+        if groups == pool_channels and 1 in pool_scales:
+            raise UserError(
+                f'model segmentation.decoder has {groups} groups of norm for '
+                f'{pool_channels} pool_channels: the 1x1 bin of an image '
+                'would have nothing to normalise; take fewer groups.'
+            )
         ppm_channels = ppm_channels or last
         act_cfg = dict(type='ReLU')
         self.ppm = PyramidPooling(

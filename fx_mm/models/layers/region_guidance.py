@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fx_mm.registry import MODELS
+from fx_mm.utils.checks import check_number
 
 from .denoising import image_sizes
 
@@ -73,6 +74,14 @@ class RegionGuidance(nn.Module):
         mix: float = 0.5,
     ) -> None:
         super().__init__()
+        for key, value, low, high in (
+            ('score_threshold', score_threshold, 0, 1),
+            ('mix', mix, 0, 1),
+            ('box_area_scale', box_area_scale, 1, float('inf')),
+            ('sigma_scale', sigma_scale, 1e-3, float('inf')),
+            ('max_boxes', max_boxes, 1, float('inf')),
+        ):
+            check_number(f'model region_guidance.{key}', value, low, high)
         self.strides = tuple(strides)
         self.score_threshold = score_threshold
         self.max_boxes = max_boxes

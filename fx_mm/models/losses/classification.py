@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fx_mm.registry import MODELS
+from fx_mm.utils.dist import count_per_rank
 
 
 def _weight(weight: None | float | Sequence[float]) -> Tensor | None:
@@ -19,7 +20,9 @@ class MaskedBCELoss(nn.Module):
 
     The loss of Foundation X for every classification head (paper, section
     3; Ark uses the same). A label that is NaN is unknown and carries no
-    loss; a batch without any known label gives 0 with zero gradients.
+    loss; a batch without any known label gives 0 with zero gradients. With
+    several processes the labels of all are counted, and the mean of their
+    losses is what one process would have.
 
     Args:
         pos_weight (float or Sequence[float], optional): Weight of the
@@ -53,12 +56,14 @@ class MaskedBCELoss(nn.Module):
             reduction='none',
             pos_weight=self.pos_weight,
         )
-        return (loss * known).sum() / known.sum().clamp(min=1)
+        return (loss * known).sum() / count_per_rank(known.sum())
 
 
 @MODELS.register_module()
 class MaskedSoftmaxLoss(nn.Module):
     """Cross-entropy over exclusive classes, averaged over the known rows.
+
+    The rows of all processes are counted, as in :class:`MaskedBCELoss`.
 
     Args:
         class_weight (float or Sequence[float], optional): Weight of each
@@ -89,4 +94,4 @@ class MaskedSoftmaxLoss(nn.Module):
         if self.class_weight is not None:
             target = target * self.class_weight
         loss = -(target * logits.float().log_softmax(dim=1)).sum(dim=1)
-        return (loss * known).sum() / known.sum().clamp(min=1)
+        return (loss * known).sum() / count_per_rank(known.sum())

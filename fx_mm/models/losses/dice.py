@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 
 from fx_mm.registry import MODELS
+from fx_mm.utils.dist import sum_over_ranks
+from fx_mm.utils.errors import UserError
 
 
 @MODELS.register_module()
@@ -10,7 +12,8 @@ class SoftDiceLoss(nn.Module):
     """Batch-flattened soft Dice loss of overlapping channels.
 
     ``1 - (2 * sum(y * p) + smooth) / (sum(y) + sum(p) + smooth)`` with the
-    sums over the whole batch (Foundation X, reference code 1.5).
+    sums over the whole batch (Foundation X, reference code 1.5), which is
+    that of all processes.
 
     Args:
         smooth (float): Added to numerator and denominator. Defaults to 1.
@@ -30,6 +33,11 @@ class SoftDiceLoss(nn.Module):
         present_only: bool = False,
     ) -> None:
         super().__init__()
+        if present_only and not per_channel:
+            raise UserError(
+                'SoftDiceLoss present_only averages over channels; set '
+                'per_channel=True too.'
+            )
         self.smooth = smooth
         self.per_channel = per_channel
         self.present_only = present_only
@@ -47,10 +55,11 @@ class SoftDiceLoss(nn.Module):
         probs = logits.float().sigmoid()
         target = target.float()
         dims = (0, 2, 3) if self.per_channel else (0, 1, 2, 3)
-        overlap = (probs * target).sum(dims)
-        total = probs.sum(dims) + target.sum(dims)
+        overlap, truth = (probs * target).sum(dims), target.sum(dims)
+        total = probs.sum(dims) + truth
+        overlap, total, truth = sum_over_ranks(overlap, total, truth)
         dice = (2 * overlap + self.smooth) / (total + self.smooth)
         if not (self.per_channel and self.present_only):
             return (1 - dice).mean()
-        present = target.sum(dims) > 0
+        present = truth > 0
         return ((1 - dice) * present).sum() / present.sum().clamp(min=1)

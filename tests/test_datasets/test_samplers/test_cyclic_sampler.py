@@ -1,5 +1,6 @@
 """Batches: homogeneous, reproducible at any point, equal over ranks."""
 
+from collections import Counter
 from itertools import islice
 from types import SimpleNamespace
 
@@ -7,10 +8,15 @@ import numpy as np
 import pytest
 
 from fx_mm.datasets.samplers import CyclicBatchSampler
+from fx_mm.engine.resume import describe_schedule
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
 SIZES = {'a/cls': 37, 'b/loc': 20}
+ORDERS = (
+    *('cyclic', 'shuffled', 'concurrent', 'proportional', 'sqrt', 'uniform'),
+    {'cls': 1, 'loc': 3},
+)
 EMPTY = np.arange(20) % 2 == 0
 
 
@@ -46,8 +52,9 @@ def test_one_pass_shows_each_image_at_most_once_and_drops_the_rest():
     assert len(seen) == len(set(seen)) == 32
 
 
-def test_batches_are_of_one_task():
-    for batch in islice(iter(make()), 30):
+@pytest.mark.parametrize('order', ORDERS)
+def test_batches_are_of_one_task(order):
+    for batch in islice(iter(make(order=order)), 30):
         assert len({key.task for key in batch}) == 1
 
 
@@ -67,12 +74,105 @@ def test_a_lock_pass_walks_a_fresh_half():
     assert halves[0] != halves[1] or halves[1] != halves[2]
 
 
-def test_any_iteration_is_reached_without_walking():
-    sampler = make()
+@pytest.mark.parametrize('order', ORDERS)
+def test_any_iteration_is_reached_without_walking(order):
+    sampler = make(order=order)
     straight = list(islice(iter(sampler), 40))
     for start in (0, 1, 10, 11, 25):
         sampler.start = start
         assert list(islice(iter(sampler), 40 - start)) == straight[start:]
+
+
+@pytest.mark.parametrize('order', ORDERS)
+def test_a_pass_drawn_alone_is_the_one_met_by_walking(order):
+    walked = make(order=order)
+    batches = iter(walked)
+    for index in range(2 * walked.schedule.passes_per_cycle):
+        length = walked.schedule.length(index)
+        met = list(islice(batches, length))
+        assert make(order=order).pass_batches(index) == met
+
+
+def tasks_of(batches):
+    return Counter(batch[0].task for batch in batches)
+
+
+def test_a_mixed_cycle_locks_its_tasks_together():
+    sampler = make(order='concurrent', lock='paper')
+    assert sampler.schedule.passes == [('mixed', 'lock'), ('mixed', 'release')]
+    assert sampler.schedule.lengths == [2, 9]
+    assert tasks_of(sampler.pass_batches(0)) == {1: 2}
+    assert tasks_of(sampler.pass_batches(1)) == {0: 4, 1: 5}
+    assert len(sampler) == 2
+
+
+def test_a_concurrent_pass_is_one_shuffled_stream():
+    sampler = make(order='concurrent', lock='none')
+    orders = []
+    for index in range(6):
+        batches = sampler.pass_batches(index)
+        seen = [(key.task, key.index) for batch in batches for key in batch]
+        assert len(set(seen)) == len(seen) == 4 * 8 + 5 * 4
+        orders.append(tuple(batch[0].task for batch in batches))
+    assert len(set(orders)) > 3
+
+
+def test_a_task_is_used_up_before_it_is_reshuffled():
+    sampler = make(order={'cls': 1, 'loc': 8}, lock='none')
+    for index in (0, 1):
+        batches = sampler.pass_batches(index)
+        assert tasks_of(batches) == {0: 1, 1: 8}
+        seen = [k.index for batch in batches for k in batch if k.task == 1]
+        assert len(set(seen[:20])) == 20
+        assert len(set(seen[20:])) == 12
+        assert seen[:12] != seen[20:]
+
+
+def test_box_free_images_and_caps_in_a_mixed_pass():
+    sampler = make(
+        order='concurrent',
+        lock='none',
+        box_free_share={'b/loc': 0.25},
+        max_batches=dict(cls=3),
+    )
+    batches = sampler.pass_batches(0)
+    assert tasks_of(batches) == {0: 3, 1: 3}
+    for batch in batches:
+        if batch[0].task == 1:
+            assert sum(EMPTY[key.index] for key in batch) == 1
+
+
+def test_a_shuffled_cycle_walks_the_images_of_the_cyclic_one():
+    cyclic, shuffled = make(), make(order='shuffled')
+    for index in range(4 * 3):
+        place = cyclic.schedule.passes.index(shuffled.schedule[index])
+        same = index // 3 * 3 + place
+        assert shuffled.pass_batches(index) == cyclic.pass_batches(same)
+
+
+def test_what_a_checkpoint_says_of_a_cycle():
+    rows = {}
+    for order in ('cyclic', 'shuffled', 'concurrent', 'uniform'):
+        sampler = make(order=order)
+        rows[order] = describe_schedule(sampler.schedule)
+        list(islice(iter(sampler), 30))
+        assert describe_schedule(sampler.schedule) == rows[order]
+    assert rows['cyclic'] == [
+        ['a/cls', 'release', 4],
+        ['b/loc', 'lock', 2],
+        ['b/loc', 'release', 5],
+    ]
+    assert rows['shuffled'] == [[*row, 3] for row in rows['cyclic']]
+    assert rows['concurrent'] == [
+        ['mixed', 'lock', 2, {'b/loc': 2}],
+        ['mixed', 'release', 9, {'a/cls': 4, 'b/loc': 5}],
+    ]
+    assert rows['uniform'][1][3] == {'a/cls': 5, 'b/loc': 4}
+
+
+def test_an_unknown_order():
+    with pytest.raises(UserError, match='cycle.order is "random"'):
+        make(order='random')
 
 
 def test_seed_changes_the_order():
@@ -81,9 +181,12 @@ def test_seed_changes_the_order():
     assert first == next(iter(make(seed=0)))
 
 
-def test_ranks_split_the_same_global_batch(monkeypatch):
+@pytest.mark.parametrize('order', ORDERS)
+def test_ranks_split_the_same_global_batch(monkeypatch, order):
     kwargs = dict(
-        monkeypatch=monkeypatch, batch_sizes={'a/cls': 4, 'b/loc': 2}
+        monkeypatch=monkeypatch,
+        batch_sizes={'a/cls': 4, 'b/loc': 2},
+        order=order,
     )
     ranks = [make(rank=r, world=2, **kwargs) for r in (0, 1)]
     for one, two in zip(islice(iter(ranks[0]), 12), islice(ranks[1], 12)):

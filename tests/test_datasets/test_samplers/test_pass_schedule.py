@@ -51,6 +51,7 @@ def test_none_only_releases():
     'lock, message',
     [
         ('papr', 'cycle.lock is "papr"'),
+        ([], 'cycle.lock is an empty list'),
         ([('x/cls', 'lock')], '"x/cls", which is not'),
         ([('d/cls', 'freeze')], 'mode "freeze"'),
     ],
@@ -60,11 +61,48 @@ def test_mistakes_in_the_plan(lock, message):
         plan_cycle(['d/cls'], lock)
 
 
-@given(
-    st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(0, 200)
+@pytest.mark.parametrize(
+    'lock, modes',
+    [
+        ('paper', ['lock', 'release']),
+        ('plus', ['lock_plus', 'release']),
+        ('none', ['release']),
+        ([('d/loc', 'release'), ('d/cls', 'lock')], ['lock', 'release']),
+    ],
 )
-def test_locate_agrees_with_walking(lengths, iteration):
-    schedule = PassSchedule([Pass('d/cls', 'release')] * len(lengths), lengths)
+def test_a_mixed_cycle_has_a_pass_a_lock_state(lock, modes):
+    passes = plan_cycle(['d/cls', 'd/loc'], lock, 'concurrent')
+    assert passes == [Pass('mixed', mode) for mode in modes]
+
+
+def test_the_orders_of_a_shuffled_cycle():
+    passes = plan_cycle(PAPER_TASKS, 'paper', 'shuffled')
+    counts = [{entry.task: 1} for entry in passes]
+    schedule = PassSchedule(passes, counts, shuffle_seed=5)
+    cycles = [[schedule[29 * c + i] for i in range(29)] for c in range(4)]
+    assert len({tuple(cycle) for cycle in cycles}) == 4
+    for cycle in cycles:
+        assert sorted(cycle) == sorted(passes)
+        for i, entry in enumerate(cycle):
+            if entry.mode == 'lock':
+                assert cycle[i + 1] == Pass(entry.task, 'release')
+    again = PassSchedule(passes, counts, shuffle_seed=5)
+    assert [again[29 * 3 + i] for i in range(29)] == cycles[3]
+    other = PassSchedule(passes, counts, shuffle_seed=6)
+    assert [other[i] for i in range(29)] != cycles[0]
+
+
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    st.integers(0, 200),
+    st.one_of(st.none(), st.integers(0, 5)),
+)
+def test_locate_agrees_with_walking(lengths, iteration, seed):
+    schedule = PassSchedule(
+        [Pass(f'd{i}/cls', 'release') for i in range(len(lengths))],
+        [{f'd{i}/cls': length} for i, length in enumerate(lengths)],
+        shuffle_seed=seed,
+    )
     index, left = 0, iteration
     while left >= schedule.length(index):
         left -= schedule.length(index)

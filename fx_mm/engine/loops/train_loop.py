@@ -1,4 +1,4 @@
-"""Loops: training in cycles of passes, evaluation task by task."""
+"""Training in cycles of passes."""
 
 import contextlib
 import random
@@ -7,18 +7,20 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 
-from ..registry import LOOPS
-from ..utils.errors import UserError
+from ...registry import LOOPS
+from ...tasks import MIXED
+from ...utils.dist import unwrap
+from ...utils.errors import UserError
+from ..lost import (
+    STOP_SIGNALS,
+    is_lost_rank,
+    lost_processes,
+    outlive_signals,
+)
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-
-
-def unwrap(model):
-    """Give the model inside a DistributedDataParallel wrapper."""
-    return model.module if is_model_wrapper(model) else model
+VAL_UNITS = ('cycle', 'pass')
 
 
 def seed_iteration(seed: int, rank: int, iteration: int) -> None:
@@ -47,7 +49,9 @@ class CyclicTrainLoop(BaseLoop):
         runner (Runner): The runner.
         dataloader (DataLoader or dict): With a ``CyclicBatchSampler``.
         max_cycles (int): Length of the training.
-        val_interval (int): Cycles between validations. Defaults to 1.
+        val_interval (int): Cycles, or passes, between validations; the end
+            is always validated. Defaults to 1.
+        val_unit (str): ``cycle`` or ``pass``. Defaults to ``cycle``.
         max_bad_share (float): Share of unreadable images, of those read so
             far, at which training stops. Defaults to 0.001.
         max_skipped (int): Steps in a row that may be left out because their
@@ -64,14 +68,24 @@ class CyclicTrainLoop(BaseLoop):
         dataloader,
         max_cycles: int,
         val_interval: int = 1,
+        val_unit: str = 'cycle',
         max_bad_share: float = 0.001,
         max_skipped: int = 10,
     ) -> None:
         super().__init__(runner, dataloader)
+        outlive_signals(self.dataloader)
         self.sampler = self.dataloader.batch_sampler
         self.schedule = self.sampler.schedule
         self.max_cycles = int(max_cycles)
+        if val_unit not in VAL_UNITS or val_interval < 1:
+            raise UserError(
+                f'train_cfg has val_interval={val_interval} and '
+                f'val_unit="{val_unit}"; the unit is cycle or pass and the '
+                'number at least 1.'
+            )
         self.val_interval = val_interval
+        if val_unit == 'cycle':
+            self.val_interval *= self.schedule.passes_per_cycle
         self.max_bad_share = max_bad_share
         self.max_skipped = max_skipped
         self.stop_training = False
@@ -107,10 +121,17 @@ class CyclicTrainLoop(BaseLoop):
         return self._epoch // self.schedule.passes_per_cycle
 
     @property
+    def validations_left(self) -> int:
+        """int: Validations after the current pass and all later ones."""
+        ends = -(-self.max_epochs // self.val_interval)
+        return ends - self._epoch // self.val_interval
+
+    @property
     def current_pass(self):
         """Pass: Task and mode of the current pass."""
         return self.schedule[self._epoch]
 
+    @lost_processes()
     def run(self) -> torch.nn.Module:
         """Train until ``max_cycles``, a stop signal or a hook's stop."""
         self.runner.call_hook('before_train')
@@ -129,7 +150,7 @@ class CyclicTrainLoop(BaseLoop):
                 except (RuntimeError, ConnectionError) as error:
                     # A signal to the whole process group ends the loader's
                     # workers too, at any point of a step.
-                    if not self.stopped_by:
+                    if not self.stopped_by or is_lost_rank(error):
                         raise
                     self.stop_training = True
                     self.runner.logger.warning(
@@ -167,8 +188,16 @@ class CyclicTrainLoop(BaseLoop):
         self.runner.model.train()
         wrapper = self.runner.optim_wrapper
         if hasattr(wrapper, 'begin_pass'):
-            kind = self.current_pass.task.rsplit('/', 1)[1]
+            task = self.current_pass.task
+            kind = None if task == MIXED else task.rsplit('/', 1)[1]
             wrapper.begin_pass(kind, done, self.schedule.length(index))
+
+    def begin_step(self, data_batch: dict) -> None:
+        """Clip by the kind of the batch, in a mixed pass."""
+        wrapper = self.runner.optim_wrapper
+        if self.current_pass.task == MIXED and hasattr(wrapper, 'begin_step'):
+            task = data_batch['data_samples'][0].task
+            wrapper.begin_step(task.rsplit('/', 1)[1])
 
     def run_iter(self, index: int, data_batch: dict) -> None:
         """Run one training step."""
@@ -178,6 +207,7 @@ class CyclicTrainLoop(BaseLoop):
         runner.call_hook(
             'before_train_iter', batch_idx=index, data_batch=data_batch
         )
+        self.begin_step(data_batch)
         outputs = runner.model.train_step(
             data_batch, optim_wrapper=runner.optim_wrapper
         )
@@ -219,13 +249,13 @@ class CyclicTrainLoop(BaseLoop):
         )
 
     def _validation_is_due(self) -> bool:
-        """Tell whether the last pass ended a cycle not validated yet."""
+        """Tell whether a validation stands after the last pass."""
         if self.runner.val_loop is None or self._epoch == 0:
             return False
-        cycle, inside = divmod(self._epoch, self.schedule.passes_per_cycle)
-        if inside or self.runner.val_loop.validated_pass >= self._epoch:
+        if self.runner.val_loop.validated_pass >= self._epoch:
             return False
-        return cycle % self.val_interval == 0 or cycle == self.max_cycles
+        at_end = self._epoch == self.max_epochs
+        return at_end or self._epoch % self.val_interval == 0
 
     def _count_bad_images(self, data_samples: Sequence) -> None:
         self._images_read += len(data_samples)
@@ -291,122 +321,3 @@ class CyclicTrainLoop(BaseLoop):
             f'Stopped by {self.stopped_by} after iteration {self._iter}; '
             'go on with --resume.'
         )
-
-
-class _MultiTaskEvalLoop(BaseLoop):
-    """Evaluate every task on its own split with its own metric."""
-
-    stage: str
-
-    def __init__(
-        self,
-        runner,
-        dataloader,
-        evaluator: dict,
-        weights: Sequence[str] = ('teacher',),
-        amp_dtype: str | None = None,
-    ) -> None:
-        super().__init__(runner, dataloader)
-        self.weights = list(weights)
-        for name in self.weights:
-            if name not in ('teacher', 'student'):
-                raise UserError(
-                    f'{self.stage}_cfg.weights lists "{name}"; '
-                    'it may list "teacher" and "student".'
-                )
-        if amp_dtype not in (None, 'bfloat16', 'float16'):
-            raise UserError(
-                f'{self.stage}_cfg.amp_dtype is "{amp_dtype}"; it must be '
-                '"bfloat16", "float16" or None.'
-            )
-        self.amp_dtype = amp_dtype
-        datasets = self.dataloader.dataset.datasets
-        metas = {d.task.name: d.metainfo for d in datasets}
-        self.evaluators = {}
-        for name, cfg in evaluator.items():
-            self.evaluators[name] = runner.build_evaluator(cfg)
-            self.evaluators[name].dataset_meta = metas[name]
-
-    @torch.no_grad()
-    def run(self) -> dict:
-        """Evaluate with each of the wanted weights.
-
-        Returns:
-            dict: ``dataset/kind/metric`` of the first of ``weights``, and
-            with the prefix ``student/`` or ``teacher/`` of the others.
-        """
-        call = self.runner.call_hook
-        call(f'before_{self.stage}')
-        call(f'before_{self.stage}_epoch')
-        self.runner.model.eval()
-        metrics = {}
-        for i, weights in enumerate(self.weights):
-            prefix = f'{weights}/' if i else ''
-            with unwrap(self.runner.model).using(weights):
-                results = self._run_weights()
-            metrics.update({prefix + k: v for k, v in results.items()})
-        call(f'after_{self.stage}_epoch', metrics=metrics)
-        call(f'after_{self.stage}')
-        return metrics
-
-    def _run_weights(self) -> dict:
-        for index, batch in enumerate(self.dataloader):
-            self.runner.call_hook(
-                f'before_{self.stage}_iter', batch_idx=index, data_batch=batch
-            )
-            with self._autocast():
-                outputs = self.runner.model.val_step(batch)
-            task = outputs[0].task
-            self.evaluators[task].process(
-                data_samples=outputs, data_batch=batch
-            )
-            self.runner.call_hook(
-                f'after_{self.stage}_iter',
-                batch_idx=index,
-                data_batch=batch,
-                outputs=outputs,
-            )
-        metrics = {}
-        for dataset in self.dataloader.dataset.datasets:
-            name = dataset.task.name
-            results = self.evaluators[name].evaluate(len(dataset))
-            metrics.update({f'{name}/{k}': v for k, v in results.items()})
-        return metrics
-
-    def _autocast(self):
-        if self.amp_dtype is None:
-            return contextlib.nullcontext()
-        device = next(self.runner.model.parameters()).device.type
-        return torch.autocast(device, dtype=getattr(torch, self.amp_dtype))
-
-
-@LOOPS.register_module()
-class MultiTaskValLoop(_MultiTaskEvalLoop):
-    """Validate every task.
-
-    Args:
-        runner (Runner): The runner.
-        dataloader (DataLoader or dict): Over a ``MultiTaskDataset`` with a
-            ``TaskSequentialBatchSampler``.
-        evaluator (dict): Task name to the config of its metric.
-        weights (list[str]): Who answers: ``teacher``, ``student`` or both;
-            the first one's results have no prefix. Defaults to the teacher.
-        amp_dtype (str, optional): Autocast type, such as ``bfloat16``.
-            Defaults to None, full precision.
-    """
-
-    stage = 'val'
-    validated_pass = 0
-
-    def run(self) -> dict:
-        """Evaluate, and remember after which pass."""
-        metrics = super().run()
-        self.validated_pass = self.runner.epoch
-        return metrics
-
-
-@LOOPS.register_module()
-class MultiTaskTestLoop(_MultiTaskEvalLoop):
-    """Test every task; arguments as of :class:`MultiTaskValLoop`."""
-
-    stage = 'test'

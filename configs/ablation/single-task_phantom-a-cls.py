@@ -1,0 +1,5 @@
+# phantom_a/cls alone; as many steps of it as the base.
+_base_ = './no-lock.py'
+tasks = ['phantom_a/cls']
+model = dict(consistency_weight=0.0)
+test_cfg = dict(weights=['student'])

@@ -1,0 +1,174 @@
+"""Evaluation, task by task."""
+
+import contextlib
+import os.path as osp
+from collections.abc import Sequence
+
+import torch
+from mmengine.runner import BaseLoop
+
+from ...registry import LOOPS
+from ...utils.dist import unwrap
+from ...utils.errors import UserError
+from ..lost import lost_processes, outlive_signals
+
+
+class _MultiTaskEvalLoop(BaseLoop):
+    """Evaluate every task on its own split with its own metric."""
+
+    stage: str
+
+    def __init__(
+        self,
+        runner,
+        dataloader,
+        evaluator: dict,
+        weights: Sequence[str] = ('teacher',),
+        amp_dtype: str | None = None,
+        tasks: Sequence[str] | None = None,
+    ) -> None:
+        if tasks is not None:
+            dataloader, evaluator = self._choose(dataloader, evaluator, tasks)
+        super().__init__(runner, dataloader)
+        outlive_signals(self.dataloader)
+        self.weights = list(weights)
+        for name in self.weights:
+            if name not in ('teacher', 'student'):
+                raise UserError(
+                    f'{self.stage}_cfg.weights lists "{name}"; '
+                    'it may list "teacher" and "student".'
+                )
+        if amp_dtype not in (None, 'bfloat16', 'float16'):
+            raise UserError(
+                f'{self.stage}_cfg.amp_dtype is "{amp_dtype}"; it must be '
+                '"bfloat16", "float16" or None.'
+            )
+        self.amp_dtype = amp_dtype
+        datasets = self.dataloader.dataset.datasets
+        metas = {d.task.name: d.metainfo for d in datasets}
+        self.evaluators = {}
+        for name, cfg in evaluator.items():
+            self.evaluators[name] = runner.build_evaluator(cfg)
+            self.evaluators[name].dataset_meta = metas[name]
+            for metric in self.evaluators[name].metrics:
+                # Where processes meet; mmengine's default is a folder of
+                # the working directory.
+                if metric.collect_device == 'cpu' and not metric.collect_dir:
+                    metric.collect_dir = osp.join(runner.work_dir, '.gather')
+
+    @lost_processes()
+    def _choose(self, dataloader: dict, evaluator: dict, tasks) -> tuple:
+        """Leave only some tasks in the configs of loader and evaluators."""
+        if not tasks:
+            raise UserError(
+                f'{self.stage}_cfg.tasks is empty; name some of: '
+                f'{", ".join(evaluator)}, or leave it out for all.'
+            )
+        for name in tasks:
+            if name not in evaluator:
+                raise UserError(
+                    f'{self.stage}_cfg.tasks names "{name}", which is not '
+                    f'active; active: {", ".join(evaluator)}.'
+                )
+        dataset = dict(dataloader['dataset'])
+        dataset['datasets'] = [
+            entry
+            for entry in dataset['datasets']
+            if entry['task']['task'] in tasks
+        ]
+        sampler = dict(dataloader['batch_sampler'])
+        sampler['batch_sizes'] = _only(sampler.get('batch_sizes', {}), tasks)
+        loader = dict(dataloader, dataset=dataset, batch_sampler=sampler)
+        return loader, _only(evaluator, tasks)
+
+    @torch.no_grad()
+    def run(self) -> dict:
+        """Evaluate with each of the wanted weights.
+
+        Returns:
+            dict: ``dataset/kind/metric`` of the first of ``weights``, and
+            with the prefix ``student/`` or ``teacher/`` of the others.
+        """
+        call = self.runner.call_hook
+        call(f'before_{self.stage}')
+        call(f'before_{self.stage}_epoch')
+        self.runner.model.eval()
+        metrics = {}
+        for i, weights in enumerate(self.weights):
+            prefix = f'{weights}/' if i else ''
+            with unwrap(self.runner.model).using(weights):
+                results = self._run_weights()
+            metrics.update({prefix + k: v for k, v in results.items()})
+        call(f'after_{self.stage}_epoch', metrics=metrics)
+        call(f'after_{self.stage}')
+        return metrics
+
+    def _run_weights(self) -> dict:
+        for index, batch in enumerate(self.dataloader):
+            self.runner.call_hook(
+                f'before_{self.stage}_iter', batch_idx=index, data_batch=batch
+            )
+            with self._autocast():
+                outputs = self.runner.model.val_step(batch)
+            task = outputs[0].task
+            self.evaluators[task].process(
+                data_samples=outputs, data_batch=batch
+            )
+            self.runner.call_hook(
+                f'after_{self.stage}_iter',
+                batch_idx=index,
+                data_batch=batch,
+                outputs=outputs,
+            )
+        metrics = {}
+        for dataset in self.dataloader.dataset.datasets:
+            name = dataset.task.name
+            results = self.evaluators[name].evaluate(len(dataset))
+            metrics.update({f'{name}/{k}': v for k, v in results.items()})
+        return metrics
+
+    def _autocast(self):
+        if self.amp_dtype is None:
+            return contextlib.nullcontext()
+        device = next(self.runner.model.parameters()).device.type
+        return torch.autocast(device, dtype=getattr(torch, self.amp_dtype))
+
+
+def _only(entries: dict, names: Sequence[str]) -> dict:
+    return {name: each for name, each in entries.items() if name in names}
+
+
+@LOOPS.register_module()
+class MultiTaskValLoop(_MultiTaskEvalLoop):
+    """Validate every task.
+
+    Args:
+        runner (Runner): The runner.
+        dataloader (DataLoader or dict): Over a ``MultiTaskDataset`` with a
+            ``TaskSequentialBatchSampler``.
+        evaluator (dict): Task name to the config of its metric.
+        weights (list[str]): Who answers: ``teacher``, ``student`` or both;
+            the first one's results have no prefix. Defaults to the teacher.
+        amp_dtype (str, optional): Autocast type, such as ``bfloat16``.
+            Defaults to None, full precision.
+        tasks (list[str], optional): Tasks to evaluate. Defaults to None, all.
+
+    Raises:
+        UserError: If an argument is unknown.
+    """
+
+    stage = 'val'
+    validated_pass = 0
+
+    def run(self) -> dict:
+        """Evaluate, and remember after which pass."""
+        metrics = super().run()
+        self.validated_pass = self.runner.epoch
+        return metrics
+
+
+@LOOPS.register_module()
+class MultiTaskTestLoop(_MultiTaskEvalLoop):
+    """Test every task; arguments as of :class:`MultiTaskValLoop`."""
+
+    stage = 'test'

@@ -1,0 +1,29 @@
+"""Refuse values that make no sense before they do harm."""
+
+from numbers import Real
+
+from .errors import UserError
+
+
+def check_number(
+    where: str, value, low: float, high: float = float('inf')
+) -> None:
+    """Refuse what is no number from ``low`` to ``high``.
+
+    Args:
+        where (str): The config's key, for the message.
+        value: What the config says.
+        low (float): Smallest value allowed.
+        high (float): Largest value allowed. Defaults to infinity.
+
+    Raises:
+        UserError: Says where, what and what would be right.
+    """
+    if (
+        isinstance(value, Real)
+        and not isinstance(value, bool)
+        and low <= value <= high
+    ):
+        return
+    limits = f'at least {low}' if high == float('inf') else f'in {low}..{high}'
+    raise UserError(f'{where} is {value!r}; it must be a number, {limits}.')

@@ -1,0 +1,234 @@
+"""Two processes do what one does."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from gradient_run import run
+from small_run import small_cfg
+
+from fx_mm.apis.config import PlainConfig
+from fx_mm.apis.runner import _expand_wrapper
+from fx_mm.engine.lost import lost_processes
+from fx_mm.utils.dist import start_processes
+from fx_mm.utils.errors import UserError
+
+HERE = Path(__file__).parent
+REPO = HERE.parents[1]
+EXACT = {
+    # no chance, no rounding to bfloat16, no Adam, which magnifies the
+    # smallest gradients
+    'model.student.backbone.drop_path_rate': 0.0,
+    'optim_wrapper.amp_dtype': None,
+    'optim_wrapper.optimizer.type': 'SGD',
+    'optim_wrapper.optimizer.lr': 1e-3,
+    'optim_wrapper.optimizer.fused': False,
+    'val_cfg.amp_dtype': None,
+    'test_cfg.amp_dtype': None,
+    'model.student.localization.encoder_l2': 1e-4,
+    'model.student.segmentation.decoder.pool_channels': 16,
+    'train_cfg.max_cycles': 1,
+    'train_cfg.val_interval': 10,
+}
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(('localhost', 0))
+        return free.getsockname()[1]
+
+
+def start_ranks(command, count=2, rename=None):
+    """Start processes that find each other, without torchrun's agent."""
+    port = str(free_port())
+    processes = []
+    for rank in range(count):
+        places = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=count)
+        env = dict(
+            os.environ,
+            PYTHONPATH=f'{REPO}:{HERE}',
+            OMP_NUM_THREADS='1',
+            SLURM_NODELIST='localhost',
+            MASTER_ADDR='localhost',
+            MASTER_PORT=port,
+        )
+        for name, value in places.items():
+            env[(rename or {}).get(name, name)] = str(value)
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, *map(str, command)],
+                cwd=REPO,
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    return processes
+
+
+def finish(processes, seconds=240):
+    """Wait for all; give what they wrote."""
+    try:
+        return [p.communicate(timeout=seconds)[0] for p in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+@pytest.fixture(scope='module')
+def uneven(tmp_path_factory):
+    """Give a config whose numbers of images two ranks cannot share."""
+    root = tmp_path_factory.mktemp('uneven')
+
+    def make(work_dir, batch_size, counts, **options):
+        cfg = small_cfg(root, work_dir, **{**EXACT, **options})
+        cfg.phantom.counts = counts
+        for entry in cfg.task_defaults.values():
+            entry.batch_size = batch_size
+        return cfg
+
+    return make
+
+
+def test_gradients_and_metrics_equal_one_process(uneven, tmp_path):
+    # 13 images are one batch of 8 and a rest, and less than two batches of
+    # a loc task whose boxed images are fewer; one test image is less than
+    # two ranks
+    counts = dict(train=13, val=5, test=1)
+    config = tmp_path / 'config.py'
+    cfg = uneven(tmp_path / 'two', 4, counts, launcher='pytorch')
+    config.write_text(PlainConfig(cfg.to_dict()).pretty_text)
+    out = tmp_path / 'out'
+    ranks = start_ranks([HERE / 'gradient_run.py', config, out])
+    one = run(uneven(tmp_path / 'one', 8, counts))
+    texts = finish(ranks)
+    for process, text in zip(ranks, texts):
+        assert process.returncode == 0, text[-3000:]
+    two = [torch.load(f'{out}.{rank}', weights_only=False) for rank in (0, 1)]
+
+    modes = [(step['task'][-3:], step['mode']) for step in one['steps']]
+    assert set(modes) == {
+        ('cls', 'release'),
+        *((kind, mode) for kind in ('loc', 'seg') for mode in MODES),
+    }
+    for rank in two:
+        check_steps(rank['steps'], one['steps'])
+        for key, value in two[0]['state'].items():
+            assert torch.equal(rank['state'][key], value), key
+    assert one['images'] == [5] * 6
+    for stage, values in one['metrics'].items():
+        assert two[0]['metrics'][stage].keys() == values.keys()
+        for key, value in values.items():
+            for rank in two:
+                assert rank['metrics'][stage][key] == pytest.approx(
+                    value, abs=1e-4, nan_ok=True
+                ), key
+
+
+MODES = ('lock', 'release')
+
+
+def check_steps(found, expected):
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected):
+        where = ours['task'], ours['mode']
+        assert ours['locked'] == theirs['locked']
+        assert bool(ours['locked']) == (ours['mode'] == 'lock')
+        assert ours['moved'] == theirs['moved']
+        assert not ours['moved'] & set(ours['locked'])
+        one, two = theirs['gradients'], ours['gradients']
+        assert one.keys() == two.keys(), where
+        largest = max(g.abs().max() for g in one.values())
+        worst = max((one[k] - two[k]).abs().max() for k in one)
+        print(*where, f'{float(worst / largest):.1e}')
+        assert worst <= 1e-5 * largest, where
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
+def test_launcher_that_did_not_start_the_program(monkeypatch, launcher):
+    for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=f'--launcher {launcher} needs'):
+        start_processes(launcher)
+
+
+def test_torchrun_without_launcher(monkeypatch):
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    with pytest.raises(UserError, match='add --launcher pytorch'):
+        start_processes('none')
+
+
+def test_sync_bn_needs_gpus(uneven, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    cfg = uneven(tmp_path, 4, None, sync_bn='torch')
+    cfg.find_unused_parameters = True
+    with pytest.raises(UserError, match='runs on GPUs only'):
+        _expand_wrapper(cfg)
+    cfg.sync_bn = None
+    _expand_wrapper(cfg)
+    assert cfg.model_wrapper_cfg['device_ids'] is None
+    assert cfg.custom_hooks[0]['type'] == 'SyncStatisticsHook'
+
+
+@pytest.mark.parametrize(
+    'text, sentence',
+    [
+        (
+            'DataLoader worker (pid 7) is killed by signal: Killed. ',
+            r'images died \(DataLoader worker \(pid 7\) is killed',
+        ),
+        (
+            '[/a/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by '
+            'peer [::1]:1. This is typically caused by a crash',
+            r'Process 0 lost .* \(Connection closed by peer \[::1\]:1\); look',
+        ),
+    ],
+)
+def test_lost_processes(text, sentence):
+    with pytest.raises(UserError, match=sentence), lost_processes():
+        raise RuntimeError(text)
+    with pytest.raises(RuntimeError, match='shape'), lost_processes():
+        raise RuntimeError('wrong shape')
+
+
+SUMS = """
+import sys
+import torch
+from fx_mm.utils.dist import count_per_rank, start_processes, sum_over_ranks
+start_processes(sys.argv[1])
+rank = torch.distributed.get_rank()
+ours = torch.tensor(3.0 + rank, requires_grad=True)
+total, other = sum_over_ranks(ours, torch.tensor(1.0))
+(total**2).backward()
+assert (float(total), float(other), float(ours.grad)) == (7, 2, 28)
+assert float(count_per_rank(torch.tensor(4 * rank))) == 2
+assert float(count_per_rank(torch.tensor(0))) == 0.5
+"""
+OTHERS = dict(
+    slurm=dict(
+        RANK='SLURM_PROCID',
+        LOCAL_RANK='SLURM_LOCALID',
+        WORLD_SIZE='SLURM_NTASKS',
+    ),
+    mpi=dict(
+        RANK='OMPI_COMM_WORLD_RANK',
+        LOCAL_RANK='OMPI_COMM_WORLD_LOCAL_RANK',
+        WORLD_SIZE='OMPI_COMM_WORLD_SIZE',
+    ),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('launcher', ['pytorch', *OTHERS])
+def test_sums_under_each_launcher(launcher):
+    """The environment of srun and mpirun is imitated."""
+    ranks = start_ranks(
+        ['-c', SUMS, launcher], rename=OTHERS.get(launcher, {})
+    )
+    texts = finish(ranks)
+    assert [p.returncode for p in ranks] == [0, 0], texts
