@@ -204,6 +204,17 @@ def test_backbones_start_from_pretrained_weights(tmp_path, backbone):
                 assert torch.equal(weight, weights[name]), name
 
 
+@pytest.mark.parametrize('name', EXPERIMENTS)
+def test_optimizer_groups_are_few_and_whole(name):
+    cfg = tiny(name)
+    model = MODELS.build(cfg.model)
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    groups = wrapper.optimizer.param_groups
+    assert len(groups) <= 6
+    count = sum(len(group['params']) for group in groups)
+    assert count == sum(1 for _ in model.student.parameters())
+
+
 def test_ark_rates():
     """Warm-up from 1e-6 in 20 epochs, then timm's cosine from epoch 0."""
     cfg = tiny('ark/ark6_swin-b_200c.py')

@@ -153,10 +153,13 @@ def _expand_loaders(
     workers = loader.setdefault('num_workers', 2)
     if not workers:
         loader.pop('persistent_workers', None)
-    # The Runner asks for both; the batch sampler does their work.
+    # The Runner asks for both; the batch sampler does their work. The size
+    # counts where the learning rate is scaled with it.
+    wrapper = out.get('optim_wrapper') or {}
+    accumulated = wrapper.get('accumulative_counts', 1)
     stock = dict(
         sampler=dict(type='DefaultSampler', shuffle=False),
-        batch_size=max(table.batch_sizes.values()),
+        batch_size=max(table.batch_sizes.values()) * accumulated,
         **loader,
     )
     shares = {

@@ -397,3 +397,25 @@ def test_a_signal_to_the_group_ends_without_a_traceback(make_runner):
     runner.train()
     assert runner.train_loop.stopped_by == 'SIGTERM'
     assert runner.iter < runner.max_iters
+
+
+def test_the_rate_scales_with_the_batch(make_runner):
+    runner = make_runner(
+        **ONE_TASK,
+        auto_scale_lr=dict(enable=True, base_batch_size=2),
+        **{'optim_wrapper.accumulative_counts': 2},
+    )
+    rates = []
+    runner.register_hook(
+        Watcher(
+            lambda runner: rates.append(
+                runner.optim_wrapper.optimizer.param_groups[-1]['lr']
+            )
+        )
+    )
+    base = runner.cfg.optim_wrapper.optimizer.lr
+    mult = runner.optim_wrapper.optimizer.param_groups[-1]['lr'] / base
+    runner.train()
+    scheduler = runner.param_schedulers[0]
+    # a batch of 4, twice, where the rate is meant for 2
+    assert rates[0] == pytest.approx(4 * base * mult * scheduler.factor(0))

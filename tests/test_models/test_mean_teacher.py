@@ -283,6 +283,29 @@ def test_consistency_weight_is_a_share(weight):
         h.build(**{'consistency_weight': weight})
 
 
+def test_a_cycle_of_29_passes_is_the_plain_average():
+    """Parts that stand still in a pass move the teacher as well."""
+    model = h.build(noise=0.02)
+    parts = model.student.parts()
+    expected = {
+        name: p.detach().double().clone()
+        for name, p in model.teacher.named_parameters()
+    }
+    torch.manual_seed(0)
+    for index in range(29):
+        trained = [p for i, p in enumerate(parts) if (i + index) % 3 == 0]
+        with torch.no_grad():
+            for name, p in model.student.named_parameters():
+                if any(part.owns(name) for part in trained):
+                    p.add_(0.01 * torch.randn_like(p))
+                expected[name].mul_(0.8).add_(p.double(), alpha=0.2)
+        model.update_teacher(0.8)
+    for name, p in model.teacher.named_parameters():
+        torch.testing.assert_close(
+            p.double(), expected[name], rtol=1e-5, atol=1e-6
+        )
+
+
 @pytest.mark.slow
 def test_compiled_backbones_give_the_same():
     """Two shifted blocks in several stages, through the config's switch."""
