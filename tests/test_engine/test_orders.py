@@ -245,7 +245,18 @@ def samples_of(runner):
     return seen
 
 
-@pytest.mark.parametrize('name', ORDERS)
+@pytest.mark.parametrize(
+    'name',
+    [
+        'cyclic',
+        'concurrent',
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ORDERS
+            if name not in ('cyclic', 'concurrent')
+        ),
+    ],
+)
 def test_workers_start_once_and_change_nothing(make_cfg, name):
     runs = []
     for workers in (0, 2):
