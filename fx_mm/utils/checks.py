@@ -1,5 +1,6 @@
 """Refuse values that make no sense before they do harm."""
 
+from collections.abc import Sequence
 from numbers import Real
 
 from .errors import UserError
@@ -27,3 +28,20 @@ def check_number(
         return
     limits = f'at least {low}' if high == float('inf') else f'in {low}..{high}'
     raise UserError(f'{where} is {value!r}; it must be a number, {limits}.')
+
+
+def check_choice(where: str, value, known: Sequence) -> None:
+    """Refuse a value that is not among those known.
+
+    Args:
+        where (str): The config's key, for the message.
+        value: What the config says.
+        known (Sequence): What it may say.
+
+    Raises:
+        UserError: Says where, what and what would be right.
+    """
+    if value not in known:
+        raise UserError(
+            f'{where} is {value!r}; use one of {", ".join(map(str, known))}.'
+        )

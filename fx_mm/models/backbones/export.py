@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fx_mm.registry import MODELS
 from fx_mm.utils.checkpoint import load_source
+from fx_mm.utils.checks import check_choice
 from fx_mm.utils.errors import UserError
 
 from .build import NUM_STAGES, build_backbone, probe_backbone
@@ -128,11 +129,7 @@ class FoundationXBackbone(BaseModule):
             ('weights', weights, WEIGHTS),
             ('output_norm', output_norm, (None, *NORMS)),
         ):
-            if value not in known:
-                raise UserError(
-                    f'FoundationXBackbone {key} is {value!r}; use one of '
-                    f'{", ".join(map(str, known))}.'
-                )
+            check_choice(f'FoundationXBackbone {key}', value, known)
         out_indices = tuple(out_indices)
         if not set(out_indices) <= set(range(NUM_STAGES)):
             raise UserError(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fx_mm.registry import MODELS
+from fx_mm.utils.checks import check_choice
 from fx_mm.utils.errors import UserError
 
 from .pretrained import PretrainedWeights
@@ -251,11 +252,7 @@ class FusedSwinTransformer(SwinTransformer):
         **kwargs,
     ) -> None:
         super().__init__(*args, **kwargs)
-        if attention not in ATTENTION:
-            raise UserError(
-                f'model backbone attention is {attention!r}; use one of '
-                f'{", ".join(ATTENTION)}.'
-            )
+        check_choice('model backbone attention', attention, ATTENTION)
         for stage in self.stages:
             for index, block in enumerate(stage.blocks):
                 stage.blocks[index] = FusedSwinBlock(block, attention)

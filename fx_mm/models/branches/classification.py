@@ -10,7 +10,7 @@ from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor, nn
 
 from fx_mm.registry import MODELS
-from fx_mm.utils.errors import UserError
+from fx_mm.utils.checks import check_choice
 
 from ..losses import MaskedBCELoss, MaskedSoftmaxLoss
 from ..parts import FeatureGroups, Part
@@ -89,11 +89,7 @@ class ClassificationBranch(Branch):
             ('projector', projector, PROJECTORS),
             ('multi_class_loss', multi_class_loss, ('softmax', 'bce')),
         ):
-            if value not in known:
-                raise UserError(
-                    f'model classification.{key} is {value!r}; use one of '
-                    f'{", ".join(known)}.'
-                )
+            check_choice(f'model classification.{key}', value, known)
         self.stages = tuple(stages)
         widths = [in_channels[stage] for stage in stages]
         self.norms = ModuleList(

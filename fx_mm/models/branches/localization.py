@@ -10,7 +10,7 @@ from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
 from fx_mm.registry import MODELS
-from fx_mm.utils.checks import check_number
+from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.errors import UserError
 
 from ..layers.denoising import DenoisingQueries
@@ -114,11 +114,7 @@ class LocalizationBranch(Branch):
             ('queries', queries, SHARING),
             ('label_embedding', label_embedding, SHARING),
         ):
-            if value not in known:
-                raise UserError(
-                    f'model localization.{key} is {value!r}; use one of '
-                    f'{", ".join(known)}.'
-                )
+            check_choice(f'model localization.{key}', value, known)
         self.stages = tuple(stages)
         for key, value, low in (
             ('num_queries', num_queries, 1),
