@@ -206,9 +206,10 @@ rank = torch.distributed.get_rank()
 ours = torch.tensor(3.0 + rank, requires_grad=True)
 total, other = sum_over_ranks(ours, torch.tensor(1.0))
 (total**2).backward()
-assert (float(total), float(other), float(ours.grad)) == (7, 2, 28)
+assert (total.item(), other.item(), ours.grad.item()) == (7, 2, 28)
 assert float(count_per_rank(torch.tensor(4 * rank))) == 2
 assert float(count_per_rank(torch.tensor(0))) == 0.5
+torch.distributed.destroy_process_group()
 """
 OTHERS = dict(
     slurm=dict(
