@@ -105,7 +105,20 @@ def expand_config(cfg: Config, test_split: str = 'test') -> Config:
     out.setdefault('find_unused_parameters', True)
     _expand_model(out, table)
     _expand_loaders(out, table, cycle, loader, test_split)
-    for scheduler in out.get('param_scheduler') or []:
+    schedulers = out.get('param_scheduler') or []
+    if isinstance(schedulers, dict):
+        schedulers = out.param_scheduler = [schedulers]
+    for scheduler in schedulers:
+        if scheduler.get('type') is None:
+            raise UserError(
+                f'param_scheduler {dict(scheduler)} has no "type".'
+            )
+        if scheduler.get('convert_to_iter_based'):
+            raise UserError(
+                'param_scheduler.convert_to_iter_based counts on epochs of '
+                'equal length, but passes differ; give lengths in '
+                'iterations (by_epoch=False) or take CycleCosineLR.'
+            )
         if 'Cycle' in scheduler['type']:
             scheduler.setdefault('passes_per_cycle', len(passes))
             scheduler.setdefault('max_cycles', out.train_cfg.max_cycles)

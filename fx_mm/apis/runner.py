@@ -9,6 +9,7 @@ from mmengine.dist import broadcast_object_list, is_distributed
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from ..engine.hooks import LockReleaseHook, MeanTeacherHook
 from ..tasks import TaskTable
 from ..utils.checkpoint import find_checkpoint, register_loaders
 from ..utils.dist import start_processes, unwrap
@@ -179,8 +180,41 @@ def _build_training(runner: Runner) -> None:
         runner._val_loop = runner.build_val_loop(runner._val_loop)
     if runner._test_loop is not None:
         runner._test_loop = runner.build_test_loop(runner._test_loop)
+    _check_hooks(runner)
     # The real schedulers record the rate after auto-scaling, so here they
     # are only tried.
     trial = OptimWrapper(torch.optim.SGD([torch.zeros(1)], lr=1.0))
     for scheduler in runner.param_schedulers or []:
         runner._build_param_scheduler(ConfigDict(scheduler), trial)
+
+
+def _check_hooks(runner: Runner) -> None:
+    """Refuse lock passes or a teacher without the hook that makes them so.
+
+    A ``custom_hooks`` of a user's config replaces the list of its base.
+
+    Raises:
+        UserError: Names the hook.
+    """
+    loops = [runner._train_loop, runner._val_loop, runner._test_loop]
+    schedule = getattr(loops[0], 'schedule', None)
+    if schedule is None:
+        return
+    locks = any(entry.mode != 'release' for entry in schedule.passes)
+    asked = any('teacher' in getattr(loop, 'weights', ()) for loop in loops)
+    needs = (
+        (LockReleaseHook, locks, 'cycle.lock to "none"'),
+        (
+            MeanTeacherHook,
+            asked or unwrap(runner.model).consistency_weight > 0,
+            'model.consistency_weight to 0 and val_cfg.weights and '
+            'test_cfg.weights to ["student"]',
+        ),
+    )
+    for hook, needed, instead in needs:
+        if needed and not any(isinstance(h, hook) for h in runner.hooks):
+            raise UserError(
+                f'custom_hooks has no {hook.__name__}, which this config '
+                'needs (the list replaces that of the base config); add '
+                f'dict(type="{hook.__name__}"), or set {instead}.'
+            )

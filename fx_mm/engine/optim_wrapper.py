@@ -9,9 +9,13 @@ from torch import nn
 
 from ..registry import OPTIM_WRAPPERS
 from ..tasks import KINDS, check_keys
+from ..utils.checks import check_number
+from ..utils.dist import sum_over_ranks
 from ..utils.errors import UserError
 
 AMP_DTYPES = ('bfloat16', 'float16')
+MAX_OVERFLOWS = 20
+"""In a row; the scale is then a millionth of what it was."""
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -35,9 +39,11 @@ class MultiTaskOptimWrapper(OptimWrapper):
             gradient scaler. Defaults to None, full precision.
 
     Attributes:
-        skipped (int): Steps left out in a row because of gradients that were
-            not finite; the scaler of float16 expects some, which do not
-            count.
+        left_out (bool): Whether the last call of :meth:`update_params` left
+            a step out because loss or gradients were not finite. The scaler
+            of float16 makes gradients overflow now and then, which does not
+            count until it goes on for long.
+        skipped (int): Steps left out in a row.
         param_names (dict): Id of a parameter to its name, by which the state
             of the optimizer is saved and found again.
 
@@ -52,9 +58,22 @@ class MultiTaskOptimWrapper(OptimWrapper):
         clip_grad: dict | None = None,
         amp_dtype: str | None = None,
     ) -> None:
+        check_number(
+            'optim_wrapper.accumulative_counts',
+            accumulative_counts,
+            1,
+            whole=True,
+        )
         super().__init__(optimizer, accumulative_counts)
         self.clip_by_kind = dict(clip_grad or {})
         check_keys(self.clip_by_kind, KINDS, 'optim_wrapper.clip_grad')
+        for kind, clip in self.clip_by_kind.items():
+            where = f'optim_wrapper.clip_grad.{kind}'
+            if not isinstance(clip, dict) or 'max_norm' not in clip:
+                raise UserError(
+                    f'{where} is {clip!r}; write dict(max_norm=0.1).'
+                )
+            check_keys(clip, ('max_norm', 'norm_type'), where)
         if amp_dtype not in (None, *AMP_DTYPES):
             raise UserError(
                 f'optim_wrapper.amp_dtype is "{amp_dtype}"; it must be '
@@ -65,8 +84,13 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self.scaler = torch.amp.GradScaler(
             device, enabled=amp_dtype == 'float16'
         )
+        self.left_out = False
         self.skipped = 0
+        self._overflows = 0
+        self._loss: torch.Tensor | float = 0.0
         self.param_names: dict[int, str] = {}
+        # as configured, before any scheduler
+        self._settings = self._current_settings()
 
     def begin_pass(self, kind: str | None, done: int, length: int) -> None:
         """Prepare for the rest of a pass.
@@ -97,13 +121,22 @@ class MultiTaskOptimWrapper(OptimWrapper):
             clips, key=lambda clip: clip['max_norm'], default=None
         )
 
+    def initialize_count_status(self, *args, **kwargs) -> None:
+        """Do nothing: the count begins anew in each pass."""
+
     @property
     def at_update(self) -> bool:
         """bool: Whether no gradient waits to be accumulated further."""
         return self._inner_count == 0 or self.should_update()
 
+    def update_params(self, loss: torch.Tensor, *args, **kwargs) -> None:
+        """Go back from a loss, and step if no more is to be accumulated."""
+        self.left_out = False
+        super().update_params(loss, *args, **kwargs)
+
     def backward(self, loss: torch.Tensor, **kwargs) -> None:
         """Accumulate the gradients of a loss."""
+        self._loss = self._loss + loss.detach()
         super().backward(self.scaler.scale(loss), **kwargs)
 
     def step(self, **kwargs) -> None:
@@ -118,6 +151,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
             for p in group['params']
             if p.grad is not None
         ]
+        loss, self._loss = self._loss, 0.0
         if not params:
             return
         self.scaler.unscale_(self.optimizer)
@@ -126,16 +160,22 @@ class MultiTaskOptimWrapper(OptimWrapper):
         else:
             norms = torch._foreach_norm([p.grad for p in params])
             norm = torch.linalg.vector_norm(torch.stack(norms))
-        # The one value a step waits for.
+        # The one thing a step waits for. Gradients are the same in all
+        # processes, the loss of float16 is not: there it is summed.
         finite = math.isfinite(norm.item())
         if self.scaler.is_enabled():
             self.scaler.step(self.optimizer, **kwargs)
             self.scaler.update()
-        elif finite:
-            self.optimizer.step(**kwargs)
-            self.skipped = 0
+            self._overflows = 0 if finite else self._overflows + 1
+            (loss,) = sum_over_ranks(torch.as_tensor(loss))
+            self.left_out = not math.isfinite(loss.item()) or (
+                self._overflows > MAX_OVERFLOWS
+            )
         else:
-            self.skipped += 1
+            self.left_out = not finite
+            if finite:
+                self.optimizer.step(**kwargs)
+        self.skipped = self.skipped + 1 if self.left_out else 0
 
     @contextlib.contextmanager
     def optim_context(self, model: nn.Module):
@@ -153,6 +193,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
         state = super().state_dict()
         if self.param_names:
             state['param_names'] = self._names()
+            state['settings'] = self._settings
         if self.scaler.is_enabled():
             state['loss_scaler'] = self.scaler.state_dict()
         return state
@@ -173,6 +214,13 @@ class MultiTaskOptimWrapper(OptimWrapper):
         """
         state = dict(state_dict)
         saved = state.pop('param_names', None)
+        settings = state.pop('settings', None) or [{}] * len(
+            state['param_groups']
+        )
+        state['param_groups'] = [
+            dict(group, settings=before)
+            for group, before in zip(state['param_groups'], settings)
+        ]
         scale = state.pop('loss_scaler', None)
         if scale is not None and self.scaler.is_enabled():
             self.scaler.load_state_dict(scale)
@@ -180,7 +228,29 @@ class MultiTaskOptimWrapper(OptimWrapper):
             state = self._renumber(state, saved)
         elif saved is None:
             self._check_shapes(state)
+        state['param_groups'] = [
+            self._configured(group, now)
+            for group, now in zip(state['param_groups'], self._settings)
+        ]
         super().load_state_dict(state)
+
+    @staticmethod
+    def _configured(group: dict, now: dict) -> dict:
+        """Take over what the config changed, keep what schedulers did."""
+        group = dict(group)
+        before = group.pop('settings', {})
+        changed = {
+            key: value
+            for key, value in now.items()
+            if key in before and before[key] != value
+        }
+        return dict(group, **changed)
+
+    def _current_settings(self) -> list[dict]:
+        return [
+            {key: value for key, value in group.items() if key != 'params'}
+            for group in self.optimizer.param_groups
+        ]
 
     def _params(self) -> list[list[torch.Tensor]]:
         return [group['params'] for group in self.optimizer.param_groups]

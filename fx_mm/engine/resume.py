@@ -41,7 +41,14 @@ def _tasks(rows: list[list]) -> set[str]:
     }
 
 
-def move_checkpoint(checkpoint: dict, schedule) -> str:
+def describe_draws(runner) -> dict:
+    """Give what else decides which images a step sees."""
+    draws = runner.train_loop.sampler.describe_draws()
+    accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    return dict(draws, accumulated=accumulated)
+
+
+def move_checkpoint(checkpoint: dict, runner) -> str:
     """Move a checkpoint's position to where it stands in another cycle.
 
     Tasks, batch sizes, data or processes may have changed since. The count
@@ -50,7 +57,7 @@ def move_checkpoint(checkpoint: dict, schedule) -> str:
 
     Args:
         checkpoint (dict): A loaded checkpoint, changed in place.
-        schedule (PassSchedule): The cycle from now on.
+        runner (Runner): With the loop that trains from now on.
 
     Returns:
         str: What changed and where training goes on; empty if the cycle is
@@ -59,9 +66,10 @@ def move_checkpoint(checkpoint: dict, schedule) -> str:
     Raises:
         UserError: If a scheduler's state cannot be moved.
     """
-    meta = checkpoint['meta']
+    meta, schedule = checkpoint['meta'], runner.train_loop.schedule
     saved, now = meta.get('schedule'), describe_schedule(schedule)
-    if saved is None or saved == now:
+    draws = describe_draws(runner)
+    if saved is None or (saved == now and meta.get('draws', draws) == draws):
         return ''
     cycle = meta['epoch'] // len(saved)
     meta['epoch'] = cycle * schedule.passes_per_cycle

@@ -129,6 +129,15 @@ def register_loaders() -> None:
     )
 
 
+def list_checkpoints(folder) -> list[Path]:
+    """Give the files that training itself wrote, ``iter_12.pth``."""
+    return [
+        file
+        for file in Path(folder).glob('iter_*.pth')
+        if file.stem[len('iter_') :].isdigit()
+    ]
+
+
 def find_checkpoint(folder) -> str | None:
     """Find the newest whole checkpoint of a work directory.
 
@@ -140,7 +149,7 @@ def find_checkpoint(folder) -> str | None:
     """
     folder = Path(folder)
     names = sorted(
-        (f.name for f in folder.glob('iter_*.pth')),
+        (f.name for f in list_checkpoints(folder)),
         key=lambda name: int(name[5:-4]),
         reverse=True,
     )

@@ -7,7 +7,11 @@ from .errors import UserError
 
 
 def check_number(
-    where: str, value, low: float, high: float = float('inf')
+    where: str,
+    value,
+    low: float,
+    high: float = float('inf'),
+    whole: bool = False,
 ) -> None:
     """Refuse what is no number from ``low`` to ``high``.
 
@@ -16,6 +20,7 @@ def check_number(
         value: What the config says.
         low (float): Smallest value allowed.
         high (float): Largest value allowed. Defaults to infinity.
+        whole (bool): Whether it must be a whole number. Defaults to False.
 
     Raises:
         UserError: Says where, what and what would be right.
@@ -24,10 +29,12 @@ def check_number(
         isinstance(value, Real)
         and not isinstance(value, bool)
         and low <= value <= high
+        and (not whole or value == int(value))
     ):
         return
     limits = f'at least {low}' if high == float('inf') else f'in {low}..{high}'
-    raise UserError(f'{where} is {value!r}; it must be a number, {limits}.')
+    kind = 'whole number' if whole else 'number'
+    raise UserError(f'{where} is {value!r}; it must be a {kind}, {limits}.')
 
 
 def check_choice(where: str, value, known: Sequence) -> None:

@@ -127,3 +127,47 @@ def test_resume_needs_no_pretrained_file(make_runner, tmp_path):
     again = make_runner(resume=True, **options)
     again.train()
     assert again.epoch == 2
+
+
+def test_another_batch_size_under_a_cap_begins_the_cycle_anew(make_runner):
+    options = {**ONE_TASK, 'cycle.max_batches': 2, 'train_cfg.max_cycles': 2}
+    first = make_runner(**options, **{'default_hooks.checkpoint.unit': 'iter'})
+    first.train()
+    path = str(Path(first.work_dir) / 'iter_3.pth')
+    again = make_runner(
+        resume=path, **{**options, 'task_defaults.cls.batch_size': 3}
+    )
+    iterations = []
+    again.register_hook(Watcher(lambda r: iterations.append(r.iter)))
+    again.train()
+    assert iterations == [2, 3]
+
+
+def test_changed_settings_of_the_optimizer_hold(make_runner):
+    make_runner(**ONE_TASK).train()
+    again = make_runner(
+        resume=True,
+        **{
+            **ONE_TASK,
+            'train_cfg.max_cycles': 2,
+            'optim_wrapper.optimizer.weight_decay': 0.5,
+        },
+    )
+    again.train()
+    decays = {
+        group['weight_decay']
+        for group in again.optim_wrapper.optimizer.param_groups
+    }
+    assert decays == {0.0, 0.5}
+
+
+@pytest.mark.parametrize('seed', [None, 5])
+def test_a_resumed_run_draws_from_the_seed_it_began_with(make_runner, seed):
+    first = make_runner(**ONE_TASK, **{'randomness.seed': 3})
+    first.train()
+    again = make_runner(
+        resume=True,
+        **{**ONE_TASK, 'train_cfg.max_cycles': 2, 'randomness.seed': seed},
+    )
+    again.train()
+    assert again.seed == again.train_loop.sampler.seed == 3

@@ -419,3 +419,42 @@ def test_the_rate_scales_with_the_batch(make_runner):
     scheduler = runner.param_schedulers[0]
     # a batch of 4, twice, where the rate is meant for 2
     assert rates[0] == pytest.approx(4 * base * mult * scheduler.factor(0))
+
+
+def test_a_window_that_is_not_finite_is_left_out_as_a_whole(make_runner):
+    runner = make_runner(
+        **{
+            **ONE_TASK,
+            'train_cfg.max_cycles': 2,
+            'optim_wrapper.accumulative_counts': 3,
+            'log_level': 'INFO',
+        }
+    )
+    runner.register_hook(Spoil({0}))
+    runner.train()
+    warnings = [x for x in log_of(runner).splitlines() if 'left out' in x]
+    # one step of three batches in each pass, the first one spoiled
+    assert len(warnings) == 1
+    assert warnings[0].count('.png') == 12
+    assert all(p.isfinite().all() for p in runner.model.state_dict().values())
+
+
+def test_hooks_that_a_config_lost_are_missed(make_cfg):
+    cfg = make_cfg()
+    cfg.custom_hooks = [dict(type='EmptyCacheHook')]
+    with pytest.raises(UserError, match='no LockReleaseHook'):
+        build_runner(cfg)
+    cfg.cycle.lock = 'none'
+    with pytest.raises(UserError, match='no MeanTeacherHook'):
+        build_runner(cfg)
+
+
+def test_files_of_others_are_left_alone(make_runner):
+    runner = make_runner(
+        **ONE_TASK, **{'default_hooks.checkpoint.max_keep_ckpts': 1}
+    )
+    mine = Path(runner.work_dir) / 'iter_3_backup.pth'
+    mine.write_bytes(b'mine')
+    runner.train()
+    assert mine.read_bytes() == b'mine'
+    assert find_checkpoint(runner.work_dir).endswith('iter_3.pth')

@@ -7,6 +7,7 @@ from mmengine.dist import get_rank, get_world_size
 
 from ...registry import DATA_SAMPLERS
 from ...tasks import KINDS, MIXED, check_keys
+from ...utils.checks import check_number
 from ...utils.errors import UserError
 from .keys import SampleKey
 from .mixing import is_mixed, mix_steps
@@ -78,6 +79,12 @@ class CyclicBatchSampler:
             dataset.task.name: (i, dataset)
             for i, dataset in enumerate(sampler.dataset.datasets)
         }
+        caps = (
+            max_batches if isinstance(max_batches, dict) else {'': max_batches}
+        )
+        for cap in caps.values():
+            if cap is not None:
+                check_number('cycle.max_batches', cap, 1, whole=True)
         shares = dict(box_free_share or {}, lock_share=lock_share)
         for name, share in shares.items():
             if not 0 <= share <= 1:
@@ -108,6 +115,24 @@ class CyclicBatchSampler:
         )
         self.start = 0
         self.current_pass = 0
+
+    def reseed(self, seed: int) -> None:
+        """Draw from another seed from now on, as a resumed run must."""
+        self.seed = seed
+        self.schedule.reseed(seed)
+
+    def describe_draws(self) -> dict:
+        """Give what decides which images a batch holds, but the seed.
+
+        Returns:
+            dict: ``lock_share``, and ``pools``: task name to the size and
+            the images a global batch of each of its pools.
+        """
+        pools = {
+            name: [[len(pool), count] for pool, count in pools]
+            for name, pools in self._pools.items()
+        }
+        return dict(lock_share=self.lock_share, pools=pools)
 
     def _make_pools(self, name: str, share: float | None) -> list:
         """Split a task's images into pools, each with its count a batch."""

@@ -78,7 +78,13 @@ def _walk_tasks(tasks: Sequence[str], lock: str | Sequence) -> list:
                 passes.append(Pass(task, 'lock'))
             passes.append(Pass(task, 'release'))
         return passes
-    passes = [Pass(*entry) for entry in lock]
+    try:
+        passes = [Pass(*entry) for entry in lock]
+    except TypeError as error:
+        raise UserError(
+            f'cycle.lock is {lock!r}; it must be one of '
+            f'{", ".join(LOCK_PLANS)} or a list of (task, mode).'
+        ) from error
     if not passes:
         raise UserError(
             'cycle.lock is an empty list; list (task, mode), or use one of '
@@ -140,6 +146,12 @@ class PassSchedule:
     def iters_per_cycle(self) -> int:
         """int: Iterations in one cycle."""
         return sum(self.lengths)
+
+    def reseed(self, seed: int) -> None:
+        """Shuffle by another seed, if at all."""
+        if self.shuffle_seed is not None:
+            self.shuffle_seed = seed
+            self._drawn = (-1, [])
 
     def places(self, cycle: int) -> list[int]:
         """Give the numbers in ``passes`` in the order of a cycle."""

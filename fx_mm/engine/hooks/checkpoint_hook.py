@@ -16,11 +16,17 @@ from ...utils.checkpoint import (
     check_meta,
     config_diff,
     find_checkpoint,
+    list_checkpoints,
 )
 from ...utils.dist import unwrap
 from ...utils.errors import UserError
 from ...utils.files import write_whole
-from ..resume import describe_schedule, match_weights, move_checkpoint
+from ..resume import (
+    describe_draws,
+    describe_schedule,
+    match_weights,
+    move_checkpoint,
+)
 from .best import read_save_best
 
 UNITS = ('cycle', 'pass', 'iter')
@@ -149,13 +155,18 @@ class CyclicCheckpointHook(Hook):
         checkpoint['meta']['tasks'] = [task.meta for task in table]
         schedule = runner.train_loop.schedule
         checkpoint['meta']['schedule'] = describe_schedule(schedule)
+        checkpoint['meta']['draws'] = describe_draws(runner)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Refuse other classes, show a changed config, restore marks."""
         check_meta(checkpoint, TaskTable.from_cfg(runner.cfg))
         if not runner._resume:
             return
-        moved = move_checkpoint(checkpoint, runner.train_loop.schedule)
+        seed = checkpoint['meta'].get('seed')
+        if seed is not None:
+            # the Runner takes it over too
+            runner.train_loop.sampler.reseed(seed)
+        moved = move_checkpoint(checkpoint, runner)
         if moved:
             runner.logger.warning(moved)
         matched = match_weights(checkpoint['state_dict'], unwrap(runner.model))
@@ -192,7 +203,7 @@ class CyclicCheckpointHook(Hook):
             write_whole(folder / LAST_CHECKPOINT, name)
         # By age: a run that begins anew in an old folder has lower numbers.
         files = sorted(
-            folder.glob('iter_*.pth'), key=lambda f: f.stat().st_mtime_ns
+            list_checkpoints(folder), key=lambda f: f.stat().st_mtime_ns
         )
         for old in files[: -self.max_keep_ckpts]:
             if old.name != name:

@@ -24,8 +24,8 @@ class MeanTeacherHook(Hook):
 
     Args:
         decay (float): Weight of the OLD teacher. Defaults to 0.8.
-        unit (str): Update after each ``pass`` or each ``iter``. Defaults to
-            ``pass``.
+        unit (str): Update after each ``pass`` or each step of the optimizer
+            (``iter``). Defaults to ``pass``.
         schedule (str): ``constant``, or ``cosine``, with which the decay
             goes from ``decay`` to 1 over all updates of the run (Ark: from
             0.9, per pass). Defaults to ``constant``.
@@ -116,7 +116,9 @@ class MeanTeacherHook(Hook):
         self, runner, batch_idx, data_batch=None, outputs=None
     ) -> None:
         """Update after an iteration."""
-        if self.unit == 'iter':
+        if self.unit == 'iter' and getattr(
+            runner.optim_wrapper, 'at_update', True
+        ):
             decay = self.decay_at(runner.iter, runner.max_iters)
             unwrap(runner.model).update_teacher(decay)
 

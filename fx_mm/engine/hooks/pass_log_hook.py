@@ -94,6 +94,7 @@ class PassLogHook(LoggerHook):
         self._sums: dict = defaultdict(dict)
         self._counts: dict = defaultdict(int)
         self._count = 0
+        self._window: list = []
         self._data_seconds = 0.0
         self._begin = self._last = time.perf_counter()
 
@@ -105,21 +106,29 @@ class PassLogHook(LoggerHook):
         self, runner, batch_idx, data_batch=None, outputs=None
     ) -> None:
         """Add the losses up on their device, but of steps left out."""
-        if getattr(runner.optim_wrapper, 'skipped', 0):
-            self._last = time.perf_counter()
-            return
+        wrapper = runner.optim_wrapper
         task = data_batch['data_samples'][0].task
-        sums = self._sums[task]
-        for key, value in (outputs or {}).items():
-            value = torch.as_tensor(value).detach().float()
-            sums[key] = sums[key] + value if key in sums else value
-        self._counts[task] += 1
-        self._count += 1
-        if self._count % self.check_interval == 0:
-            self._check_finite(runner)
-        if self._count % self.interval == 0:
-            self._log(runner, f'{batch_idx + 1} of ')
+        self._window.append((task, outputs or {}))
+        if getattr(wrapper, 'at_update', True):
+            if not getattr(wrapper, 'left_out', False):
+                self._add_window(runner, batch_idx)
+            self._window = []
         self._last = time.perf_counter()
+
+    def _add_window(self, runner, batch_idx: int) -> None:
+        """Add up what made one step."""
+        before = self._count
+        for task, outputs in self._window:
+            sums = self._sums[task]
+            for key, value in outputs.items():
+                value = torch.as_tensor(value).detach().float()
+                sums[key] = sums[key] + value if key in sums else value
+            self._counts[task] += 1
+            self._count += 1
+        if self._count // self.check_interval > before // self.check_interval:
+            self._check_finite(runner)
+        if self._count // self.interval > before // self.interval:
+            self._log(runner, f'{batch_idx + 1} of ')
 
     def after_train_epoch(self, runner) -> None:
         """Write the pass's line and scalars."""

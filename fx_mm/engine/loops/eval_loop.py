@@ -56,7 +56,6 @@ class _MultiTaskEvalLoop(BaseLoop):
                 if metric.collect_device == 'cpu' and not metric.collect_dir:
                     metric.collect_dir = osp.join(runner.work_dir, '.gather')
 
-    @lost_processes()
     def _choose(self, dataloader: dict, evaluator: dict, tasks) -> tuple:
         """Leave only some tasks in the configs of loader and evaluators."""
         if not tasks:
@@ -81,6 +80,7 @@ class _MultiTaskEvalLoop(BaseLoop):
         loader = dict(dataloader, dataset=dataset, batch_sampler=sampler)
         return loader, _only(evaluator, tasks)
 
+    @lost_processes()
     @torch.no_grad()
     def run(self) -> dict:
         """Evaluate with each of the wanted weights.

@@ -11,6 +11,7 @@ from mmengine.runner import BaseLoop
 
 from ...registry import LOOPS
 from ...tasks import MIXED
+from ...utils.checks import check_choice, check_number
 from ...utils.dist import unwrap
 from ...utils.errors import UserError
 from ..lost import (
@@ -52,8 +53,8 @@ class CyclicTrainLoop(BaseLoop):
         val_interval (int): Cycles, or passes, between validations; the end
             is always validated. Defaults to 1.
         val_unit (str): ``cycle`` or ``pass``. Defaults to ``cycle``.
-        max_bad_share (float): Share of unreadable images, of those read so
-            far, at which training stops. Defaults to 0.001.
+        max_bad_share (float): Share of unreadable images, of all, above
+            which training stops. Defaults to 0.001.
         max_skipped (int): Steps in a row that may be left out because their
             gradients are not finite, before training stops. Defaults to 10.
 
@@ -76,13 +77,15 @@ class CyclicTrainLoop(BaseLoop):
         outlive_signals(self.dataloader)
         self.sampler = self.dataloader.batch_sampler
         self.schedule = self.sampler.schedule
+        for key, value in (
+            ('max_cycles', max_cycles),
+            ('val_interval', val_interval),
+            ('max_skipped', max_skipped),
+        ):
+            check_number(f'train_cfg.{key}', value, 1, whole=True)
+        check_number('train_cfg.max_bad_share', max_bad_share, 0, 1)
+        check_choice('train_cfg.val_unit', val_unit, VAL_UNITS)
         self.max_cycles = int(max_cycles)
-        if val_unit not in VAL_UNITS or val_interval < 1:
-            raise UserError(
-                f'train_cfg has val_interval={val_interval} and '
-                f'val_unit="{val_unit}"; the unit is cycle or pass and the '
-                'number at least 1.'
-            )
         self.val_interval = val_interval
         if val_unit == 'cycle':
             self.val_interval *= self.schedule.passes_per_cycle
@@ -93,7 +96,7 @@ class CyclicTrainLoop(BaseLoop):
         self._epoch = 0
         self._iter = 0
         self._bad_images: dict = {}
-        self._images_read = 0
+        self._waiting: list = []
 
     @property
     def max_epochs(self) -> int:
@@ -160,7 +163,9 @@ class CyclicTrainLoop(BaseLoop):
                     )
                 if not self.stop_training and self._validation_is_due():
                     self.runner.val_loop.run()
-        if not self.stop_training:
+        if not self.stopped_by:
+            if self.stop_training:
+                self.runner.call_hook('after_stop_signal')
             self.runner.call_hook('after_train')
         return self.runner.model
 
@@ -184,6 +189,7 @@ class CyclicTrainLoop(BaseLoop):
             done (int): Iterations of it that are over. Defaults to 0.
         """
         self._epoch = self.sampler.current_pass = index
+        self._waiting = []
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         wrapper = self.runner.optim_wrapper
@@ -211,6 +217,12 @@ class CyclicTrainLoop(BaseLoop):
         outputs = runner.model.train_step(
             data_batch, optim_wrapper=runner.optim_wrapper
         )
+        self._waiting += data_batch['data_samples']
+        left_out = getattr(runner.optim_wrapper, 'left_out', False)
+        if left_out:
+            # The forward has moved running statistics before anything was
+            # known; a hook may copy them.
+            unwrap(runner.model).restore_buffers()
         runner.call_hook(
             'after_train_iter',
             batch_idx=index,
@@ -218,15 +230,14 @@ class CyclicTrainLoop(BaseLoop):
             outputs=outputs,
         )
         self._iter += 1
-        skipped = getattr(runner.optim_wrapper, 'skipped', 0)
-        if skipped:
-            self._report_skipped(skipped, data_batch['data_samples'])
+        if left_out:
+            self._report_skipped(runner.optim_wrapper.skipped, self._waiting)
+        if self._at_update():
+            self._waiting = []
 
     def _report_skipped(self, skipped: int, samples: Sequence) -> None:
         """Name a step that was left out; stop after too many in a row."""
         runner = self.runner
-        # The forward has moved running statistics before anything was known.
-        unwrap(runner.model).restore_buffers()
         where = (
             f'{samples[0].task}, iteration {self._iter} of pass '
             f'{self._epoch + 1}'
@@ -258,7 +269,6 @@ class CyclicTrainLoop(BaseLoop):
         return at_end or self._epoch % self.val_interval == 0
 
     def _count_bad_images(self, data_samples: Sequence) -> None:
-        self._images_read += len(data_samples)
         for sample in data_samples:
             bad = sample.metainfo.get('replaced')
             if bad and bad not in self._bad_images:
@@ -267,8 +277,7 @@ class CyclicTrainLoop(BaseLoop):
                     f'{sample.task}: an unreadable image was replaced by '
                     f'another of the task: {bad}'
                 )
-        images = max(self._images_read, len(self.dataloader.dataset))
-        allowed = self.max_bad_share * images
+        allowed = self.max_bad_share * len(self.dataloader.dataset)
         if self._bad_images and len(self._bad_images) > allowed:
             raise UserError(
                 f'{len(self._bad_images)} images cannot be read, more than '
