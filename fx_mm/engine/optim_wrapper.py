@@ -68,6 +68,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self.clip_by_kind = dict(clip_grad or {})
         check_keys(self.clip_by_kind, KINDS, 'optim_wrapper.clip_grad')
         for kind, clip in self.clip_by_kind.items():
+            if clip is None:
+                continue
             where = f'optim_wrapper.clip_grad.{kind}'
             if not isinstance(clip, dict) or 'max_norm' not in clip:
                 raise UserError(

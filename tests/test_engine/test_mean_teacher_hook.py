@@ -87,8 +87,9 @@ class Recorder(Hook):
 
 
 def run(make_runner, hook, work_dir, stop_at=None, resume=False):
+    hooks = [dict(type='LockReleaseHook'), hook]
     runner = make_runner(
-        resume=resume, work_dir=work_dir, custom_hooks=[hook], **CYCLES
+        resume=resume, work_dir=work_dir, custom_hooks=hooks, **CYCLES
     )
     recorder = Recorder(stop_at)
     runner.register_hook(recorder)

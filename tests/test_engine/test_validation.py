@@ -65,7 +65,7 @@ def test_interval_in_cycles_or_passes(make_runner, options, passes):
 )
 def test_wrong_interval(make_cfg, options):
     options = {f'train_cfg.{key}': value for key, value in options.items()}
-    with pytest.raises(UserError, match='the unit is cycle or pass'):
+    with pytest.raises(UserError, match='train_cfg.val_'):
         build_runner(make_cfg(tasks=TASKS, **options))
 
 
