@@ -100,6 +100,9 @@ def build_runner(
             cfg[key] = None
         cfg.param_scheduler = None
         _drop_loop(cfg, 'val')
+    start = cfg.get('load_from')
+    if start and '://' not in start and not osp.isfile(start):
+        raise UserError(f'load_from is "{start}", which does not exist.')
     if synthetic:
         table = TaskTable.from_cfg(cfg)
         cfg.train_dataloader.dataset = dict(

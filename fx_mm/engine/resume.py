@@ -1,6 +1,6 @@
 """Resuming where tasks or the cycle are others than the checkpoint's."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..tasks import MIXED
 from ..utils.errors import UserError
@@ -126,17 +126,48 @@ def match_weights(state_dict: dict, model: nn.Module) -> str:
     for key, value in wanted.items():
         old = state_dict[key]
         if old.shape != value.shape and not key.endswith(FITTED):
-            raise UserError(
-                f'The checkpoint has the shape {tuple(old.shape)} for {key} '
-                f'and the config {tuple(value.shape)}; use the model config '
-                'it was trained with.'
-            )
+            raise UserError(_other_shape(key, old, value))
     sentences = []
     for what, keys in (('left out', extra), ('newly initialised', new)):
         owners = ', '.join(sorted({_owner(key) for key in keys}))
         if owners:
             sentences.append(f'{what}: {owners} ({len(keys)} weights)')
     return '; '.join(sentences)
+
+
+def check_weights(state_dict: dict, model: nn.Module) -> None:
+    """Refuse weights to start from that are another model's.
+
+    Args:
+        state_dict (dict): Of a ``MeanTeacher`` or of its student alone.
+        model (nn.Module): The ``MeanTeacher`` that will load them.
+
+    Raises:
+        UserError: If a weight has another shape, or none has a known name.
+    """
+    wanted = model.state_dict()
+    known = 0
+    for key, value in state_dict.items():
+        ours = wanted.get(key, wanted.get(f'student.{key}'))
+        if ours is None:
+            continue
+        known += 1
+        if ours.shape != value.shape and not key.endswith(FITTED):
+            raise UserError(_other_shape(key, value, ours))
+    if not known:
+        raise UserError(
+            'load_from names a checkpoint with no weight that this model '
+            f'has; its first is {next(iter(state_dict), None)!r}. Weights of '
+            'a backbone alone go to model.student.backbone.init_cfg.'
+        )
+
+
+def _other_shape(key: str, found: Tensor, wanted: Tensor) -> str:
+    return (
+        f'The checkpoint has the shape {tuple(found.shape)} for {key} and the '
+        f'config {tuple(wanted.shape)}; use the model config it was trained '
+        'with.'
+    )
 
 
 def _owner(key: str) -> str:

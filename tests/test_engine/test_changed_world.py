@@ -171,3 +171,28 @@ def test_a_resumed_run_draws_from_the_seed_it_began_with(make_runner, seed):
     )
     again.train()
     assert again.seed == again.train_loop.sampler.seed == 3
+
+
+@pytest.mark.parametrize('part', ['whole', 'student'])
+def test_weights_to_start_from_must_fit(make_runner, tmp_path, part):
+    first = make_runner(**ONE_TASK)
+    model = first.model if part == 'whole' else first.model.student
+    file = tmp_path / 'start.pth'
+    torch.save(dict(state_dict=model.state_dict(), meta={}), file)
+    options = {**ONE_TASK, 'load_from': str(file)}
+    started = make_runner(**options)
+    started.load_or_resume()
+    for name, weight in first.model.student.state_dict().items():
+        for half in (started.model.student, started.model.teacher):
+            assert torch.equal(half.state_dict()[name], weight)
+    other = make_runner(**options, **{'model.student.backbone.embed_dims': 32})
+    with pytest.raises(UserError, match='use the model config it was'):
+        other.load_or_resume()
+    torch.save(dict(state_dict=dict(x=torch.ones(1)), meta={}), file)
+    with pytest.raises(UserError, match='no weight that this model has'):
+        make_runner(**options).load_or_resume()
+
+
+def test_a_missing_file_to_start_from_is_seen_at_once(make_runner):
+    with pytest.raises(UserError, match='"no.pth", which does not exist'):
+        make_runner(**ONE_TASK, load_from='no.pth')

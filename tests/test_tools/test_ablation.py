@@ -186,6 +186,11 @@ def test_another_config_in_the_same_folder_is_refused(run):
         run('--cfg-options', 'train_cfg.max_cycles=3')
 
 
+def test_what_the_tool_chooses_is_not_for_options(run):
+    with pytest.raises(UserError, match='sets randomness.seed'):
+        run('--cfg-options', 'randomness.seed=7')
+
+
 def test_results_of_another_split_are_refused(run):
     with pytest.raises(UserError, match='has no report="test"'):
         run('--cfg-options', 'report=val')

@@ -226,6 +226,12 @@ def plan(args) -> tuple[list[Run], dict]:
     Returns:
         tuple: The runs, and the read configs by file.
     """
+    for key in ('randomness.seed', 'load_from', 'resume'):
+        if key in (args.cfg_options or {}):
+            raise UserError(
+                f"--cfg-options sets {key}, which is this tool's to choose "
+                'for each run; give --seeds.'
+            )
     cfgs = {}
     for path in args.configs:
         cfgs[path] = load_config(str(path), args.cfg_options)

@@ -22,6 +22,7 @@ from ...utils.dist import unwrap
 from ...utils.errors import UserError
 from ...utils.files import write_whole
 from ..resume import (
+    check_weights,
     describe_draws,
     describe_schedule,
     match_weights,
@@ -160,7 +161,10 @@ class CyclicCheckpointHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Refuse other classes, show a changed config, restore marks."""
         check_meta(checkpoint, TaskTable.from_cfg(runner.cfg))
+        weights = checkpoint.get('state_dict', checkpoint)
+        model = unwrap(runner.model)
         if not runner._resume:
+            check_weights(weights, model)
             return
         seed = checkpoint['meta'].get('seed')
         if seed is not None:
@@ -169,7 +173,7 @@ class CyclicCheckpointHook(Hook):
         moved = move_checkpoint(checkpoint, runner)
         if moved:
             runner.logger.warning(moved)
-        matched = match_weights(checkpoint['state_dict'], unwrap(runner.model))
+        matched = match_weights(weights, model)
         if matched:
             runner.logger.warning(f'Weights of the checkpoint {matched}.')
         before = checkpoint['meta'].get('cfg', '')
