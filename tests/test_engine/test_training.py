@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from small_run import small_cfg
 
 from fx_mm.apis import build_runner, dry_run, write_report
-from fx_mm.engine.loops import seed_iteration
+from fx_mm.engine.loops import seed_iteration, train_loop
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 from fx_mm.utils.errors import UserError
 
@@ -458,3 +458,17 @@ def test_files_of_others_are_left_alone(make_runner):
     runner.train()
     assert mine.read_bytes() == b'mine'
     assert find_checkpoint(runner.work_dir).endswith('iter_3.pth')
+
+
+def test_images_that_other_ranks_cannot_read_count(make_runner, monkeypatch):
+    theirs = [('phantom_a/cls', f'{i}.png: cut short') for i in range(2)]
+    monkeypatch.setattr(
+        train_loop, 'all_gather_object', lambda ours: [ours, theirs]
+    )
+    runner = make_runner(
+        **ONE_TASK, **{'train_cfg.max_bad_share': 0.1, 'log_level': 'INFO'}
+    )
+    runner.train_loop.sampler.world_size = 2
+    with pytest.raises(UserError, match='2 images cannot be read'):
+        runner.train_loop._share_bad_images()
+    assert log_of(runner).count('an unreadable image was replaced') == 2

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from mmengine.dist import all_gather_object
 from mmengine.runner import BaseLoop
 
 from ...registry import LOOPS
@@ -178,6 +179,7 @@ class CyclicTrainLoop(BaseLoop):
             if self._stop_requested() and self._at_update():
                 self._save_and_stop()
                 return
+        self._share_bad_images()
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
@@ -242,7 +244,9 @@ class CyclicTrainLoop(BaseLoop):
             f'{samples[0].task}, iteration {self._iter} of pass '
             f'{self._epoch + 1}'
         )
-        images = ', '.join(str(sample.img_id) for sample in samples)
+        # One rank's image is enough to spoil the step of all.
+        names = all_gather_object([str(sample.img_id) for sample in samples])
+        images = ', '.join(name for rank in names for name in rank)
         runner.logger.warning(
             f'{where}: the loss or its gradients are not finite, the step is '
             f'left out (images: {images})'
@@ -269,12 +273,25 @@ class CyclicTrainLoop(BaseLoop):
         return at_end or self._epoch % self.val_interval == 0
 
     def _count_bad_images(self, data_samples: Sequence) -> None:
-        for sample in data_samples:
-            bad = sample.metainfo.get('replaced')
-            if bad and bad not in self._bad_images:
-                self._bad_images[bad] = True
+        found = [
+            (sample.task, sample.metainfo.get('replaced'))
+            for sample in data_samples
+        ]
+        self._note_bad_images([entry for entry in found if entry[1]])
+
+    def _share_bad_images(self) -> None:
+        """Note what other ranks could not read in this pass."""
+        if self.sampler.world_size > 1:
+            ours = [(task, bad) for bad, task in self._bad_images.items()]
+            for theirs in all_gather_object(ours):
+                self._note_bad_images(theirs)
+
+    def _note_bad_images(self, found: Sequence[tuple[str, str]]) -> None:
+        for task, bad in found:
+            if bad not in self._bad_images:
+                self._bad_images[bad] = task
                 self.runner.logger.warning(
-                    f'{sample.task}: an unreadable image was replaced by '
+                    f'{task}: an unreadable image was replaced by '
                     f'another of the task: {bad}'
                 )
         allowed = self.max_bad_share * len(self.dataloader.dataset)
