@@ -101,7 +101,7 @@ def build_runner(
         cfg.param_scheduler = None
         _drop_loop(cfg, 'val')
     start = cfg.get('load_from')
-    if start and '://' not in start and not osp.isfile(start):
+    if start and '://' not in start and not osp.isfile(osp.expanduser(start)):
         raise UserError(f'load_from is "{start}", which does not exist.')
     if synthetic:
         table = TaskTable.from_cfg(cfg)
@@ -123,8 +123,7 @@ def build_runner(
         runner = Runner.from_cfg(cfg)
         if cfg.get('resume'):
             # The file of the first weights may be gone by now.
-            model = unwrap(runner.model)
-            getattr(model, 'student', model).backbone.init_cfg = None
+            unwrap(runner.model).student.backbone.init_cfg = None
         if train:
             _build_training(runner)
         elif runner._test_loop is not None:

@@ -31,9 +31,12 @@ class MultiTaskDataset(Dataset):
     """
 
     def __init__(self, datasets: list[dict], test_mode: bool = False) -> None:
-        self.datasets = [
-            TaskDataset(**cfg, test_mode=test_mode) for cfg in datasets
-        ]
+        self._join(
+            [TaskDataset(**cfg, test_mode=test_mode) for cfg in datasets]
+        )
+
+    def _join(self, datasets: list) -> None:
+        self.datasets = datasets
         self.metainfo = dict(tasks=[d.metainfo for d in self.datasets])
         self._ends = np.cumsum([len(d) for d in self.datasets])
 

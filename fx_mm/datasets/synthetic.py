@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from ..registry import DATASETS
 from ..structures import FXDataSample
 from ..tasks import Task
-from .samplers.keys import SampleKey
+from .multi_task_dataset import MultiTaskDataset
 
 
 class SyntheticTask(Dataset):
@@ -101,8 +101,8 @@ class SyntheticTask(Dataset):
 
 
 @DATASETS.register_module()
-class SyntheticDataset(Dataset):
-    """Stands in for ``MultiTaskDataset`` where there are no data.
+class SyntheticDataset(MultiTaskDataset):
+    """Made-up tasks side by side, where there are no data.
 
     Args:
         tasks (Sequence[dict]): The ``meta`` of each task, in order.
@@ -117,21 +117,9 @@ class SyntheticDataset(Dataset):
     def __init__(
         self, tasks: Sequence[dict], img_sizes: dict, **kwargs
     ) -> None:
-        self.datasets = [
-            SyntheticTask(task, img_sizes[task['task']], **kwargs)
-            for task in tasks
-        ]
-        self.metainfo = dict(tasks=[d.metainfo for d in self.datasets])
-
-    @property
-    def tasks(self) -> list[Task]:
-        """list[Task]: The tasks, in order."""
-        return [dataset.task for dataset in self.datasets]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.datasets))
-
-    def __getitem__(self, key: SampleKey) -> dict:
-        """Give the sample of a key."""
-        task, index, seed = key
-        return self.datasets[task].sample(index, seed)
+        self._join(
+            [
+                SyntheticTask(task, img_sizes[task['task']], **kwargs)
+                for task in tasks
+            ]
+        )

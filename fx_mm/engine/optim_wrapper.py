@@ -138,7 +138,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
 
     def backward(self, loss: torch.Tensor, **kwargs) -> None:
         """Accumulate the gradients of a loss."""
-        self._loss = self._loss + loss.detach()
+        if self.scaler.is_enabled():
+            self._loss = self._loss + loss.detach()
         super().backward(self.scaler.scale(loss), **kwargs)
 
     def step(self, **kwargs) -> None:

@@ -76,7 +76,7 @@ def main():
     MMLogger.get_instance('model_summary', log_level='ERROR')
     cfg = expand_config(load_config(args.config, args.cfg_options))
     with config_errors():
-        model = MODELS.build(cfg.model.get('student', cfg.model))
+        model = MODELS.build(cfg.model.student)
     counts = count_parts(model)
     Console(width=100).print(make_table(counts, args.config))
     if args.out:

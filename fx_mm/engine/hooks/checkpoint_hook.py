@@ -110,7 +110,7 @@ class CyclicCheckpointHook(Hook):
         if self.unit == 'iter' and (runner.iter + 1) % self.interval == 0:
             self._due = True
         # gradients that wait for more are in no checkpoint
-        if self._due and getattr(runner.optim_wrapper, 'at_update', True):
+        if self._due and runner.train_loop.at_update:
             self._due = False
             self._save(runner, runner.epoch, runner.iter + 1)
 

@@ -116,9 +116,7 @@ class MeanTeacherHook(Hook):
         self, runner, batch_idx, data_batch=None, outputs=None
     ) -> None:
         """Update after an iteration."""
-        if self.unit == 'iter' and getattr(
-            runner.optim_wrapper, 'at_update', True
-        ):
+        if self.unit == 'iter' and runner.train_loop.at_update:
             decay = self.decay_at(runner.iter, runner.max_iters)
             unwrap(runner.model).update_teacher(decay)
 

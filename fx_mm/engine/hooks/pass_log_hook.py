@@ -106,11 +106,10 @@ class PassLogHook(LoggerHook):
         self, runner, batch_idx, data_batch=None, outputs=None
     ) -> None:
         """Add the losses up on their device, but of steps left out."""
-        wrapper = runner.optim_wrapper
         task = data_batch['data_samples'][0].task
         self._window.append((task, outputs or {}))
-        if getattr(wrapper, 'at_update', True):
-            if not getattr(wrapper, 'left_out', False):
+        if runner.train_loop.at_update:
+            if not getattr(runner.optim_wrapper, 'left_out', False):
                 self._add_window(runner, batch_idx)
             self._window = []
         self._last = time.perf_counter()

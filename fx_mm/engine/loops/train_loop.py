@@ -125,6 +125,11 @@ class CyclicTrainLoop(BaseLoop):
         return self._epoch // self.schedule.passes_per_cycle
 
     @property
+    def at_update(self) -> bool:
+        """bool: Whether no gradient waits to be accumulated further."""
+        return getattr(self.runner.optim_wrapper, 'at_update', True)
+
+    @property
     def validations_left(self) -> int:
         """int: Validations after the current pass and all later ones."""
         ends = -(-self.max_epochs // self.val_interval)
@@ -176,7 +181,7 @@ class CyclicTrainLoop(BaseLoop):
         self.begin_pass(self._epoch, done)
         for index in range(done, self.schedule.length(self._epoch)):
             self.run_iter(index, next(batches))
-            if self._stop_requested() and self._at_update():
+            if self._stop_requested() and self.at_update:
                 self._save_and_stop()
                 return
         self._share_bad_images()
@@ -234,7 +239,7 @@ class CyclicTrainLoop(BaseLoop):
         self._iter += 1
         if left_out:
             self._report_skipped(runner.optim_wrapper.skipped, self._waiting)
-        if self._at_update():
+        if self.at_update:
             self._waiting = []
 
     def _report_skipped(self, skipped: int, samples: Sequence) -> None:
@@ -335,10 +340,6 @@ class CyclicTrainLoop(BaseLoop):
         if flag.item() and not self.stopped_by:
             self.stopped_by = 'a signal to another process'
         return bool(flag.item())
-
-    def _at_update(self) -> bool:
-        """Tell whether no gradient waits to be accumulated further."""
-        return getattr(self.runner.optim_wrapper, 'at_update', True)
 
     def _save_and_stop(self) -> None:
         self.stop_training = True
