@@ -25,8 +25,9 @@ setup:
 demo: setup
 	$(PYTHON_VENV) tools/train.py $(DEMO_CONFIG)
 
+# A file's tests stay together: they share costly fixtures.
 test: setup
-	$(PYTHON_VENV) -m pytest
+	$(PYTHON_VENV) -m pytest -n 2 --dist loadfile
 
 test-all: setup
 	$(PYTHON_VENV) -m pytest -m ''

@@ -24,6 +24,7 @@ DATA_SAMPLERS = _child(
     'data sampler', mm.DATA_SAMPLERS, 'fx_mm.datasets.samplers'
 )
 EVALUATOR = _child('evaluator', mm.EVALUATOR, 'fx_mm.evaluation')
+FUNCTIONS = _child('function', mm.FUNCTIONS, 'fx_mm.datasets.collate')
 HOOKS = _child('hook', mm.HOOKS, 'fx_mm.engine.hooks')
 LOG_PROCESSORS = _child('log processor', mm.LOG_PROCESSORS, 'fx_mm.engine')
 LOOPS = _child('loop', mm.LOOPS, 'fx_mm.engine.loops')

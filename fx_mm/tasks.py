@@ -7,13 +7,19 @@ the stock Runner is built from.
 """
 
 import copy
-import difflib
 import os.path as osp
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .utils.checks import check_number
+from .utils.checks import (
+    check_choice,
+    check_inside,
+    check_keys,
+    check_number,
+    check_per_class,
+    suggest,
+)
 from .utils.errors import UserError
 
 KINDS = ('cls', 'loc', 'seg')
@@ -21,7 +27,7 @@ MODES = ('lock', 'lock_plus', 'release')
 """Lock states of a pass."""
 MIXED = 'mixed'
 """Stands for the task of a pass that holds several."""
-DATASET_KEYS = ('data_root', 'img_dir', 'tasks')
+DATASET_KEYS = ('data_root', 'img_dir', 'patient', 'tasks')
 TASK_KEYS = (
     'classes',
     'labels',
@@ -30,43 +36,78 @@ TASK_KEYS = (
     'class_groups',
     'batch_size',
     'img_size',
+    'resize_size',
+    'flip_prob',
+    'tta',
     'loss_weight',
     'pos_weight',
+    'focal',
     'box_free_share',
     'train_pipeline',
     'test_pipeline',
     'only',
+    'few_shot',
     'metric',
 )
 KIND_OF_KEY = dict(
-    labels='cls', pos_weight='cls', box_free_share='loc', class_groups='seg'
+    labels='cls',
+    pos_weight='cls',
+    focal='cls',
+    box_free_share='loc',
+    class_groups='seg',
 )
 LABELS = ('multi-label', 'multi-class')
 METRICS = dict(cls='ClsMetric', loc='LocMetric', seg='SegMetric')
 SPLITS = ('train', 'val', 'test')
-IMG_SIZE = 'img_size'
-"""Written as a transform's value, it stands for the task's own size."""
+CROPS = ('center_crop', 'ten_crop')
+TTA = dict(cls=('flip', *CROPS), loc=('flip',), seg=('flip',))
+"""Test-time augmentations, see :class:`fx_mm.models.multi_view.MultiView`."""
+SIZES = ('img_size', 'resize_size')
+PIPELINE_KEYS = (*SIZES, 'flip_prob')
+"""Written as a transform's value, they stand for the task's own; sizes for
+the sides of a square."""
 
 
-def suggest(word: str, known) -> str:
-    """Say what a mistyped word may have meant, and what is known."""
-    known = sorted(map(str, known))
-    close = difflib.get_close_matches(str(word), known, n=1)
-    hint = f'did you mean "{close[0]}"? ' if close else ''
-    return f'{hint}Known: {", ".join(known)}'
+def _check_focal(where: str, config: dict) -> None:
+    """Refuse a focal loss that makes no sense."""
+    focal = config.get('focal')
+    if focal is None:
+        return
+    if not isinstance(focal, dict):
+        raise UserError(
+            f'{where}.focal is {focal!r}; write dict(gamma=2.0), or '
+            'dict(gamma=2.0, alpha=0.25).'
+        )
+    check_keys(focal, ('gamma', 'alpha'), f'{where}.focal')
+    check_number(f'{where}.focal.gamma', focal.get('gamma', 2.0), 0)
+    check_per_class(
+        f'{where}.focal.alpha', focal.get('alpha'), config['classes'], 1
+    )
+    if config['labels'] == 'multi-class':
+        raise UserError(
+            f'{where}.focal is for labels="multi-label"; exclusive classes '
+            'take pos_weight, one a class.'
+        )
+    if config.get('pos_weight') is not None:
+        raise UserError(
+            f'{where} has both pos_weight and focal; remove one (focal.alpha '
+            'is the weight of positives).'
+        )
 
 
-def check_keys(entry: dict, known, where: str) -> None:
-    """Refuse a key that nothing reads.
-
-    Raises:
-        UserError: Names the key, where it stands and the likely one.
-    """
-    for key in entry:
-        if key not in known:
-            raise UserError(
-                f'Unknown key "{key}" in {where}; {suggest(key, known)}.'
-            )
+def _check_few_shot(where: str, few_shot) -> None:
+    """Refuse a draw of few training images that makes no sense."""
+    if few_shot is None:
+        return
+    where = f'{where}.few_shot'
+    if not isinstance(few_shot, dict) or 'n' not in few_shot:
+        raise UserError(
+            f'{where} is {few_shot!r}; write dict(n=12), or '
+            'dict(n=12, seed=1).'
+        )
+    check_keys(few_shot, ('n', 'seed'), where)
+    check_number(f'{where}.n', few_shot['n'], 1, whole=True)
+    check_number(f'{where}.seed', few_shot.get('seed', 0), 0, whole=True)
 
 
 @dataclass(frozen=True)
@@ -115,18 +156,33 @@ class Task:
         )
 
     def pipeline(self, which: str) -> list:
-        """Give the transforms with the task's image size filled in.
+        """Give the transforms, the task's values filled in.
 
         Args:
             which (str): ``train`` or ``test``.
+
+        Raises:
+            UserError: If the task lacks a value that a transform asks for.
         """
-        size = self.config['img_size']
         steps = copy.deepcopy(self.config[f'{which}_pipeline'])
-        for step in steps:
-            for key, value in step.items():
-                if value == IMG_SIZE:
-                    step[key] = (size, size)
-        return steps
+        return [self._filled(step, which) for step in steps]
+
+    def _filled(self, value: Any, which: str) -> Any:
+        """Put the task's values for names in :data:`PIPELINE_KEYS`."""
+        if isinstance(value, dict):
+            return {k: self._filled(v, which) for k, v in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self._filled(each, which) for each in value)
+        if not isinstance(value, str) or value not in PIPELINE_KEYS:
+            return value
+        if self.config.get(value) is None:
+            raise UserError(
+                f'The {which}_pipeline of task {self.name} asks for '
+                f'"{value}", which the task does not set; add it there or to '
+                f'task_defaults.{self.kind}.'
+            )
+        own = self.config[value]
+        return (own, own) if value in SIZES else own
 
     def dataset_cfg(self, split: str) -> dict:
         """Give the config of the task's ``TaskDataset`` for one split.
@@ -147,11 +203,14 @@ class Task:
             img_dir=osp.join(self.data_root, self.img_dir),
             pipeline=self.pipeline('train' if split == 'train' else 'test'),
             only=self.config.get('only'),
+            few_shot=self.config.get('few_shot') if split == 'train' else None,
+            patient=self.config.get('patient'),
+            data_root=self.data_root,
         )
 
     def head_cfg(self) -> dict:
         """Give what the model needs to build the task's own part."""
-        keys = ('img_size', 'loss_weight', 'pos_weight')
+        keys = ('img_size', 'loss_weight', 'pos_weight', 'focal', 'tta')
         extra = {k: self.config[k] for k in keys if k in self.config}
         return dict(
             dataset=self.dataset,
@@ -244,12 +303,27 @@ class TaskTable:
                     f'{where} has no "{key}"; add it there or to '
                     f'task_defaults.{kind}.'
                 )
-        for key in ('img_size', 'batch_size'):
+        for key in (*SIZES, 'batch_size'):
+            if key == 'resize_size' and config.get(key) is None:
+                continue
             if not isinstance(config[key], int) or config[key] < 1:
                 raise UserError(
                     f'{where}.{key} is {config[key]!r}; it must be a '
                     'whole number above 0.'
                 )
+        tta = config.get('tta')
+        check_choice(f'{where}.tta', tta, (None, *TTA[kind]))
+        larger = (config.get('resize_size') or 0) > config['img_size']
+        if tta in CROPS and not larger:
+            raise UserError(
+                f'{where}.tta is "{tta}", which cuts images of img_size '
+                f'({config["img_size"]}) out of larger ones; give a larger '
+                'resize_size, and resize to it in the test_pipeline.'
+            )
+        if config.get('flip_prob') is not None:
+            check_number(f'{where}.flip_prob', config['flip_prob'], 0, 1)
+            # mmdet.RandomFlip takes no whole number
+            config['flip_prob'] = float(config['flip_prob'])
         classes = config['classes']
         if isinstance(classes, str) or len(set(classes)) != len(classes):
             raise UserError(
@@ -266,16 +340,14 @@ class TaskTable:
                 f'{where} has one class and exclusive labels, which leaves '
                 'nothing to choose; write labels="multi-label".'
             )
-        weights = config.get('pos_weight')
-        if weights is not None:
-            single = not isinstance(weights, (list, tuple))
-            if not single and len(weights) != len(classes):
-                raise UserError(
-                    f'{where}.pos_weight has {len(weights)} values for '
-                    f'{len(classes)} classes; give one each, or one number.'
-                )
-            for weight in [weights] if single else weights:
-                check_number(f'{where}.pos_weight', weight, 0)
+        check_per_class(
+            f'{where}.pos_weight', config.get('pos_weight'), classes
+        )
+        _check_focal(where, config)
+        _check_few_shot(where, config.get('few_shot'))
+        config['patient'] = dataset.get('patient')
+        for split, path in config['splits'].items():
+            check_inside(f'{where}.splits.{split}', path, 'data_root')
         for group, members in (config.get('class_groups') or {}).items():
             check_keys(
                 dict.fromkeys(members),

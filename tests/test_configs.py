@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import math
+import re
 from pathlib import Path
 
 import cv2
@@ -113,7 +114,7 @@ def tiny(name, **further):
 
 def test_every_folder_has_experiments():
     assert {Path(name).parts[0] for name in EXPERIMENTS} == set(FOLDERS)
-    assert len(DATASETS) == 11
+    assert len(DATASETS) == 17
 
 
 @pytest.mark.parametrize('name', EXPERIMENTS)
@@ -144,7 +145,9 @@ def test_config_builds_trains_and_predicts(name):
         )
 
         model.eval()
-        inputs, samples = helpers.batch(task, tasks=tasks, n=1)
+        # Ark tests on crops of a larger image
+        size = 80 if table[task].config.get('tta') else 64
+        inputs, samples = helpers.batch(task, tasks=tasks, n=1, size=size)
         with torch.no_grad():
             (result,) = model(inputs, samples, mode='predict')
         if kind == 'cls':
@@ -257,7 +260,9 @@ def test_dataset_file(file):
     assert len(file.read_text().splitlines()) <= 40
     cfg = Config.fromfile(file)
     assert list(cfg) == [file.stem]
-    assert cfg[file.stem].data_root == f'data/{file.stem}/'
+    shared = file.stem in ('vindr_findings', 'vindr_organs')
+    folder = 'vindr_cxr' if shared else file.stem
+    assert cfg[file.stem].data_root == f'data/{folder}/'
     defaults = Config.fromfile(CONFIGS / '_base_' / 'task_defaults.py')
     table = TaskTable.from_cfg(
         dict(
@@ -269,11 +274,23 @@ def test_dataset_file(file):
         splits = [task.dataset_cfg(s) for s in ('train', 'val', 'test')]
         assert len({split['ann_file'] for split in splits}) == 3
         READERS.build(splits[0]['reader'])
-        multi_class = task.name == 'rsna/cls'
+        multi_class = task.name in ('rsna/cls', 'covidx/cls')
         assert (task.labels == 'multi-class') == multi_class
         subset = task.config.get('metric', {}).get('classes', ())
         assert set(subset) <= set(task.classes)
         assert len(subset) in (0, 5)
+
+
+def test_every_dataset_is_documented():
+    """Where it is from, its folders, and the command that prepares it."""
+    text = (ROOT / 'docs' / 'datasets.md').read_text()
+    for file in DATASETS:
+        name = file.stem
+        (section,) = re.findall(f'^## {name}\n(.*?)^## ', text, re.M | re.S)
+        assert f'prepare.py {name} --check' in section
+        root = Config.fromfile(file)[name].data_root
+        assert root in section or 'Same folder' in section
+        assert f'[`{name}`](#{name})' in text
 
 
 def test_classes_of_mimic_are_in_the_order_of_its_table():
@@ -294,13 +311,16 @@ def test_pipelines_run(tmp_path):
         cfg = load_config(str(CONFIGS / name))
         for entry in cfg.task_defaults.values():
             entry.img_size = 64
+            if 'resize_size' in entry:
+                entry.resize_size = 72
         for task in TaskTable.from_cfg(cfg):
             for which in ('train', 'test'):
                 steps = task.pipeline(which)
                 key = task.kind, which, str(steps)
                 pipelines.setdefault(key, (task, steps))
-    # cls: crop, no crop, Ark; loc and seg: with and without flip; tests
-    assert len(pipelines) == 10
+    # cls: crop, no crop, Ark, Ark+; loc and seg: with and without flip; tests,
+    # that of Ark apart
+    assert len(pipelines) == 12
     for (kind, which, _), (task, steps) in pipelines.items():
         classes = len(task.classes)
         results = dict(
@@ -315,7 +335,9 @@ def test_pipelines_run(tmp_path):
         )
         for step in steps:
             results = TRANSFORMS.build(step)(results)
-        assert results['inputs'].shape == (3, 64, 64)
+        crops = which == 'test' and task.config.get('tta') == 'ten_crop'
+        side = 72 if crops else 64
+        assert results['inputs'].shape == (3, side, side)
         sample = results['data_samples']
         if kind == 'loc':
             assert len(sample.gt_instances) == 1

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 
-from fx_mm.tasks import Task, TaskTable, suggest
+from fx_mm.tasks import Task, TaskTable
+from fx_mm.utils.checks import suggest
 from fx_mm.utils.errors import UserError
 
 ENTRY = dict(
@@ -70,9 +71,27 @@ def test_dataset_cfg_joins_paths(cfg):
     assert out['task']['task'] == 'a/cls'
 
 
+def test_head_knows_its_loss(cfg):
+    loss = dict(gamma=2.0, alpha=[0.25, 0.75])
+    cfg['datasets']['a']['tasks']['cls'] = dict(ENTRY, focal=loss)
+    assert TaskTable.from_cfg(cfg)['a/cls'].head_cfg()['focal'] == loss
+
+
+def test_annotations_may_go_up_within_the_data_root(cfg):
+    splits = dict(train='lists/../train.csv', val=None)
+    cfg['datasets']['a']['tasks']['cls'] = dict(ENTRY, splits=splits)
+    out = TaskTable.from_cfg(cfg)['a/cls'].dataset_cfg('train')
+    assert out['data_root'] == 'root/'
+
+
 def test_missing_split_is_named(cfg):
     with pytest.raises(UserError, match='"a" has no "val" split'):
         TaskTable.from_cfg(cfg).dataset_cfg('val')
+
+
+def focal(cfg, value, **changes):
+    """Give a classification task a focal loss."""
+    cfg['datasets']['a']['tasks']['cls'].update(focal=value, **changes)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +160,35 @@ def test_missing_split_is_named(cfg):
         (
             lambda c: c['datasets']['a']['tasks']['cls'].update(pos_weight=-2),
             'pos_weight is -2',
+        ),
+        (lambda c: focal(c, 2.0), r'focal is 2.0; write dict\(gamma=2.0\)'),
+        (lambda c: focal(c, dict(gama=2.0)), 'did you mean "gamma"'),
+        (lambda c: focal(c, dict(gamma=-1)), 'focal.gamma is -1'),
+        (lambda c: focal(c, dict(alpha=1.5)), 'focal.alpha is 1.5'),
+        (
+            lambda c: focal(c, dict(alpha=[0.5])),
+            'focal.alpha has 1 values for 2 classes',
+        ),
+        (
+            lambda c: focal(c, dict(gamma=2.0), pos_weight=3.0),
+            'both pos_weight and focal',
+        ),
+        (
+            lambda c: focal(c, dict(gamma=2.0), labels='multi-class'),
+            'focal is for labels="multi-label"',
+        ),
+        (
+            lambda c: c['datasets']['b']['tasks']['loc'].update(focal=dict()),
+            'focal is for cls tasks',
+        ),
+        *(
+            (
+                lambda c, path=path: c['datasets']['a']['tasks']['cls'][
+                    'splits'
+                ].update(test=path),
+                f'splits.test is "{path}", which leads out of data_root;',
+            )
+            for path in ('/etc/passwd', '../x.csv', 'a/../../x.csv')
         ),
     ],
 )

@@ -2,19 +2,19 @@
 
 import argparse
 
-from mmengine.config import DictAction
-
 from fx_mm.apis import expand_config, load_config
-from fx_mm.utils.cli import run_tool
+from fx_mm.utils.cli import add_config_options, run_tool
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--out', help='file to write; default: print it')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    add_config_options(parser)
     args = parser.parse_args()
-    cfg = expand_config(load_config(args.config, args.cfg_options))
+    cfg = expand_config(
+        load_config(args.config, args.cfg_options, args.data_root)
+    )
     if args.out:
         cfg.dump(args.out)
     else:

@@ -3,11 +3,10 @@
 import argparse
 import os
 
-from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 from fx_mm.apis import build_runner, dry_run, load_config, write_report
-from fx_mm.utils.cli import run_tool
+from fx_mm.utils.cli import add_config_options, run_tool
 
 
 def parse_args():
@@ -25,12 +24,7 @@ def parse_args():
         action='store_true',
         help='build everything, do one step a task, print memory and time',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='change the config: key=value, nested.key=value',
-    )
+    add_config_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -44,7 +38,7 @@ def parse_args():
 
 def main():
     args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options, args.data_root)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir

@@ -1,57 +1,60 @@
 # Defaults of each task kind; a dataset's own entry goes over them.
-# `img_size` as a value stands for the task's size.
+# As a transform's value, `img_size` and `flip_prob` stand for the task's own.
+# A flip swaps left and right, so it is off where a dataset does not ask.
+__load = [dict(type='LoadXray'), dict(type='LoadXrayAnnotations')]
+__resize = dict(
+    type='mmdet.Resize',
+    scale='img_size',
+    keep_ratio=False,
+    interpolation='area',
+)
+__flip = dict(type='mmdet.RandomFlip', prob='flip_prob')
+__pack = dict(type='PackXray')
+# The truth stays at the size of the original.
+__test = [
+    dict(type='LoadXray'),
+    __resize,
+    dict(type='LoadXrayAnnotations'),
+    __pack,
+]
 task_defaults = dict(
     cls=dict(
         img_size=224,
         batch_size=24,
+        flip_prob=0.5,
         train_pipeline=[
-            dict(type='LoadXray'),
-            dict(type='LoadXrayAnnotations'),
-            dict(type='mmpretrain.RandomResizedCrop', scale='img_size'),
-            dict(type='mmdet.RandomFlip', prob=0.5),
-            dict(type='mmdet.Rotate', prob=1.0, max_mag=7.0),
-            dict(type='PackXray'),
+            *__load,
+            dict(type='RandomResizedCrop', scale='img_size'),
+            __flip,
+            dict(
+                type='mmdet.Rotate',
+                prob=1.0,
+                max_mag=7.0,
+                img_border_value=0,
+            ),
+            __pack,
         ],
-        test_pipeline=[
-            dict(type='LoadXray'),
-            dict(type='mmdet.Resize', scale='img_size', keep_ratio=False),
-            dict(type='LoadXrayAnnotations'),
-            dict(type='PackXray'),
-        ],
+        test_pipeline=__test,
     ),
     loc=dict(
         img_size=224,
         batch_size=24,
-        train_pipeline=[
-            dict(type='LoadXray'),
-            dict(type='LoadXrayAnnotations'),
-            dict(type='mmdet.Resize', scale='img_size', keep_ratio=False),
-            dict(type='PackXray'),
-        ],
-        test_pipeline=[
-            dict(type='LoadXray'),
-            dict(type='mmdet.Resize', scale='img_size', keep_ratio=False),
-            dict(type='LoadXrayAnnotations'),
-            dict(type='PackXray'),
-        ],
+        flip_prob=0.0,
+        train_pipeline=[*__load, __resize, __flip, __pack],
+        test_pipeline=__test,
     ),
     seg=dict(
         img_size=224,
         batch_size=24,
+        flip_prob=0.0,
         train_pipeline=[
-            dict(type='LoadXray'),
-            dict(type='LoadXrayAnnotations'),
-            dict(type='mmdet.Resize', scale='img_size', keep_ratio=False),
-            dict(type='mmdet.Rotate', prob=0.5, max_mag=10.0),
-            dict(type='mmdet.Brightness', prob=0.5, min_mag=0.8, max_mag=1.2),
-            dict(type='mmdet.Contrast', prob=0.5, min_mag=0.8, max_mag=1.2),
-            dict(type='PackXray'),
+            *__load,
+            __resize,
+            __flip,
+            dict(type='ShiftScaleRotate', border='reflect'),
+            dict(type='RandomBrightnessContrast'),
+            __pack,
         ],
-        test_pipeline=[
-            dict(type='LoadXray'),
-            dict(type='mmdet.Resize', scale='img_size', keep_ratio=False),
-            dict(type='LoadXrayAnnotations'),
-            dict(type='PackXray'),
-        ],
+        test_pipeline=__test,
     ),
 )

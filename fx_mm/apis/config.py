@@ -7,10 +7,18 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..datasets.samplers.pass_schedule import plan_cycle
-from ..tasks import TaskTable, check_keys
+from ..tasks import Task, TaskTable
+from ..utils.checks import check_keys, check_number
 from ..utils.errors import UserError
 
-CYCLE_KEYS = ('order', 'lock', 'lock_share', 'max_batches')
+CYCLE_KEYS = ('order', 'lock', 'lock_share', 'max_batches', 'min_batches')
+LOADING_STEPS = (
+    'LoadXray',
+    'LoadXrayAnnotations',
+    'fx_mm.LoadXray',
+    'fx_mm.LoadXrayAnnotations',
+)
+CACHE_KEYS = ('dir', 'factor')
 LOADER_KEYS = (
     'num_workers',
     'persistent_workers',
@@ -23,6 +31,8 @@ OWN_KEYS = (
     'task_defaults',
     'cycle',
     'loader',
+    'cache',
+    'audit',
     'phantom',
     'report',
     'custom_imports',
@@ -76,7 +86,8 @@ def expand_config(cfg: Config, test_split: str = 'test') -> Config:
 
     Call it after ``--cfg-options``. Fills ``model.student.tasks``, the
     dataloaders, the evaluators and what the schedule needs to know of the
-    cycle; keys that a config sets itself are overwritten.
+    cycle; keys that a config sets itself are overwritten. With ``cache``,
+    training reads images reduced to ``factor`` times the task's size.
 
     Args:
         cfg (Config): The experiment's config; it is not changed.
@@ -105,6 +116,7 @@ def expand_config(cfg: Config, test_split: str = 'test') -> Config:
     out.setdefault('find_unused_parameters', True)
     _expand_model(out, table)
     _expand_loaders(out, table, cycle, loader, test_split)
+    _expand_cache(out, table)
     schedulers = out.get('param_scheduler') or []
     if isinstance(schedulers, dict):
         schedulers = out.param_scheduler = [schedulers]
@@ -173,6 +185,7 @@ def _expand_loaders(
     stock = dict(
         sampler=dict(type='DefaultSampler', shuffle=False),
         batch_size=max(table.batch_sizes.values()) * accumulated,
+        collate_fn=dict(type='fx_mm.collate_batch'),
         **loader,
     )
     shares = {
@@ -203,3 +216,44 @@ def _expand_loaders(
             ),
         )
         out[f'{stage}_evaluator'] = table.evaluators()
+
+
+def _expand_cache(out: Config, table: TaskTable) -> None:
+    """Let the training pipelines load reduced images.
+
+    Validation and test keep the originals.
+    """
+    cache = out.get('cache')
+    if cache is None or out.get('train_dataloader') is None:
+        return
+    if not isinstance(cache, dict) or not cache.get('dir'):
+        raise UserError(
+            f'cache is {cache!r}, which names no "dir"; write the folder of '
+            'the reduced images, such as cache = dict(dir="data/cache").'
+        )
+    check_keys(cache, CACHE_KEYS, 'cache')
+    factor = cache.get('factor', 1.15)
+    check_number('cache.factor', factor, 1)
+    for task, dataset in zip(table, out.train_dataloader.dataset.datasets):
+        use_cache(dataset['pipeline'], task, cache['dir'], factor)
+
+
+def use_cache(
+    pipeline: list[dict], task: Task, folder: str, factor: float
+) -> None:
+    """Let a pipeline's loading steps take reduced images.
+
+    Args:
+        pipeline (list[dict]): Transforms; those that have a cache_dir of
+            their own keep it.
+        task (Task): The reduced images' shorter side is the largest size
+            that its pipeline asks for,
+        folder (str): Folder of the reduced images.
+        factor (float): times this.
+    """
+    sizes = (task.config.get('img_size'), task.config.get('resize_size'))
+    side = round(max(size or 0 for size in sizes) * factor)
+    for step in pipeline:
+        if step.get('type') in LOADING_STEPS:
+            step.setdefault('cache_dir', folder)
+            step.setdefault('cache_size', side)

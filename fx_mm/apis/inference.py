@@ -2,31 +2,36 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from fx_mm.datasets.transforms.formatting import META_KEYS
-from fx_mm.datasets.xray_io import (
-    IMAGE_SUFFIXES,
-    ImageReadError,
-    is_dicom,
-    read_xray,
-)
-from fx_mm.registry import TRANSFORMS
+from fx_mm.datasets.xray_io import ImageReadError
+from fx_mm.models.mean_teacher import WEIGHTS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task, TaskTable
+from fx_mm.utils.checkpoint import load_source
+from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.errors import UserError
 
-from .model import load_model
+from .image_pipeline import TASK_KEYS, ImagePipeline
+from .model import load_model, stored_config
 from .results import ClsResult, ImageResult, LocResult, SegResult
 from .runner import load_config
-
-Source = str | Path | np.ndarray
-# Steps of a test pipeline that are about files and annotations.
-FILE_STEPS = ('LoadXray', 'LoadXrayAnnotations', 'PackXray')
+from .shared_features import shared_features
+from .sources import Source, list_sources, read_source
 
 
 class FoundationXInferencer:
@@ -34,18 +39,22 @@ class FoundationXInferencer:
 
     .. code-block:: python
 
-        infer = FoundationXInferencer('config.py', 'iter_900.pth')
+        infer = FoundationXInferencer('iter_900.pth')
         result, = infer('chest.dcm')
-        result['nih14/cls'].scores
+        result['nih14/cls'].probabilities
 
-    Each task sees the image through its own test pipeline and
-    normalisation, as in ``tools/test.py``.
+    Each task sees the image through its own test pipeline, normalisation and
+    test-time augmentation, as in ``tools/test.py``; where these agree, the
+    tasks share one run of the backbone.
 
     Args:
-        config (str | Path | Config): The experiment's config.
-        checkpoint (str | Path): Checkpoint file or URL.
-        weights (str): Who answers, ``teacher`` or ``student``. A model
-            without a teacher answers itself. Defaults to ``teacher``.
+        config (str | Path | Config): The experiment's config. Given alone,
+            it is the checkpoint, whose meta holds the config as text, which
+            is read and not executed.
+        checkpoint (str | Path, optional): Checkpoint file or URL. Defaults
+            to None.
+        weights (str): Who answers, ``teacher`` or ``student``. Defaults to
+            ``teacher``.
         tasks (Sequence[str], optional): Task names. Defaults to all.
         device (str): Defaults to ``cpu``.
         trust (bool): Unpickle anything in the checkpoint.
@@ -59,58 +68,59 @@ class FoundationXInferencer:
     def __init__(
         self,
         config: str | Path | Config,
-        checkpoint: str | Path,
+        checkpoint: str | Path | None = None,
         weights: str = 'teacher',
         tasks: Sequence[str] | None = None,
         device: str = 'cpu',
         trust: bool = False,
     ) -> None:
-        if weights not in ('teacher', 'student'):
+        check_choice('weights', weights, WEIGHTS)
+        self.device = _device(device)
+        alone = checkpoint is None
+        if alone and (isinstance(config, Config) or _is_config_file(config)):
             raise UserError(
-                f'weights is "{weights}"; it must be "teacher" or "student".'
+                'the inferencer has a config but no checkpoint; give '
+                '(config, checkpoint), or the checkpoint alone.'
             )
-        if str(device).startswith('cuda') and not torch.cuda.is_available():
-            raise UserError(
-                f'device is "{device}", but this torch sees no GPU; use "cpu".'
-            )
-        if not isinstance(config, Config):
+        self.checkpoint = str(config if alone else checkpoint)
+        self.weights = weights
+        loaded = load_source(self.checkpoint, trust)
+        if alone:
+            config = stored_config(loaded, self.checkpoint)
+        elif not isinstance(config, Config):
             config = load_config(str(config))
-        if tasks:
-            table = TaskTable.from_cfg(config)
-            config = Config(config.to_dict(), filename=config.filename)
-            config.tasks = [table[name].name for name in tasks]
-        self.tasks = list(TaskTable.from_cfg(config))
-        self.checkpoint = str(checkpoint)
-        self.device = torch.device(device)
-        self.model = load_model(config, self.checkpoint, self.device, trust)
-        if hasattr(self.model, 'using'):
-            self.model.weights = weights
-            self.weights = weights
-        else:
-            self.weights = 'model'
-        test_cfg = config.get('test_cfg') or {}
-        self.amp_dtype = test_cfg.get('amp_dtype')
+        self.cfg, self.tasks = _choose_tasks(config, tasks)
+        self.model = load_model(
+            self.cfg, self.checkpoint, self.device, loaded=loaded
+        )
+        self.model.weights = weights
+        self.amp_dtype = (config.get('test_cfg') or {}).get('amp_dtype')
         self._pipelines = {
-            task.name: _image_steps(task.pipeline('test'))
-            for task in self.tasks
+            task.name: ImagePipeline(task) for task in self.tasks
         }
 
     def __call__(
         self,
-        inputs: Source | Sequence[Source],
+        inputs: Source | Iterable[Source],
         batch_size: int = 8,
         skip_unreadable: bool = False,
+        progress: bool | None = None,
     ) -> list[ImageResult]:
         """Predict on images.
 
         Args:
-            inputs (str | Path | np.ndarray | Sequence): A file, a folder
-                (with its subfolders), a grey array of shape (H, W), or
-                several of these.
+            inputs (str | Path | np.ndarray | Iterable): A file that
+                :func:`fx_mm.datasets.read_xray` knows, DICOM too; a folder
+                (with its subfolders); an array of shape (H, W) or, RGB,
+                (H, W, 3); or several of these, also from a generator. The
+                values of arrays other than uint8 are mapped from their own
+                range to 0..255, as those of deeper files are.
             batch_size (int): Images that go through the model at once.
                 Defaults to 8.
-            skip_unreadable (bool): Give a result with ``error`` for an
-                unreadable file instead of raising. Defaults to False.
+            skip_unreadable (bool): Give a result with ``error`` for what
+                cannot be read instead of raising. Defaults to False.
+            progress (bool, optional): Show a progress bar. Defaults to None:
+                where somebody looks, on a terminal.
 
         Returns:
             list[ImageResult]: One an image, in the order of the inputs,
@@ -118,10 +128,12 @@ class FoundationXInferencer:
 
         Raises:
             UserError: If there is no image.
-            ImageReadError: If a file cannot be read.
+            ImageReadError: If one cannot be read.
         """
         results = []
-        for result in self.iterate(inputs, batch_size, skip_unreadable):
+        for result in self.iterate(
+            inputs, batch_size, skip_unreadable, progress
+        ):
             if result.path is not None:
                 result.image = None
             results.append(result)
@@ -129,9 +141,10 @@ class FoundationXInferencer:
 
     def iterate(
         self,
-        inputs: Source | Sequence[Source],
+        inputs: Source | Iterable[Source],
         batch_size: int = 8,
         skip_unreadable: bool = False,
+        progress: bool | None = None,
     ) -> Iterator[ImageResult]:
         """Predict on images one batch at a time, for long lists.
 
@@ -139,56 +152,59 @@ class FoundationXInferencer:
             inputs: As of :meth:`__call__`.
             batch_size (int): Defaults to 8.
             skip_unreadable (bool): Defaults to False.
+            progress (bool, optional): Defaults to None.
 
         Yields:
             ImageResult: With ``image``.
 
         Raises:
             UserError: If there is no image.
-            ImageReadError: If a file cannot be read.
+            ImageReadError: If one cannot be read.
         """
-        sources = list_sources(inputs)
-        for start in range(0, len(sources), batch_size):
-            results = []
-            for index in range(start, min(start + batch_size, len(sources))):
-                results.append(_load(sources[index], index, skip_unreadable))
-            readable = [r for r in results if r.error is None]
-            for task in self.tasks if readable else ():
-                self._predict(task, readable)
-            yield from results
+        check_number('batch_size', batch_size, 1, whole=True)
+        sources, total = list_sources(inputs)
+        numbered = enumerate(sources)
+        with _progress_bar(progress) as bar:
+            line = bar.add_task('predict', total=total)
+            shown = self._pipelines[self.tasks[0].name].percentiles
+            while group := list(islice(numbered, batch_size)):
+                images = [
+                    _Image(source, index, skip_unreadable, shown)
+                    for index, source in group
+                ]
+                self._predict([i for i in images if i.result.error is None])
+                for image in images:
+                    bar.advance(line)
+                    yield image.result
 
     @torch.no_grad()
-    def _predict(self, task: Task, results: list[ImageResult]) -> None:
-        """Add the predictions of one task to the results."""
-        batch = dict(inputs=[], data_samples=[])
-        for result in results:
-            data = self._prepare(task, result)
-            image = np.ascontiguousarray(data['img'].transpose(2, 0, 1))
-            batch['inputs'].append(torch.from_numpy(image))
-            batch['data_samples'].append(
-                FXDataSample(metainfo={key: data[key] for key in META_KEYS})
-            )
-        with self._autocast():
-            samples = self.model.test_step(batch)
-        for result, sample in zip(results, samples, strict=True):
-            result.predictions[task.name] = _typed(task, sample)
+    def _predict(self, images: list['_Image']) -> None:
+        """Add the predictions of all tasks to the results."""
+        if not images:
+            return
+        prepared: dict[str, list[dict]] = {}
+        with shared_features(self.model.active), self._autocast():
+            for task in self.tasks:
+                pipeline = self._pipelines[task.name]
+                if pipeline.key not in prepared:
+                    prepared[pipeline.key] = self._prepare(pipeline, images)
+                batch = _batch(task, prepared[pipeline.key])
+                samples = self.model.test_step(batch)
+                for image, sample in zip(images, samples, strict=True):
+                    image.result.predictions[task.name] = _typed(task, sample)
 
-    def _prepare(self, task: Task, result: ImageResult) -> dict:
-        data = dict(
-            img=np.repeat(result.image[..., None], 3, axis=2),
-            img_path=result.path,
-            img_id=result.name,
-            img_shape=result.size,
-            ori_shape=result.size,
-            scale_factor=(1.0, 1.0),
-            task=task.name,
-            dataset=task.dataset,
-            kind=task.kind,
-            replaced=None,
-        )
-        for step in self._pipelines[task.name]:
-            data = step(data)
-        return data
+    def _prepare(
+        self, pipeline: ImagePipeline, images: list['_Image']
+    ) -> list[dict]:
+        """Give what a test pipeline makes of the images, on the device."""
+        prepared = []
+        for image in images:
+            grey = image.pixels(pipeline.percentiles)
+            data = pipeline(grey, image.result.name, image.result.path)
+            pixels = np.ascontiguousarray(data['img'].transpose(2, 0, 1))
+            data['img'] = torch.from_numpy(pixels).to(self.device)
+            prepared.append(data)
+        return prepared
 
     def _autocast(self):
         if self.amp_dtype is None:
@@ -197,107 +213,120 @@ class FoundationXInferencer:
         return torch.autocast(self.device.type, dtype=dtype)
 
 
-def list_sources(inputs: Source | Iterable[Source]) -> list[Source]:
-    """Spread folders into their files.
+class _Image:
+    """One image of a batch with its result.
 
     Args:
-        inputs (str | Path | np.ndarray | Iterable): See
-            :class:`FoundationXInferencer`.
-
-    Returns:
-        list[str | np.ndarray]: Files and arrays.
-
-    Raises:
-        UserError: If there is no image at all, or an array is not grey.
+        source (str | np.ndarray): File or array.
+        index (int): Its place in the inputs.
+        skip_unreadable (bool): Keep the error instead of raising it.
+        percentiles (Sequence[float], optional): The pixels read with these
+            are those of the result.
     """
-    if isinstance(inputs, str | Path | np.ndarray):
-        inputs = [inputs]
-    sources = []
-    for source in inputs:
-        if isinstance(source, np.ndarray):
-            if source.dtype != np.uint8 or source.ndim != 2:
-                raise UserError(
-                    'an image array must be grey, uint8 of shape (H, W), '
-                    f'not {source.dtype} of shape {source.shape}.'
-                )
-            sources.append(source)
-        elif Path(source).is_dir():
-            sources += find_images(source)
+
+    def __init__(
+        self,
+        source: str | np.ndarray,
+        index: int,
+        skip_unreadable: bool,
+        percentiles: Sequence[float] | None,
+    ) -> None:
+        is_array = isinstance(source, np.ndarray)
+        self._source = source
+        self._known: dict[str, np.ndarray] = {}
+        self.result = ImageResult(
+            name=f'array {index}' if is_array else Path(source).name,
+            path=None if is_array else source,
+        )
+        try:
+            self.result.image = self.pixels(percentiles)
+        except ImageReadError as error:
+            if not skip_unreadable:
+                raise
+            self.result.error = str(error)
         else:
-            sources.append(str(source))
-    if not sources:
-        raise UserError('no image to predict on: the list is empty.')
-    return sources
+            self.result.size = self.result.image.shape
+
+    def pixels(self, percentiles: Sequence[float] | None) -> np.ndarray:
+        """8-bit grey of shape (H, W), see ``LoadXray``."""
+        key = repr(percentiles)
+        if key not in self._known:
+            self._known[key] = read_source(
+                self._source, self.result.name, percentiles
+            )
+        return self._known[key]
 
 
-def find_images(
-    folder: str | Path, exclude: str | Path | None = None
-) -> list[str]:
-    """List the images of a folder and its subfolders.
+def _batch(task: Task, prepared: list[dict]) -> dict[str, list]:
+    """Give a batch for the model's preprocessor."""
+    own = {key: task.meta[key] for key in TASK_KEYS}
+    return dict(
+        inputs=[data['img'] for data in prepared],
+        data_samples=[
+            FXDataSample(metainfo={key: data[key] for key in META_KEYS} | own)
+            for data in prepared
+        ],
+    )
 
-    Args:
-        folder (str | Path): The folder.
-        exclude (str | Path, optional): A folder within that is left out.
-            Defaults to None.
 
-    Returns:
-        list[str]: Files with the suffix of an image and DICOM files of any
-        name, sorted; hidden ones are left out.
+def _choose_tasks(
+    config: Config, names: Sequence[str] | None
+) -> tuple[Config, list[Task]]:
+    """Give the config of a model for the tasks, and the tasks.
 
     Raises:
-        UserError: If there is none.
+        UserError: If a task is unknown.
     """
-    folder = Path(folder)
-    skip = None if exclude is None else Path(exclude).resolve()
-    images = []
-    for path in sorted(folder.rglob('*')):
-        hidden = any(
-            part.startswith('.') for part in path.relative_to(folder).parts
-        )
-        if hidden or not path.is_file():
-            continue
-        if skip is not None and skip in path.resolve().parents:
-            continue
-        if path.suffix.lower() in IMAGE_SUFFIXES or _is_dicom_file(path):
-            images.append(str(path))
-    if not images:
+    table = TaskTable.from_cfg(config)
+    if not names:
+        return config, list(table)
+    names = [names] if isinstance(names, str) else names
+    chosen = [table[name] for name in names]
+    needed = dict.fromkeys(task.name for task in chosen)
+    student = (config.get('model') or {}).get('student') or {}
+    if student.get('region_guidance') is not None:
+        # Masks are then guided by boxes, which the model has to predict.
+        boxes = [f'{t.dataset}/loc' for t in chosen if t.kind == 'seg']
+        needed.update(dict.fromkeys(n for n in boxes if n in table.names))
+    config = Config(config.to_dict(), filename=config.filename)
+    config.tasks = list(needed)
+    return config, chosen
+
+
+def _device(name: str | torch.device) -> torch.device:
+    """Give a device that is there.
+
+    Raises:
+        UserError: If it is not.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
         raise UserError(
-            f'{folder}: no image in this folder; known are '
-            f'{", ".join(IMAGE_SUFFIXES)} and DICOM files of any name.'
-        )
-    return images
+            f'device is "{name}", which this torch cannot use '
+            f'({str(error).splitlines()[0][:100]}); use "cpu".'
+        ) from error
+    return device
 
 
-def _is_dicom_file(path: Path) -> bool:
-    try:
-        with path.open('rb') as file:
-            return is_dicom(file.read(132))
-    except OSError:
-        return False
+def _is_config_file(path: str | Path) -> bool:
+    return Path(path).suffix in ('.py', '.json', '.yaml', '.yml')
 
 
-def _load(source: Source, index: int, skip_unreadable: bool) -> ImageResult:
-    if isinstance(source, np.ndarray):
-        return ImageResult(f'array {index}', None, source.shape, image=source)
-    result = ImageResult(Path(source).name, source)
-    try:
-        result.image = read_xray(source)
-    except ImageReadError as error:
-        if not skip_unreadable:
-            raise
-        result.error = str(error)
-    else:
-        result.size = result.image.shape
-    return result
-
-
-def _image_steps(pipeline: list[dict]) -> list:
-    """Build the steps of a test pipeline that change the image."""
-    return [
-        TRANSFORMS.build(step)
-        for step in pipeline
-        if step['type'].removeprefix('fx_mm.') not in FILE_STEPS
-    ]
+def _progress_bar(shown: bool | None) -> Progress:
+    console = Console(stderr=True, force_terminal=shown or None)
+    if shown is None:
+        shown = console.is_terminal and not console.is_dumb_terminal
+    return Progress(
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not shown,
+    )
 
 
 def _typed(

@@ -7,13 +7,18 @@ from mmengine.registry import init_default_scope
 from ..registry import MODELS
 from ..tasks import TaskTable
 from ..utils.checkpoint import check_meta, load_source
+from ..utils.config_text import read_assignments
 from ..utils.errors import UserError
-from .config import expand_config
+from .config import PlainConfig, expand_config
 from .runner import config_errors
 
 
 def load_model(
-    cfg: Config, checkpoint: str, device='cpu', trust: bool = False
+    cfg: Config,
+    checkpoint: str,
+    device='cpu',
+    trust: bool = False,
+    loaded: dict | None = None,
 ) -> torch.nn.Module:
     """Build the model of a config and load a checkpoint into it.
 
@@ -22,6 +27,8 @@ def load_model(
         checkpoint (str): A file or URL.
         device (str or torch.device): Defaults to ``cpu``.
         trust (bool): Unpickle anything in it. Defaults to False.
+        loaded (dict, optional): Its content, where it was loaded before.
+            Defaults to None.
 
     Returns:
         nn.Module: In eval mode.
@@ -34,10 +41,41 @@ def load_model(
     cfg = expand_config(cfg)
     with config_errors():
         model = MODELS.build(cfg.model)
-    loaded = load_source(checkpoint, trust)
+    if loaded is None:
+        loaded = load_source(checkpoint, trust)
     check_meta(loaded, TaskTable.from_cfg(cfg), need_all=True)
     load_weights(model, loaded.get('state_dict', loaded), checkpoint)
     return model.to(device).eval()
+
+
+def stored_config(loaded: dict, source: str) -> Config:
+    """Read the config that a checkpoint holds, without executing it.
+
+    Args:
+        loaded (dict): A loaded checkpoint.
+        source (str): Its path, for messages.
+
+    Returns:
+        Config: The experiment's config, expanded or not.
+
+    Raises:
+        UserError: If there is none, or it is no plain text of literals.
+    """
+    meta = loaded.get('meta') if isinstance(loaded, dict) else None
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    try:
+        values = read_assignments(text or '')
+    except (SyntaxError, ValueError, TypeError) as error:
+        raise UserError(
+            f'The config in checkpoint "{source}" cannot be read without '
+            f'executing it ({error}); give the config too.'
+        ) from error
+    if not values.get('datasets') or not values.get('model'):
+        raise UserError(
+            f'Checkpoint "{source}" does not hold the config of its '
+            'training; give the config too.'
+        )
+    return PlainConfig(values)
 
 
 def load_weights(model, state_dict: dict, source: str) -> None:

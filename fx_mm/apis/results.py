@@ -3,9 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+
+from fx_mm.datasets.image_errors import ImageReadError
+from fx_mm.visualization.draw import draw_result, save_picture
 
 SCHEMA_VERSION = 1
 
@@ -25,12 +29,19 @@ class ClsResult:
     classes: tuple[str, ...]
     scores: np.ndarray
 
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """dict: Probability by class."""
+        return dict(zip(self.classes, map(float, self.scores), strict=True))
+
     def to_dict(self) -> dict:
         """dict: ``probabilities`` by class, None where not finite."""
-        scores = zip(self.classes, self.scores, strict=True)
         return dict(
             kind=self.kind,
-            probabilities={name: _number(score) for name, score in scores},
+            probabilities={
+                name: _number(value)
+                for name, value in self.probabilities.items()
+            },
         )
 
 
@@ -54,6 +65,11 @@ class LocResult:
     scores: np.ndarray
     labels: np.ndarray
 
+    @property
+    def names(self) -> list[str]:
+        """list[str]: Class name of each box."""
+        return [self.classes[label] for label in self.labels]
+
     def to_dict(self, score_thr: float = 0.0) -> dict:
         """List the boxes from ``score_thr`` on.
 
@@ -70,10 +86,10 @@ class LocResult:
                 dict(
                     box=[round(float(value), 2) for value in box],
                     score=_number(score),
-                    label=self.classes[label],
+                    label=name,
                 )
-                for box, score, label in zip(
-                    self.boxes, self.scores, self.labels, strict=True
+                for box, score, name in zip(
+                    self.boxes, self.scores, self.names, strict=True
                 )
                 if score >= score_thr
             ],
@@ -151,6 +167,34 @@ class ImageResult:
         """
         return self.predictions[task]
 
+    def draw(
+        self,
+        out_file: str | Path | None = None,
+        score_thr: float = 0.3,
+        size: int = 384,
+    ) -> np.ndarray:
+        """Draw the image and each task's prediction, side by side.
+
+        Args:
+            out_file (str | Path, optional): PNG file to write. Defaults to
+                None.
+            score_thr (float): Boxes below this score are not drawn.
+                Defaults to 0.3.
+            size (int): Width of a tile in pixels. Defaults to 384.
+
+        Returns:
+            np.ndarray: uint8 RGB picture.
+
+        Raises:
+            ImageReadError: If the image has to be read and cannot be.
+        """
+        if self.error is not None:
+            raise ImageReadError(self.error)
+        picture = draw_result(self, score_thr, size)
+        if out_file is not None:
+            save_picture(picture, out_file)
+        return picture
+
     def to_dict(
         self,
         score_thr: float = 0.0,
@@ -164,8 +208,8 @@ class ImageResult:
                 file). Defaults to None.
 
         Returns:
-            dict: ``schema_version``, ``image``, ``height``, ``width`` and
-            ``tasks``.
+            dict: ``schema_version``, ``image``, ``height``, ``width``,
+            ``tasks`` and, of an image that could not be read, ``error``.
         """
         tasks = {}
         for task, prediction in self.predictions.items():
@@ -175,13 +219,16 @@ class ImageResult:
                 tasks[task] = prediction.to_dict((mask_files or {}).get(task))
             else:
                 tasks[task] = prediction.to_dict()
-        return dict(
+        content = dict(
             schema_version=SCHEMA_VERSION,
             image=self.path or self.name,
             height=self.size[0],
             width=self.size[1],
             tasks=tasks,
         )
+        if self.error is not None:
+            content['error'] = self.error
+        return content
 
 
 def _number(value: float) -> float | None:

@@ -2,13 +2,19 @@
 
 import contextlib
 import os.path as osp
+from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import broadcast_object_list, is_distributed
+from mmengine.dist import (
+    broadcast_object_list,
+    is_distributed,
+    is_main_process,
+)
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from ..datasets.audit import warn_of_leaks
 from ..engine.hooks import LockReleaseHook, MeanTeacherHook
 from ..tasks import TaskTable
 from ..utils.checkpoint import find_checkpoint, register_loaders
@@ -18,8 +24,16 @@ from ..utils.memory import keep_freed_memory
 from .config import expand_config
 
 
-def load_config(path: str, options: dict | None = None) -> Config:
+def load_config(
+    path: str, options: dict | None = None, data_root: str | None = None
+) -> Config:
     """Read a config file and merge ``--cfg-options`` into it.
+
+    Args:
+        path (str): The config file.
+        options (dict, optional): Nested key to value. Defaults to None.
+        data_root (str, optional): Folder that takes the place of ``data/``
+            in the paths of all datasets. Defaults to None.
 
     Raises:
         UserError: If the file is missing or cannot be read.
@@ -36,10 +50,38 @@ def load_config(path: str, options: dict | None = None) -> Config:
             f'Config "{path}" cannot be read: '
             f'{type(error).__name__}: {str(error).splitlines()[-1]}'
         ) from error
+    if data_root is not None:
+        _move_data(cfg, data_root)
     if not cfg.get('work_dir'):
         name = osp.splitext(osp.basename(path))[0]
         cfg.work_dir = osp.join('work_dirs', name)
     return cfg
+
+
+def _move_data(cfg: Config, root: str) -> None:
+    """Put what lies in ``data/`` below another folder.
+
+    Raises:
+        UserError: If the folder does not exist.
+    """
+    if not osp.isdir(root):
+        raise UserError(
+            f'--data-root is "{root}", which is no folder; it takes the '
+            'place of data/.'
+        )
+    datasets = [*cfg.values(), *(cfg.get('datasets') or {}).values()]
+    # by identity: a base's dict may be the very one that "datasets" holds
+    unique = {id(d): d for d in datasets if isinstance(d, dict)}
+    entries = [(d, 'data_root') for d in unique.values()]
+    entries += [
+        (cfg[key], name)
+        for key, name in (('phantom', 'root'), ('cache', 'dir'))
+        if cfg.get(key)
+    ]
+    for entry, key in entries:
+        parts = Path(str(entry.get(key) or '')).parts
+        if parts[:1] == ('data',):
+            entry[key] = osp.join(root, *parts[1:])
 
 
 @contextlib.contextmanager
@@ -126,6 +168,8 @@ def build_runner(
             unwrap(runner.model).student.backbone.init_cfg = None
         if train:
             _build_training(runner)
+            if not synthetic and is_main_process():
+                warn_of_leaks(runner)
         elif runner._test_loop is not None:
             runner._test_loop = runner.build_test_loop(runner._test_loop)
     if resume is True and not cfg.resume:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from ..models.foundation_x import FoundationX
 from ..utils.errors import UserError
+from .conversion import Conversion
 
 DATASETS = (
     'tbx11k',
@@ -146,22 +146,6 @@ def _fill(template: str, match: re.Match) -> str:
         return GROUPS.get(wanted[1], {}).get(value, value)
 
     return re.sub(r'<(\w+)>', group, template)
-
-
-@dataclass
-class Conversion:
-    """Result of :func:`convert_foundation_x`; every key is in one of two.
-
-    Attributes:
-        state_dict (dict[str, Tensor]): Weights under fx_mm's names.
-        unused (dict[str, str]): The authors' keys that the model does not
-            take, each with the reason.
-        missing (tuple[str]): Names of the model that the weights do not give.
-    """
-
-    state_dict: dict[str, Tensor] = field(default_factory=dict)
-    unused: dict[str, str] = field(default_factory=dict)
-    missing: tuple[str, ...] = ()
 
 
 def convert_foundation_x(

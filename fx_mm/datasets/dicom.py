@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import pydicom
@@ -9,25 +10,32 @@ from pydicom.pixels import (
     apply_color_lut,
     apply_modality_lut,
     apply_voi,
+    get_decoder,
     pixel_array,
 )
 
-from .xray_io import UnreadableError, stretch, to_grey
+from .image_errors import UnreadableError
+from .xray_io import stretch, to_grey, value_range
 
 PIXEL_KEYWORDS = ('PixelData', 'FloatPixelData', 'DoubleFloatPixelData')
 
 
-def decode_dicom(data: bytes) -> np.ndarray:
+def decode_dicom(
+    data: bytes, percentiles: Sequence[float] | None = None
+) -> np.ndarray:
     """Decode a DICOM image to what a radiologist's screen would show.
 
     The modality LUT (or rescale slope and intercept) is applied, then the
     VOI LUT or the first window. Without either, or with a window of a width
     that the standard forbids, 8-bit values stay as they are and deeper ones
-    are mapped from their value range, padding pixels not counted.
-    MONOCHROME1 is inverted last, as 255 - value.
+    are mapped from their value range, padding pixels not counted. What is
+    stored inverse (MONOCHROME1, or a presentation LUT shape INVERSE, which
+    such files may have both) is inverted last, as 255 - value.
 
     Args:
         data (bytes): Content of the file.
+        percentiles (Sequence[float], optional): See
+            :func:`fx_mm.datasets.read_xray`. Defaults to None.
 
     Returns:
         np.ndarray: uint8 of shape (H, W).
@@ -42,8 +50,9 @@ def decode_dicom(data: bytes) -> np.ndarray:
         try:
             dataset = pydicom.dcmread(io.BytesIO(data), force=True)
             _check(dataset, caught)
-            values = pixel_array(_with_syntax(dataset))
-            return _to_uint8(dataset, values)
+            dataset = _with_syntax(dataset)
+            _check_decoder(dataset.file_meta.TransferSyntaxUID)
+            return _to_uint8(dataset, pixel_array(dataset), percentiles)
         except UnreadableError:
             raise
         except Exception as error:  # pydicom and its decoders raise any kind
@@ -68,6 +77,22 @@ def _check(dataset: pydicom.Dataset, caught: list) -> None:
         )
 
 
+def _check_decoder(syntax: pydicom.uid.UID) -> None:
+    """Say what to install for a compression that nothing here decodes."""
+    try:
+        available = get_decoder(syntax).is_available
+    except NotImplementedError:
+        raise UnreadableError(
+            f'the DICOM has the transfer syntax "{syntax.name}", which '
+            'pydicom does not decode; convert it, such as with dcmdjpeg'
+        ) from None
+    if not available:
+        raise UnreadableError(
+            f'the DICOM is compressed as "{syntax.name}"; to decode it, run '
+            'pip install pylibjpeg-libjpeg (licensed GPL-3.0)'
+        )
+
+
 def _with_syntax(dataset: pydicom.Dataset) -> pydicom.Dataset:
     """Give a file without meta header the syntax it was parsed with."""
     meta = dataset.file_meta
@@ -85,7 +110,11 @@ def _with_syntax(dataset: pydicom.Dataset) -> pydicom.Dataset:
     return dataset
 
 
-def _to_uint8(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
+def _to_uint8(
+    dataset: pydicom.Dataset,
+    stored: np.ndarray,
+    percentiles: Sequence[float] | None,
+) -> np.ndarray:
     photometric = str(dataset.get('PhotometricInterpretation', ''))
     if photometric == 'PALETTE COLOR':
         stored = apply_color_lut(stored, dataset)
@@ -97,8 +126,11 @@ def _to_uint8(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
         raise UnreadableError('the DICOM has pixel values that are not finite')
     image = _voi(dataset, values)
     if image is None:
-        image = _without_window(dataset, stored, values)
-    return 255 - image if photometric == 'MONOCHROME1' else image
+        image = _without_window(dataset, stored, values, percentiles)
+    shape = str(dataset.get('PresentationLUTShape') or '').strip().upper()
+    if photometric == 'MONOCHROME1' or shape == 'INVERSE':
+        return 255 - image
+    return image
 
 
 def _modality(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
@@ -118,7 +150,10 @@ def _rescale(dataset: pydicom.Dataset) -> tuple:
 
 
 def _without_window(
-    dataset: pydicom.Dataset, stored: np.ndarray, values: np.ndarray
+    dataset: pydicom.Dataset,
+    stored: np.ndarray,
+    values: np.ndarray,
+    percentiles: Sequence[float] | None,
 ) -> np.ndarray:
     """Keep 8-bit values, map deeper ones from their value range."""
     shallow = stored.dtype.kind == 'u' and dataset.get('BitsStored', 16) <= 8
@@ -129,7 +164,7 @@ def _without_window(
     kept = values if padding is None else values[~padding]
     if kept.size == 0:
         kept = values
-    return stretch(values, float(kept.min()), float(kept.max()))
+    return stretch(values, *value_range(kept, percentiles))
 
 
 def _padding(dataset: pydicom.Dataset, stored: np.ndarray):

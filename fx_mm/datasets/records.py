@@ -1,6 +1,6 @@
 """Records of a split as a few arrays instead of many Python objects."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,32 @@ class Records(Sequence):
             key: _column([record[key] for record in records]) for key in keys
         }
 
+    @classmethod
+    def of_columns(cls, **columns) -> 'Records':
+        """Build from columns of equal length, without a dict a record.
+
+        Args:
+            **columns: Key of the records to list of strings and None, array
+                with one row a record, :class:`Ragged`, or dict of such lists.
+
+        Raises:
+            ValueError: If the lengths differ.
+        """
+        records = cls([])
+        for key, values in columns.items():
+            if isinstance(values, np.ndarray):
+                values = _Rows(values)
+            elif isinstance(values, dict):
+                values = _Dicts(values)
+            elif not isinstance(values, Ragged):
+                values = _Texts(values)
+            records._columns[key] = values
+        lengths = {key: len(c) for key, c in records._columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f'The columns have the lengths {lengths}.')
+        records._length = next(iter(lengths.values()), 0)
+        return records
+
     def __len__(self) -> int:
         return self._length
 
@@ -56,8 +82,10 @@ def _column(values: list) -> Any:
     if isinstance(values[0], str):
         return _Texts(values)
     if isinstance(values[0], dict):
-        return _Dicts(values)
-    return _Arrays(values)
+        return _Dicts({k: [v[k] for v in values] for k in values[0]})
+    return Ragged(
+        np.concatenate(values), np.array([len(v) for v in values], np.int64)
+    )
 
 
 class _Texts:
@@ -69,31 +97,64 @@ class _Texts:
         self._ends = np.cumsum([len(e) for e in encoded], dtype=np.int64)
         self._bytes = np.frombuffer(b''.join(encoded), np.uint8)
 
+    def __len__(self) -> int:
+        return len(self._ends)
+
     def __getitem__(self, index: int) -> str | None:
         if self._none[index]:
             return None
         start = self._ends[index - 1] if index else 0
         return self._bytes[start : self._ends[index]].tobytes().decode()
 
+    def __iter__(self) -> Iterator[str | None]:
+        # five times as fast as by index
+        data, ends = self._bytes.tobytes(), self._ends.tolist()
+        for start, end, none in zip([0, *ends], ends, self._none.tolist()):
+            yield None if none else data[start:end].decode()
 
-class _Arrays:
-    """Arrays one after the other along their first dimension."""
 
-    def __init__(self, values: list[np.ndarray]) -> None:
-        self.lengths = np.array([len(v) for v in values], np.int64)
-        self._ends = np.cumsum(self.lengths)
-        self._values = np.concatenate(values)
+class Ragged:
+    """Arrays one after the other along their first dimension.
+
+    Args:
+        values (np.ndarray): All arrays, concatenated.
+        lengths (np.ndarray): int64 (n,), length of each.
+    """
+
+    def __init__(self, values: np.ndarray, lengths: np.ndarray) -> None:
+        self.lengths = lengths
+        self._values = values
+        self._ends = np.cumsum(lengths)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
 
     def __getitem__(self, index: int) -> np.ndarray:
         start = self._ends[index - 1] if index else 0
         return self._values[start : self._ends[index]].copy()
 
 
+class _Rows:
+    """Arrays of one shape."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self._values[index].copy()
+
+
 class _Dicts:
     """Dicts of texts, one text column a key."""
 
-    def __init__(self, values: list[dict]) -> None:
-        self._texts = {k: _Texts([v[k] for v in values]) for k in values[0]}
+    def __init__(self, values: dict) -> None:
+        self._texts = {key: _Texts(texts) for key, texts in values.items()}
+
+    def __len__(self) -> int:
+        return len(next(iter(self._texts.values())))
 
     def __getitem__(self, index: int) -> dict:
         return {key: texts[index] for key, texts in self._texts.items()}

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,8 +11,11 @@ from mmengine.registry import Registry
 from torch.utils.data import Dataset
 
 from ..registry import DATASETS, READERS, TRANSFORMS
-from ..tasks import Task, suggest
+from ..tasks import Task
+from ..utils.checks import suggest
 from ..utils.errors import UserError
+from .few_shot import draw_few
+from .readers.labels import draw_scores
 from .records import Records
 from .xray_io import ImageReadError
 
@@ -31,8 +35,18 @@ class TaskDataset(Dataset):
         pipeline (list[dict]): Transforms, ending in ``PackXray``.
         only (Sequence[str], optional): Names of the images to keep. Defaults
             to None, which keeps all.
-        test_mode (bool): Whether an unreadable image raises (True) or another
-            of the task takes its place (False). Defaults to False.
+        test_mode (bool): Whether a missing or unreadable image raises (True)
+            or another of the task takes its place (False), and whether labels
+            that are drawn from a range stay unknown (True). Defaults to
+            False.
+        few_shot (dict, optional): ``n`` images are kept, drawn by ``seed``
+            (0), see :func:`draw_few`. Defaults to None, all.
+        patient (str, optional): Pattern that finds the patient in an image's
+            name, for ``few_shot``, where the annotation file has none.
+            Defaults to None.
+        data_root (str, optional): Folder that the names of images and masks
+            must not leave. Defaults to None: the folders they are relative
+            to.
 
     Attributes:
         task (Task): The task.
@@ -55,19 +69,31 @@ class TaskDataset(Dataset):
         pipeline: list[dict],
         only: Sequence[str] | None = None,
         test_mode: bool = False,
+        data_root: str | None = None,
+        few_shot: dict | None = None,
+        patient: str | None = None,
     ) -> None:
         self.task = task if isinstance(task, Task) else Task.from_meta(task)
         self.metainfo = self.task.meta
         self.ann_file = ann_file
         self.test_mode = test_mode
+        reader = dict(reader)
         if only is not None:
-            reader = dict(reader, only=list(only))
-        read = self._build(READERS, reader)
-        self.records = Records(read(ann_file, img_dir, self.task))
+            reader['only'] = list(only)
+        if data_root is not None:
+            reader['data_root'] = data_root
+        if test_mode:
+            reader['max_missing'] = 0.0
+        records = self._build(READERS, reader)(ann_file, img_dir, self.task)
+        if not isinstance(records, Records):
+            records = Records(records)
+        self.records = records
         if not len(self.records):
             raise UserError(
                 f'{ann_file}: gives no images for task {self.task.name}.'
             )
+        if few_shot is not None:
+            self._keep_few(reader, patient, **few_shot)
         self.empty = np.zeros(len(self.records), bool)
         if self.task.kind == 'loc':
             self.empty = self.records.column('boxes').lengths == 0
@@ -83,10 +109,13 @@ class TaskDataset(Dataset):
     def sample(self, index: int, seed: int) -> dict:
         """Load an image and run the pipeline, reproducibly.
 
+        Labels that a reader's policy gives a range (CheXpert's uncertain
+        ones) are drawn here, anew for each seed.
+
         Args:
             index (int): Number of the image in the split.
-            seed (int): Seeds the transforms. The generators of the process
-                are left as they were.
+            seed (int): Seeds the transforms and the drawn labels. The
+                generators of the process are left as they were.
 
         Returns:
             dict: ``inputs`` (uint8 Tensor (3, H, W)) and ``data_samples``
@@ -115,6 +144,29 @@ class TaskDataset(Dataset):
                     continue
         raise replaced
 
+    def _keep_few(
+        self, reader: dict, pattern: str | None, n: int, seed: int = 0
+    ) -> None:
+        """Keep a draw of the images.
+
+        Raises:
+            UserError: If there are fewer.
+        """
+        # evaluation reads annotation files too, by this package
+        from ..evaluation.patients import find_patients
+
+        if n > len(self.records):
+            raise UserError(
+                f'few_shot of task {self.task.name} asks for {n} training '
+                f'images, but {self.ann_file} has {len(self.records)}; ask '
+                'for fewer.'
+            )
+        task = replace(self.task, config=dict(reader=reader))
+        names = list(self.records.column('img_id'))
+        patients = find_patients(task, self.ann_file, names, pattern)
+        chosen = draw_few(names, n, seed, patients)
+        self.records = Records([self.records[i] for i in chosen])
+
     def _build(self, registry: Registry, cfg: dict):
         """Build a reader or transform; a mistyped config is a UserError."""
         name = cfg.get('type')
@@ -134,7 +186,17 @@ class TaskDataset(Dataset):
 
     def _run(self, index: int, seed: int, replaced: str | None) -> dict:
         results = self.records[index]
-        results.update(self.metainfo, replaced=replaced, sample_idx=index)
+        results.update(
+            self.metainfo,
+            replaced=replaced,
+            sample_idx=index,
+            test_mode=self.test_mode,
+        )
+        ranges = results.pop('score_range', None)
+        if ranges is not None and not self.test_mode:
+            results['gt_score'] = draw_scores(
+                results['gt_score'], ranges, seed, index
+            )
         for step in self.pipeline:
             results = step(results)
             if results is None:

@@ -1,4 +1,4 @@
-"""Reading X-rays: PNG, JPEG, TIFF and DICOM to 8-bit grey.
+"""Reading X-rays: PNG, JPEG, TIFF, DICOM, .mha and more to 8-bit grey.
 
 Image decoders are forgiving: they return what they could read of a cut-off
 file and fill the rest with grey. A network learns from that without a word,
@@ -10,12 +10,20 @@ import os
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ..utils.errors import UserError
+from .image_errors import ImageReadError, UnreadableError
+from .raw_images import (
+    decode_jsrt,
+    decode_metaimage,
+    is_jsrt,
+    is_metaimage,
+)
 
 IMAGE_SUFFIXES = (
     '.png',
@@ -24,37 +32,38 @@ IMAGE_SUFFIXES = (
     '.tif',
     '.tiff',
     '.bmp',
+    '.gif',
     '.dcm',
     '.dicom',
+    '.mha',
+    '.img',
 )
 PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 JPEG_SIGNATURE = b'\xff\xd8\xff'
+GIF_SIGNATURE = b'GIF8'
 DICOM_SIGNATURE = b'DICM'
 BITS_PER_SAMPLE = 258  # a TIFF tag
 
 
-class ImageReadError(UserError):
-    """An image file that is missing, cut off or not readable.
-
-    The message is ``<path>: <reason>``.
-    """
-
-
-class UnreadableError(Exception):
-    """Why bytes are not an image; becomes an :class:`ImageReadError`."""
-
-
-def read_xray(path: str) -> np.ndarray:
+def read_xray(
+    path: str, percentiles: Sequence[float] | None = None
+) -> np.ndarray:
     """Read an X-ray as 8-bit grey.
 
     8-bit files keep their values; deeper ones are mapped linearly from their
     own value range to 0..255 (DICOM: from the window, where it has one).
-    Colours become luminance, an alpha channel is dropped. MONOCHROME1 DICOM
-    is inverted after the mapping, so that bone is bright in every image.
+    Colours become luminance, an alpha channel is dropped. Bone is bright in
+    every image: DICOM that is stored inverse and JSRT's optical densities
+    are inverted.
 
     Args:
-        path (str): Path of a PNG, JPEG, TIFF, BMP or DICOM file. The content
-            decides the format, not the name.
+        path (str): Path of a PNG, JPEG, TIFF, BMP, GIF, DICOM or MetaImage
+            (.mha) file. The content decides the format, not the name; only
+            JSRT's, which has no header, goes by its name (.IMG).
+        percentiles (Sequence[float], optional): Low and high percentile of
+            the values that become 0 and 255, instead of the whole range, for
+            deeper files without a window: a bright letter or a dead pixel
+            then darkens nothing. Such as (0.5, 99.5). Defaults to None.
 
     Returns:
         np.ndarray: uint8 of shape (H, W).
@@ -62,15 +71,19 @@ def read_xray(path: str) -> np.ndarray:
     Raises:
         ImageReadError: If the file is missing, cut off, damaged, has several
             frames, or is of no known format.
+        UserError: If the percentiles are none.
     """
+    check_percentiles(percentiles)
     try:
         data = _read_bytes(path)
         if is_dicom(data, path):
             # pydicom takes 0.3 s to import, which PNG users need not wait for
             from .dicom import decode_dicom
 
-            return decode_dicom(data)
-        return to_uint8(to_grey(decode(data)))
+            return decode_dicom(data, percentiles)
+        if is_jsrt(path):
+            return to_uint8(decode_jsrt(data), percentiles)
+        return to_uint8(to_grey(decode(data)), percentiles)
     except UnreadableError as error:
         raise ImageReadError(f'{path}: {error}') from error
 
@@ -105,7 +118,7 @@ def decode(data: bytes) -> np.ndarray:
     """Decode a whole image file, refusing a damaged one.
 
     Args:
-        data (bytes): Content of a PNG, JPEG, TIFF, BMP, ... file.
+        data (bytes): Content of a PNG, JPEG, TIFF, BMP, GIF, .mha file.
 
     Returns:
         np.ndarray: Shape (H, W), (H, W, 3) BGR or (H, W, 4) BGRA, of the
@@ -120,6 +133,10 @@ def decode(data: bytes) -> np.ndarray:
     if data.startswith(JPEG_SIGNATURE):
         check_jpeg(data)
         return _decode_cv2(data)
+    if data.startswith(GIF_SIGNATURE) and not data.endswith(b';'):
+        raise UnreadableError('the GIF is cut off (no trailer)')
+    if is_metaimage(data):
+        return decode_metaimage(data)
     return _decode_pillow(data)
 
 
@@ -139,11 +156,14 @@ def to_grey(image: np.ndarray) -> np.ndarray:
     )
 
 
-def to_uint8(image: np.ndarray) -> np.ndarray:
+def to_uint8(
+    image: np.ndarray, percentiles: Sequence[float] | None = None
+) -> np.ndarray:
     """Map the value range of a deeper image to 0..255; 8 bits stay.
 
     Args:
         image (np.ndarray): Any real dtype, shape (H, W).
+        percentiles (Sequence[float], optional): See :func:`read_xray`.
 
     Returns:
         np.ndarray: uint8; a constant image becomes 0.
@@ -153,10 +173,45 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     """
     if image.dtype == np.uint8:
         return image
-    low, high = image.min(), image.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
+    if not (np.isfinite(image.min()) and np.isfinite(image.max())):
         raise UnreadableError('has pixel values that are not finite')
-    return stretch(image, float(low), float(high))
+    return stretch(image, *value_range(image, percentiles))
+
+
+def value_range(
+    values: np.ndarray, percentiles: Sequence[float] | None = None
+) -> tuple:
+    """Give the lowest and highest value, or those of two percentiles.
+
+    Returns:
+        tuple[float, float]: Without percentiles, or where both percentiles
+        are the same value, the whole range.
+    """
+    if percentiles is not None:
+        low, high = np.percentile(values, percentiles)
+        if low < high:
+            return float(low), float(high)
+    return float(values.min()), float(values.max())
+
+
+def check_percentiles(percentiles: Sequence[float] | None) -> None:
+    """Refuse what are no two percentiles.
+
+    Raises:
+        UserError: Says what would be right.
+    """
+    if percentiles is None:
+        return
+    try:
+        low, high = percentiles
+        if 0 <= low < high <= 100:
+            return
+    except (TypeError, ValueError):
+        pass
+    raise UserError(
+        f'percentiles is {percentiles!r}; write two numbers from 0 to 100, '
+        'the lower first, such as (0.5, 99.5).'
+    )
 
 
 def stretch(image: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -283,7 +338,7 @@ def _decode_pillow(data: bytes) -> np.ndarray:
         raise
     except UnidentifiedImageError as error:
         raise UnreadableError(
-            'is not a PNG, JPEG, TIFF, BMP or DICOM file'
+            'is not a PNG, JPEG, TIFF, BMP, GIF, DICOM or .mha file'
         ) from error
     except Exception as error:  # damaged files make Pillow raise any kind
         raise UnreadableError(f'cannot be decoded ({error})') from error

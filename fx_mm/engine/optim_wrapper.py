@@ -8,8 +8,8 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from ..registry import OPTIM_WRAPPERS
-from ..tasks import KINDS, check_keys
-from ..utils.checks import check_number
+from ..tasks import KINDS
+from ..utils.checks import check_keys, check_number
 from ..utils.dist import sum_over_ranks
 from ..utils.errors import UserError
 

@@ -19,7 +19,12 @@ from .layers import (
     TaskDINOHead,
     UPerDecoder,
 )
-from .losses import MaskedBCELoss, MaskedSoftmaxLoss, SoftDiceLoss
+from .losses import (
+    MaskedBCELoss,
+    MaskedFocalLoss,
+    MaskedSoftmaxLoss,
+    SoftDiceLoss,
+)
 from .mean_teacher import MeanTeacher
 from .parts import Part
 from .task_modules import StackedMatcher
@@ -32,6 +37,7 @@ __all__ = [
     'FusedSwinTransformer',
     'LocalizationBranch',
     'MaskedBCELoss',
+    'MaskedFocalLoss',
     'MaskedSoftmaxLoss',
     'MeanTeacher',
     'Part',

@@ -57,14 +57,17 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
 
         Args:
             data (dict): ``inputs`` (list[Tensor] of uint8 (3, H, W), or one
-                Tensor (N, 3, H, W)) and ``data_samples``
-                (list[FXDataSample]).
+                Tensor (N, 3, H, W)), ``data_samples``
+                (list[FXDataSample]) and, where the pipeline gives the
+                teacher a view of its own, ``teacher_inputs`` like
+                ``inputs``.
             training (bool): Makes no difference. Defaults to False.
 
         Returns:
             dict: ``inputs`` float32 Tensor (N, 3, H, W); ``data_samples``
             with boxes as tensors and ``batch_input_shape`` and ``pad_shape``
-            (h, w) in their metainfo.
+            (h, w) of ``inputs`` in their metainfo; ``teacher_inputs``
+            (N, 3, h, w), normalised alike, if given.
         """
         data = self.cast_data(data)
         inputs, samples = data['inputs'], data['data_samples']
@@ -74,18 +77,26 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
                 f'A batch must hold one task, not {sorted(tasks)}.'
             )
         sizes = [tuple(image.shape[-2:]) for image in inputs]
-        inputs = self._normalise(inputs, samples[0])
-        shape = tuple(inputs.shape[-2:])
+        batch = {
+            key: self._normalise(data[key], samples[0])
+            for key in ('inputs', 'teacher_inputs')
+            if key in data
+        }
+        shape = tuple(batch['inputs'].shape[-2:])
         for sample, size in zip(samples, sizes):
             sample.set_metainfo(
                 dict(batch_input_shape=shape, pad_shape=self._padded(size))
             )
         samplelist_boxtype2tensor(samples)
-        return dict(inputs=inputs, data_samples=samples)
+        return dict(batch, data_samples=samples)
+
+    def statistics_of(self, sample) -> torch.Tensor:
+        """Mean and std (2, 3, 1, 1) for a sample's task."""
+        index = self._index.get(sample.task, self._index.get(sample.kind))
+        return self.statistics[index]
 
     def _normalise(self, inputs, sample) -> torch.Tensor:
-        index = self._index.get(sample.task, self._index.get(sample.kind))
-        mean, std = self.statistics[index]
+        mean, std = self.statistics_of(sample)
         equal = len({tuple(image.shape) for image in inputs}) == 1
         if equal and not isinstance(inputs, torch.Tensor):
             inputs = torch.stack(inputs)

@@ -9,33 +9,15 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from fx_mm.registry import MODELS
-from fx_mm.tasks import MIXED, MODES
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 
 from .backbones import build_backbone, probe_backbone
 from .branches import Branch
+from .freeze_plan import freeze_plan
 from .layers.region_guidance import RegionGuidance, evaluating
-from .parts import FeatureGroups, Part
-
-BRANCHES = dict(
-    cls=('classification', 'ClassificationBranch'),
-    loc=('localization', 'LocalizationBranch'),
-    seg=('segmentation', 'SegmentationBranch'),
-)
-
-# The shared parts that stand still in a localization lock pass (paper,
-# section 3.2; the reference leaves the last four trainable).
-LOC_LOCK = (
-    'backbone',
-    'localization/encoder',
-    'localization/norms',
-    'localization/neck',
-    'localization/level_embed',
-    'localization/queries',
-    'localization/label_embedding',
-    'localization/decoder',
-)
+from .multi_view import build_views
+from .parts import BRANCHES, FeatureGroups, Part
 
 
 @MODELS.register_module()
@@ -51,7 +33,8 @@ class FoundationX(BaseModel):
             output stages of strides 4, 8, 16 and 32.
         tasks (Sequence[dict]): The tasks, each with ``dataset``, ``kind``
             (``'cls'``, ``'loc'``, ``'seg'``), ``classes``, ``labels`` and
-            optionally ``loss_weight``, ``pos_weight``, ``img_size``.
+            optionally ``loss_weight``, ``pos_weight``, ``img_size``, ``tta``
+            (test-time augmentation, see :class:`MultiView`).
         classification (dict, optional): Config of the branch; needed if there
             is such a task. Defaults to None.
         localization (dict, optional): The same. Defaults to None.
@@ -88,6 +71,7 @@ class FoundationX(BaseModel):
         self.backbone = build_backbone(copy.deepcopy(backbone))
         channels, strides = probe_backbone(self.backbone)
         self.loss_weights = self._loss_weights(tasks)
+        self.views = build_views(tasks)
         configs = dict(cls=classification, loc=localization, seg=segmentation)
         for kind, (name, default) in BRANCHES.items():
             chosen = [task for task in tasks if task['kind'] == kind]
@@ -291,15 +275,24 @@ class FoundationX(BaseModel):
         return self.loss_and_features(inputs, data_samples)[0]
 
     def predict(self, inputs: Tensor, data_samples: list) -> list:
-        """Predictions of a batch of one task.
+        """Predictions of a batch of one task, with its test-time augmentation.
 
         Returns:
             list[FXDataSample]: The samples with ``pred_score`` (C,),
             ``pred_instances`` (boxes in original pixels) or
             ``pred_sem_seg`` (C, h, w) at the original size.
         """
+        name = data_samples[0].task
+        if name in self.views:
+            answers = self.views[name](self._infer, inputs, data_samples)
+        else:
+            answers = self._infer(inputs, data_samples)
+        kind = name.rsplit('/', 1)[1]
+        return self.branch(kind).write(answers, data_samples)
+
+    def _infer(self, inputs: Tensor, data_samples: list) -> Any:
         branch, dataset, _, state = self._encode(inputs, data_samples)
-        return branch.predict(state, dataset, data_samples)
+        return branch.infer(state, dataset, data_samples)
 
     # ------------------------------------------------------- parts and lock
 
@@ -313,69 +306,11 @@ class FoundationX(BaseModel):
         return parts
 
     def freeze_plan(self, task_name: str, mode: str) -> tuple[str, ...]:
-        """Names of the parts that stand still in a pass.
+        """Names of the parts that stand still in a pass, for :meth:`lock`.
 
-        Args:
-            task_name (str): The task of the pass, such as
-                ``'phantom_b/loc'``, or ``'mixed'`` for a pass over several:
-                a shared part is locked if the plan of any task whose branch
-                uses it locks it; own parts follow their task's plan.
-            mode (str): ``'lock'`` (Foundation X, section 3.2):
-                localization trains its decoder, head, selection layers and
-                own queries; classification and segmentation train their
-                head. ``'lock_plus'`` (Foundation X+): localization's
-                decoder stands still too; selection layers learn, since here
-                they are the dataset's (the authors' are shared and locked).
-                ``'release'``: nothing stands still.
-
-        Returns:
-            tuple[str]: Names of parts, for :meth:`lock`.
-
-        Raises:
-            UserError: If the task or the mode is unknown.
+        See :func:`fx_mm.models.freeze_plan.freeze_plan`.
         """
-        if task_name not in (MIXED, *self.loss_weights):
-            raise UserError(
-                f'the model has no task {task_name!r}; it has '
-                f'{", ".join(self.task_names)}.'
-            )
-        if mode not in MODES:
-            raise UserError(
-                f'lock mode {mode!r} is unknown; use one of '
-                f'{", ".join(MODES)}.'
-            )
-        if mode == 'release':
-            return ()
-        if task_name == MIXED:
-            return self._mixed_plan(mode)
-        parts = self.parts()
-        if task_name.endswith('/loc') and mode == 'lock':
-            return tuple(part.name for part in parts if part.name in LOC_LOCK)
-        return tuple(
-            part.name
-            for part in parts
-            if part.task != task_name or part.name == f'{task_name}/decoder'
-        )
-
-    def _mixed_plan(self, mode: str) -> tuple[str, ...]:
-        """The plan of a pass over several tasks, see :meth:`freeze_plan`.
-
-        All tasks of the model are asked, also those without a lock pass of
-        their own: the parts that only these use get no gradient in it.
-        """
-        plans = {t: self.freeze_plan(t, mode) for t in self.task_names}
-
-        def locks(task: str, part: Part) -> bool:
-            branch = BRANCHES[task.rsplit('/', 1)[1]][0]
-            owner = part.task or part.name.split('/')[0]
-            used = owner in (task, branch, 'backbone')
-            return used and part.name in plans[task]
-
-        return tuple(
-            part.name
-            for part in self.parts()
-            if any(locks(task, part) for task in plans)
-        )
+        return freeze_plan(self.parts(), self.task_names, task_name, mode)
 
     def lock(self, part_names: Iterable[str]) -> None:
         """Lock these parts and release all others. Idempotent.

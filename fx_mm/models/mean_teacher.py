@@ -195,22 +195,31 @@ class MeanTeacher(BaseModel):
         inputs: Tensor,
         data_samples: list | None = None,
         mode: str = 'tensor',
+        teacher_inputs: Tensor | None = None,
     ) -> Any:
         """Forward in mmengine's modes, see :meth:`FoundationX.forward`.
 
         ``'loss'`` is :meth:`loss`; the other modes are answered by the model
-        that :attr:`weights` names.
+        that :attr:`weights` names, on ``inputs``.
         """
         if mode == 'loss':
-            return self.loss(inputs, data_samples)
+            return self.loss(inputs, data_samples, teacher_inputs)
         return self.active(inputs, data_samples, mode)
 
-    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+    def loss(
+        self,
+        inputs: Tensor,
+        data_samples: list,
+        teacher_inputs: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Weighted task losses and ``loss_consistency``.
 
         Args:
             inputs (Tensor): Images (B, 3, H, W).
             data_samples (list[FXDataSample]): Samples of one task.
+            teacher_inputs (Tensor, optional): The teacher's views
+                (B, 3, h, w) of the images, see ``TeacherView``. Defaults to
+                None: it sees what the student sees.
 
         Returns:
             dict[str, Tensor]: The student's losses times ``1 - w``, and
@@ -225,8 +234,10 @@ class MeanTeacher(BaseModel):
             for key, value in losses.items()
         }
         if any(x.requires_grad for group in features for x in group):
+            if teacher_inputs is None:
+                teacher_inputs = inputs
             with torch.no_grad():
-                targets = self.teacher.features(inputs, data_samples)
+                targets = self.teacher.features(teacher_inputs, data_samples)
             losses['loss_consistency'] = weight * consistency_loss(
                 features, targets
             )

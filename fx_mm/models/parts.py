@@ -4,6 +4,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+BRANCHES = dict(
+    cls=('classification', 'ClassificationBranch'),
+    loc=('localization', 'LocalizationBranch'),
+    seg=('segmentation', 'SegmentationBranch'),
+)
+"""Task kind to the model's attribute and the default class of its branch."""
+
 
 @dataclass(frozen=True)
 class Part:

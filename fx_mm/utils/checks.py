@@ -1,9 +1,32 @@
 """Refuse values that make no sense before they do harm."""
 
+import difflib
+import os.path as osp
 from collections.abc import Sequence
 from numbers import Real
 
 from .errors import UserError
+
+
+def suggest(word: str, known) -> str:
+    """Say what a mistyped word may have meant, and what is known."""
+    known = sorted(map(str, known))
+    close = difflib.get_close_matches(str(word), known, n=1)
+    hint = f'did you mean "{close[0]}"? ' if close else ''
+    return f'{hint}Known: {", ".join(known)}'
+
+
+def check_keys(entry: dict, known, where: str) -> None:
+    """Refuse a key that nothing reads.
+
+    Raises:
+        UserError: Names the key, where it stands and the likely one.
+    """
+    for key in entry:
+        if key not in known:
+            raise UserError(
+                f'Unknown key "{key}" in {where}; {suggest(key, known)}.'
+            )
 
 
 def check_number(
@@ -51,4 +74,53 @@ def check_choice(where: str, value, known: Sequence) -> None:
     if value not in known:
         raise UserError(
             f'{where} is {value!r}; use one of {", ".join(map(str, known))}.'
+        )
+
+
+def check_per_class(
+    where: str, values, classes: Sequence, high: float = float('inf')
+) -> None:
+    """Refuse what is neither None, a number from 0, nor a number a class.
+
+    Args:
+        where (str): The config's key, for the message.
+        values: What the config says.
+        classes (Sequence): The classes.
+        high (float): Largest value allowed. Defaults to infinity.
+
+    Raises:
+        UserError: Says where, what and what would be right.
+    """
+    if values is None:
+        return
+    if isinstance(values, (list, tuple)):
+        if len(values) != len(classes):
+            raise UserError(
+                f'{where} has {len(values)} values for {len(classes)} '
+                'classes; give one each, or one number.'
+            )
+    else:
+        values = [values]
+    for value in values:
+        check_number(where, value, 0, high)
+
+
+def check_inside(where: str, path: str | None, root: str) -> None:
+    """Refuse a path that leads out of the folder it is relative to.
+
+    Args:
+        where (str): The config's key, for the message.
+        path (str, optional): What the config says; None is fine.
+        root (str): What the folder is called.
+
+    Raises:
+        UserError: If the path is absolute or leaves the folder by ``..``.
+    """
+    if path is None:
+        return
+    first = osp.normpath(path).split(osp.sep)[0]
+    if osp.isabs(path) or first == osp.pardir:
+        raise UserError(
+            f'{where} is "{path}", which leads out of {root}; write it '
+            f'relative to {root}.'
         )

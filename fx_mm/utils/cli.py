@@ -1,12 +1,27 @@
 """What the command-line tools share."""
 
+import argparse
 import os
 import sys
 
 import torch.distributed as torch_dist
+from mmengine.config import DictAction
 from mmengine.dist import is_distributed
 
 from .errors import UserError
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that change a config: ``load_config`` takes them."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='change the config: key=value, nested.key=value',
+    )
+    parser.add_argument(
+        '--data-root', help='folder that takes the place of data/'
+    )
 
 
 def sentence(error: UserError) -> str:

@@ -1,10 +1,15 @@
 """Files that appear whole or not at all."""
 
+import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_whole(path: str | Path, content: str | bytes) -> Path:
+def write_whole(
+    path: str | Path, content: str | bytes, flush: bool = True
+) -> Path:
     """Write a file beside its place, flush it to disk, then rename it.
 
     A kill or a full disk leaves the previous file, if any, untouched.
@@ -12,6 +17,8 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
     Args:
         path (str | Path): The file; its folder is made if missing.
         content (str | bytes): Text is written as UTF-8.
+        flush (bool): Whether to wait for the disk, which takes milliseconds.
+            Without, a power cut may leave an empty file. Defaults to True.
 
     Returns:
         Path: ``path``.
@@ -26,9 +33,46 @@ def write_whole(path: str | Path, content: str | bytes) -> Path:
     try:
         with temporary.open('wb') as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Delete what :func:`write_whole` left where its process was killed."""
+    for path in Path(folder).rglob('.*.tmp'):
+        process = path.name.split('.')[-2]
+        if process.isdecimal() and not _is_running(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+@contextlib.contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Let one process at a time through; the others wait.
+
+    Args:
+        path (str | Path): A file for the lock; it is made, and stays. The
+            system releases the lock when the process ends.
+
+    Raises:
+        OSError: If the file cannot be made.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,5 +1,7 @@
 """The inferencer and tools/predict.py, on a model with random weights."""
 
+import copy
+import csv
 import importlib.util
 import json
 import sys
@@ -12,10 +14,11 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
-from fx_mm.apis import expand_config, load_config
-from fx_mm.apis.inference import FoundationXInferencer, find_images
+from fx_mm.apis import FoundationXInferencer, expand_config, load_config
 from fx_mm.apis.results import ClsResult, LocResult, SegResult
-from fx_mm.datasets.xray_io import ImageReadError
+from fx_mm.apis.shared_features import shared_features
+from fx_mm.apis.sources import find_images, read_source
+from fx_mm.datasets.xray_io import ImageReadError, read_xray
 from fx_mm.registry import MODELS, TRANSFORMS
 from fx_mm.utils.errors import UserError
 
@@ -29,11 +32,14 @@ def checkpoint(tmp_path_factory):
     """Random weights, the student's other than the teacher's."""
     torch.manual_seed(0)
     init_default_scope('fx_mm')
-    model = MODELS.build(expand_config(load_config(str(CONFIG))).model)
+    cfg = expand_config(load_config(str(CONFIG)))
+    model = MODELS.build(cfg.model)
     for parameter in model.student.parameters():
         parameter.data.add_(0.01 * torch.randn_like(parameter))
     path = tmp_path_factory.mktemp('checkpoint') / 'iter_7.pth'
-    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
+    # the text is what training writes: the expanded config
+    meta = dict(cfg=cfg.pretty_text)
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
     return str(path)
 
 
@@ -110,10 +116,16 @@ def test_input_is_the_test_pipelines(infer, tmp_path):
     for step in task.pipeline('test'):
         if 'Annotations' not in step['type'] and step['type'] != 'PackXray':
             expected = TRANSFORMS.build(step)(expected)
-    (result,) = infer.iterate(path)
-    data = infer._prepare(task, result)
-    assert np.array_equal(data['img'], expected['img'])
-    assert data['scale_factor'] == expected['scale_factor']
+    seen = []
+    handle = infer.model.data_preprocessor.register_forward_pre_hook(
+        lambda module, args: seen.append(args[0])
+    )
+    infer(path)
+    handle.remove()
+    image = seen[0]['inputs'][0].numpy().transpose(1, 2, 0)
+    assert np.array_equal(image, expected['img'])
+    sample = seen[0]['data_samples'][0]
+    assert sample.scale_factor == expected['scale_factor']
 
 
 def test_batches_give_what_single_images_give(infer):
@@ -144,16 +156,257 @@ def test_named_tasks_and_weights(infer, checkpoint):
 def test_mistakes_are_one_sentence(checkpoint, infer, tmp_path):
     with pytest.raises(UserError, match='real_nih/cls'):
         FoundationXInferencer(CONFIG, checkpoint, tasks=['real_nih/loc'])
-    with pytest.raises(UserError, match='weights is "ema"'):
+    with pytest.raises(UserError, match="weights is 'ema'; use one of"):
         FoundationXInferencer(CONFIG, checkpoint, weights='ema')
     with pytest.raises(UserError, match='no image in this folder'):
         infer(tmp_path)
     with pytest.raises(UserError, match='the list is empty'):
         infer([])
-    with pytest.raises(UserError, match=r'uint8 of shape \(H, W\)'):
-        infer(np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(UserError, match='the list is empty'):
+        infer(x for x in ())
+    with pytest.raises(UserError, match='cannot predict on a int'):
+        infer(7)
+    with pytest.raises(UserError, match='cannot predict on a NoneType'):
+        infer([None])
+    with pytest.raises(UserError, match='batch_size is 0'):
+        infer(pixels(0), batch_size=0)
+    with pytest.raises(UserError, match='"gpu", which this torch cannot use'):
+        FoundationXInferencer(CONFIG, checkpoint, device='gpu')
+    with pytest.raises(UserError, match='a config but no checkpoint'):
+        FoundationXInferencer(CONFIG)
     with pytest.raises(ImageReadError, match='missing.png'):
         infer(tmp_path / 'missing.png')
+
+
+def test_a_checkpoint_alone_holds_its_config(infer, checkpoint):
+    alone = FoundationXInferencer(checkpoint, tasks=TASKS[0])
+    (here,), (there,) = alone(pixels(0)), infer(pixels(0))
+    assert here[TASKS[0]].probabilities == there[TASKS[0]].probabilities
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        (None, 'does not hold the config'),
+        ('model = dict(a=1)', 'does not hold the config'),
+        ('datasets = print(1)\nmodel = 2', 'without executing it'),
+        ('datasets = (', 'without executing it'),
+    ],
+)
+def test_a_checkpoint_without_a_config(tmp_path, text, message):
+    path = tmp_path / 'x.pth'
+    torch.save(dict(state_dict={}, meta=dict(cfg=text)), path)
+    with pytest.raises(UserError, match=message):
+        FoundationXInferencer(path)
+
+
+def as_array(grey, form):
+    """The same picture in another form of array."""
+    if form == 'rgb':
+        return np.repeat(grey[..., None], 3, axis=2)
+    if form == 'one channel':
+        return grey[..., None]
+    if form == 'uint16':
+        return grey.astype(np.uint16) * 257
+    if form == 'rgb float64':
+        return np.repeat(grey[..., None] / 255.0, 3, axis=2)
+    if form == 'not contiguous':
+        return np.repeat(grey, 2, axis=1)[:, ::2]
+    return (grey / 255.0 - 7).astype(form)
+
+
+@pytest.mark.parametrize(
+    'form',
+    [
+        'rgb',
+        'one channel',
+        'uint16',
+        'float32',
+        'float64',
+        'rgb float64',
+        'not contiguous',
+    ],
+)
+def test_arrays_of_any_type(form):
+    grey = pixels(1)
+    grey[0, 0], grey[0, 1] = 0, 255
+    read = read_source(as_array(grey, form), 'array 0')
+    assert read.dtype == np.uint8 and read.shape == grey.shape
+    assert np.abs(read.astype(int) - grey).max() <= 1
+
+
+@pytest.mark.parametrize(
+    'array',
+    [
+        np.zeros((0, 4), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((2, 4, 4, 3), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4), bool),
+        np.zeros((4, 4), complex),
+        np.array([['a', 'b']]),
+    ],
+)
+def test_arrays_that_are_no_image(infer, array):
+    with pytest.raises(ImageReadError, match=r'array 0: is no image .*\(H, W'):
+        infer(array)
+
+
+def test_bad_arrays_are_reported_by_option(infer):
+    bad = np.full((50, 50), np.nan)
+    with pytest.raises(ImageReadError, match='array 1: .* not finite'):
+        infer([pixels(0), bad])
+    good, nan, flat = infer(
+        [pixels(0), bad, pixels(0)[0]], skip_unreadable=True
+    )
+    assert good.error is None and len(good.predictions) == 3
+    assert 'not finite' in nan.error and 'no image' in flat.error
+    assert 'not finite' in nan.to_dict()['error']
+    json.dumps(nan.to_dict(), allow_nan=False)
+    with pytest.raises(ImageReadError, match='array 1'):
+        nan.draw()
+
+
+def test_a_single_pixel(infer):
+    (result,) = infer(np.zeros((1, 1), np.uint8))
+    assert result[TASKS[2]].masks.shape == (1, 1, 1)
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_generators_are_read_as_they_go(infer):
+    read = []
+
+    def images():
+        for index in range(5):
+            read.append(index)
+            yield pixels(index)
+
+    results = infer.iterate(images(), batch_size=2)
+    assert next(results).name == 'array 0' and read == [0, 1]
+    assert [r.name for r in results][-1] == 'array 4'
+
+
+def test_the_bar_is_shown_where_it_is_wanted(infer, capfd):
+    list(infer.iterate([pixels(0)], progress=True))
+    assert 'predict' in capfd.readouterr().err
+    list(infer.iterate([pixels(0)]))
+    assert 'predict' not in capfd.readouterr().err
+
+
+def test_results_draw_and_become_json(infer, tmp_path):
+    path = tmp_path / 'im.png'
+    cv2.imwrite(str(path), pixels(3))
+    (result,) = infer(path)
+    picture = result.draw(tmp_path / 'out' / 'drawn.png', score_thr=0.9)
+    assert np.array_equal(
+        cv2.imread(str(tmp_path / 'out' / 'drawn.png'))[..., ::-1], picture
+    )
+    content = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert content['image'] == str(path) and 'error' not in content
+    found = content['tasks'][TASKS[1]]['boxes']
+    assert [box['label'] for box in found] == result[TASKS[1]].names
+
+
+class Counter:
+    """Counts the runs of a module."""
+
+    def __init__(self, module):
+        self.runs = 0
+        self.handle = module.register_forward_pre_hook(self)
+
+    def __call__(self, module, args):
+        self.runs += 1
+
+
+def test_the_backbone_runs_once_for_tasks_that_agree(checkpoint):
+    cfg = load_config(str(CONFIG))
+    for dataset, twin in (('real_nih', 'nih_b'), ('real_lungs', 'lungs_b')):
+        cfg.datasets[twin] = copy.deepcopy(cfg.datasets[dataset])
+    cfg.tasks = [*TASKS, 'nih_b/cls', 'lungs_b/seg']
+    torch.manual_seed(0)
+    model = MODELS.build(expand_config(cfg).model)
+    path = Path(checkpoint).with_name('twins.pth')
+    torch.save(dict(state_dict=model.state_dict()), path)
+    infer = FoundationXInferencer(cfg, path)
+    teacher = infer.model.teacher
+    backbone = Counter(teacher.backbone)
+    decoder = Counter(teacher.segmentation.decoder)
+    images = [pixels(0), pixels(1)]
+    together = infer(images)
+    # cls has a normalisation of its own
+    assert (backbone.runs, decoder.runs) == (2, 1)
+    for task in infer.tasks:
+        alone = FoundationXInferencer(cfg, path, tasks=[task.name])
+        for one, all_tasks in zip(alone(images), together):
+            assert list(one.predictions) == [task.name]
+            assert one[task.name].to_dict() == all_tasks[task.name].to_dict()
+    # the next images are others
+    after = infer(images[::-1])[0]
+    np.testing.assert_allclose(
+        after['nih_b/cls'].scores, together[1]['nih_b/cls'].scores, atol=1e-6
+    )
+
+
+def test_nothing_is_shared_afterwards(infer):
+    teacher = infer.model.teacher
+    with pytest.raises(KeyboardInterrupt), shared_features(teacher):
+        raise KeyboardInterrupt
+    for module in (teacher, *teacher.children()):
+        assert not {'extract_feat', 'encode'} & set(vars(module))
+
+
+def test_views_of_augmentation_are_shared_and_hold(checkpoint):
+    cfg = load_config(str(CONFIG))
+    for kind in ('cls', 'loc', 'seg'):
+        cfg.task_defaults[kind].tta = 'flip'
+    plain = FoundationXInferencer(CONFIG, checkpoint)
+    infer = FoundationXInferencer(cfg, checkpoint)
+    backbone = Counter(infer.model.teacher.backbone)
+    image = pixels(5, 128, 128)
+    (result,), (once,), (mirror,) = (
+        infer(image),
+        plain(image),
+        plain(np.ascontiguousarray(image[:, ::-1])),
+    )
+    assert backbone.runs == 4
+    mean = (once[TASKS[0]].scores + mirror[TASKS[0]].scores) / 2
+    np.testing.assert_allclose(result[TASKS[0]].scores, mean, atol=1e-5)
+
+
+def test_percentiles_of_the_test_pipeline(checkpoint, tmp_path):
+    image = pixels(2).astype(np.uint16)
+    image[0, 0] = 60000  # a dead pixel
+    path = str(tmp_path / 'deep.png')
+    cv2.imwrite(path, image)
+    cfg = load_config(str(CONFIG))
+    load = cfg.task_defaults.cls.test_pipeline[0]
+    load.percentiles = (0.5, 99.5)
+    (result,) = FoundationXInferencer(cfg, checkpoint).iterate(path)
+    assert np.array_equal(result.image, read_xray(path, (0.5, 99.5)))
+    (other,) = FoundationXInferencer(CONFIG, checkpoint)(path)
+    gap = result[TASKS[0]].scores - other[TASKS[0]].scores
+    assert np.abs(gap).max() > 1e-6
+    assert np.array_equal(result[TASKS[2]].masks, other[TASKS[2]].masks)
+
+
+def test_masks_that_boxes_guide_need_no_named_boxes(checkpoint):
+    cfg = load_config(str(CONFIG))
+    boxes = copy.deepcopy(cfg.datasets.real_tbx11k.tasks.loc)
+    cfg.datasets.real_lungs.tasks.loc = boxes
+    cfg.tasks = ['real_lungs/seg', 'real_lungs/loc']
+    cfg.model.student.region_guidance = dict(type='RegionGuidance')
+    model = MODELS.build(expand_config(cfg).model)
+    path = Path(checkpoint).with_name('guided.pth')
+    torch.save(dict(state_dict=model.state_dict()), path)
+    infer = FoundationXInferencer(cfg, path, tasks=['real_lungs/seg'])
+    (result,) = infer(pixels(0))
+    assert list(result.predictions) == ['real_lungs/seg']
+    backbone = Counter(infer.model.teacher.backbone)
+    (both,) = FoundationXInferencer(cfg, path)(pixels(0))
+    assert backbone.runs == 0
+    assert np.array_equal(
+        both['real_lungs/seg'].masks, result['real_lungs/seg'].masks
+    )
 
 
 def test_folder_with_an_unreadable_file(infer, folder):
@@ -211,6 +464,12 @@ def test_tool_writes_everything_for_each_readable_image(
     written = sorted(
         p.relative_to(out).as_posix() for p in out.rglob('*') if p.is_file()
     )
+    table = out / 'probabilities.csv'
+    written.remove(table.name)
+    with table.open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 7 and len(rows[0]) == 1 + 14 + 1
+    assert [Path(r['image']).name for r in rows if r['error']] == ['cut.png']
     mask = '{}_masks/real_lungs_seg_00_Lung.png'
     assert written == sorted(
         name
@@ -250,7 +509,8 @@ def test_tool_on_one_file_with_one_task(tool, checkpoint, folder, tmp_path):
         'student',
     )
     assert code == 0
-    assert sorted(p.name for p in out.iterdir()) == ['d.json', 'd.png']
+    names = ['d.json', 'd.png', 'probabilities.csv']
+    assert sorted(p.name for p in out.iterdir()) == names
     content = json.loads((out / 'd.json').read_text())
     assert list(content['tasks']) == TASKS[:1]
     assert content['weights'] == 'student'
@@ -276,3 +536,42 @@ def test_tool_without_images(tool, checkpoint, tmp_path, what):
     with pytest.raises(UserError, match=what):
         tool(CONFIG, checkpoint, source, '--out-dir', out)
     assert not out.exists()
+
+
+def test_tool_mistakes_on_the_command_line(tool, checkpoint, folder):
+    with pytest.raises(UserError, match='at least one image'):
+        tool(CONFIG, checkpoint)
+    with pytest.raises(UserError, match='give its file before'):
+        tool(checkpoint, folder, '--cfg-options', 'a=1')
+
+
+def test_tool_with_a_checkpoint_alone_and_several_images(
+    tool, checkpoint, folder, tmp_path
+):
+    images = folder / 'a.png', folder / 'more', folder / 'a.jpg'
+    out = tmp_path / 'out'
+    code = tool(
+        checkpoint, *images, '--out-dir', out, '--no-pictures', '--tasks',
+        *TASKS[:2],
+    )  # fmt: skip
+    assert code == 0
+    assert sorted(p.name for p in out.iterdir()) == [
+        'a.jpg.json',
+        'a.png.json',
+        'a.png_.json',
+        'probabilities.csv',
+    ]
+    with open(out / 'probabilities.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row['image']).name for row in rows] == [
+        'a.png',
+        'a.png',
+        'a.jpg',
+    ]
+    content = json.loads((out / 'a.jpg.json').read_text())
+    probabilities = content['tasks'][TASKS[0]]['probabilities']
+    assert {
+        key.rpartition('/')[2]: float(value)
+        for key, value in rows[2].items()
+        if key.startswith(TASKS[0])
+    } == probabilities

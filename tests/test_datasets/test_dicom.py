@@ -1,3 +1,4 @@
+import io
 import os
 import warnings
 from pathlib import Path
@@ -7,9 +8,18 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, RLELossless
+from pydicom.pixels import get_decoder
+from pydicom.uid import (
+    JPEG2000,
+    ExplicitVRBigEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    RLELossless,
+)
 
 from fx_mm.datasets.dicom import decode_dicom
 from fx_mm.datasets.xray_io import ImageReadError, UnreadableError, read_xray
@@ -117,6 +127,179 @@ def test_monochrome1_is_the_exact_negative(write_dicom, grey, dtype, window):
     )
     two = write_dicom(pixels, 'b.dcm', **window)
     np.testing.assert_array_equal(read_xray(one), 255 - read_xray(two))
+
+
+@pytest.mark.parametrize('photometric', ['MONOCHROME1', 'MONOCHROME2'])
+@pytest.mark.parametrize('window', [{}, dict(WindowCenter=9, WindowWidth=6)])
+def test_inverse_presentation_inverts_once(
+    write_dicom, grey, photometric, window
+):
+    plain = read_xray(write_dicom(grey // 7, 'a.dcm', **window))
+    path = write_dicom(
+        grey // 7,
+        'b.dcm',
+        PhotometricInterpretation=photometric,
+        PresentationLUTShape='INVERSE',
+        **window,
+    )
+    np.testing.assert_array_equal(read_xray(path), 255 - plain)
+    path = write_dicom(
+        grey // 7, 'c.dcm', PresentationLUTShape='IDENTITY', **window
+    )
+    np.testing.assert_array_equal(read_xray(path), plain)
+
+
+@pytest.mark.parametrize('signed', [False, True])
+def test_bits_that_are_not_stored_do_not_count(
+    write_dicom, deep, grey, signed
+):
+    pixels = deep.astype(np.int32) - (2000 if signed else 0)
+    dirty = (pixels & 0x0FFF | 0x5000).astype(np.uint16)
+    path = write_dicom(dirty, BitsStored=12, PixelRepresentation=int(signed))
+    np.testing.assert_array_equal(read_xray(path), grey)
+
+
+def test_percentiles_stand_in_for_a_window_only(write_dicom, deep, grey):
+    pixels = np.tile(deep, (8, 8))
+    pixels[0, 0], pixels[0, 1] = 0, 65535
+    path = write_dicom(pixels)
+    read = read_xray(path, percentiles=(0.5, 99.5))
+    assert np.abs(read[1:].astype(int) - np.tile(grey, (8, 8))[1:]).max() < 3
+    assert np.ptp(read_xray(path)[1:]) < 20
+    path = write_dicom(pixels, 'b.dcm', WindowCenter=1885, WindowWidth=3571)
+    np.testing.assert_array_equal(
+        read_xray(path, percentiles=(0.5, 99.5)), read_xray(path)
+    )
+
+
+def test_percentiles_do_not_count_padding(write_dicom, deep, grey):
+    pixels = np.tile(deep, (4, 1))
+    pixels[24:] = 0
+    path = write_dicom(pixels)
+    dataset = pydicom.dcmread(path)
+    dataset.add_new('PixelPaddingValue', 'US', 0)
+    dataset.save_as(path)
+    read = read_xray(path, percentiles=(0, 100))
+    np.testing.assert_array_equal(read[:24], grey)
+
+
+def test_modality_lut(write_dicom):
+    pixels = np.array([[0, 1, 2, 3, 9]], np.uint16)
+    table = Dataset()
+    table.LUTDescriptor = [4, 0, 16]
+    table.LUTData = [1000, 3000, 2000, 1500]
+    table.ModalityLUTType = 'US'
+    table['LUTDescriptor'].VR = table['LUTData'].VR = 'US'
+    path = write_dicom(pixels, ModalityLUTSequence=[table])
+    np.testing.assert_array_equal(read_xray(path), [[0, 255, 128, 64, 64]])
+    # the window is in the units of the table
+    path = write_dicom(
+        pixels,
+        'b.dcm',
+        ModalityLUTSequence=[table],
+        WindowCenter=1500.5,
+        WindowWidth=1001,
+    )
+    np.testing.assert_array_equal(read_xray(path), [[0, 255, 255, 128, 128]])
+
+
+def test_palette_is_looked_up(write_dicom):
+    indices = np.array([[0, 1], [2, 1]], np.uint8)
+    values = np.array([10, 100, 250], np.uint16) * 257
+    colours = {}
+    for colour in ('Red', 'Green', 'Blue'):
+        name = f'{colour}PaletteColorLookupTable'
+        colours[f'{name}Descriptor'] = [3, 0, 16]
+        colours[f'{name}Data'] = values.tobytes()
+    path = write_dicom(
+        indices, PhotometricInterpretation='PALETTE COLOR', **colours
+    )
+    np.testing.assert_array_equal(read_xray(path), [[10, 100], [250, 100]])
+
+
+def test_big_endian(write_dicom, deep, grey, tmp_path):
+    little = pydicom.dcmread(write_dicom(deep))
+    dataset = Dataset()
+    dataset.update({element.tag: element for element in little})
+    dataset.file_meta = little.file_meta
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    dataset.preamble = little.preamble
+    dataset.PixelData = deep.astype('>u2').tobytes()
+    path = tmp_path / 'big.dcm'
+    dataset.save_as(path)
+    np.testing.assert_array_equal(read_xray(str(path)), grey)
+
+
+def save_jpeg(write_dicom, image, syntax, form, **elements):
+    """Write a compressed DICOM of a Pillow image."""
+    file = io.BytesIO()
+    image.save(file, form, **({} if form == 'jpeg2000' else {'quality': 95}))
+    path = write_dicom(np.zeros(image.size[::-1], np.uint8), **elements)
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = encapsulate([file.getvalue()])
+    dataset['PixelData'].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize('photometric', ['MONOCHROME1', 'MONOCHROME2'])
+@pytest.mark.parametrize(
+    ('syntax', 'form'), [(JPEGBaseline8Bit, 'jpeg'), (JPEG2000, 'jpeg2000')]
+)
+def test_lossy_jpeg_is_read(write_dicom, syntax, form, photometric):
+    smooth = np.add.outer(np.arange(64), np.arange(48)).astype(np.uint8)
+    path = save_jpeg(
+        write_dicom,
+        Image.fromarray(smooth),
+        syntax,
+        form,
+        PhotometricInterpretation=photometric,
+    )
+    read = read_xray(path).astype(int)
+    expected = 255 - smooth if photometric == 'MONOCHROME1' else smooth
+    assert np.abs(read - expected).max() <= 4
+    data = Path(path).read_bytes()
+    for cut in np.linspace(1, len(data) - 60, 30).astype(int):
+        with pytest.raises(UnreadableError):
+            decode_dicom(data[:cut])
+
+
+def test_colour_jpeg_becomes_luminance(write_dicom):
+    smooth = np.add.outer(np.arange(64), np.arange(48)).astype(np.uint8)
+    path = save_jpeg(
+        write_dicom,
+        Image.fromarray(smooth).convert('RGB'),
+        JPEGBaseline8Bit,
+        'jpeg',
+        SamplesPerPixel=3,
+        PlanarConfiguration=0,
+        PhotometricInterpretation='YBR_FULL_422',
+    )
+    assert np.abs(read_xray(path).astype(int) - smooth).max() <= 4
+
+
+def test_missing_decoder_says_what_to_install(write_dicom, monkeypatch):
+    image = Image.fromarray(np.zeros((8, 8), np.uint8))
+    path = save_jpeg(write_dicom, image, JPEGLosslessSV1, 'jpeg')
+    decoder = get_decoder(JPEGLosslessSV1)
+    monkeypatch.setattr(decoder, '_available', {})
+    with pytest.raises(ImageReadError) as info:
+        read_xray(path)
+    assert 'JPEG Lossless' in str(info.value)
+    assert 'pip install pylibjpeg-libjpeg' in str(info.value)
+    assert '\n' not in str(info.value)
+
+
+def test_syntax_that_is_no_image_s_is_named(write_dicom, grey):
+    path = write_dicom(grey)
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
+    dataset.PixelData = encapsulate([grey.tobytes()])
+    dataset['PixelData'].is_undefined_length = True
+    dataset.save_as(path)
+    with pytest.raises(ImageReadError, match='MPEG2.*does not decode'):
+        read_xray(path)
 
 
 def test_padding_does_not_stretch_the_range(write_dicom, deep, grey):

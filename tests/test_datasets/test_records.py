@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fx_mm.datasets.records import Records
+from fx_mm.datasets.records import Ragged, Records
 
 RECORDS = [
     dict(
@@ -50,6 +50,32 @@ def test_gives_back_what_it_got(copy):
     same(records[-1], RECORDS[-1])
     assert [r['img_id'] for r in records[1:]] == ['', 'c']
     np.testing.assert_array_equal(records.column('boxes').lengths, [0, 2, 1])
+
+
+def test_columns_are_as_good_as_dicts():
+    scores = np.array([[0, np.nan], [1, 0.5]], np.float32)
+    records = Records.of_columns(
+        img_id=['ä', None],
+        gt_score=scores,
+        boxes=Ragged(np.ones((3, 4)), np.array([0, 3])),
+        mask_paths={'A': [None, 'a'], 'B': ['b', None]},
+    )
+    assert len(records) == 2
+    one, two = pickle.loads(pickle.dumps(records))
+    assert (one['img_id'], two['img_id']) == ('ä', None)
+    assert two['mask_paths'] == {'A': 'a', 'B': None}
+    assert one['boxes'].shape == (0, 4)
+    assert records.column('boxes').lengths.tolist() == [0, 3]
+    np.testing.assert_array_equal(two['gt_score'], scores[1])
+    two['gt_score'][:] = 9
+    records[1]['gt_score'][:] = 9
+    assert records[1]['gt_score'].tolist() == [1, 0.5]
+    assert len(Records.of_columns()) == 0
+
+
+def test_columns_of_other_lengths_are_refused():
+    with pytest.raises(ValueError, match="'a': 1, 'b': 2"):
+        Records.of_columns(a=['1'], b=np.zeros((2, 3)))
 
 
 def test_writing_to_a_record_does_not_change_the_store():

@@ -270,6 +270,81 @@ def test_unreadable_image_raises_in_test(table):
     assert states() == before
 
 
+def test_missing_image_is_replaced_in_training_only(table, tmp_path):
+    (tmp_path / 'images' / '2.png').unlink()
+    cfg = table['toy/cls'].dataset_cfg('train')
+    with pytest.raises(UserError, match='1 of 6 are missing'):
+        TaskDataset(**cfg)
+    cfg['reader']['max_missing'] = 0.2
+    dataset = TaskDataset(**cfg)
+    assert len(dataset) == COUNT
+    sample = dataset.sample(2, 5)['data_samples']
+    assert sample.replaced.startswith(f'{tmp_path}/images/2.png: No such')
+    assert sample.img_id != '2.png'
+    with pytest.raises(UserError, match='1 of 6 are missing, 0.0% may be'):
+        TaskDataset(**cfg, test_mode=True)
+
+
+def test_names_must_not_leave_the_data_root(table, tmp_path):
+    for name in ('images/0.png', '../../0.png'):
+        rows = f'image,A,B\n../{name},1,0\n'
+        (tmp_path / 'labels.csv').write_text(rows)
+        if name == 'images/0.png':
+            dataset = DATASETS.build(table.dataset_cfg('train'))
+            assert len(dataset.datasets[0]) == 1
+            continue
+        with pytest.raises(UserError, match='row 2.*leads out of the data'):
+            DATASETS.build(table.dataset_cfg('train'))
+
+
+@pytest.fixture
+def uncertain(table, tmp_path):
+    """Six images whose class A is drawn and class B unknown."""
+    rows = ''.join(f'{i}.png,-1,\n' for i in range(COUNT))
+    (tmp_path / 'labels.csv').write_text(f'image,A,B\n{rows}')
+
+    def build(test_mode=False, **policies):
+        cfg = table['toy/cls'].dataset_cfg('train')
+        cfg['reader'].update(policies)
+        return TaskDataset(**cfg, test_mode=test_mode)
+
+    return build
+
+
+LSR = dict(uniform=(0.55, 0.85))
+
+
+def test_ranges_are_drawn_for_each_sample_from_its_seed(uncertain):
+    dataset = uncertain(uncertain=LSR)
+    keys = [(i, seed) for i in range(COUNT) for seed in range(5)]
+    drawn = [dataset.sample(*k)['data_samples'].gt_score for k in keys]
+    values = torch.stack(drawn)
+    assert values.dtype == torch.float32
+    assert values[:, 1].isnan().all()
+    assert ((values[:, 0] >= 0.55) & (values[:, 0] <= 0.85)).all()
+    assert len(values[:, 0].unique()) == len(keys)
+    again = [dataset.sample(*k)['data_samples'].gt_score for k in keys]
+    torch.testing.assert_close(
+        torch.stack(again), values, rtol=0, atol=0, equal_nan=True
+    )
+
+
+def test_drawing_leaves_the_transforms_as_they_were(uncertain):
+    drawn = uncertain(uncertain=LSR, blank=LSR)
+    fixed = uncertain(uncertain='ones')
+    for seed in range(6):
+        one, two = (d.sample(1, seed) for d in (drawn, fixed))
+        assert torch.equal(one['inputs'], two['inputs'])
+        assert not one['data_samples'].gt_score.isnan().any()
+        assert two['data_samples'].gt_score[0] == 1
+
+
+def test_ranges_are_unknown_in_evaluation(uncertain):
+    dataset = uncertain(uncertain=LSR, blank='zeros', test_mode=True)
+    score = dataset.sample(1, 3)['data_samples'].gt_score
+    assert score[0].isnan() and score[1] == 0
+
+
 def test_annotation_errors_are_not_replaced(dataset, tmp_path, write_images):
     write_images('../masks/1.png', shape=(40, 40))
     with pytest.raises(UserError, match='masks/1.png.*40x40.*48x40'):

@@ -98,6 +98,41 @@ def test_constant_16_bit_image_is_black(write):
     np.testing.assert_array_equal(read_xray(write(data)), np.zeros((4, 5)))
 
 
+@pytest.mark.parametrize('mode', ['L', 'P'])
+def test_gif_is_read(write, grey, mode):
+    data = encode_pillow(Image.fromarray(grey).convert(mode), 'gif')
+    np.testing.assert_array_equal(read_xray(write(data, 'a.gif')), grey)
+
+
+def test_percentiles_leave_outliers_out(write, grey):
+    deep = np.tile(1000 + 12 * grey.astype(np.uint16), (8, 8))
+    deep[0, 0] = 0
+    deep[-1, -1] = 65535
+    path = write(encode(deep))
+    assert np.ptp(read_xray(path)[1:-1]) < 20
+    read = read_xray(path, percentiles=(0.1, 99.9))
+    inner = np.tile(grey, (8, 8))[1:-1].astype(int)
+    assert np.abs(read[1:-1] - inner).max() <= 1
+    assert (read[0, 0], read[-1, -1]) == (0, 255)
+
+
+def test_percentiles_leave_8_bits_and_flat_images_alone(write, grey):
+    read = read_xray(write(encode(grey)), percentiles=(5, 95))
+    np.testing.assert_array_equal(read, grey)
+    deep = np.zeros((32, 32), np.uint16)
+    deep[0, 0] = 9
+    read = read_xray(write(encode(deep)), percentiles=(5, 95))
+    assert (read[0, 0], read.sum()) == (255, 255)
+
+
+@pytest.mark.parametrize(
+    'wrong', [5, (1,), (99, 1), (0, 101), (-1, 99), ('a', 'b'), (0.5, 0.5)]
+)
+def test_wrong_percentiles_are_named(write, grey, wrong):
+    with pytest.raises(UserError, match='two numbers from 0 to 100'):
+        read_xray(write(encode(grey)), percentiles=wrong)
+
+
 def test_bmp_is_read(write, grey):
     data = encode_pillow(Image.fromarray(grey), 'bmp')
     np.testing.assert_array_equal(read_xray(write(data)), grey)
@@ -118,12 +153,18 @@ def test_content_decides_not_the_name(write, grey):
     np.testing.assert_array_equal(read_xray(write(data, 'image.jpg')), grey)
 
 
-@pytest.mark.parametrize('extension', ['.png', '.jpg', '.tiff', '.bmp'])
+@pytest.mark.parametrize(
+    'extension', ['.png', '.jpg', '.tiff', '.bmp', '.gif']
+)
 @settings(max_examples=40, deadline=None)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_every_cut_off_file_is_refused(extension, share):
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64))
-    data = encode(pixels.astype(np.uint8), extension)
+    pixels = pixels.astype(np.uint8)
+    if extension == '.gif':
+        data = encode_pillow(Image.fromarray(pixels), 'gif')
+    else:
+        data = encode(pixels, extension)
     with pytest.raises(UnreadableError):
         decode(data[: int(len(data) * share)])
 
@@ -221,6 +262,24 @@ def test_stretch_clips():
 def test_mask_keeps_its_values(write):
     values = np.array([[0, 1, 5], [255, 256, 40000]], np.uint16)
     np.testing.assert_array_equal(read_mask(write(encode(values))), values)
+
+
+def test_gif_mask(write):
+    values = np.zeros((8, 8), np.uint8)
+    values[2:5, 3:6] = 255
+    for mode in ('L', 'P', '1'):
+        image = Image.fromarray(values).convert(mode)
+        read = read_mask(write(encode_pillow(image, 'gif'), 'a.gif'))
+        np.testing.assert_array_equal(read > 0, values > 0)
+
+
+def test_several_frames_of_a_gif_are_refused(write):
+    pages = [Image.fromarray(np.full((8, 8), v, np.uint8)) for v in (9, 90)]
+    data = encode_pillow(
+        pages[0], 'gif', save_all=True, append_images=pages[1:]
+    )
+    with pytest.raises(ImageReadError, match='2 frames'):
+        read_mask(write(data, 'a.gif'))
 
 
 def test_mask_in_colour_ignores_alpha(write):

@@ -128,7 +128,7 @@ MISTAKES = [
     ({'taks': 'x'}, 'did you mean "tasks"'),
     ({'tasks': '[phantom_a/clz]'}, 'did you mean "phantom_a/cls"'),
     ({'cycle.lok': 'paper'}, 'did you mean "lock"'),
-    ({'cycle.lock': 'papr'}, 'must be one of paper, plus, none'),
+    ({'cycle.lock': 'papr'}, 'must be one of paper, plus,'),
     ({'model.student.backbone.type': 'mmdet.Swim'}, 'mmdet.Swim'),
     ({'model.student.backbone.depht': 3}, 'depht'),
     ({'model.student.localization.num_queries': 900}, '900'),

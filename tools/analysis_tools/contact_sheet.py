@@ -17,22 +17,21 @@ import json
 import random
 from pathlib import Path
 
-import numpy as np
-
 from fx_mm.apis import load_config
-from fx_mm.apis.inference import find_images
-from fx_mm.datasets import TaskDataset, read_xray
-from fx_mm.tasks import Task, TaskTable, suggest
+from fx_mm.apis.sources import find_images
+from fx_mm.datasets import TaskDataset
+from fx_mm.tasks import Task
+from fx_mm.utils.checks import suggest
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
-from fx_mm.visualization.contact_sheet import color_of, draw_tile, make_grid
+from fx_mm.visualization.contact_sheet import make_grid
+from fx_mm.visualization.dataset_sheet import (
+    PIPELINE,
+    collect_images,
+    draw_sample,
+    open_tasks,
+)
 from fx_mm.visualization.draw import save_picture
-
-PIPELINE = [
-    dict(type='LoadXray'),
-    dict(type='LoadXrayAnnotations'),
-    dict(type='PackXray'),
-]
 
 
 def parse_args():
@@ -86,24 +85,7 @@ def open_config(path: str, dataset: str | None, split: str) -> list:
             if dataset
             else f'Say with --dataset which one to draw: {", ".join(known)}.'
         )
-    # Sizes and transforms play no part here: the sheet shows what is stored.
-    entry = dict(img_size=128, batch_size=1, test_pipeline=PIPELINE)
-    entry['train_pipeline'] = PIPELINE
-    kinds = known[dataset].get('tasks') or {}
-    table = TaskTable.from_cfg(
-        dict(
-            datasets={
-                dataset: dict(
-                    known[dataset],
-                    tasks={k: dict(v, **entry) for k, v in kinds.items()},
-                )
-            }
-        )
-    )
-    return [
-        TaskDataset(**task.dataset_cfg(split), test_mode=True)
-        for task in table
-    ]
+    return open_tasks(dataset, known[dataset], split)
 
 
 def open_files(folder: str, args) -> list:
@@ -156,46 +138,6 @@ def coco_classes(path: str) -> tuple:
         raise UserError(f'{path}: is not a COCO json file.') from error
 
 
-def collect(datasets: list) -> dict:
-    """Map each image path to its places: (dataset, index)."""
-    places: dict = {}
-    for dataset in datasets:
-        for index in range(len(dataset)):
-            path = dataset.records[index]['img_path']
-            places.setdefault(path, []).append((dataset, index))
-    return places
-
-
-def tile_of(path: str, places: list, names: list, size: int) -> tuple:
-    """Draw one image; give the tile and the classes it has."""
-    boxes, masks, lines = [], [], []
-    present = set()
-    for dataset, index in places:
-        classes = dataset.task.classes
-        sample = dataset.sample(index, 0)['data_samples']
-        if sample.kind == 'cls':
-            scores = dict(zip(classes, sample.gt_score.tolist()))
-            labels = [name for name in classes if scores[name] > 0]
-            unknown = sum(np.isnan(list(scores.values())))
-            text = ', '.join(labels) or 'no finding'
-            lines.append(text + (f', {unknown} unknown' if unknown else ''))
-            present.update(labels)
-        elif sample.kind == 'loc':
-            truth = sample.gt_instances
-            corners = getattr(truth.bboxes, 'tensor', truth.bboxes)
-            for box, label in zip(corners.tolist(), truth.labels.tolist()):
-                name = classes[label]
-                boxes.append((*box, name, color_of(name, names)))
-                present.add(name)
-        else:
-            for name, mask in zip(classes, sample.gt_sem_seg.data.numpy()):
-                if mask.any():
-                    masks.append((mask, color_of(name, names)))
-                    present.add(name)
-    lines.insert(0, Path(path).name)
-    return draw_tile(read_xray(path), boxes, masks, lines, size), present
-
-
 def main():
     args = parse_args()
     source = Path(args.source)
@@ -211,7 +153,7 @@ def main():
         datasets = open_config(str(source), args.dataset, args.split)
         title = f'{datasets[0].task.dataset} {args.split}'
     if datasets:
-        places = collect(datasets)
+        places = collect_images(datasets)
     else:
         places = {str(path): [] for path in find_images(source)}
 
@@ -228,7 +170,7 @@ def main():
         random.Random(args.shuffle).shuffle(order)
     tiles = []
     for path in order:
-        tile, present = tile_of(path, places[path], names, args.tile)
+        tile, present = draw_sample(path, places[path], names, args.tile)
         if args.with_class is None or args.with_class in present:
             tiles.append(tile)
         if len(tiles) == args.number:

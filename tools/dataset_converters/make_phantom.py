@@ -3,6 +3,11 @@
 Three hospitals of drawn chest X-rays with labels, boxes and masks. Training
 on a phantom config writes them by itself; this tool is for other sizes,
 counts and difficulties.
+
+With ``--releases`` it writes phantom twins instead: such images in the
+official layouts of real datasets, for trying what prepares and reads them:
+``make_phantom.py --releases all``, then ``--data-root data/phantom`` for the
+other tools.
 """
 
 import argparse
@@ -10,7 +15,9 @@ import argparse
 from fx_mm.datasets.phantom import (
     DEFAULT_COUNTS,
     DIFFICULTIES,
+    TWINS,
     ensure_phantom,
+    write_release,
 )
 from fx_mm.utils.cli import run_tool
 
@@ -20,7 +27,20 @@ def parse_args():
     parser.add_argument(
         '--root',
         default='data/phantom',
-        help='the data go to ROOT/DIFFICULTY (default: data/phantom)',
+        help='the data go to ROOT/DIFFICULTY (default: data/phantom), '
+        'twins to ROOT/NAME',
+    )
+    parser.add_argument(
+        '--releases',
+        nargs='+',
+        metavar='NAME',
+        help=f'write twins of these datasets: all, {", ".join(TWINS)}',
+    )
+    parser.add_argument(
+        '--images',
+        type=int,
+        default=60,
+        help='images of each twin (default: 60)',
     )
     parser.add_argument(
         '--difficulty', choices=list(DIFFICULTIES), default='easy'
@@ -49,6 +69,19 @@ def parse_args():
 
 def main():
     args = parse_args()
+    if args.releases:
+        names = TWINS if 'all' in args.releases else args.releases
+        for name in names:
+            folder = write_release(
+                name,
+                args.root,
+                args.images,
+                args.size,
+                args.seed,
+                force=args.force,
+            )
+            print(f'{name}: {folder}')
+        return
     ensure_phantom(
         root=args.root,
         difficulty=args.difficulty,

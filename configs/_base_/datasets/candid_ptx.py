@@ -1,24 +1,24 @@
-# CANDID-PTX, DICOM as released. Prepared: train.csv .. (image, Pneumothorax),
-# train_masks.csv .. (image, path of the mask; from the run lengths) and COCO
-# train.json .. (boxes around the masks).
+# CANDID-PTX. Boxes lie around the parts of the masks.
 candid_ptx = dict(
     data_root='data/candid_ptx/',
-    img_dir='dataset/',
+    img_dir='prepared/images/',
     tasks=dict(
         cls=dict(
             classes=('Pneumothorax',),
             reader=dict(type='CsvLabelReader'),
-            splits={s: f'{s}.csv' for s in ('train', 'val', 'test')},
+            splits={s: f'prepared/{s}.csv' for s in ('train', 'val', 'test')},
         ),
         loc=dict(
             classes=('Pneumothorax',),
             reader=dict(type='CocoReader'),
-            splits={s: f'{s}.json' for s in ('train', 'val', 'test')},
+            splits={s: f'prepared/{s}.json' for s in ('train', 'val', 'test')},
         ),
         seg=dict(
             classes=('Pneumothorax',),
             reader=dict(type='MaskReader'),
-            splits={s: f'{s}_masks.csv' for s in ('train', 'val', 'test')},
+            splits={
+                s: f'prepared/{s}_masks.csv' for s in ('train', 'val', 'test')
+            },
         ),
     ),
 )

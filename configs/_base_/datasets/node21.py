@@ -1,18 +1,17 @@
-# NODE21. Prepared: PNG images from the .mha files; train.csv, val.csv,
-# test.csv (image, Nodule) and COCO train.json, val.json, test.json.
+# NODE21.
 node21 = dict(
     data_root='data/node21/',
-    img_dir='images/',
+    img_dir='prepared/images/',
     tasks=dict(
         cls=dict(
             classes=('Nodule',),
             reader=dict(type='CsvLabelReader'),
-            splits={s: f'{s}.csv' for s in ('train', 'val', 'test')},
+            splits={s: f'prepared/{s}.csv' for s in ('train', 'val', 'test')},
         ),
         loc=dict(
             classes=('Nodule',),
             reader=dict(type='CocoReader'),
-            splits={s: f'{s}.json' for s in ('train', 'val', 'test')},
+            splits={s: f'prepared/{s}.json' for s in ('train', 'val', 'test')},
         ),
     ),
 )

@@ -1,12 +1,12 @@
-# NIH Shenzhen. Prepared: lists "CHNCXR_0402_1.png,1" (Ark publishes them).
+# NIH Shenzhen.
 shenzhen = dict(
     data_root='data/shenzhen/',
     img_dir='CXR_png/',
     tasks=dict(
         cls=dict(
             classes=('TB',),
-            reader=dict(type='ListLabelReader'),
-            splits={s: f'{s}.txt' for s in ('train', 'val', 'test')},
+            reader=dict(type='CsvLabelReader'),
+            splits={s: f'prepared/{s}.csv' for s in ('train', 'val', 'test')},
         ),
     ),
 )

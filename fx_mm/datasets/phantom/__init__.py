@@ -2,6 +2,7 @@
 
 from .findings import FINDINGS
 from .hospitals import HOSPITALS
+from .releases import TWINS, write_release
 from .render import ORGANS, Phantom, render_phantom
 from .writer import (
     DEFAULT_COUNTS,
@@ -17,7 +18,9 @@ __all__ = [
     'HOSPITALS',
     'MASK_CLASSES',
     'ORGANS',
+    'TWINS',
     'Phantom',
     'ensure_phantom',
     'render_phantom',
+    'write_release',
 ]

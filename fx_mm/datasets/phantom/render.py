@@ -1,6 +1,6 @@
 """One phantom X-ray with its annotations, from four integers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import cv2
@@ -34,12 +34,18 @@ class Phantom:
             findings that are absent have no entry.
         boxes (list): ``(class name, (x1, y1, x2, y2))``, one per instance,
             in pixels, x2 and y2 exclusive.
+        instances (list): The mask of each box, bool (size, size).
+        bones (dict): Name of a bone (see Scene.bone_masks) to its mask, bool
+            (size, size); without those that are not in the image. Empty
+            unless asked for.
     """
 
     image: np.ndarray
     labels: np.ndarray
     masks: dict
     boxes: list
+    instances: list = field(default_factory=list)
+    bones: dict = field(default_factory=dict)
 
 
 def plan_findings(seed: int, hospital: str, split: str, index: int):
@@ -95,6 +101,7 @@ def render_phantom(
     index: int,
     difficulty: float = 0.0,
     size: int = 128,
+    bones: bool = False,
 ) -> Phantom:
     """Render one image; the same arguments give the same pixels.
 
@@ -106,6 +113,8 @@ def render_phantom(
         difficulty (float): 0 (large findings of high contrast, little
             noise) to 1. Defaults to 0.
         size (int): Pixels along an edge. Defaults to 128.
+        bones (bool): Whether to give masks of ribs and clavicles, too; they
+            do not change the image. Defaults to False.
 
     Returns:
         Phantom: The image and its annotations.
@@ -143,11 +152,18 @@ def render_phantom(
     image = finish(print_rng, habits, grey, keep, difficulty)
 
     labels = np.zeros(len(FINDINGS), np.uint8)
-    boxes = []
+    boxes, parts = [], []
     for name, mask in instances:
         if mask.sum() < _MIN_AREA:
             continue
         labels[FINDINGS.index(name)] = 1
         masks[name] = masks.get(name, False) | mask
         boxes.append((name, mask_box(mask)))
-    return Phantom(image, labels, masks, boxes)
+        parts.append(mask)
+    outlined = {}
+    if bones:
+        for name, layer in scene.bone_masks().items():
+            mask = _shrink(layer, size)
+            if mask.sum() >= _MIN_AREA:
+                outlined[name] = mask
+    return Phantom(image, labels, masks, boxes, parts, outlined)

@@ -16,6 +16,9 @@ from .canvas import LEFT, RIGHT, Canvas, smooth, unit
 LUNG_DEPTH = 0.66
 """Attenuation that a fully aerated lung takes away."""
 
+CLAVICLE_WIDTH = 0.095
+"""Width of a clavicle, chest units."""
+
 
 def _vessel_curves(rng, hilum, side, reach):
     """Branching curves from a hilum, one list of arrays per generation."""
@@ -67,6 +70,7 @@ class Scene:
         aeration (np.ndarray): float32, share of air in the lung's depth.
         vessels (np.ndarray): float32, attenuation of the vessels.
         extra (np.ndarray): float32, attenuation added by findings.
+        rib_width (float): Width of the ribs, chest units.
     """
 
     def __init__(
@@ -173,6 +177,7 @@ class Scene:
         canvas, anatomy = self.canvas, self.anatomy
         strength = rng.uniform(0.75, 1.25)
         width = rng.uniform(0.070, 0.088)
+        self.rib_width = width
 
         # A dense cortex around a lighter interior: two strokes.
         layer = canvas.blank()
@@ -193,7 +198,7 @@ class Scene:
         for blade in anatomy.scapulae:
             canvas.paint(layer, blade, 60)
         canvas.stroke(layer, anatomy.scapulae, 0.03, 125, closed=True)
-        canvas.stroke(layer, anatomy.clavicles, 0.095, 255)
+        canvas.stroke(layer, anatomy.clavicles, CLAVICLE_WIDTH, 255)
         canvas.stroke(layer, anatomy.clavicles, 0.050, 205)
         canvas.stroke(layer, anatomy.humeri, 0.17, 230)
         canvas.stroke(layer, anatomy.humeri, 0.10, 170)
@@ -215,6 +220,29 @@ class Scene:
         canvas.stroke(layer, rim, 0.07, 255)
         column += unit(canvas.blur(layer, 0.03)) * 0.12
         return (bone + column) * strength
+
+    def bone_masks(self) -> dict:
+        """Masks of the bones that are told apart by name.
+
+        Returns:
+            dict: ``Right clavicle``, ``Left clavicle``, ``R1`` .. ``R10``
+            and ``L1`` .. ``L10`` (the posterior arcs) to uint8
+            (size, size), 255 inside.
+        """
+        canvas, anatomy = self.canvas, self.anatomy
+        masks = {}
+        for side, curve in zip(('Right', 'Left'), anatomy.clavicles):
+            layer = canvas.blank()
+            canvas.stroke(layer, [curve], CLAVICLE_WIDTH, 255)
+            masks[f'{side} clavicle'] = layer
+        # Where the spine hides them, nobody outlines ribs.
+        beside = np.abs(canvas.x) > 0.09
+        for number, curve in enumerate(anatomy.posterior_ribs):
+            layer = canvas.blank()
+            canvas.stroke(layer, [curve], self.rib_width, 255)
+            name = f'{"RL"[number // 10]}{number % 10 + 1}'
+            masks[name] = layer * beside
+        return masks
 
     def attenuation(self) -> np.ndarray:
         """Sum of all path lengths, float32 (size, size), 0 in plain air."""

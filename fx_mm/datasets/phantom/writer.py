@@ -2,17 +2,12 @@
 
 import contextlib
 import csv
-import fcntl
 import hashlib
 import io
 import json
-import multiprocessing
 import os
 import shutil
-import threading
-import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -21,7 +16,8 @@ from mmengine.logging import print_log
 from rich.progress import Progress
 
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.files import write_whole
+from fx_mm.utils.files import locked, write_whole
+from fx_mm.utils.parallel import map_forked
 
 from .findings import FINDINGS
 from .hospitals import HOSPITALS
@@ -103,11 +99,11 @@ def ensure_phantom(
     )
     _check_arguments(args, workers)
     folder = Path(root) / difficulty
-    with _lock(folder):
+    with lock_folder(folder):
         if not force and _is_there(folder, args):
             print_log(f'Phantom data in {folder}: found.', 'current')
             return folder
-        _write(folder, args, workers or len(os.sched_getaffinity(0)))
+        _write(folder, args, workers)
     print_log(f'Phantom data in {folder}: written.', 'current')
     return folder
 
@@ -138,18 +134,21 @@ def _check_arguments(args: dict, workers) -> None:
 
 
 @contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Let one process at a time write a folder."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        file = (folder.parent / f'.{folder.name}.lock').open('w')
-    except OSError as error:
-        raise UserError(
-            f'{folder.parent}: {error.strerror}; choose another root for '
-            'the phantom data.'
-        ) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Let one process at a time write a folder.
+
+    Raises:
+        UserError: If nothing can be written beside it.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = locked(folder.parent / f'.{folder.name}.lock')
+            stack.enter_context(lock)
+        except OSError as error:
+            raise UserError(
+                f'{folder.parent}: {error.strerror}; choose another root for '
+                'the phantom data.'
+            ) from error
         yield
 
 
@@ -201,7 +200,7 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _write(folder: Path, args: dict, workers: int) -> None:
+def _write(folder: Path, args: dict, workers: int | None) -> None:
     partial = folder.with_name(f'.{folder.name}.partial')
     if partial.exists():
         shutil.rmtree(partial)
@@ -218,9 +217,9 @@ def _write(folder: Path, args: dict, workers: int) -> None:
 
     rows: dict = {}
     total = len(HOSPITALS) * sum(args['counts'].values())
-    with Progress() as progress, _single_threaded_opencv():
+    with Progress() as progress:
         bar = progress.add_task(f'Drawing {total} phantoms', total=total)
-        for job, chunk in zip(jobs, _run(jobs, workers)):
+        for job, chunk in zip(jobs, map_forked(_draw_chunk, jobs, workers)):
             rows.setdefault(job[1:3], []).extend(chunk)
             progress.advance(bar, len(chunk))
     sums = {}
@@ -241,43 +240,6 @@ def _write(folder: Path, args: dict, workers: int) -> None:
     partial.rename(folder)
     if old.exists():
         shutil.rmtree(old)
-
-
-@contextlib.contextmanager
-def _single_threaded_opencv() -> Iterator[None]:
-    """Keep OpenCV's threads out of forked processes, where they can hang."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(0)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(threads)
-
-
-def _run(jobs: list, workers: int) -> Iterator[list]:
-    if workers == 1:
-        yield from map(_draw_chunk, jobs)
-        return
-    # Forked workers need not import the package again.
-    context = multiprocessing.get_context('fork')
-    with ProcessPoolExecutor(
-        workers, context, _end_with_parent, (os.getpid(),)
-    ) as pool:
-        yield from pool.map(_draw_chunk, jobs)
-
-
-def _end_with_parent(parent: int) -> None:
-    """Let a worker end if its parent is killed.
-
-    It would wait for work for ever, and hold the folder's lock.
-    """
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _draw_chunk(job: tuple) -> list[dict]:

@@ -1,13 +1,18 @@
 """Boxes from a COCO annotation file."""
 
 import json
-import math
 
 import numpy as np
 
 from ...registry import READERS
 from ...utils.errors import UserError
-from .base import BaseReader, open_text
+from ..records import Ragged, Records
+from .base import BaseReader
+from .images import ImageNames
+from .tables import read_lines, without_garbage_collection
+
+IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
+BOX_KEYS = ('image_id', 'category_id', 'bbox')
 
 
 @READERS.register_module()
@@ -16,7 +21,8 @@ class CocoReader(BaseReader):
     ``categories``), categories by NAME, whatever their ids.
 
     Boxes that reach beyond the image are cut at its border; boxes without
-    area or outside the image are refused. Images without boxes stay in.
+    area or outside the image are refused. Images without boxes stay in. The
+    file may be gzipped.
 
     Args:
         merge_classes (bool): Whether all categories become the task's single
@@ -28,61 +34,57 @@ class CocoReader(BaseReader):
         super().__init__(**kwargs)
         self.merge_classes = merge_classes
 
-    def __call__(self, ann_file: str, img_dir: str, task) -> list[dict]:
+    def __call__(self, ann_file: str, img_dir: str, task) -> Records:
         """Read one split; see :class:`BaseReader`.
 
         Returns:
-            list[dict]: Records that also have ``ann_size`` (np.ndarray):
-            int64 (width, height) that the file gives for the image, so that
+            Records: Records that also have ``ann_size`` (np.ndarray): int64
+            (width, height) that the file gives for the image, so that
             loading can refuse boxes of another scale.
         """
+        with without_garbage_collection():
+            return self._read(ann_file, img_dir, task)
+
+    def _read(self, ann_file: str, img_dir: str, task) -> Records:
         content = self._load(ann_file, task)
         labels = self._labels(content['categories'], ann_file, task)
-        images = self.images(ann_file, img_dir)
-        records: dict = {}
-        known = set()
-        for number, entry in enumerate(content['images'], 1):
-            where = f'image {number}'
-            _require(
-                entry,
-                ('id', 'file_name', 'width', 'height'),
-                f'{ann_file}, {where}',
-            )
-            if entry['id'] in known:
+        images = self.images(ann_file, img_dir, 'image')
+        entries, known, sizes = content['images'], {}, []
+        rows = _columns(entries, IMAGE_KEYS, f'{ann_file}, image')
+        for number, (key, name, *size) in enumerate(rows, 1):
+            if _find(known, key) is not None:
                 raise UserError(
-                    f'{ann_file}, {where}: image id {entry["id"]} was there '
+                    f'{ann_file}, image {number}: image id {key} was there '
                     'before; ids must differ.'
                 )
-            known.add(entry['id'])
-            record = images.add(str(entry['file_name']), where)
-            if record is not None:
-                record['boxes'] = []
-                record['ann_size'] = np.array(
-                    [entry['width'], entry['height']], np.int64
-                )
-                records[entry['id']] = record
-        images.finish()
-        for number, entry in enumerate(content['annotations'], 1):
-            where = f'{ann_file}, annotation {number}'
-            _require(entry, ('image_id', 'category_id', 'bbox'), where)
-            if entry['image_id'] not in known:
+            if not isinstance(key, (int, float, str)):
                 raise UserError(
-                    f'{where}: image id {entry["image_id"]} is not among '
-                    'the images.'
+                    f'{ann_file}, image {number}: id {key} is neither a '
+                    'number nor a text.'
                 )
-            record = records.get(entry['image_id'])
-            if record is None:
-                continue
-            where += f' (image "{record["img_id"]}")'
-            label = self._label(entry, labels, where, task)
-            box = _box(entry['bbox'], record['ann_size'], where)
-            record['boxes'].append((box, label))
-        return [_finished(record) for record in records.values()]
+            known[key] = -1
+            if images.add(str(name), number):
+                known[key] = len(sizes)
+                sizes.append(size)
+        images.finish()
+        boxes = _Boxes(content['annotations'], ann_file, known, images.names)
+        sizes = _whole_numbers(sizes, images, ann_file)
+        corners = boxes.corners(sizes)
+        order = np.argsort(boxes.image, kind='stable')
+        counts = np.bincount(boxes.image, minlength=len(sizes))
+        found = boxes.labels(labels, task)
+        return Records.of_columns(
+            img_path=images.paths,
+            img_id=images.names,
+            ann_size=sizes,
+            boxes=Ragged(corners[order].astype(np.float32), counts),
+            box_labels=Ragged(found[order], counts),
+        )
 
     @staticmethod
     def _load(ann_file: str, task) -> dict:
         try:
-            content = json.loads(''.join(open_text(ann_file, task.name)))
+            content = json.loads(''.join(read_lines(ann_file, task.name)))
         except json.JSONDecodeError as error:
             raise UserError(
                 f'{ann_file}: is not valid JSON (line {error.lineno}: '
@@ -90,7 +92,11 @@ class CocoReader(BaseReader):
             ) from error
         if not isinstance(content, dict):
             raise UserError(f'{ann_file}: is not a COCO file, but a list.')
-        _require(content, ('images', 'annotations', 'categories'), ann_file)
+        keys = ('images', 'annotations', 'categories')
+        _require(content, keys, ann_file)
+        for key in keys:
+            if not isinstance(content[key], list):
+                raise UserError(f'{ann_file}: "{key}" is not a list.')
         return content
 
     def _labels(self, categories: list, ann_file: str, task) -> dict:
@@ -115,25 +121,140 @@ class CocoReader(BaseReader):
         index = {name: i for i, name in enumerate(task.classes)}
         return {i: (name, index.get(name)) for i, name in names.items()}
 
-    @staticmethod
-    def _label(entry: dict, labels: dict, where: str, task) -> int:
-        if entry['category_id'] not in labels:
-            raise UserError(
-                f'{where}: category id {entry["category_id"]} is not among '
-                'the categories.'
+
+class _Boxes:
+    """The annotations of the images that are kept, by column.
+
+    Attributes:
+        image (np.ndarray): int64 (n,), number of the box's image.
+    """
+
+    def __init__(
+        self, entries: list, ann_file: str, known: dict, names: list
+    ) -> None:
+        self._ann_file = ann_file
+        self._names = names
+        rows = _columns(entries, BOX_KEYS, f'{ann_file}, annotation')
+        # number in the file, image, category, box; -1: not among "only"
+        self._kept = []
+        for number, (image, category, box) in enumerate(rows):
+            index = _find(known, image)
+            if index is None:
+                raise UserError(
+                    f'{ann_file}, annotation {number + 1}: image id {image} '
+                    'is not among the images.'
+                )
+            if index >= 0:
+                self._kept.append((number, index, category, box))
+        self.image = np.array([kept[1] for kept in self._kept], np.int64)
+        for row, (number, *_) in enumerate(self._kept):
+            if entries[number].get('iscrowd'):
+                raise UserError(
+                    f'{self._where(row)}: crowd regions (iscrowd=1) are not '
+                    'supported; give each finding its own box.'
+                )
+
+    def _where(self, row: int) -> str:
+        number, image, *_ = self._kept[row]
+        return (
+            f'{self._ann_file}, annotation {number + 1} (image '
+            f'"{self._names[image]}")'
+        )
+
+    def labels(self, labels: dict, task) -> np.ndarray:
+        """Give the class index of each box, int64 (n,)."""
+        found = np.empty(len(self._kept), np.int64)
+        for row, (_, _, category, _) in enumerate(self._kept):
+            entry = _find(labels, category)
+            if entry is None:
+                raise UserError(
+                    f'{self._where(row)}: category id {category} is not '
+                    'among the categories.'
+                )
+            name, label = entry
+            if label is None:
+                raise UserError(
+                    f'{self._where(row)}: category "{name}" is not a class '
+                    f'of task {task.name}; add it to its classes or set '
+                    'merge_classes.'
+                )
+            found[row] = label
+        return found
+
+    def corners(self, sizes: np.ndarray) -> np.ndarray:
+        """Turn COCO's (x, y, w, h) into xyxy within the image.
+
+        Args:
+            sizes (np.ndarray): int64 (images, 2), widths and heights.
+
+        Returns:
+            np.ndarray: float64 (n, 4).
+        """
+        boxes = [kept[3] for kept in self._kept]
+        try:
+            values = np.array(boxes, np.float64).reshape(-1, 4)
+        except (TypeError, ValueError):
+            values = np.array([_four(box) for box in boxes])
+        self._refuse(
+            ~np.isfinite(values).all(1),
+            'box {box} is not four numbers x, y, w, h',
+        )
+        self._refuse(
+            (values[:, 2:] <= 0).any(1),
+            'box {box} has no area; a box is x, y, width, height',
+        )
+        limits = sizes[self.image]
+        low = np.maximum(values[:, :2], 0)
+        high = np.minimum(values[:, :2] + values[:, 2:], limits)
+        self._refuse(
+            (high <= low).any(1),
+            'box {box} lies outside its image of {size[0]}x{size[1]} pixels; '
+            'is it of another scale?',
+            limits,
+        )
+        return np.concatenate([low, high], 1)
+
+    def _refuse(self, wrong: np.ndarray, reason: str, sizes=None) -> None:
+        for row in wrong.nonzero()[0][:1]:
+            text = reason.format(
+                box=self._kept[row][3],
+                size=None if sizes is None else sizes[row],
             )
-        name, label = labels[entry['category_id']]
-        if label is None:
-            raise UserError(
-                f'{where}: category "{name}" is not a class of task '
-                f'{task.name}; add it to its classes or set merge_classes.'
-            )
-        if entry.get('iscrowd'):
-            raise UserError(
-                f'{where}: crowd regions (iscrowd=1) are not supported; give '
-                'each finding its own box.'
-            )
-        return label
+            raise UserError(f'{self._where(row)}: {text}.')
+
+
+def _find(known: dict, key):
+    """Give what an id stands for; None also if it is a list or object."""
+    try:
+        return known.get(key)
+    except TypeError:
+        return None
+
+
+def _whole_numbers(
+    sizes: list, images: ImageNames, ann_file: str
+) -> np.ndarray:
+    """Give widths and heights as int64 (n, 2)."""
+    try:
+        return np.array(sizes, np.int64).reshape(-1, 2)
+    except (TypeError, ValueError, OverflowError):
+        for name, size in zip(images.names, sizes):
+            if not all(type(side) in (int, float) for side in size):
+                raise UserError(
+                    f'{ann_file}: image "{name}" has the width and height '
+                    f'{size}; write whole numbers.'
+                ) from None
+        raise
+
+
+def _columns(entries: list, keys: tuple, where: str) -> list:
+    """Give the values of the keys, a tuple an entry."""
+    try:
+        return [tuple([entry[key] for key in keys]) for entry in entries]
+    except (KeyError, TypeError, IndexError):
+        for number, entry in enumerate(entries, 1):
+            _require(entry, keys, f'{where} {number}')
+        raise
 
 
 def _require(entry, keys: tuple, where: str) -> None:
@@ -148,34 +269,10 @@ def _require(entry, keys: tuple, where: str) -> None:
             )
 
 
-def _box(bbox, size: np.ndarray, where: str) -> tuple:
-    """Turn COCO's (x, y, w, h) into xyxy within the image."""
+def _four(box) -> list:
+    """Give the numbers of a box, NaN if they are not four."""
     try:
-        x, y, w, h = (float(value) for value in bbox)
-        finite = all(map(math.isfinite, (x, y, w, h)))
+        x, y, width, height = (float(value) for value in box)
     except (TypeError, ValueError):
-        finite = False
-    if not finite:
-        raise UserError(f'{where}: box {bbox} is not four numbers x, y, w, h.')
-    if w <= 0 or h <= 0:
-        raise UserError(
-            f'{where}: box {bbox} has no area; a box is x, y, width, height.'
-        )
-    width, height = (int(value) for value in size)
-    x1, x2 = max(x, 0.0), min(x + w, width)
-    y1, y2 = max(y, 0.0), min(y + h, height)
-    if x2 <= x1 or y2 <= y1:
-        raise UserError(
-            f'{where}: box {bbox} lies outside its image of '
-            f'{width}x{height} pixels; is it of another scale?'
-        )
-    return x1, y1, x2, y2
-
-
-def _finished(record: dict) -> dict:
-    pairs = record.pop('boxes')
-    record['boxes'] = np.array([box for box, _ in pairs], np.float32).reshape(
-        -1, 4
-    )
-    record['box_labels'] = np.array([label for _, label in pairs], np.int64)
-    return record
+        return [np.nan] * 4
+    return [x, y, width, height]

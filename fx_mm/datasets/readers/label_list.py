@@ -1,70 +1,103 @@
 """Image labels from a list without a header."""
 
-import numpy as np
+from collections.abc import Iterator
 
 from ...registry import READERS
+from ...utils.checks import check_number
 from ...utils.errors import UserError
-from .base import BaseReader, check_one_hot, open_text, parse_labels
+from .labels import LabelReader
+from .tables import read_lines
 
 
 @READERS.register_module()
-class ListLabelReader(BaseReader):
+class ListLabelReader(LabelReader):
     """Reads image labels from rows ``file l1 l2 .. lC``.
 
     This is the format of the published split lists of ChestX-ray14, VinDr-CXR
     and others: no header, the labels in the order of the task's classes,
-    separated by blanks or by commas. ``nan`` means unknown.
+    separated by blanks or commas (or a blank, then commas: ChestDR). For -1
+    and ``nan`` see :class:`LabelReader`.
 
     Args:
         class_index (bool): Whether rows are ``file k`` instead, k being the
             number of the image's only class, from 0 (as RSNA's lists are).
             Defaults to False.
-        uncertain (float, optional): Value that -1 stands for. Defaults to
-            None, which refuses -1.
-        kwargs: See :class:`BaseReader`.
+        class_column (int, optional): Number of the column, from 0, with the
+            image's only class by name, in rows of columns that hold no
+            blanks, such as COVIDx's ``patient file class source``. With
+            ``class_index`` by number. Defaults to None.
+        image_column (int): Number of the column with the image's name, where
+            there is a ``class_column``. Defaults to 0.
+        header (bool): Whether the first row is a header, which is not read.
+            Defaults to False.
+        kwargs: See :class:`LabelReader` and :class:`BaseReader`.
+
+    Examples:
+        >>> vindr = dict(type='ListLabelReader', img_suffix='.jpeg')
+        >>> rsna = dict(type='ListLabelReader', class_index=True)
+        >>> covidx = dict(
+        ...     type='ListLabelReader', image_column=1, class_column=2)
     """
 
     def __init__(
         self,
         class_index: bool = False,
-        uncertain: float | None = None,
+        class_column: int | None = None,
+        image_column: int = 0,
+        header: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
+        if class_column is None and image_column != 0:
+            raise UserError(
+                "The reader's image_column needs a class_column; without one "
+                'the labels follow the image.'
+            )
+        for name, value in (('class', class_column), ('image', image_column)):
+            if value is not None:
+                check_number(f"The reader's {name}_column", value, 0, whole=1)
         self.class_index = class_index
-        self.uncertain = uncertain
+        self.class_column = class_column
+        self.image_column = image_column
+        self.header = header
 
-    def __call__(self, ann_file: str, img_dir: str, task) -> list[dict]:
-        """Read one split; see :class:`BaseReader`."""
-        images = self.images(ann_file, img_dir)
-        records = []
-        lines = open_text(ann_file, task.name)
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
+    def rows(self, ann_file: str, task) -> Iterator[tuple]:
+        """Walk the rows; see :class:`LabelReader`."""
+        known: dict = {}
+        for number, line in enumerate(read_lines(ann_file, task.name), 1):
+            line = line.strip()
+            if not line or (self.header and number == 1):
                 continue
             where = f'{ann_file}, row {number}'
-            name, labels = self._split(line.strip(), where, task)
-            record = images.add(name, f'row {number}')
-            if record is None:
-                continue
-            if self.class_index:
-                scores = _one_hot(labels[0].strip(), where, task)
+            if self.class_column is not None:
+                name, *labels = self._columns(line, where)
             else:
-                scores = parse_labels(
-                    labels, task.classes, where, self.uncertain
-                )
-            record['gt_score'] = np.array(scores, np.float32)
-            if task.labels == 'multi-class':
-                check_one_hot(record['gt_score'], where)
-            records.append(record)
-        images.finish()
-        return records
+                name, *labels = self._split(line, where, task)
+            if self.class_index or self.class_column is not None:
+                (text,) = labels
+                if text not in known:
+                    known[text] = self._one_hot(text.strip(), where, task)
+                labels = known[text]
+            yield number, name, where, labels
 
-    def _split(self, line: str, where: str, task) -> tuple:
+    def _columns(self, line: str, where: str) -> list:
+        """Give name and class of a row of columns."""
+        cells = line.split(',') if ',' in line else line.split()
+        columns = [self.image_column, self.class_column]
+        if len(cells) <= max(columns):
+            raise UserError(
+                f'{where}: has {len(cells)} columns, but the reader asks for '
+                f'column {max(columns)} (counted from 0).'
+            )
+        return [cells[column] for column in columns]
+
+    def _split(self, line: str, where: str, task) -> list:
         """Split a row into name and labels; a name may hold blanks."""
         count = 1 if self.class_index else len(task.classes)
         commas = ',' in line
         cells = line.split(',') if commas else line.rsplit(maxsplit=count)
+        if commas and len(cells) == count and _trailing_numbers(cells[0]) == 1:
+            cells[:1] = cells[0].rsplit(maxsplit=1)  # "file l1,l2,..,lC"
         found = len(cells) - 1
         if found == count and not commas:
             # one label too many would end up in the name
@@ -80,17 +113,23 @@ class ListLabelReader(BaseReader):
                 f'{count} classes ({", ".join(task.classes)}); correct the '
                 'row or the classes, and use commas if names hold blanks.'
             )
-        return cells[0], cells[1:]
+        return cells
 
-
-def _one_hot(text: str, where: str, task) -> list:
-    classes = range(len(task.classes))
-    if not text.isdecimal() or int(text) not in classes:
-        raise UserError(
-            f'{where}: class number "{text}" is not one of 0 to '
-            f'{len(task.classes) - 1} ({", ".join(task.classes)}).'
-        )
-    return [float(index == int(text)) for index in classes]
+    def _one_hot(self, text: str, where: str, task) -> tuple:
+        classes = task.classes
+        if not self.class_index:
+            if text not in classes:
+                raise UserError(
+                    f'{where}: class "{text}" is not one of '
+                    f'{", ".join(classes)}.'
+                )
+            return tuple('1' if name == text else '0' for name in classes)
+        if not text.isdecimal() or int(text) >= len(classes):
+            raise UserError(
+                f'{where}: class number "{text}" is not one of 0 to '
+                f'{len(classes) - 1} ({", ".join(classes)}).'
+            )
+        return tuple('01'[i == int(text)] for i in range(len(classes)))
 
 
 def _trailing_numbers(name: str) -> int:

@@ -6,8 +6,11 @@ import re
 
 from ...registry import READERS
 from ...utils.errors import UserError
+from ..records import Records
 from ..xray_io import IMAGE_SUFFIXES
-from .base import BaseReader, FileIndex, Table
+from .base import BaseReader
+from .images import FileIndex, Folder, ImageNames
+from .tables import Table
 
 BITS = 16
 
@@ -50,7 +53,7 @@ class MaskReader(BaseReader):
         self.suffix = suffix
         self.image_column = image_column
 
-    def __call__(self, ann_file: str, img_dir: str, task) -> list[dict]:
+    def __call__(self, ann_file: str, img_dir: str, task) -> Records:
         """Read one split; see :class:`BaseReader`."""
         if self.suffix is not None:
             return self._from_folder(ann_file, img_dir, task)
@@ -60,46 +63,39 @@ class MaskReader(BaseReader):
             name: table.column(name, f'a class of task {task.name}')
             for name in task.classes
         }
-        root = osp.dirname(ann_file)
-        images, files = self.images(ann_file, img_dir), FileIndex()
-        records = []
+        images = self.images(ann_file, img_dir)
+        masks = _MaskFiles(osp.dirname(ann_file), self.data_root)
+        paths: dict = {name: [] for name in task.classes}
         for number, cells in table:
-            record = images.add(cells[image], f'row {number}')
-            if record is None:
+            if not images.add(cells[image], number):
                 continue
-            record['mask_paths'] = {
-                name: _mask_path(
-                    cells[column].strip(),
-                    root,
-                    files,
-                    f'{ann_file}, row {number}, column "{name}"',
+            where = f'{ann_file}, row {number}'
+            for name, column in columns.items():
+                paths[name].append(
+                    masks.find(
+                        cells[column].strip(), f'{where}, column "{name}"'
+                    )
                 )
-                for name, column in columns.items()
-            }
-            records.append(record)
         images.finish()
-        return records
+        return _records(images, paths)
 
-    def _from_folder(self, mask_dir: str, img_dir: str, task) -> list[dict]:
+    def _from_folder(self, mask_dir: str, img_dir: str, task) -> Records:
         suffixes = self._suffixes(task)
-        images, files = self.images(img_dir, img_dir), FileIndex()
-        records = []
-        for name in _image_names(img_dir, task):
-            if name.endswith(tuple(suffixes.values())):
+        images = self.images(img_dir, img_dir, 'file')
+        masks = _MaskFiles(mask_dir, self.data_root)
+        paths: dict = {name: [] for name in task.classes}
+        for image in _image_names(img_dir, task):
+            if image.endswith(tuple(suffixes.values())):
                 continue
-            record = images.add(name, f'file {name}')
-            if record is None:
+            if not images.add(image, image):
                 continue
-            stem = osp.splitext(name)[0]
-            record['mask_paths'] = {
-                c: _mask_path(
-                    stem + suffix, mask_dir, files, f'{img_dir}, file {name}'
+            stem = osp.splitext(image)[0]
+            for name, suffix in suffixes.items():
+                paths[name].append(
+                    masks.find(stem + suffix, f'{img_dir}, file {image}')
                 )
-                for c, suffix in suffixes.items()
-            }
-            records.append(record)
         images.finish()
-        return records
+        return _records(images, paths)
 
     def _suffixes(self, task) -> dict:
         suffixes = self.suffix
@@ -124,24 +120,42 @@ def split_bit(path: str) -> tuple:
     return (match[1], int(match[2])) if match else (path, None)
 
 
-def _mask_path(
-    name: str, root: str, files: FileIndex, where: str
-) -> str | None:
-    if not name:
-        return None
-    path = osp.join(root, name)
-    file, bit = split_bit(path)
-    if bit is not None and bit >= BITS:
-        raise UserError(
-            f'{where}: mask "{name}" asks for bit {bit}, but masks have '
-            f'bits 0 to {BITS - 1}.'
-        )
-    if file not in files:
-        raise UserError(
-            f'{where}: mask file {file} does not exist; correct the path, or '
-            'leave the cell blank if the class is not in the image.'
-        )
-    return path
+class _MaskFiles:
+    """Finds mask files from the names that a table gives them."""
+
+    def __init__(self, folder: str, data_root: str | None) -> None:
+        self._folder = Folder(folder, data_root)
+        self._files = FileIndex()
+
+    def find(self, name: str, where: str) -> str | None:
+        """Give the path, with its bit; None for a blank name."""
+        if not name:
+            return None
+        path = self._folder.join(name)
+        if path is None:
+            raise UserError(
+                f'{where}: mask "{name}" leads out of the data folder; write '
+                'its path relative to the annotation file.'
+            )
+        file, bit = split_bit(path)
+        if bit is not None and bit >= BITS:
+            raise UserError(
+                f'{where}: mask "{name}" asks for bit {bit}, but masks have '
+                f'bits 0 to {BITS - 1}.'
+            )
+        if file not in self._files:
+            raise UserError(
+                f'{where}: mask file {file} does not exist; correct the '
+                'path, or leave the cell blank if the class is not in the '
+                'image.'
+            )
+        return path
+
+
+def _records(images: ImageNames, paths: dict) -> Records:
+    return Records.of_columns(
+        img_path=images.paths, img_id=images.names, mask_paths=paths
+    )
 
 
 def _image_names(folder: str, task) -> list:

@@ -6,8 +6,8 @@ import numpy as np
 from mmengine.dist import get_rank, get_world_size
 
 from ...registry import DATA_SAMPLERS
-from ...tasks import KINDS, MIXED, check_keys
-from ...utils.checks import check_number
+from ...tasks import KINDS, MIXED
+from ...utils.checks import check_keys, check_number
 from ...utils.errors import UserError
 from .keys import SampleKey
 from .mixing import is_mixed, mix_steps
@@ -47,10 +47,13 @@ class CyclicBatchSampler:
             kind to weight: shared by these. Defaults to ``cyclic``.
         lock (str or list): See :func:`plan_cycle`. Defaults to ``paper``.
         lock_share (float): Share of the data in a lock pass, drawn anew each
-            time. Defaults to 0.5.
+            time, but all of them with ``lock="heads"``. Defaults to 0.5.
         max_batches (int or dict, optional): Cap on a release pass's batches:
             one for all, or per task or kind; a lock pass has ``lock_share``
             of it. Defaults to None, no cap.
+        min_batches (int): A release pass has at least so many, for which few
+            images are walked again; a lock pass has ``lock_share`` of it.
+            Defaults to 1.
         box_free_share (dict, optional): Task name to the share of images
             without boxes in each batch. Defaults to as in the data.
 
@@ -68,13 +71,17 @@ class CyclicBatchSampler:
         lock: str | list = 'paper',
         lock_share: float = 0.5,
         max_batches: int | dict | None = None,
+        min_batches: int = 1,
         box_free_share: dict | None = None,
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
         self.seed = int(getattr(sampler, 'seed', None) or 0)
         self.rank, self.world_size = get_rank(), get_world_size()
-        self.lock_share = lock_share
+        check_number('cycle.min_batches', min_batches, 1, whole=True)
+        self.min_batches = int(min_batches)
+        # there is no release pass that would see the rest
+        self.lock_share = 1.0 if lock == 'heads' else lock_share
         self._tasks = {
             dataset.task.name: (i, dataset)
             for i, dataset in enumerate(sampler.dataset.datasets)
@@ -153,7 +160,7 @@ class CyclicBatchSampler:
     def _length(self, entry: Pass, max_batches) -> int:
         """Give the batches of a pass; the last partial one is dropped."""
         pool, count = self._pools[entry.task][0]
-        length = len(pool) // count
+        length = max(len(pool) // count, self.min_batches)
         if isinstance(max_batches, dict):
             kind = entry.task.rsplit('/', 1)[1]
             max_batches = max_batches.get(entry.task, max_batches.get(kind))

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...tasks import KINDS, suggest
+from ...tasks import KINDS
+from ...utils.checks import suggest
 from ...utils.errors import UserError
 
 EXPONENTS = dict(proportional=1.0, sqrt=0.5, uniform=0.0)

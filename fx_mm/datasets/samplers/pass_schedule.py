@@ -11,7 +11,7 @@ from ...tasks import MIXED, MODES
 from ...utils.errors import UserError
 from .mixing import check_order, is_mixed
 
-LOCK_PLANS = ('paper', 'plus', 'none')
+LOCK_PLANS = ('paper', 'plus', 'heads', 'none')
 
 
 class Pass(NamedTuple):
@@ -42,7 +42,8 @@ def plan_cycle(
         tasks (list[str]): Active tasks in order, ``dataset/kind``.
         lock (str or list): ``paper``: ``loc`` and ``seg`` have a lock pass
             before their release pass, ``cls`` has none. ``plus``: every task
-            has one, with the localization decoder locked too. ``none``: no
+            has one, with the localization decoder locked too. ``heads``:
+            lock passes alone, so only own parts ever learn. ``none``: no
             lock passes. Or an explicit list of (task, mode).
         order (str or dict): See :class:`CyclicBatchSampler`. Defaults to
             ``cyclic``.
@@ -74,9 +75,10 @@ def _walk_tasks(tasks: Sequence[str], lock: str | Sequence) -> list:
             kind = task.rsplit('/', 1)[1]
             if lock == 'plus':
                 passes.append(Pass(task, 'lock_plus'))
-            elif lock == 'paper' and kind != 'cls':
+            elif lock == 'heads' or (lock == 'paper' and kind != 'cls'):
                 passes.append(Pass(task, 'lock'))
-            passes.append(Pass(task, 'release'))
+            if lock != 'heads':
+                passes.append(Pass(task, 'release'))
         return passes
     try:
         passes = [Pass(*entry) for entry in lock]

@@ -8,6 +8,7 @@ from mmengine.structures import InstanceData, PixelData
 from ...registry import TRANSFORMS
 from ...structures import FXDataSample
 from ...utils.errors import UserError
+from .teacher_view import check_teacher_view
 
 META_KEYS = (
     'task',
@@ -52,8 +53,13 @@ class PackXray(BaseTransform):
         """Give the sample.
 
         Returns:
-            dict: ``inputs`` (uint8 Tensor (3, H, W)) and ``data_samples``
-            (FXDataSample).
+            dict: ``inputs`` (uint8 Tensor (3, H, W)), ``data_samples``
+            (FXDataSample) and, behind a ``TeacherView``, ``teacher_inputs``
+            (uint8 Tensor (3, h, w)).
+
+        Raises:
+            UserError: If the pipeline did not treat the annotation as it
+                treated the image.
         """
         sample = FXDataSample(
             metainfo={key: results[key] for key in META_KEYS}
@@ -65,8 +71,11 @@ class PackXray(BaseTransform):
             sample.gt_instances = self._instances(results)
         else:
             sample.gt_sem_seg = self._sem_seg(results)
-        image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
-        return dict(inputs=torch.from_numpy(image), data_samples=sample)
+        packed = dict(inputs=_tensor(results['img']), data_samples=sample)
+        if 'teacher_img' in results:
+            check_teacher_view(results)
+            packed['teacher_inputs'] = _tensor(results['teacher_img'])
+        return packed
 
     def _instances(self, results: dict) -> InstanceData:
         boxes = results['gt_bboxes']
@@ -97,3 +106,7 @@ class PackXray(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(min_box_size={self.min_box_size})'
+
+
+def _tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

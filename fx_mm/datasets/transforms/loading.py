@@ -1,5 +1,7 @@
 """The first steps of a pipeline: the image, and what is known about it."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -7,14 +9,44 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 
 from ...registry import TRANSFORMS
+from ...utils.checks import check_number
 from ...utils.errors import UserError
+from ..cache import Cached, ImageCache, reduce_mask
 from ..readers.masks import split_bit
-from ..xray_io import read_mask, read_xray
+from ..xray_io import check_percentiles, read_mask, read_xray
+
+
+def build_cache(
+    name: str,
+    folder: str | None,
+    size: int | None,
+    percentiles: Sequence[float] | None = None,
+) -> ImageCache | None:
+    """Build the cache that a transform's arguments ask for, if they do.
+
+    Raises:
+        UserError: If one of folder and size is missing, or the size is none.
+    """
+    if folder is None and size is None:
+        return None
+    if not folder or size is None:
+        raise UserError(
+            f'{name} has cache_dir={folder!r} and cache_size={size!r}; give '
+            'both, or none to read the originals.'
+        )
+    check_number(f'cache_size of {name}', size, 1, whole=True)
+    return ImageCache(folder, int(size), percentiles)
 
 
 @TRANSFORMS.register_module()
 class LoadXray(BaseTransform):
     """Load an X-ray (PNG, JPEG, TIFF, DICOM) as three equal channels.
+
+    With a cache, the image comes reduced (see
+    :class:`fx_mm.datasets.cache.ImageCache`), and ``img_shape`` is smaller
+    than ``ori_shape`` from the start. An experiment's ``cache`` fills the
+    arguments in for training only; figures that are published should come
+    from the originals.
 
     Required Keys:
 
@@ -23,36 +55,75 @@ class LoadXray(BaseTransform):
     Added Keys:
 
     - img (np.uint8): (H, W, 3)
-    - img_shape, ori_shape (tuple): (H, W)
-    - scale_factor (tuple): (1.0, 1.0)
+    - img_shape, loaded_shape (tuple): (H, W)
+    - ori_shape (tuple): (H, W) of the file
+    - scale_factor (tuple): width and height, loaded to original
+
+    Args:
+        cache_dir (str, optional): Folder of the reduced images. Defaults to
+            None, which reads the originals.
+        cache_size (int, optional): Pixels of their shorter side. Defaults to
+            None.
+        percentiles (Sequence[float], optional): Low and high percentile of
+            deeper files without a window that become 0 and 255; see
+            :func:`fx_mm.datasets.read_xray`. Defaults to None.
 
     Raises:
         ImageReadError: If the file cannot be read.
+        UserError: If one of cache_dir and cache_size is missing, or the
+            percentiles are none.
     """
+
+    def __init__(
+        self,
+        cache_dir: str | None = None,
+        cache_size: int | None = None,
+        percentiles: Sequence[float] | None = None,
+    ) -> None:
+        check_percentiles(percentiles)
+        self.percentiles = percentiles
+        self.cache = build_cache(
+            type(self).__name__, cache_dir, cache_size, percentiles
+        )
 
     def transform(self, results: dict) -> dict:
         """Add the image to the results."""
-        grey = read_xray(results['img_path'])
+        grey, ori_shape = self._load(results['img_path'])
+        shape = grey.shape
         results['img'] = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
-        results['img_shape'] = results['ori_shape'] = grey.shape
-        results['scale_factor'] = (1.0, 1.0)
+        results['img_shape'] = results['loaded_shape'] = shape
+        results['ori_shape'] = ori_shape
+        results['scale_factor'] = _scale(shape, ori_shape)
         return results
 
+    def _load(self, path: str) -> Cached:
+        if self.cache is not None:
+            return self.cache.image(path)
+        grey = read_xray(path, self.percentiles)
+        return Cached(grey, grey.shape)
+
     def __repr__(self) -> str:
-        return f'{type(self).__name__}()'
+        return (
+            f'{type(self).__name__}({_describe(self.cache)}, '
+            f'percentiles={self.percentiles})'
+        )
 
 
 @TRANSFORMS.register_module()
 class LoadXrayAnnotations(BaseTransform):
     """Turn a record into what mmdet's transforms work on.
 
-    Before geometric transforms (training), boxes and masks follow the image.
-    After them (test), the truth stays at the size of the original.
+    Before geometric transforms (training), boxes and masks are put at the
+    size of the loaded image, which the cache may have reduced, and follow it
+    from there. After them, and wherever the dataset is in test mode, the
+    truth is given at the size of the original.
 
     Required Keys:
 
     - kind, ori_shape, img_shape, img_path
+    - loaded_shape (tuple): of LoadXray (optional, as ori_shape)
     - gt_score (cls); boxes, box_labels (loc); mask_paths (seg)
+    - test_mode (bool): of the dataset (optional)
 
     Added Keys:
 
@@ -60,26 +131,50 @@ class LoadXrayAnnotations(BaseTransform):
     - gt_bboxes (HorizontalBoxes), gt_bboxes_labels (np.int64),
       gt_ignore_flags (np.bool_): n boxes, for loc
     - gt_masks (BitmapMasks): exactly one 0/1 mask a class, for seg
-    - truth_at_ori_shape (bool): whether the image has been resized before
+    - truth_at_ori_shape (bool): whether the truth is at the size of the
+      original, and not of the image
+
+    Modified Keys:
+
+    - scale_factor (tuple): to the original, where the truth is there and a
+      reduced image was resized
+
+    Args:
+        cache_dir (str, optional): As of :class:`LoadXray`, for masks.
+            Defaults to None.
+        cache_size (int, optional): As of :class:`LoadXray`. Defaults to
+            None.
 
     Raises:
         ImageReadError: If a mask cannot be read.
         UserError: If boxes or masks belong to an image of another size.
     """
 
+    def __init__(
+        self, cache_dir: str | None = None, cache_size: int | None = None
+    ) -> None:
+        self.cache = build_cache(type(self).__name__, cache_dir, cache_size)
+
     def transform(self, results: dict) -> dict:
         """Add the annotation of the sample's kind."""
-        results['truth_at_ori_shape'] = (
-            results['img_shape'] != results['ori_shape']
+        original = results['ori_shape']
+        loaded = results.get('loaded_shape', original)
+        at_original = (
+            results.get('test_mode', False) or results['img_shape'] != loaded
         )
+        results['truth_at_ori_shape'] = at_original
+        if at_original and loaded != original:
+            # a resize knows only the image that it was given
+            results['scale_factor'] = _scale(results['img_shape'], original)
+        shape = original if at_original else loaded
         if results['kind'] == 'loc':
-            self._boxes(results)
+            self._boxes(results, shape)
         elif results['kind'] == 'seg':
-            self._masks(results)
+            self._masks(results, shape)
         return results
 
     @staticmethod
-    def _boxes(results: dict) -> None:
+    def _boxes(results: dict, shape: tuple) -> None:
         height, width = results['ori_shape']
         size = results.get('ann_size')
         if size is not None and tuple(size) != (width, height):
@@ -89,37 +184,56 @@ class LoadXrayAnnotations(BaseTransform):
                 'the boxes (and width and height) of the annotation file.'
             )
         boxes = np.asarray(results['boxes'], np.float32).reshape(-1, 4)
+        if shape != results['ori_shape']:
+            boxes = boxes * np.float32(_scale(shape, (height, width)) * 2)
         # other names than the record's, which a mmdet.Resize before this
         # step would already scale
         results['gt_bboxes'] = HorizontalBoxes(boxes)
         results['gt_bboxes_labels'] = results['box_labels']
         results['gt_ignore_flags'] = np.zeros(len(boxes), bool)
 
-    @staticmethod
-    def _masks(results: dict) -> None:
-        height, width = results['ori_shape']
+    def _masks(self, results: dict, shape: tuple) -> None:
         paths = results['mask_paths']
-        masks = np.zeros((len(paths), height, width), np.uint8)
+        masks = np.zeros((len(paths), *shape), np.uint8)
         loaded: dict = {}
         for mask, name in zip(masks, results['classes']):
             if paths[name] is None:
                 continue
             path, bit = split_bit(paths[name])
             if path not in loaded:
-                loaded[path] = read_mask(path)
+                loaded[path] = self._values(path, shape, results)
             values = loaded[path]
-            if values.shape != (height, width):
-                raise UserError(
-                    f'{path}: the mask has {values.shape[1]}x'
-                    f'{values.shape[0]} pixels, but its image '
-                    f'{results["img_path"]} has {width}x{height}; they must '
-                    'be of one size.'
-                )
             if bit is None:
                 np.greater(values, 0, out=mask.view(bool))
             else:
                 np.bitwise_and(values >> bit, 1, out=mask, casting='unsafe')
-        results['gt_masks'] = BitmapMasks(masks, height, width)
+        results['gt_masks'] = BitmapMasks(masks, *shape)
+
+    def _values(self, path: str, shape: tuple, results: dict) -> np.ndarray:
+        """Read a mask file at the size of the truth."""
+        if self.cache is not None and not results['truth_at_ori_shape']:
+            values, original = self.cache.mask(path)
+        else:
+            values = read_mask(path)
+            original = values.shape
+        if original != tuple(results['ori_shape']):
+            height, width = results['ori_shape']
+            raise UserError(
+                f'{path}: the mask has {original[1]}x{original[0]} pixels, '
+                f'but its image {results["img_path"]} has {width}x{height}; '
+                'they must be of one size.'
+            )
+        return reduce_mask(values, shape)
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}()'
+        return f'{type(self).__name__}({_describe(self.cache)})'
+
+
+def _scale(shape: tuple, original: tuple) -> tuple:
+    """Give width and height of a shape in parts of the original's."""
+    return shape[1] / original[1], shape[0] / original[0]
+
+
+def _describe(cache: ImageCache | None) -> str:
+    folder, size = (cache.folder, cache.size) if cache else (None, None)
+    return f'cache_dir={folder!r}, cache_size={size}'

@@ -1,6 +1,5 @@
 """A trained backbone as the backbone of a model of another package."""
 
-import ast
 import copy
 from collections.abc import Sequence
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from fx_mm.registry import MODELS
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.checks import check_choice
+from fx_mm.utils.config_text import read_assignments
 from fx_mm.utils.errors import UserError
 
 from .build import NUM_STAGES, build_backbone, probe_backbone
@@ -22,22 +22,6 @@ NORMS = dict(
     localization=('localization.encoder.norms', (1, 2, 3)),
     classification=('classification.norms', (3,)),
 )
-
-
-class _DictCalls(ast.NodeTransformer):
-    """Write ``dict(a=1)`` as ``{'a': 1}``, which is a literal."""
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
-        self.generic_visit(node)
-        if (
-            isinstance(node.func, ast.Name)
-            and node.func.id == 'dict'
-            and not node.args
-            and all(keyword.arg for keyword in node.keywords)
-        ):
-            keys = [ast.Constant(keyword.arg) for keyword in node.keywords]
-            return ast.Dict(keys, [keyword.value for keyword in node.keywords])
-        return node
 
 
 def model_cfg_of(checkpoint: dict, source: str) -> dict:
@@ -56,19 +40,12 @@ def model_cfg_of(checkpoint: dict, source: str) -> dict:
     meta = checkpoint.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
     try:
-        found = [
-            ast.literal_eval(_DictCalls().visit(node.value))
-            for node in ast.parse(text or '').body
-            if isinstance(node, ast.Assign)
-            and isinstance(node.targets[0], ast.Name)
-            and node.targets[0].id == 'model'
-        ]
+        model = read_assignments(text or '', only=('model',)).get('model')
     except (SyntaxError, ValueError, TypeError) as error:
         raise UserError(
             f'The config in checkpoint "{source}" cannot be read ({error}); '
             'give backbone=dict(...), the backbone of its config.'
         ) from error
-    model = found[-1] if found else None
     if isinstance(model, dict):
         model = model.get('student', model)
     if not isinstance(model, dict) or 'backbone' not in model:

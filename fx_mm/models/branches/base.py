@@ -53,8 +53,17 @@ class Branch(BaseModule):
         """Losses of a batch of one dataset."""
 
     @abstractmethod
+    def infer(self, state: State, dataset: str, data_samples: list) -> Any:
+        """What the views of an image are merged by: probabilities or boxes."""
+
+    @abstractmethod
+    def write(self, answers: Any, data_samples: list) -> list:
+        """Write what :meth:`infer` gave into the data samples."""
+
     def predict(self, state: State, dataset: str, data_samples: list) -> list:
-        """Write the predictions into the data samples."""
+        """Infer and write into the data samples."""
+        answers = self.infer(state, dataset, data_samples)
+        return self.write(answers, data_samples)
 
     @abstractmethod
     def parts(self) -> list[Part]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fx_mm.registry import MODELS
 from fx_mm.utils.checks import check_choice
 
-from ..losses import MaskedBCELoss, MaskedSoftmaxLoss
+from ..losses import MaskedBCELoss, MaskedFocalLoss, MaskedSoftmaxLoss
 from ..parts import FeatureGroups, Part
 from .base import Branch, State
 
@@ -42,7 +42,8 @@ class ClassificationBranch(Branch):
     Args:
         in_channels (Sequence[int]): Channels of the backbone stages.
         tasks (Sequence[dict]): Tasks with ``dataset``, ``classes``, ``labels``
-            (``'multi-label'`` or ``'multi-class'``) and ``pos_weight``.
+            (``'multi-label'`` or ``'multi-class'``), and ``pos_weight`` or
+            ``focal`` (arguments of :class:`MaskedFocalLoss`; multi-label).
         stages (Sequence[int]): Backbone stages that are pooled, their vectors
             put side by side. Defaults to (3,), the last, as in the paper.
             Earlier ones show what boxes and masks taught at finer strides.
@@ -109,18 +110,24 @@ class ClassificationBranch(Branch):
         }
         self.heads = ModuleDict()
         for task in tasks:
-            softmax = (
-                self.multi_class[task['dataset']]
-                and multi_class_loss == 'softmax'
-            )
-            loss = MaskedSoftmaxLoss if softmax else MaskedBCELoss
             self.heads[task['dataset']] = LinearClsHead(
-                len(task['classes']), dims, loss=loss(task.get('pos_weight'))
+                len(task['classes']),
+                dims,
+                loss=self._build_loss(task, multi_class_loss),
             )
         self.head_norms = ModuleDict()
         if head_norm:
             for dataset in self.datasets:
                 self.head_norms[dataset] = BatchNormOfOne(dims, affine=False)
+
+    @staticmethod
+    def _build_loss(task: dict, multi_class_loss: str) -> nn.Module:
+        if task.get('labels') == 'multi-class':
+            if multi_class_loss == 'softmax':
+                return MaskedSoftmaxLoss(task.get('pos_weight'))
+        elif task.get('focal') is not None:
+            return MaskedFocalLoss(**task['focal'])
+        return MaskedBCELoss(task.get('pos_weight'))
 
     @staticmethod
     def _build_projector(kind: str, in_dims: int, dims: int) -> nn.Module:
@@ -190,15 +197,16 @@ class ClassificationBranch(Branch):
         loss_module = self.heads[dataset].loss_module
         return dict(loss_cls=loss_module(logits, target.to(logits.device)))
 
-    def predict(self, state: State, dataset: str, data_samples: list) -> list:
-        """Write ``pred_score`` (C,), probabilities, into the samples."""
+    def infer(self, state: State, dataset: str, data_samples: list) -> Tensor:
+        """Probabilities (B, C)."""
         logits = self(state, dataset, data_samples)
-        scores = (
-            logits.softmax(-1)
-            if self.multi_class[dataset]
-            else logits.sigmoid()
-        )
-        for sample, score in zip(data_samples, scores):
+        if self.multi_class[dataset]:
+            return logits.softmax(-1)
+        return logits.sigmoid()
+
+    def write(self, answers: Tensor, data_samples: list) -> list:
+        """Write ``pred_score`` (C,), probabilities, into the samples."""
+        for sample, score in zip(data_samples, answers):
             sample.pred_score = score
         return data_samples
 

@@ -339,7 +339,7 @@ class LocalizationBranch(Branch):
         )
         scores, boxes, anchors = task.select(memory, mask, proposals)
         embedding = self.queries if task.queries is None else task.queries
-        content = embedding.weight.expand(len(memory), -1, -1)
+        content = embedding.weight.expand(memory.shape[0], -1, -1)
         dn_mask = dn_meta = None
         if denoise:
             labels = task.label_embedding or self.label_embedding
@@ -404,13 +404,16 @@ class LocalizationBranch(Branch):
             )
         return losses
 
-    def predict(self, state: State, dataset: str, data_samples: list) -> list:
-        """Write ``pred_instances`` in original pixels into the samples."""
+    def infer(self, state: State, dataset: str, data_samples: list) -> list:
+        """The best boxes (InstanceData) of each image in original pixels."""
         outputs = self.decode(state, dataset, data_samples, denoise=False)
-        results = self.tasks[dataset].head.predict(
+        return self.tasks[dataset].head.predict(
             outputs['hidden_states'], outputs['references'], data_samples
         )
-        for sample, result in zip(data_samples, results):
+
+    def write(self, answers: list, data_samples: list) -> list:
+        """Write ``pred_instances`` into the samples."""
+        for sample, result in zip(data_samples, answers):
             sample.pred_instances = result
         return data_samples
 

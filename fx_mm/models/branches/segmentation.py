@@ -140,13 +140,16 @@ class SegmentationBranch(Branch):
             )
         return losses
 
-    def predict(self, state: State, dataset: str, data_samples: list) -> list:
+    def infer(self, state: State, dataset: str, data_samples: list) -> Tensor:
+        """Probabilities (B, C, H, W) at the input size."""
+        return self(state, dataset, data_samples).sigmoid()
+
+    def write(self, answers: Tensor, data_samples: list) -> list:
         """Write ``pred_sem_seg`` (C, h, w) at the original size.
 
         Probabilities are resized, then compared with the threshold.
         """
-        probs = self(state, dataset, data_samples).sigmoid()
-        for sample, prob in zip(data_samples, probs):
+        for sample, prob in zip(data_samples, answers):
             height, width = sample.img_shape[:2]
             prob = F.interpolate(
                 prob[None, :, :height, :width],

@@ -193,7 +193,7 @@ class PyramidEncoder(BaseModule):
                 torch.stack(ratios, dim=-1).permute(1, 2, 0)
                 if ratios
                 else tokens.new_ones(
-                    (len(tokens), len(shapes), 2), dtype=torch.float32
+                    (tokens.shape[0], len(shapes), 2), dtype=torch.float32
                 )
             ),
         )

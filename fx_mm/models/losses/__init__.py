@@ -1,4 +1,9 @@
-from .classification import MaskedBCELoss, MaskedSoftmaxLoss
+from .classification import MaskedBCELoss, MaskedFocalLoss, MaskedSoftmaxLoss
 from .dice import SoftDiceLoss
 
-__all__ = ['MaskedBCELoss', 'MaskedSoftmaxLoss', 'SoftDiceLoss']
+__all__ = [
+    'MaskedBCELoss',
+    'MaskedFocalLoss',
+    'MaskedSoftmaxLoss',
+    'SoftDiceLoss',
+]

@@ -60,6 +60,59 @@ class MaskedBCELoss(nn.Module):
 
 
 @MODELS.register_module()
+class MaskedFocalLoss(nn.Module):
+    """Sigmoid focal loss (Lin et al. 2017), averaged over the known labels.
+
+    For tasks whose positives are few: labels that are already predicted well
+    count less, by ``(1 - p_t) ** gamma``. Unknown labels and several
+    processes as in :class:`MaskedBCELoss`, which ``gamma=0`` without
+    ``alpha`` is. A label between 0 and 1 has p_t between p and 1 - p, as in
+    torchvision.
+
+    Args:
+        gamma (float): Exponent. Defaults to 2.0.
+        alpha (float or Sequence[float], optional): Weight of the positive
+            term, 1 - alpha that of the negative one; one for all classes or
+            one per class. Defaults to None, which weighs neither.
+    """
+
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        alpha: None | float | Sequence[float] = None,
+    ) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.register_buffer('alpha', _weight(alpha), persistent=False)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            logits (Tensor): Logits of shape (B, C).
+            target (Tensor): Probabilities or 0/1 of shape (B, C), NaN where
+                unknown.
+
+        Returns:
+            Tensor: Scalar.
+        """
+        known = ~target.isnan()
+        logits, target = logits.float(), target.float().nan_to_num(0.0)
+        loss = F.binary_cross_entropy_with_logits(
+            logits, target, reduction='none'
+        )
+        score = logits.sigmoid()
+        missed = (1 - score) * target + score * (1 - target)
+        # a root of 0 has an infinite slope, where a logit is certain
+        loss = loss * missed.clamp(min=1e-12) ** self.gamma
+        if self.alpha is not None:
+            loss = loss * (
+                self.alpha * target + (1 - self.alpha) * (1 - target)
+            )
+        return (loss * known).sum() / count_per_rank(known.sum())
+
+
+@MODELS.register_module()
 class MaskedSoftmaxLoss(nn.Module):
     """Cross-entropy over exclusive classes, averaged over the known rows.
 

@@ -46,6 +46,33 @@ def test_each_argument_counts(other):
     assert not np.array_equal(first, render_phantom(*other).image)
 
 
+def test_bones_on_demand_without_a_change_of_the_image():
+    plain = render_phantom(0, 'a', 'val', 3)
+    outlined = render_phantom(0, 'a', 'val', 3, bones=True)
+    assert plain.bones == {}
+    assert np.array_equal(plain.image, outlined.image)
+    bones = outlined.bones
+    assert len(bones) == 22
+    assert all(mask.dtype == bool for mask in bones.values())
+
+    def middle(name):
+        return np.argwhere(bones[name]).mean(0)
+
+    # The patient's left is on the image's right; ribs count downwards.
+    assert middle('Left clavicle')[1] > middle('Right clavicle')[1]
+    for side in 'RL':
+        rows = [middle(f'{side}{number}')[0] for number in range(1, 11)]
+        assert rows == sorted(rows)
+    assert middle('L5')[1] > middle('R5')[1]
+    # Bone is brighter than the lung between the ribs.
+    lung = outlined.masks['Right lung']
+    rib = bones['R5'] & lung
+    gap = lung & ~np.logical_or.reduce(list(bones.values()))
+    near = cv2.dilate(rib.astype(np.uint8), np.ones((7, 7))) > 0
+    image = outlined.image.astype(float)
+    assert image[rib].mean() > image[gap & near].mean()
+
+
 @pytest.mark.parametrize('hospital', 'abc')
 def test_prevalence(hospital):
     plans = [plan_findings(0, hospital, 'train', i) for i in range(1000)]
@@ -69,6 +96,8 @@ def test_labels_boxes_and_masks_agree():
             assert named == set(plan_findings(0, hospital, 'test', index))
             assert named == {name for name, _ in phantom.boxes}
             assert set(phantom.masks) == named | set(ORGANS)
+            for (_, box), mask in zip(phantom.boxes, phantom.instances):
+                assert mask_box(mask) == box
             for name in named:
                 boxes = np.array([b for n, b in phantom.boxes if n == name])
                 hull = (*boxes[:, :2].min(0), *boxes[:, 2:].max(0))

@@ -146,6 +146,23 @@ def test_only(read):
             ['annotation 1', 'has no "category_id"'],
         ),
         (coco([7]), ['annotation 1', '7']),
+        (dict(coco(), images={}), ['"images" is not a list']),
+        (coco(images=[image([1], 'a.png')]), ['image 1', 'id [1] is neither']),
+        (
+            coco(images=[image(1, 'a.png', width='wide')]),
+            ['"a.png"', "['wide', 24]", 'whole numbers'],
+        ),
+        (coco([box([5], [1, 2, 3, 4])]), ['annotation 1', 'image id [5]']),
+        (
+            coco([box(5, [1, 2, 3, 4], {})]),
+            ['annotation 1', '"a.png"', 'category id {}'],
+        ),
+        (coco([box(5, 'abcd')]), ['annotation 1', 'four numbers']),
+        (coco([box(5, [[1], 2, 3, 4])]), ['annotation 1', 'four numbers']),
+        (
+            coco([box(5, [1, 2, 3, 4]), box(2, [1, 2, 3])]),
+            ['annotation 2', '"sub/c.png"', 'four numbers'],
+        ),
         (
             coco(categories=[dict(id=1, name='A')]),
             ['no category "B"', 'toy/loc', 'it has: A'],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mmengine.config import Config
 
 from fx_mm.datasets.readers import CsvLabelReader, ListLabelReader
-from fx_mm.datasets.readers.base import parse_label
+from fx_mm.datasets.readers.labels import parse_label
 from fx_mm.utils.errors import UserError
 
 CONFIGS = Path(__file__).parents[3] / 'configs' / '_base_' / 'datasets'
@@ -18,20 +18,8 @@ NAMES = ('a.png', 'b.png', 'c.png')
 
 
 @pytest.fixture
-def read(tmp_path, write_images, make_task):
-    """Write a label file beside three images and read it."""
-
-    def run(text, reader=None, classes=('A', 'B'), labels=None, name='l.csv'):
-        images = write_images(*NAMES)
-        path = tmp_path / name
-        if isinstance(text, bytes):
-            path.write_bytes(text)
-        elif text is not None:
-            path.write_text(text, encoding='utf-8', newline='')
-        task = make_task('cls', classes, labels)
-        return (reader or CsvLabelReader())(str(path), images, task)
-
-    return run
+def read(read_labels):
+    return read_labels
 
 
 def scores(records):
@@ -228,19 +216,6 @@ def test_bad_list_is_named(read, text, parts):
     refuse(read, text, *parts, reader=ListLabelReader(), name='l.txt')
 
 
-def test_one_listing_for_a_large_folder(read, monkeypatch):
-    listed, asked = [], []
-    scandir, isfile = os.scandir, os.path.isfile
-    monkeypatch.setattr(
-        os, 'scandir', lambda path: listed.append(path) or scandir(path)
-    )
-    monkeypatch.setattr(
-        os.path, 'isfile', lambda path: asked.append(path) or isfile(path)
-    )
-    read('file,A,B\na.png,1,0\nb.png,1,0\nc.png,1,0\n')
-    assert len(listed) == len(asked) == 1
-
-
 labels = st.one_of(st.none(), st.integers(0, 1), st.floats(0, 1, width=32))
 
 
@@ -286,13 +261,8 @@ class TestRealFiles:
     cfg = Config.fromfile(CONFIGS / 'real_nih.py')
     nih = tuple(cfg.real_nih.tasks.cls.classes)
 
-    def test_official_list_agrees_with_the_official_table(
-        self, make_task, monkeypatch
-    ):
-        monkeypatch.setattr(
-            'fx_mm.datasets.readers.base.FileIndex.__contains__',
-            lambda self, path: True,
-        )
+    @pytest.mark.usefixtures('all_images_exist')
+    def test_official_list_agrees_with_the_official_table(self, make_task):
         task = make_task('cls', self.nih)
         folder = str(self.root / 'nih')
         listed = ListLabelReader()(
@@ -349,13 +319,8 @@ class TestRealFiles:
             ),
         ],
     )
-    def test_official_formats(
-        self, make_task, monkeypatch, name, reader, classes
-    ):
-        monkeypatch.setattr(
-            'fx_mm.datasets.readers.base.FileIndex.__contains__',
-            lambda self, path: True,
-        )
+    @pytest.mark.usefixtures('all_images_exist')
+    def test_official_formats(self, make_task, name, reader, classes):
         path = self.root / name
         rows = [r for r in path.read_text().splitlines() if r.strip()]
         records = reader(str(path), '', make_task('cls', classes))

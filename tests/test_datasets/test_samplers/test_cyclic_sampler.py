@@ -223,3 +223,27 @@ def test_impossible_share(share):
 def test_no_images():
     with pytest.raises(UserError, match='"a/cls" has no training images'):
         make(sizes={'a/cls': 0})
+
+
+def test_few_images_are_walked_until_a_pass_has_its_steps():
+    sampler = make(sizes={'a/cls': 3, 'b/loc': 20}, min_batches=10)
+    assert sampler.schedule.lengths == [10, 5, 10]
+    drawn = Counter(
+        key.index for batch in sampler.pass_batches(0) for key in batch
+    )
+    assert sum(drawn.values()) == 80
+    assert max(drawn.values()) - min(drawn.values()) <= 1
+    capped = make(min_batches=10, max_batches=4, lock='none')
+    assert capped.schedule.lengths == [4, 4]
+    with pytest.raises(UserError, match='cycle.min_batches is 0'):
+        make(min_batches=0)
+
+
+def test_heads_alone_walk_all_the_data():
+    sampler = make(lock='heads')
+    assert [tuple(entry) for entry in sampler.schedule.passes] == [
+        ('a/cls', 'lock'),
+        ('b/loc', 'lock'),
+    ]
+    assert sampler.schedule.lengths == [4, 5]
+    assert make(lock='paper').schedule.lengths == [4, 2, 5]

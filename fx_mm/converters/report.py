@@ -1,0 +1,152 @@
+"""What of a model a checkpoint gives, part by part."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..models.foundation_x import BRANCHES, FoundationX
+from ..utils.checks import suggest
+from ..utils.errors import UserError
+
+OTHER = 'other'
+
+
+@dataclass
+class PartRow:
+    """How much of a part is given.
+
+    Attributes:
+        name (str): Name of the part, such as ``'chexpert/cls/head'``.
+        groups (tuple[str]): What else stands for it in ``--allow-missing``:
+            its branch, the branch with the last word of its name
+            (``'classification/head'``) and its task, from wide to narrow.
+        matched (int): Weights of the part that are given.
+        missing (int): Those that are not.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    matched: int = 0
+    missing: int = 0
+
+
+def count_parts(model: FoundationX, given: Collection[str]) -> list[PartRow]:
+    """Count the given weights of each part of a model.
+
+    Args:
+        model (FoundationX): The model.
+        given (Collection[str]): Names of the weights.
+    """
+    parts = model.parts()
+    rows = {part.name: PartRow(part.name, _groups(part)) for part in parts}
+    for name in model.state_dict():
+        owner = next((p.name for p in parts if p.owns(name)), OTHER)
+        row = rows.setdefault(owner, PartRow(owner, ()))
+        if name in given:
+            row.matched += 1
+        else:
+            row.missing += 1
+    return list(rows.values())
+
+
+def _groups(part) -> tuple[str, ...]:
+    if part.task is None:
+        branch = part.name.partition('/')[0]
+        return () if branch == part.name else (branch,)
+    branch = BRANCHES[part.task.rsplit('/', 1)[1]][0]
+    return branch, f'{branch}/{part.name.rsplit("/", 1)[1]}', part.task
+
+
+def check_missing(
+    rows: Sequence[PartRow], allowed: Sequence[str], source: str
+) -> None:
+    """Refuse what gives less than the model asks for.
+
+    Args:
+        rows (Sequence[PartRow]): Result of :func:`count_parts`.
+        allowed (Sequence[str]): Parts, or groups of them, that may start at
+            random.
+        source (str): The checkpoint, for the message.
+
+    Raises:
+        UserError: Names the parts that lack weights, or a part that is not
+            known.
+    """
+    known = {word for row in rows for word in (row.name, *row.groups)}
+    for word in allowed:
+        if word not in known:
+            raise UserError(
+                f'--allow-missing names "{word}", which is no part of the '
+                f'model; {suggest(word, known)}.'
+            )
+    lacking = [
+        row
+        for row in rows
+        if row.missing and not {row.name, *row.groups} & {*allowed}
+    ]
+    if lacking:
+        count = sum(row.missing for row in lacking)
+        raise UserError(
+            f'Checkpoint "{source}" lacks {count} weights that the model of '
+            'the config asks for; nothing is written, unless they may start '
+            'at random: then add --allow-missing '
+            f'{" ".join(_short(rows, lacking))}'
+        )
+
+
+def _short(rows: Sequence[PartRow], lacking: Sequence[PartRow]) -> list[str]:
+    """The fewest words for parts: groups that lack as a whole."""
+    names = {row.name for row in lacking}
+    words: dict[str, None] = {}
+    for row in lacking:
+        for word in (*row.groups, row.name):
+            members = {r.name for r in rows if word in (r.name, *r.groups)}
+            if members <= names:
+                words[word] = None
+                break
+    return list(words)
+
+
+def format_report(rows: Sequence[PartRow], unused: Mapping[str, str]) -> str:
+    """Lay out the counts, and what of the source is not used, as tables.
+
+    Args:
+        rows (Sequence[PartRow]): Result of :func:`count_parts`.
+        unused (Mapping[str, str]): Key of the source to the reason.
+    """
+    table = [('part of the model', 'matched', 'missing')]
+    table += [(row.name, str(row.matched), str(row.missing)) for row in rows]
+    table.append(
+        (
+            'all',
+            str(sum(row.matched for row in rows)),
+            str(sum(row.missing for row in rows)),
+        )
+    )
+    text = _columns(table)
+    if unused:
+        groups = Counter(map(_origin, unused.items()))
+        table = [('part of the source', 'unexpected', 'why it is not used')]
+        table += [(word, str(n), why) for (word, why), n in groups.items()]
+        text += '\n\n' + _columns(table)
+    return text
+
+
+def _origin(entry: tuple[str, str]) -> tuple[str, str]:
+    """What keys without a use have in common: a word and the reason."""
+    key, why = entry
+    if why.startswith('the same as '):
+        why = 'the same as another weight of the file'
+    return key.removeprefix('backbone.0.').partition('.')[0], why
+
+
+def _columns(table: Sequence[Sequence[str]]) -> str:
+    """Rows of words and numbers, numbers to the right."""
+    lines = [''] * len(table)
+    for column in zip(*table):
+        width = max(map(len, column))
+        right = all(word.isdigit() for word in column[1:])
+        for index, word in enumerate(column):
+            word = word.rjust(width) if right else word.ljust(width)
+            lines[index] += word + '  '
+    return '\n'.join(line.rstrip() for line in lines)

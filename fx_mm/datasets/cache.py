@@ -1,0 +1,350 @@
+"""Images and masks reduced once to about the training size, on disk.
+
+Decoding a radiograph of 3000 x 3000 pixels to train at 224 is nearly all of
+the loader's work. An entry of the cache is one small file: a header and the
+reduced pixels, uncompressed, since reading them so takes a twentieth of the
+time that a PNG of the same size takes.
+"""
+
+import hashlib
+import os
+import os.path as osp
+import struct
+import time
+import uuid
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from .image_errors import ImageReadError
+from .xray_io import read_mask, read_xray
+
+READER_VERSION = 1
+"""Raised with every change of ``read_xray``, ``read_mask`` or the reduction
+that alters pixels; entries of other versions are not looked at."""
+
+KINDS = ('image', 'mask')
+MAGIC = b'fxcache1'
+CHECKED = struct.Struct('<8sI')
+"""What the file is; CRC-32 of all that follows."""
+HEADER = struct.Struct('<16s4s4I3q16s')
+"""Key, dtype, height and width of the original and of the entry, state of
+the source (size, mtime, ctime), digest of the source."""
+SETTLED = 2_000_000_000
+"""Nanoseconds after which a file's times tell every change of it: the
+coarsest clock of a file system."""
+
+
+class Cached(NamedTuple):
+    """What the cache gives.
+
+    Attributes:
+        pixels (np.ndarray): (h, w), read-only; uint8 of an image, of a mask
+            the dtype that its file has.
+        ori_shape (tuple[int]): (H, W) of the original.
+    """
+
+    pixels: np.ndarray
+    ori_shape: tuple
+
+
+class Source(NamedTuple):
+    """What the file system says of a source file, times in ns."""
+
+    size: int
+    mtime: int
+    ctime: int
+
+
+class Entry(NamedTuple):
+    """An entry as it was read."""
+
+    cached: Cached
+    source: Source
+    digest: bytes
+
+
+def reduced_shape(shape: Sequence[int], size: int) -> tuple:
+    """Give the shape whose shorter side is ``size``, never a larger one.
+
+    Args:
+        shape (Sequence[int]): (H, W).
+        size (int): Pixels.
+
+    Returns:
+        tuple[int]: (h, w).
+    """
+    height, width = shape
+    shorter = min(height, width)
+    if shorter <= size:
+        return height, width
+    return round(height * size / shorter), round(width * size / shorter)
+
+
+def reduce_image(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Reduce an image by the mean of the pixels that fall together.
+
+    Args:
+        image (np.ndarray): (H, W).
+        shape (Sequence[int]): (h, w), as :func:`reduced_shape` gives.
+
+    Returns:
+        np.ndarray: (h, w), same dtype.
+    """
+    if image.shape == tuple(shape):
+        return image
+    return cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
+
+
+def reduce_mask(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Reduce a mask, taking the pixel at each new pixel's centre.
+
+    Values may be bits of several classes, which must not be mixed. OpenCV's
+    nearest neighbour takes the corner, which shifts a mask against its image
+    by up to half a pixel.
+
+    Args:
+        mask (np.ndarray): (H, W).
+        shape (Sequence[int]): (h, w).
+
+    Returns:
+        np.ndarray: (h, w), same dtype.
+    """
+    if mask.shape == tuple(shape):
+        return mask
+    rows, columns = (
+        (2 * np.arange(new) + 1) * old // (2 * new)
+        for old, new in zip(mask.shape, shape)
+    )
+    return mask[rows[:, None], columns]
+
+
+class ImageCache:
+    """Reads X-rays and masks reduced, from a folder that it fills itself.
+
+    An entry belongs to a source by its path relative to the folder (so that
+    a data folder may move as a whole), and to a transform: size, percentiles
+    and :data:`READER_VERSION`. It holds the content hash of its source
+    together with the source's size, mtime and ctime. While these three are
+    as they were, the entry is taken without opening the source: whoever
+    writes to a file changes its ctime, whatever becomes of its mtime. If
+    they differ, the source is hashed, and only another content is decoded
+    again; a copied or touched data set costs one reading.
+
+    Processes may share the folder. An entry appears whole, by renaming; it
+    is not flushed to disk, since one that a crash damaged is found by its
+    checksum and built anew. What cannot be written is still returned.
+
+    Args:
+        folder (str): Folder of the cache; made if missing.
+        size (int): Pixels of the shorter side; smaller originals stay.
+        percentiles (Sequence[float], optional): See :func:`read_xray`.
+            Defaults to None.
+
+    Attributes:
+        events (Counter): Number of entries ``found``, ``confirmed`` (source
+            touched, content the same), ``built``, ``rebuilt`` (source
+            changed, or entry damaged) and ``unwritten``.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        size: int,
+        percentiles: Sequence[float] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.size = size
+        self.percentiles = percentiles
+        self.events: Counter = Counter()
+        self._variants = {kind: self._variant(kind) for kind in KINDS}
+
+    def image(self, path: str) -> Cached:
+        """Give an X-ray, reduced by area.
+
+        Raises:
+            ImageReadError: If there is no entry and the source cannot be
+                read, or the source is gone.
+        """
+        return self._get(path, 'image', self._read_image)
+
+    def mask(self, path: str) -> Cached:
+        """Give a mask file's values, reduced to the nearest pixels.
+
+        Raises:
+            ImageReadError: As :meth:`image`.
+        """
+        return self._get(path, 'mask', self._read_mask)
+
+    def entry_path(self, path: str, kind: str) -> str:
+        """Give the file of a source's entry.
+
+        Args:
+            path (str): Path of the source.
+            kind (str): 'image' or 'mask'.
+        """
+        return self._locate(path, kind)[0]
+
+    def check(self, path: str, kind: str) -> str:
+        """Compare an entry with the content of its source; write nothing.
+
+        Returns:
+            str: 'good', 'missing', 'damaged' or 'stale'.
+
+        Raises:
+            OSError: If the source cannot be read.
+        """
+        file, key = self._locate(path, kind)
+        if not osp.exists(file):
+            return 'missing'
+        entry = self._load(file, key)
+        if entry is None:
+            return 'damaged'
+        return 'good' if entry.digest == file_digest(path) else 'stale'
+
+    def _get(self, path: str, kind: str, read: Callable) -> Cached:
+        file, key = self._locate(path, kind)
+        entry = self._load(file, key)
+        try:
+            source = file_state(path)
+            if entry is not None and entry.source == source:
+                self.events['found'] += 1
+                return entry.cached
+            digest = file_digest(path)
+            if entry is not None and entry.digest == digest:
+                event, cached = 'confirmed', entry.cached
+            else:
+                event = 'rebuilt' if osp.exists(file) else 'built'
+                cached = read(path)
+            settled = file_state(path) == source
+        except OSError as error:
+            raise ImageReadError(
+                f'{path}: {error.strerror or error}'
+            ) from error
+        self.events[event] += 1
+        if settled:  # else it changed while it was read
+            self._store(file, key, Entry(cached, _trusted(source), digest))
+        return cached
+
+    def _locate(self, path: str, kind: str) -> tuple:
+        """Give the file and the key of a source's entry."""
+        relative = os.fsencode(osp.relpath(path, self.folder))
+        key = hashlib.blake2b(relative, digest_size=16).digest()
+        name = key.hex()
+        return f'{self.folder}/{self._variants[kind]}/{name[:2]}/{name}', key
+
+    def _variant(self, kind: str) -> str:
+        window = ''
+        if self.percentiles is not None and kind == 'image':
+            window = '_p' + '-'.join(str(float(p)) for p in self.percentiles)
+        return f'{kind}_{self.size}px{window}_v{READER_VERSION}'
+
+    def _read_image(self, path: str) -> Cached:
+        image = read_xray(path, self.percentiles)
+        shape = reduced_shape(image.shape, self.size)
+        return Cached(reduce_image(image, shape), image.shape)
+
+    def _read_mask(self, path: str) -> Cached:
+        mask = read_mask(path)
+        shape = reduced_shape(mask.shape, self.size)
+        return Cached(reduce_mask(mask, shape), mask.shape)
+
+    def _load(self, file: str, key: bytes) -> Entry | None:
+        """Read an entry; None if it is missing or not what it should be."""
+        try:
+            with open(file, 'rb', buffering=0) as stream:
+                data = stream.read()
+        except OSError:
+            return None
+        start = CHECKED.size + HEADER.size
+        if len(data) < start:
+            return None
+        magic, checksum = CHECKED.unpack_from(data)
+        content = memoryview(data)[CHECKED.size :]
+        if magic != MAGIC or checksum != zlib.crc32(content):
+            return None
+        fields = HEADER.unpack_from(content)
+        dtype = np.dtype(fields[1].rstrip(b'\0').decode())
+        ori_shape, shape = fields[2:4], fields[4:6]
+        if (
+            fields[0] != key
+            or shape != reduced_shape(ori_shape, self.size)
+            or len(data) != start + shape[0] * shape[1] * dtype.itemsize
+        ):
+            return None
+        pixels = np.frombuffer(data, dtype, offset=start).reshape(shape)
+        return Entry(
+            Cached(pixels, ori_shape), Source(*fields[6:9]), fields[9]
+        )
+
+    def _store(self, file: str, key: bytes, entry: Entry) -> None:
+        pixels, ori_shape = entry.cached
+        header = HEADER.pack(
+            key,
+            pixels.dtype.str.encode(),
+            *ori_shape,
+            *pixels.shape,
+            *entry.source,
+            entry.digest,
+        )
+        content = header + pixels.tobytes()
+        temporary = f'{file}.{uuid.uuid4().hex}.tmp'
+        try:
+            os.makedirs(osp.dirname(file), exist_ok=True)
+            try:
+                with open(temporary, 'xb') as stream:
+                    stream.write(CHECKED.pack(MAGIC, zlib.crc32(content)))
+                    stream.write(content)
+                os.replace(temporary, file)
+            except BaseException:
+                if osp.exists(temporary):
+                    os.unlink(temporary)
+                raise
+        except OSError as error:
+            self.events['unwritten'] += 1
+            if self.events['unwritten'] == 1:
+                warnings.warn(
+                    f'The image cache {self.folder} cannot be written '
+                    f'({error.strerror}); images are decoded again each '
+                    'time.',
+                    stacklevel=2,
+                )
+
+
+def file_state(path: str) -> Source:
+    """Ask the file system for what changes with a file's content.
+
+    Raises:
+        OSError: If there is no such file.
+    """
+    found = os.stat(path)
+    return Source(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def file_digest(path: str) -> bytes:
+    """Hash the content of a file.
+
+    Returns:
+        bytes: BLAKE2b, 16 bytes.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    with open(path, 'rb', buffering=0) as stream:
+        return hashlib.file_digest(
+            stream, lambda: hashlib.blake2b(digest_size=16)
+        ).digest()
+
+
+def _trusted(source: Source) -> Source:
+    """Give a state that never comes again to a file that is too young.
+
+    A second change within the same tick of the clock would not show.
+    """
+    age = time.time_ns() - max(source.mtime, source.ctime)
+    return source if age > SETTLED else source._replace(ctime=-1)

@@ -1,0 +1,74 @@
+"""Weighted boxes fusion: one box out of what several readers drew."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fx_mm.utils.errors import UserError
+
+
+def fuse_boxes(
+    boxes: Sequence,
+    readers: int,
+    iou: float = 0.4,
+    scores: Sequence | None = None,
+) -> tuple:
+    """Fuse the boxes of one class by weighted boxes fusion.
+
+    Boxes are taken in the order of their scores, equal ones as given. Each
+    joins the cluster whose fused box it overlaps most, if by more than
+    ``iou``, or begins a cluster. A cluster's box is the average of its
+    boxes, weighted by their scores. Source: Solovyev, Wang and Gabruseva,
+    Weighted boxes fusion: Ensembling boxes from different object detection
+    models, 2021, section 3.
+
+    Args:
+        boxes (Sequence): (n, 4) x1, y1, x2, y2 in pixels, of all readers.
+        readers (int): How many looked at the image.
+        iou (float): Overlap that two boxes of one finding have at least.
+            Defaults to 0.4, the challenge's for VinDr-CXR.
+        scores (Sequence, optional): (n,) weights above 0. Defaults to None:
+            all 1.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: Fused boxes float64 (m, 4), best score
+        first; their scores float64 (m,): the mean score of the cluster times
+        the share of the readers that drew it (1 at most).
+
+    Raises:
+        UserError: If ``iou`` is not in 0..1.
+    """
+    if not 0 <= iou <= 1:
+        raise UserError(f'The overlap of fused boxes is in 0..1, not {iou}.')
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    if scores is None:
+        scores = np.ones(len(boxes))
+    scores = np.asarray(scores, np.float64)
+    sums = np.zeros((0, 4))  # of the boxes of a cluster times their scores
+    weights = np.zeros(0)
+    counts = np.zeros(0)
+    for i in np.argsort(-scores, kind='stable'):
+        overlaps = _overlaps(boxes[i], sums / weights[:, None])
+        if (overlaps > iou).any():
+            best = overlaps.argmax()
+            sums[best] += boxes[i] * scores[i]
+            weights[best] += scores[i]
+            counts[best] += 1
+        else:
+            sums = np.vstack([sums, boxes[i] * scores[i]])
+            weights = np.append(weights, scores[i])
+            counts = np.append(counts, 1)
+    fused = sums / weights[:, None]
+    shared = weights / counts * np.minimum(counts / readers, 1)
+    order = np.argsort(-shared, kind='stable')
+    return fused[order], shared[order]
+
+
+def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Give the intersection over union of a box with each of (n, 4)."""
+    low = np.maximum(box[:2], others[:, :2])
+    high = np.minimum(box[2:], others[:, 2:])
+    shared = (high - low).clip(0).prod(1)
+    union = (box[2:] - box[:2]).prod() - shared
+    union = union + (others[:, 2:] - others[:, :2]).prod(1)
+    return shared / np.maximum(union, 1e-9)

@@ -1,0 +1,73 @@
+"""Boxes around masks, and masks that follow their image's size."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+BOXES_OF = ('part', 'component', 'class')
+
+
+def boxes_around(parts: Sequence[np.ndarray], boxes_of: str) -> list:
+    """Give the boxes around a class's mask.
+
+    Args:
+        parts (Sequence[np.ndarray]): bool (H, W), whose union is the mask.
+        boxes_of (str): ``part``: a box a part; ``component``: a box a
+            connected region (8 neighbours) of the union; ``class``: one box.
+
+    Returns:
+        list[tuple[int]]: (x1, y1, x2, y2) in pixels; x2 and y2 are the first
+        column and row behind. Parts without a pixel give none.
+    """
+    if boxes_of == 'part':
+        found = [_box_around(part) for part in parts]
+        return [box for box in found if box is not None]
+    if not len(parts):
+        return []
+    union = np.logical_or.reduce(parts)
+    if boxes_of == 'class':
+        box = _box_around(union)
+        return [] if box is None else [box]
+    stats = cv2.connectedComponentsWithStats(
+        union.astype(np.uint8), connectivity=8
+    )[2]
+    return [
+        (int(x), int(y), int(x + w), int(y + h)) for x, y, w, h, _ in stats[1:]
+    ]
+
+
+def _box_around(mask: np.ndarray) -> tuple | None:
+    columns = np.flatnonzero(mask.any(axis=0))
+    if not len(columns):
+        return None
+    rows = np.flatnonzero(mask.any(axis=1))
+    return (
+        int(columns[0]),
+        int(rows[0]),
+        int(columns[-1]) + 1,
+        int(rows[-1]) + 1,
+    )
+
+
+def reduce_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Reduce a mask with its image.
+
+    A pixel is inside if at least half of what it covers was. A mask that
+    would vanish keeps all pixels that it touches.
+
+    Args:
+        mask (np.ndarray): bool (H, W).
+        height (int): New height, at most H.
+        width (int): New width, at most W.
+
+    Returns:
+        np.ndarray: bool (height, width).
+    """
+    if mask.shape == (height, width):
+        return mask
+    share = cv2.resize(
+        mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA
+    )
+    reduced = share >= 0.5
+    return reduced if reduced.any() else share > 0

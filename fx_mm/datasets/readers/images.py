@@ -1,0 +1,207 @@
+"""Image names of annotation files: once each, inside the data, on disk."""
+
+import logging
+import os
+import os.path as osp
+from collections.abc import Sequence
+
+from mmengine.logging import print_log
+
+from ...utils.errors import UserError
+
+
+class FileIndex:
+    """Knows which files exist, without asking the disk for each.
+
+    After a few questions about a folder it lists it, so a folder of 100,000
+    images costs one listing. Folders of few images (MIMIC-CXR has one or two
+    in each) cost a question an image, which is quicker than their listing.
+    """
+
+    QUESTIONS = 8
+
+    def __init__(self) -> None:
+        self._asked: dict = {}
+
+    def __contains__(self, path: str) -> bool:
+        folder, _, name = path.rpartition('/')
+        asked = self._asked.get(folder, 0)
+        if isinstance(asked, int):
+            if asked < self.QUESTIONS:
+                self._asked[folder] = asked + 1
+                return osp.exists(path)
+            asked = self._asked[folder] = self._list(folder)
+        return name in asked
+
+    @staticmethod
+    def _list(folder: str) -> frozenset:
+        try:
+            return frozenset(os.listdir(folder or '.'))
+        except OSError:
+            return frozenset()
+
+
+class ImageNames:
+    """Checks the image names of one split and collects the images.
+
+    Args:
+        ann_file (str): For the messages.
+        img_dir (str): Folder of the images.
+        only (Sequence[str], optional): Names to keep. Defaults to None.
+        suffix (str): Added to each name. Defaults to ''.
+        max_missing (float): Share of the images that may be missing on disk.
+            Defaults to 0.
+        data_root (str, optional): Folder that names with ``..`` must not
+            leave. Defaults to None: ``img_dir``.
+        unit (str): What the file numbers, for the messages. Defaults to
+            'row'.
+
+    Attributes:
+        names (list[str]): The names of the images to keep, in order.
+        paths (list[str]): Their files.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        img_dir: str,
+        only: Sequence[str] | None = None,
+        suffix: str = '',
+        max_missing: float = 0.0,
+        data_root: str | None = None,
+        unit: str = 'row',
+    ) -> None:
+        self.ann_file = ann_file
+        self.only = None if only is None else set(only)
+        self.suffix = suffix
+        self.max_missing = max_missing
+        self.names: list = []
+        self.paths: list = []
+        self._folder = Folder(img_dir, data_root)
+        self._files = FileIndex()
+        self._seen: dict = {}
+        self._missing: list = []
+        self._unit = unit
+
+    def add(self, name: str, place: int | str) -> bool:
+        """Check a name and keep the image if it is wanted.
+
+        Args:
+            name (str): The image's name in the annotation file.
+            place (int | str): Number of the row (or ``unit``) in the file.
+
+        Returns:
+            bool: Whether the image was kept.
+
+        Raises:
+            UserError: If the name is blank, was there before, or leads out
+                of the data.
+        """
+        name = name.strip()
+        if not name:
+            raise UserError(
+                f'{self._where(place)}: the image name is blank; fill it in '
+                'or delete the row.'
+            )
+        if name in self._seen:
+            raise UserError(
+                f'{self._where(place)}: image "{name}" was already in '
+                f'{self._unit} {self._seen[name]}; keep one of the two.'
+            )
+        self._seen[name] = place
+        if self.only is not None and name not in self.only:
+            return False
+        path = self._folder.join(name + self.suffix)
+        if path is None:
+            raise UserError(
+                f'{self._where(place)}: image "{name}" leads out of the '
+                'data folder; write its path relative to img_dir.'
+            )
+        if path not in self._files:
+            self._missing.append(len(self.names))
+        self.names.append(name)
+        self.paths.append(path)
+        return True
+
+    def finish(self) -> None:
+        """Check the whole; warn of images that are missing on disk.
+
+        Raises:
+            UserError: If there were no images, not all of ``only``, or too
+                many are missing on disk.
+        """
+        if not self._seen:
+            raise UserError(
+                f'{self.ann_file}: lists no images; name the file of the '
+                'split that has them.'
+            )
+        absent = sorted((self.only or set()) - set(self._seen))
+        if absent:
+            raise UserError(
+                f'{self.ann_file}: "only" asks for "{absent[0]}", which is '
+                f'not among its {len(self._seen)} images.'
+            )
+        if self.only is not None and not self.only:
+            raise UserError(
+                f'"only" is an empty list and leaves nothing of '
+                f'{self.ann_file}; name the images to keep or remove it.'
+            )
+        if self._missing:
+            self._judge_missing()
+
+    def _judge_missing(self) -> None:
+        gone, total = len(self._missing), len(self.names)
+        if gone > self.max_missing * total:
+            first = self._missing[0]
+            raise UserError(
+                f'{self._where(self._seen[self.names[first]])}: image file '
+                f'{self.paths[first]} does not exist ({gone} of {total} are '
+                f'missing, {self.max_missing:.1%} may be); check img_dir '
+                '(and img_suffix), complete the images, delete their rows, '
+                "or raise the reader's max_missing for training."
+            )
+        names = [self.names[index] for index in self._missing]
+        print_log(
+            f'{self.ann_file}: {gone} of {total} images do not exist in '
+            f'{self._folder.path}; other images of the task take their '
+            f'place: {", ".join(names)}',
+            'current',
+            logging.WARNING,
+        )
+
+    def _where(self, place: int | str) -> str:
+        return f'{self.ann_file}, {self._unit} {place}'
+
+
+class Folder:
+    """A folder that names of an annotation file are relative to.
+
+    Args:
+        path (str): The folder.
+        data_root (str, optional): A folder around it that names with ``..``
+            may reach. Defaults to None: ``path`` itself.
+    """
+
+    def __init__(self, path: str, data_root: str | None = None) -> None:
+        self.path = path
+        self._prefix = osp.join(path, '')
+        self._roots = [osp.abspath(path)]
+        if data_root is not None:
+            self._roots.append(osp.abspath(data_root))
+
+    def join(self, name: str) -> str | None:
+        """Give the path of a name; None if it leads out of the data.
+
+        Symbolic links count as what they are named, since an official
+        release may be linked into the data root.
+        """
+        if '..' not in name and name[0] != '/':
+            return self._prefix + name
+        if osp.isabs(name):
+            return None
+        path = osp.normpath(self._prefix + name)
+        inside = any(
+            osp.commonpath([root, osp.abspath(path)]) == root
+            for root in self._roots
+        )
+        return path if inside else None

@@ -1,0 +1,1 @@
+"""What a trained model gives to other tasks, and what it forgets."""

@@ -1,0 +1,23 @@
+import json
+
+from fx_mm.tasks import KINDS
+
+
+def test_report_of_all_kinds(run, tmp_path):
+    out = tmp_path / 'report.json'
+    code, _, _ = run(
+        'analysis_tools/benchmark_data',
+        *('--images', 2, '--size', 512, '--img-size', 64, '--rounds', 3),
+        *('--root', tmp_path / 'data', '--out', out),
+    )
+    assert code == 0
+    report = json.loads(out.read_text())
+    for kind in KINDS:
+        for what in ('load', 'pipeline', 'filling'):
+            found = report[kind][what]
+            assert found['originals_ms'] > 0 and found['cache_ms'] > 0
+        # reading 512 px from a PNG and 74 px from the cache
+        assert report[kind]['load']['ratio'] > 1
+        steps = report[kind]['steps']
+        assert list(steps['cache']) == list(steps['originals'])
+        assert list(steps['cache'])[:2] == ['LoadXray', 'LoadXrayAnnotations']

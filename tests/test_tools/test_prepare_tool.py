@@ -1,0 +1,75 @@
+"""The preparation tool, on twins of official releases."""
+
+import re
+import shutil
+
+import pytest
+
+from fx_mm.datasets.phantom.releases import write_release
+
+TOOL = 'dataset_converters/prepare'
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """A folder of datasets with one release."""
+    folder = tmp_path_factory.mktemp('data')
+    write_release('siim_acr', folder, 40, size=64)
+    return folder
+
+
+def test_prepare_and_check(run, data):
+    arguments = ('siim_acr', '--data-root', data, '--check', '--workers', 1)
+    code, out, _ = run(TOOL, *arguments)
+    assert code == 0, out
+    assert 'Pneumothorax' in out and 'WRONG' not in out
+    assert 'Note: images: the official release has 12047, this one 40.' in out
+    prepared = data / 'siim_acr/prepared'
+    assert f'Look at {prepared}/siim_acr.check.png.' in out
+    image = next(prepared.glob('images/**/*.png'))
+    image.write_bytes(image.read_bytes()[:-20])
+    code, out, _ = run(TOOL, *arguments)
+    assert code == 1 and 'WRONG: images cannot be read: 1' in out
+    code, out, _ = run(TOOL, *arguments, '--force')
+    assert code == 0
+
+
+def test_the_check_needs_no_release(run, data, tmp_path):
+    root = tmp_path / 'siim_acr'
+    arguments = ('siim_acr', '--data-root', tmp_path, '--workers', 1)
+    root.mkdir()
+    code, _, err = run(TOOL, *arguments)
+    assert code == 1 and err.startswith('error: ')
+    shutil.copytree(data / 'siim_acr', root, dirs_exist_ok=True)
+    assert run(TOOL, *arguments)[0] == 0
+    for path in root.iterdir():
+        if path.name != 'prepared':
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert run(TOOL, *arguments)[0] == 1
+    code, out, _ = run(TOOL, *arguments, '--check')
+    assert code == 0 and 'Only what is prepared already is checked.' in out
+
+
+def test_list(run):
+    code, out, _ = run(TOOL, '--list')
+    assert code == 0
+    lines = out.splitlines()
+    assert lines == sorted(lines) and len(lines) == 17
+    assert any(line.startswith('vindr_findings ') for line in lines)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('sim_acr',), 'is neither a config .* did you mean "siim_acr"?'),
+        (('siim_acr', '--split-from', 'a.txt'), 'write PART=FILE with one of'),
+        (('siim_acr', '--option', 'x=1'), 'has no option "x"'),
+        (('siim_acr', '--max-size', 4), 'max_size is 4; it must be a whole'),
+        (('configs/ark/ark6_swin-b_200c.py',), 'prepare them one by one'),
+    ],
+)
+def test_mistakes_are_one_sentence(run, data, arguments, message):
+    code, _, err = run(TOOL, *arguments, '--data-root', data)
+    assert code == 1
+    assert re.search(message, err), err
+    assert err.startswith('error: ') and err.count('\n') == 1

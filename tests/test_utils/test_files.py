@@ -1,0 +1,53 @@
+"""Files that are whole, leftovers, locks."""
+
+import multiprocessing
+import os
+import time
+
+import pytest
+
+from fx_mm.utils.files import locked, remove_leftovers, write_whole
+
+
+@pytest.mark.parametrize('flush', [True, False])
+def test_write_whole(tmp_path, flush):
+    path = tmp_path / 'new' / 'a.txt'
+    assert write_whole(path, 'Grüße', flush) == path
+    assert path.read_bytes() == 'Grüße'.encode()
+    write_whole(path, b'\0', flush)
+    assert path.read_bytes() == b'\0'
+    assert os.listdir(path.parent) == ['a.txt']
+
+
+def test_leftovers_of_killed_processes_go(tmp_path):
+    process = multiprocessing.get_context('fork').Process(target=int)
+    process.start()
+    process.join()
+    folder = tmp_path / 'deep'
+    folder.mkdir()
+    for number in (process.pid, os.getpid(), 'other'):
+        (folder / f'.a.png.{number}.tmp').touch()
+    (folder / 'a.png').touch()
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(folder)) == sorted(
+        [f'.a.png.{os.getpid()}.tmp', '.a.png.other.tmp', 'a.png']
+    )
+
+
+def hold(path, seconds):
+    with locked(path):
+        path.with_name('held').touch()
+        time.sleep(seconds)
+
+
+def test_others_wait_until_the_lock_is_free(tmp_path):
+    path = tmp_path / 'folder' / '.lock'
+    process = multiprocessing.get_context('fork').Process(
+        target=hold, args=(path, 60)
+    )
+    process.start()
+    while not path.with_name('held').exists():
+        time.sleep(0.01)
+    process.kill()  # the system frees it
+    process.join()
+    hold(path, 0)

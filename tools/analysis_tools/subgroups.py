@@ -1,0 +1,162 @@
+"""AUC by sex and age group, and the gaps between them.
+
+    python tools/analysis_tools/subgroups.py SCORES TABLE
+
+SCORES: predictions of labels that ``tools/test.py --save-predictions`` wrote
+(.npz), or a CSV file with a column ``image`` and a column of scores a class:
+``DATASET_scores.csv`` of linear_probe.py, ``scores.csv`` of zero_shot.py, or
+``probabilities.csv`` of predict.py with ``--task``. TABLE: the prepared table
+of the same split, such as data/chexpert/prepared/test.csv, with ``sex`` or
+``age``. Writes ``subgroups.json`` and ``subgroups.md``.
+"""
+
+import argparse
+from pathlib import Path
+
+from fx_mm.evaluation.bootstrap import RESAMPLES
+from fx_mm.transfer.reports import pipes, write_json
+from fx_mm.transfer.subgroups import (
+    AGES,
+    ALL,
+    age_groups,
+    compare_groups,
+    labels_of,
+    read_facts,
+    read_scores,
+    sex_groups,
+)
+from fx_mm.utils.cli import run_tool
+from fx_mm.utils.errors import UserError
+from fx_mm.utils.files import write_whole
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('scores')
+    parser.add_argument('table')
+    parser.add_argument('--task', help='of a CSV file, such as nih14/cls')
+    parser.add_argument('--classes', nargs='+', help='only these')
+    parser.add_argument(
+        '--ages',
+        nargs='+',
+        type=int,
+        default=list(AGES),
+        help='first years of the groups (default: 18 40 60 80)',
+    )
+    parser.add_argument(
+        '--out', type=Path, help='folder (default: that of the scores)'
+    )
+    parser.add_argument('--resamples', type=int, default=RESAMPLES)
+    parser.add_argument('--seed', type=int, default=0)
+    args = parser.parse_args()
+    if args.ages != sorted(set(args.ages)):
+        parser.error('--ages must ascend')
+    return args
+
+
+def find_groups(facts: dict, args) -> dict:
+    """Give the groups of each fact that the table tells.
+
+    Raises:
+        UserError: If it tells neither sex nor age.
+    """
+    found = {}
+    for fact, make in (
+        ('sex', sex_groups),
+        ('age', lambda texts: age_groups(texts, args.ages)),
+    ):
+        groups = {
+            name: mask
+            for name, mask in make(facts.get(fact, ())).items()
+            if mask.any()
+        }
+        if len(groups) > 1:
+            found[fact] = groups
+        else:
+            print(f'{args.table}: no two groups by {fact}.')
+    if not found:
+        raise UserError(
+            f'{args.table}: tells neither two sexes nor two age groups of '
+            'these images; it needs a column sex or age.'
+        )
+    return found
+
+
+def main():
+    args = parse_args()
+    given = read_scores(args.scores, args.task)
+    facts = read_facts(args.table, given.names)
+    classes = args.classes or [
+        name
+        for name in given.classes
+        if given.labels is not None or name in facts
+    ]
+    if not classes:
+        raise UserError(
+            f'{args.table}: has labels of none of the classes of '
+            f'{args.scores}: {", ".join(given.classes)}.'
+        )
+    for name in classes:
+        if name not in given.classes:
+            raise UserError(
+                f'{args.scores}: has no scores of "{name}"; it has '
+                f'{", ".join(given.classes)}.'
+            )
+    columns = [given.classes.index(name) for name in classes]
+    labels = given.labels
+    labels = (
+        labels_of(facts, classes) if labels is None else labels[:, columns]
+    )
+    patients = given.patients or facts.get('patient')
+    texts, content = [], {}
+    for fact, groups in find_groups(facts, args).items():
+        report = compare_groups(
+            labels,
+            given.scores[:, columns],
+            classes,
+            groups,
+            args.resamples,
+            args.seed,
+            patients,
+        )
+        rows = [
+            [name, group, f'{x.positive}/{x.negative}', x.auc, x.gap]
+            for name, each in report.items()
+            for group, x in each.items()
+        ]
+        for row in rows:
+            if row[1] == ALL:
+                row[4] = ''
+        header = ('class', fact, '+/-', 'AUC [95 %]', 'gap to others [95 %]')
+        texts.append(f'## {fact}\n\n{pipes(header, rows)}\n')
+        content[fact] = {
+            name: {
+                group: dict(
+                    positive=x.positive,
+                    negative=x.negative,
+                    auc=x.auc.to_dict(),
+                    gap=x.gap.to_dict(),
+                )
+                for group, x in each.items()
+            }
+            for name, each in report.items()
+        }
+    out = args.out or Path(args.scores).parent
+    meta = dict(
+        scores=Path(args.scores).name,
+        table=Path(args.table).name,
+        images=len(given.names),
+        resamples=args.resamples,
+        seed=args.seed,
+    )
+    write_json(out / 'subgroups.json', dict(meta, groups=content))
+    text = '\n'.join(texts)
+    write_whole(out / 'subgroups.md', text)
+    print(text)
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,212 @@
+"""Reduce a config's training images once: ``cache_images.py CONFIG``.
+
+Training with ``cache`` in the config does the same on its way, in its first
+epoch. Stop it at any time and start it again: it goes on where it was.
+"""
+
+import argparse
+import os.path as osp
+import shutil
+import sys
+from collections import Counter
+
+from mmengine.config import Config
+from rich.progress import Progress
+
+from fx_mm.apis import expand_config, load_config
+from fx_mm.datasets import MultiTaskDataset
+from fx_mm.datasets.cache import ImageCache
+from fx_mm.datasets.phantom import ensure_phantom
+from fx_mm.datasets.readers.masks import split_bit
+from fx_mm.datasets.transforms import LoadXray, LoadXrayAnnotations
+from fx_mm.utils.cli import add_config_options, run_tool
+from fx_mm.utils.errors import UserError
+from fx_mm.utils.parallel import map_forked
+
+CHUNK = 32
+SAMPLES = 8
+BLOCK = 4096
+WRONG = ('unreadable', 'unwritten', 'missing', 'damaged', 'stale')
+
+Image = tuple[ImageCache, str, str]
+"""Cache, kind of the entry, path of the source."""
+
+
+def collect(cfg: Config) -> list[Image]:
+    """List the images and masks that the training reads, each once."""
+    if cfg.get('cache') is None:
+        raise UserError(
+            'The config has no "cache"; add cache = dict(dir="data/cache"), '
+            'or --cfg-options cache.dir=data/cache here and in training.'
+        )
+    dataset = expand_config(cfg).train_dataloader.dataset.to_dict()
+    found = {}
+    for part in MultiTaskDataset(dataset['datasets']).datasets:
+        for step in part.pipeline:
+            cache = getattr(step, 'cache', None)
+            if cache is None:
+                continue
+            if isinstance(step, LoadXray):
+                kind, paths = 'image', image_paths(part.records)
+            elif isinstance(step, LoadXrayAnnotations):
+                kind, paths = 'mask', mask_paths(part)
+            else:
+                continue
+            for path in paths:
+                image = (cache, kind, path)
+                found.setdefault(cache.entry_path(path, kind), image)
+    return list(found.values())
+
+
+def image_paths(records) -> list[str]:
+    """List the images of a split."""
+    column = records.column('img_path')
+    return [column[index] for index in range(len(records))]
+
+
+def mask_paths(part) -> set[str]:
+    """List the mask files of a split, without bits."""
+    if part.task.kind != 'seg':
+        return set()
+    column = part.records.column('mask_paths')
+    return {
+        split_bit(path)[0]
+        for index in range(len(part.records))
+        for path in column[index].values()
+        if path is not None
+    }
+
+
+def bytes_needed(images: list[Image]) -> int:
+    """Estimate the size of entries from a few of each cache and kind."""
+    groups: dict = {}
+    for image in images:
+        cache, kind, _ = image
+        groups.setdefault((cache.folder, cache.size, kind), []).append(image)
+    total = 0
+    for group in groups.values():
+        sizes = []
+        for image in group[:: -(-len(group) // SAMPLES)]:
+            cache, kind, path = image
+            try:
+                pixels = getattr(cache, kind)(path).pixels
+            except UserError:
+                continue
+            sizes.append(-(-pixels.nbytes // BLOCK) * BLOCK)
+        if sizes:
+            total += sum(sizes) * len(group) // len(sizes)
+    return total
+
+
+def check_space(folder: str, needed: int) -> None:
+    """Refuse to begin what the disk cannot hold.
+
+    Raises:
+        UserError: Says how much there is and how much it takes.
+    """
+    while not osp.isdir(folder):
+        folder = osp.dirname(osp.abspath(folder))
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f'The cache takes about {gigabytes(needed)} more, but {folder} '
+            f'has {gigabytes(free)} free; choose another cache.dir or a '
+            'smaller cache.factor.'
+        )
+
+
+def gigabytes(count: int) -> str:
+    return f'{count / 1e9:.2f} GB'
+
+
+def build(image: Image) -> tuple[str, str]:
+    """Make sure of an entry; give what happened and what is wrong."""
+    cache, kind, path = image
+    cache.events.clear()
+    try:
+        getattr(cache, kind)(path)
+    except UserError as error:
+        return 'unreadable', str(error)
+    if cache.events['unwritten']:
+        return 'unwritten', cache.entry_path(path, kind)
+    return next(iter(cache.events)), ''
+
+
+def verify(image: Image) -> tuple[str, str]:
+    """Compare an entry with its source; give what it is and whose."""
+    cache, kind, path = image
+    try:
+        return cache.check(path, kind), path
+    except OSError as error:
+        return 'unreadable', f'{path}: {error.strerror or error}'
+
+
+def walk(images: list[Image], work, what: str, workers: int | None):
+    """Do the work on all images; count results and collect what is wrong."""
+
+    def chunk(start: int) -> list:
+        return [work(image) for image in images[start : start + CHUNK]]
+
+    counts: Counter = Counter()
+    wrong = []
+    with Progress() as progress:
+        bar = progress.add_task(what, total=len(images))
+        starts = range(0, len(images), CHUNK)
+        for results in map_forked(chunk, starts, workers):
+            counts.update(result for result, _ in results)
+            wrong += [pair for pair in results if pair[0] in WRONG]
+            progress.advance(bar, len(results))
+    return counts, wrong
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--workers', type=int, help='processes; default: one a core'
+    )
+    parser.add_argument(
+        '--verify',
+        action='store_true',
+        help='write nothing; compare every entry with the content of its '
+        'source, exit code 1 if one is missing, damaged or stale',
+    )
+    add_config_options(parser)
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    if args.workers is not None and args.workers < 1:
+        raise UserError('--workers must be at least 1.')
+    cfg = load_config(args.config, args.cfg_options, args.data_root)
+    if cfg.get('phantom'):
+        ensure_phantom(**cfg.phantom)
+    images = collect(cfg)
+    if args.verify:
+        what = f'Comparing {len(images)} entries'
+        counts, wrong = walk(images, verify, what, args.workers)
+    else:
+        new = [
+            i for i in images if not osp.exists(i[0].entry_path(i[2], i[1]))
+        ]
+        needed = bytes_needed(new)
+        print(
+            f'{cfg.cache.dir}: {len(images) - len(new)} of {len(images)} '
+            f'entries are there, the others take about {gigabytes(needed)}.',
+            flush=True,
+        )
+        check_space(cfg.cache.dir, needed)
+        what = f'Reducing {len(images)} images'
+        counts, wrong = walk(images, build, what, args.workers)
+    print(', '.join(f'{count} {name}' for name, count in counts.items()))
+    for name, message in wrong:
+        print(f'{name}: {message}', file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,158 @@
+"""Prepare a dataset for training from its official release.
+
+    python tools/dataset_converters/prepare.py siim_acr --check
+
+reads the release in data/siim_acr/ and writes data/siim_acr/prepared/:
+exactly the files that the dataset's config names. Call it again after a kill,
+and only the rest is done. docs/datasets.md says where releases come from.
+"""
+
+import argparse
+
+from mmengine.config import DictAction
+from rich.console import Console
+
+from fx_mm.datasets.preparation import (
+    RELEASES,
+    ReleaseError,
+    check_prepared,
+    find_release,
+    prepare,
+)
+from fx_mm.tasks import SPLITS
+from fx_mm.utils.cli import run_tool
+from fx_mm.utils.errors import UserError
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'dataset',
+        nargs='?',
+        help='name of a dataset, or a config file with one dataset',
+    )
+    parser.add_argument(
+        '--list', action='store_true', help='list the known releases'
+    )
+    parser.add_argument(
+        '--data-root', help='folder that takes the place of data/'
+    )
+    parser.add_argument(
+        '--release', help="the release's name, if it is not the dataset's"
+    )
+    parser.add_argument(
+        '--option',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='options of the release; --list names them',
+    )
+    parser.add_argument(
+        '--split-from',
+        nargs='+',
+        default=[],
+        metavar='PART=FILE',
+        help='take the split from published lists, such as train=a.txt '
+        'test=b.txt',
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='of the parts that are drawn'
+    )
+    parser.add_argument(
+        '--max-size',
+        type=int,
+        help='longer side, in pixels, that images are reduced to',
+    )
+    parser.add_argument(
+        '--drop-bad-boxes',
+        action='store_true',
+        help='leave out boxes without area within their image',
+    )
+    parser.add_argument(
+        '--max-bad',
+        type=float,
+        default=0.001,
+        help='share of the images that may be unreadable (default: 0.001)',
+    )
+    parser.add_argument(
+        '--workers', type=int, help='processes (default: one a core)'
+    )
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='look at all that was written and draw a contact sheet; exit '
+        'code 1 if something is wrong',
+    )
+    parser.add_argument(
+        '--force', action='store_true', help='write all of it anew'
+    )
+    args = parser.parse_args()
+    if not (args.list or args.dataset):
+        parser.error('name a dataset, or --list')
+    return args
+
+
+def parse_lists(pairs: list) -> dict:
+    lists = {}
+    for pair in pairs:
+        part, equals, path = pair.partition('=')
+        if not equals or part not in SPLITS:
+            raise UserError(
+                f'--split-from is "{pair}"; write PART=FILE with one of '
+                f'{", ".join(SPLITS)}.'
+            )
+        lists[part] = path
+    return lists
+
+
+def list_releases() -> None:
+    find_release('siim_acr')  # registers all
+    for name, release in sorted(RELEASES.items()):
+        options = [f'{key}={value}' for key, value in release.options.items()]
+        print(f'{name:<16}{", ".join(options)}'.rstrip())
+
+
+def main():
+    args = parse_args()
+    if args.list:
+        list_releases()
+        return
+    prepare_or_find(args)
+    if args.check:
+        report = check_prepared(args.dataset, args.data_root, args.workers)
+        Console().print(report.counts)
+        for line in report.lines():
+            print(line)
+        if report.sheet:
+            print(f'Look at {report.sheet}.')
+        return int(bool(report.problems))
+
+
+def prepare_or_find(args) -> None:
+    """Prepare; the check alone needs no release any more."""
+    try:
+        prepare(
+            args.dataset,
+            data_root=args.data_root,
+            release=args.release,
+            options=args.option,
+            seed=args.seed,
+            max_size=args.max_size,
+            split_from=parse_lists(args.split_from),
+            drop_bad_boxes=args.drop_bad_boxes,
+            max_bad=args.max_bad,
+            workers=args.workers,
+            force=args.force,
+        )
+    except ReleaseError as error:
+        if not args.check:
+            raise
+        print(f'{error}\nOnly what is prepared already is checked.')
+
+
+if __name__ == '__main__':
+    run_tool(main)

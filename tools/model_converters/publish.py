@@ -1,0 +1,42 @@
+"""Prepare a checkpoint for others: without optimizer, hash in its name.
+
+``python tools/model_converters/publish.py CHECKPOINT OUT`` writes
+``OUT-1a2b3c4d.pth`` with the first digits of the file's SHA-256.
+"""
+
+import argparse
+
+from fx_mm.converters.publishing import publish_checkpoint, write_published
+from fx_mm.utils.checkpoint import load_source
+from fx_mm.utils.cli import run_tool
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('checkpoint', help='checkpoint of fx_mm')
+    parser.add_argument('out', help='file to write, with or without .pth')
+    parser.add_argument(
+        '--weights',
+        choices=['teacher', 'student'],
+        help='keep these alone; both by default',
+    )
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='unpickle anything in the checkpoint: it could run code',
+    )
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    checkpoint = load_source(args.checkpoint, args.trust)
+    published = publish_checkpoint(checkpoint, args.checkpoint, args.weights)
+    print(f'written to {write_published(published, args.out)}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
