@@ -16,7 +16,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 REQUIREMENTS = ROOT / 'requirements'
-OPTIONAL = {'pylibjpeg-libjpeg', 'simpleitk'}
+OPTIONAL = {'pylibjpeg-libjpeg'}
 
 
 def read(name):

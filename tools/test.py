@@ -1,38 +1,83 @@
-"""Test a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
+"""Test a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``.
+
+Predictions that were saved once (``--save-predictions``) are evaluated again
+without the model: ``python tools/test.py CONFIG --from-predictions FOLDER``.
+See docs/evaluation.md.
+"""
 
 import argparse
 import os
 
-from mmengine.config import DictAction
+from mmengine.config import Config
 
-from fx_mm.apis import (
-    build_runner,
-    load_config,
-    load_weights,
+from fx_mm.apis import build_runner, load_config, load_weights
+from fx_mm.apis.report import (
+    ReportOptions,
+    report_predictions,
     write_report,
 )
+from fx_mm.evaluation.bootstrap import RESAMPLES
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.checkpoint import check_meta, load_source
-from fx_mm.utils.cli import run_tool
+from fx_mm.utils.cli import add_config_options, run_tool
 from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
 
 
 def parse_args():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='checkpoint file; none with --from-predictions',
+    )
     parser.add_argument('--work-dir', help='where the results go')
     parser.add_argument('--tasks', nargs='+', help='only these tasks')
     parser.add_argument(
         '--weights', choices=['teacher', 'student', 'both'], default='both'
     )
     parser.add_argument(
+        '--save-predictions',
+        action='store_true',
+        help='write predictions and truth of each task to predictions/',
+    )
+    parser.add_argument(
+        '--from-predictions',
+        metavar='PATH',
+        help='evaluate these (a folder or a file) instead of a checkpoint',
+    )
+    parser.add_argument(
+        '--thresholds-from',
+        metavar='val|PATH',
+        help='choose the thresholds of F1 and MCC on the validation split, '
+        'or on its saved predictions',
+    )
+    parser.add_argument(
+        '--intervals',
+        nargs='?',
+        type=int,
+        const=RESAMPLES,
+        default=0,
+        metavar='N',
+        help=f'95 %% bootstrap intervals of N resamples ({RESAMPLES})',
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of the bootstrap')
+    parser.add_argument(
+        '--compare',
+        metavar='PATH',
+        help='saved predictions of another model: give the differences with '
+        'intervals',
+    )
+    parser.add_argument(
         '--trust',
         action='store_true',
         help='unpickle anything in the checkpoint: it could run code',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    add_config_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -44,9 +89,41 @@ def parse_args():
     return args
 
 
+def skip_absent(cfg: Config) -> dict[str, str]:
+    """Leave out the tasks of a config whose data are not there.
+
+    Returns:
+        dict[str, str]: Task to why it is left out.
+
+    Raises:
+        UserError: If no task is left.
+    """
+    table = TaskTable.from_cfg(cfg)
+    absent = {}
+    for task in table:
+        file = task.dataset_cfg('test')['ann_file']
+        if not os.path.exists(file):
+            absent[task.name] = f'there is no {file}'
+    if len(absent) == len(table):
+        raise UserError(
+            'No task has data: '
+            + '; '.join(f'{task}, {why}' for task, why in absent.items())
+            + '; prepare them or give --data-root.'
+        )
+    if absent:
+        cfg.tasks = [name for name in table.names if name not in absent]
+    return absent
+
+
 def main():
     args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
+    if bool(args.checkpoint) == bool(args.from_predictions):
+        raise UserError(
+            'Give either a checkpoint or --from-predictions, and not both.'
+        )
+    if args.intervals < 0:
+        raise UserError('--intervals takes a number of resamples above 0.')
+    cfg = load_config(args.config, args.cfg_options, args.data_root)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
@@ -54,15 +131,35 @@ def main():
         cfg.tasks = args.tasks
     if cfg.get('test_cfg') is None:
         raise UserError(f'Config "{args.config}" has no test_cfg.')
-    both = ['teacher', 'student']
-    cfg.test_cfg.weights = both if args.weights == 'both' else [args.weights]
+    weights = [args.weights]
+    if args.weights == 'both':
+        weights = ['teacher', 'student']
+    options = dict(
+        resamples=args.intervals or (RESAMPLES if args.compare else 0),
+        seed=args.seed,
+        save_predictions=args.save_predictions,
+        thresholds_from=args.thresholds_from,
+        compare=args.compare,
+    )
+    if args.from_predictions:
+        print(
+            report_predictions(
+                cfg, args.from_predictions, weights, ReportOptions(**options)
+            )
+        )
+        print(f'The report is in {cfg.work_dir}')
+        return
+    cfg.test_cfg.weights = weights
+    # Tasks that were asked for by name must have data; phantoms are drawn.
+    if not args.tasks and not cfg.get('phantom'):
+        options['skipped'] = skip_absent(cfg)
     table = TaskTable.from_cfg(cfg)
     checkpoint = load_source(args.checkpoint, args.trust)
     check_meta(checkpoint, table, need_all=True)
     runner = build_runner(cfg, train=False)
     state_dict = checkpoint.get('state_dict', checkpoint)
     load_weights(unwrap(runner.model), state_dict, args.checkpoint)
-    write_report(runner, args.checkpoint)
+    write_report(runner, args.checkpoint, ReportOptions(**options))
 
 
 if __name__ == '__main__':

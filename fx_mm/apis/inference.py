@@ -1,6 +1,7 @@
 """Predict on images: one line to load, one call to run."""
 
 import contextlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -89,9 +90,9 @@ class FoundationXInferencer:
             config = stored_config(loaded, self.checkpoint)
         elif not isinstance(config, Config):
             config = load_config(str(config))
-        self.cfg, self.tasks = _choose_tasks(config, tasks)
+        config, self.tasks = _choose_tasks(config, tasks)
         self.model = load_model(
-            self.cfg, self.checkpoint, self.device, loaded=loaded
+            config, self.checkpoint, self.device, loaded=loaded
         )
         self.model.weights = weights
         self.amp_dtype = (config.get('test_cfg') or {}).get('amp_dtype')
@@ -175,6 +176,7 @@ class FoundationXInferencer:
                 self._predict([i for i in images if i.result.error is None])
                 for image in images:
                     bar.advance(line)
+                    bar.refresh()
                     yield image.result
 
     @torch.no_grad()
@@ -325,6 +327,10 @@ def _progress_bar(shown: bool | None) -> Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        # no thread of its own, whose lock a fork could take along
+        auto_refresh=False,
+        redirect_stdout=sys.stdout.isatty(),
+        redirect_stderr=sys.stderr.isatty(),
         disable=not shown,
     )
 

@@ -1,47 +1,113 @@
 """The closing table, curves and pictures of a training or a test."""
 
+import copy
 import glob
 import os.path as osp
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from ..evaluation.assessment import Assessment, Bootstrap
+from ..evaluation.base import TaskMetric
+from ..evaluation.patients import find_patients
+from ..evaluation.predictions import (
+    Predictions,
+    find_files,
+    read_predictions,
+)
+from ..evaluation.results_file import save_results
 from ..evaluation.table import BenchmarkTable
+from ..registry import METRICS
 from ..tasks import TaskTable
 from ..utils.checkpoint import find_checkpoint
+from ..utils.errors import UserError
 from ..visualization.curves import plot_curves
+from ..visualization.evaluation import plot_task
+
+VALIDATION = 'val'
 
 
-def write_report(runner: Runner, checkpoint: str = '') -> dict:
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report has besides the table.
+
+    Attributes:
+        resamples (int): Resamples of the bootstrap; 0 for no intervals.
+        seed (int): Its seed.
+        save_predictions (bool): Whether to write ``predictions/``.
+        thresholds_from (str, optional): Where the thresholds of F1 and MCC
+            come from: ``val``, the validation split, or a file or folder of
+            predictions of it.
+        compare (str, optional): File or folder of another model's
+            predictions.
+        skipped (Mapping[str, str]): Task to why it is not evaluated.
+    """
+
+    resamples: int = 0
+    seed: int = 0
+    save_predictions: bool = False
+    thresholds_from: str | None = None
+    compare: str | None = None
+    skipped: Mapping[str, str] | None = None
+
+
+def write_report(
+    runner: Runner,
+    checkpoint: str = '',
+    options: ReportOptions = ReportOptions(),
+) -> dict:
     """Evaluate with the test loop and write what came out.
 
     Prints the table of datasets by kinds and writes, into the work
     directory, ``results.json``, ``results.csv`` and ``results.md``, the
-    curves of a training (``curves.png``), and, by the prediction sheet hook,
-    ``predictions.png``.
+    curves of a training (``curves.png``), ``plots/`` of each task, and, by
+    the prediction sheet hook, ``predictions.png``.
 
     Args:
         runner (Runner): After training, or built for a test.
         checkpoint (str): Where the weights are from. Defaults to the newest
             of the work directory.
+        options (ReportOptions): Defaults to the table alone.
 
     Returns:
-        dict: The metrics.
+        dict: The headline metrics.
+
+    Raises:
+        UserError: If predictions that ``options`` name do not fit.
     """
-    metrics = runner.test()
+    table = TaskTable.from_cfg(runner.cfg)
+    source = osp.basename(checkpoint or find_checkpoint(runner.work_dir) or '')
+    # After a training it looks at the split of the config's "report".
+    trained = runner.cfg.get('train_cfg') is not None
+    split = runner.cfg.get('report', VALIDATION) if trained else 'test'
+    validation: list[Predictions] = []
+    if options.thresholds_from == VALIDATION:
+        validation = _validate(runner, table, source)
+    _keep_records(runner.test_loop, options.save_predictions)
+    headlines = runner.test()
     if not is_main_process():
-        return metrics
-    table = BenchmarkTable(
-        list(TaskTable.from_cfg(runner.cfg)),
-        metrics,
+        return headlines
+    answers = _answers(runner, runner.test_loop, table, split, source)
+    benchmark = BenchmarkTable(
+        list(table),
+        headlines,
         weights=runner.test_loop.weights[0],
         config=osp.basename(runner.cfg.filename or ''),
-        checkpoint=osp.basename(
-            checkpoint or find_checkpoint(runner.work_dir) or ''
-        ),
+        checkpoint=source,
+        split=split,
     )
-    runner.logger.info('\n' + table.text())
-    table.save(runner.work_dir)
+    if options.save_predictions:
+        for answer in [*validation, *answers]:
+            answer.save(osp.join(runner.work_dir, 'predictions'))
+    text = _finish(
+        benchmark, answers, validation, table, options, runner.work_dir
+    )
+    runner.logger.info('\n' + text)
     # A resumed run has a log folder for each of its parts.
     folder = (
         osp.join(runner.work_dir, '*') if runner._resume else (runner.log_dir)
@@ -51,4 +117,221 @@ def write_report(runner: Runner, checkpoint: str = '') -> dict:
     if scalars:
         plot_curves(scalars, osp.join(runner.work_dir, 'curves.png'))
     runner.logger.info(f'The report is in {runner.work_dir}')
+    return headlines
+
+
+def report_predictions(
+    cfg: Config,
+    path: str | Path,
+    weights: Sequence[str],
+    options: ReportOptions = ReportOptions(),
+) -> str:
+    """Evaluate saved predictions, without the model and the data.
+
+    Args:
+        cfg (Config): Gives the tasks and the options of their metrics.
+        path (str | Path): File or folder of predictions.
+        weights (Sequence[str]): Whose, ``teacher`` or ``student``; those
+            that were saved of them.
+        options (ReportOptions): Defaults to the table alone.
+
+    Returns:
+        str: The table; files are written into ``cfg.work_dir``.
+
+    Raises:
+        UserError: If there are no predictions of these tasks, or they do
+            not fit the config.
+    """
+    table = TaskTable.from_cfg(cfg)
+    found = [p for p in _read(path, table) if p.weights in weights]
+    splits = {answer.split for answer in found}
+    split = 'test' if 'test' in splits else next(iter(splits), None)
+    answers = [answer for answer in found if answer.split == split]
+    if not answers:
+        raise UserError(
+            f'{path} has no predictions of the {" or ".join(weights)} for: '
+            f'{", ".join(table.names)}.'
+        )
+    sources = {(a.config, a.checkpoint) for a in answers}
+    if len(sources) > 1:
+        raise UserError(
+            f'{path} has predictions of several models '
+            f'({", ".join(sorted(c for _, c in sources))}); give the folder '
+            'of one.'
+        )
+    validation = []
+    if options.thresholds_from == VALIDATION:
+        validation = [a for a in found if a.split == VALIDATION]
+    ((config, checkpoint),) = sources
+    evaluated = {answer.name for answer in answers}
+    headlines = {
+        f'{answer.weights}/{answer.name}/{key}': value
+        for answer in answers
+        for key, value in answer.metrics.items()
+    }
+    benchmark = BenchmarkTable(
+        [task for task in table if task.name in evaluated],
+        headlines,
+        config=config,
+        checkpoint=checkpoint,
+        split=split,
+    )
+    benchmark.skipped = {
+        name: f'{path} has no predictions of it'
+        for name in table.names
+        if name not in evaluated
+    }
+    return _finish(
+        benchmark, answers, validation, table, options, cfg.work_dir
+    )
+
+
+def _finish(
+    benchmark: BenchmarkTable,
+    answers: list[Predictions],
+    validation: list[Predictions],
+    table: TaskTable,
+    options: ReportOptions,
+    work_dir: str,
+) -> str:
+    """Fill the table, write all files, and give the table's text."""
+    benchmark.skipped.update(options.skipped or {})
+    source = options.thresholds_from
+    if source not in (None, VALIDATION):
+        validation = _read(source, table)
+        validation = [a for a in validation if a.split == VALIDATION]
+    metrics = _metrics(table)
+    ours = Assessment(answers, metrics, validation)
+    other = None
+    if options.compare:
+        theirs = _read(options.compare, table)
+        split = [a for a in theirs if a.split == benchmark.split]
+        chosen = [a for a in theirs if a.split == VALIDATION]
+        other = Assessment(split, metrics, chosen if validation else ())
+        names = {a.checkpoint for a in split if a.checkpoint}
+        benchmark.compared_with = ', '.join(sorted(names)) or options.compare
+    bootstrap = None
+    if options.resamples:
+        bootstrap = Bootstrap(options.resamples, options.seed)
+    ours.fill(benchmark, bootstrap, other)
+    save_results(benchmark, work_dir)
+    for answer in answers:
+        name = f'{answer.name.replace("/", "_")}.png'
+        plot_task(
+            metrics[answer.name],
+            answer.records,
+            benchmark.values[answer.weights][answer.name],
+            f'{answer.name}, {answer.weights}',
+            Path(work_dir, 'plots', answer.weights, name),
+        )
+    return benchmark.text()
+
+
+def _metrics(table: TaskTable) -> dict[str, TaskMetric]:
+    """Build the metrics of the tasks that have fx_mm's own."""
+    init_default_scope('fx_mm')
+    metrics = {}
+    for task in table:
+        metric = METRICS.build(task.metric_cfg())
+        if isinstance(metric, TaskMetric):
+            metric.dataset_meta = task.meta
+            metrics[task.name] = metric
     return metrics
+
+
+def _read(path: str | Path, table: TaskTable) -> list[Predictions]:
+    """Read the predictions of the tasks of a table."""
+    metrics = _metrics(table)
+
+    def metric_of(meta: dict) -> TaskMetric | None:
+        metric = metrics.get(meta['task'])
+        if metric and list(metric.classes) != list(meta['classes']):
+            raise UserError(
+                f'{path}: the predictions of {meta["task"]} are of the '
+                f'classes {", ".join(meta["classes"])}, the config has '
+                f'{", ".join(metric.classes)}; use the config they were '
+                'made with.'
+            )
+        return metric
+
+    found = [read_predictions(file, metric_of) for file in find_files(path)]
+    return [answer for answer in found if answer is not None]
+
+
+def _validate(
+    runner: Runner, table: TaskTable, source: str
+) -> list[Predictions]:
+    """Evaluate the classification tasks on their validation splits."""
+    tasks = [
+        task
+        for task in table
+        if task.kind == 'cls'
+        and (task.config.get('splits') or {}).get(VALIDATION)
+    ]
+    if not tasks:
+        return []
+    chosen = TaskTable(tasks)
+    loader = copy.deepcopy(runner.cfg.test_dataloader.to_dict())
+    loader['dataset'] = chosen.dataset_cfg(VALIDATION)
+    loader['batch_sampler']['batch_sizes'] = chosen.batch_sizes
+    loop = runner.build_test_loop(
+        dict(
+            runner.cfg.test_cfg,
+            dataloader=loader,
+            evaluator=chosen.evaluators(),
+            tasks=None,
+        )
+    )
+    _keep_records(loop)
+    loop.run()
+    return _answers(runner, loop, chosen, VALIDATION, source)
+
+
+def _task_metrics(loop) -> dict[str, TaskMetric]:
+    """Give the metric of each task that fx_mm can report on."""
+    return {
+        name: metric
+        for name, evaluator in loop.evaluators.items()
+        for metric in evaluator.metrics
+        if isinstance(metric, TaskMetric)
+    }
+
+
+def _keep_records(loop, keep_masks: bool = False) -> None:
+    for metric in _task_metrics(loop).values():
+        metric.kept = []
+        metric.keep_masks = keep_masks
+
+
+def _answers(
+    runner: Runner, loop, table: TaskTable, split: str, source: str
+) -> list[Predictions]:
+    """Collect what the metrics kept, of each task and weights."""
+    metrics = _task_metrics(loop)
+    found = []
+    for dataset in loop.dataloader.dataset.datasets:
+        task = table[dataset.task.name]
+        if task.name not in metrics:
+            continue
+        kept = metrics[task.name].kept or []
+        pattern = runner.cfg.datasets[task.dataset].get('patient')
+        patients = None
+        for weights, (records, headlines) in zip(loop.weights, kept):
+            img_ids = [record[0] for record in records]
+            if patients is None:
+                patients = find_patients(
+                    task, dataset.ann_file, img_ids, pattern
+                )
+            found.append(
+                Predictions(
+                    task=task.meta,
+                    weights=weights,
+                    split=split,
+                    records=records,
+                    patients=patients,
+                    config=osp.basename(runner.cfg.filename or ''),
+                    checkpoint=source,
+                    metrics=headlines,
+                )
+            )
+    return found

@@ -1,4 +1,4 @@
-"""Metrics of the three task kinds and the benchmark table."""
+"""Metrics of the three task kinds, intervals, and the benchmark table."""
 
 from .cls_metric import ClsMetric
 from .loc_metric import LocMetric

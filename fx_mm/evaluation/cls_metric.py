@@ -1,17 +1,31 @@
-"""Area under the ROC curve of a classification task."""
+"""Metrics of a classification task."""
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.logging import print_log
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fx_mm.registry import METRICS
 from fx_mm.utils.errors import UserError
 
-from .base import TaskMetric, mean_or_nan
+from .base import TaskMetric, mean_columns, mean_or_nan, ones
+from .bootstrap import Statistics
+from .calibration import reliability
+from .operating_points import OperatingPoints, Thresholds
+from .ranking import RankedScores, auc, average_precision
+
+NAN = float('nan')
+
+
+class Scores(NamedTuple):
+    """Labels and probabilities of one image, float64 (C,), NaN = unknown."""
+
+    img_id: str
+    labels: np.ndarray
+    scores: np.ndarray
 
 
 @METRICS.register_module()
@@ -22,15 +36,21 @@ class ClsMetric(TaskMetric):
     without a negative image its value is NaN and the mean skips it.
     Unknown labels (NaN) are left out image by image.
 
-    Keys: ``AUC`` (mean), ``n_classes`` (classes behind the mean) and
-    ``AUC/<class>`` for every class.
+    Headline keys: ``AUC`` (mean), ``n_classes`` (classes behind the mean)
+    and ``AUC/<class>`` for every class. Details, each with its mean and one
+    key a class: ``AP`` (average precision), ``ECE``, and ``F1`` and ``MCC``
+    at thresholds from another split (NaN without), which are
+    ``threshold_F1/<class>`` and ``threshold_MCC/<class>``; with exclusive
+    classes ``accuracy`` of the likeliest class, whose calibration is then
+    ``ECE``.
 
     Args:
-        classes (Sequence[str], optional): Classes that ``AUC`` and
-            ``n_classes`` are taken over, e.g. the five of CheXpert.
-            Defaults to all.
+        classes (Sequence[str], optional): Classes that means are taken over,
+            e.g. the five of CheXpert. Defaults to all.
         **kwargs: See :class:`TaskMetric`.
     """
+
+    record = Scores
 
     def __init__(self, classes: Sequence[str] | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -44,6 +64,11 @@ class ClsMetric(TaskMetric):
         """
         self.check_classes(self.subset or (), 'classes')
 
+    @property
+    def multi_class(self) -> bool:
+        """bool: Whether the classes exclude each other."""
+        return self.dataset_meta.get('labels') == 'multi-class'
+
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep labels and probabilities of a batch.
 
@@ -54,7 +79,7 @@ class ClsMetric(TaskMetric):
         """
         for sample in data_samples:
             self.results.append(
-                (
+                Scores(
                     sample['img_id'],
                     sample['gt_score'].detach().cpu().double().numpy(),
                     sample['pred_score'].detach().cpu().double().numpy(),
@@ -65,7 +90,7 @@ class ClsMetric(TaskMetric):
         """Compute the AUC of every class.
 
         Args:
-            results (list[tuple]): ``(img_id, labels (C,), scores (C,))``.
+            results (list[Scores]): One an image.
 
         Returns:
             dict[str, float]: See the keys of the class.
@@ -73,22 +98,109 @@ class ClsMetric(TaskMetric):
         Raises:
             UserError: If a label is neither 0, 1 nor unknown.
         """
-        shape = (len(results), len(self.classes))
-        labels = np.array([r[1] for r in results]).reshape(shape)
-        scores = np.array([r[2] for r in results]).reshape(shape)
+        labels, scores = self.stack(results)
         self._check_labels(labels, [r[0] for r in results])
+        values = self._per_class(roc_auc_score, labels, scores)
+        defined = ~np.isnan(self._chosen(values))
+        return {
+            'AUC': mean_or_nan(self._chosen(values)),
+            'n_classes': int(np.count_nonzero(defined)),
+            **self._named('AUC', values),
+        }
 
-        auc = {
-            name: self._auc(name, labels[:, i], scores[:, i])
-            for i, name in enumerate(self.classes)
+    def details(
+        self, results: list, thresholds: Thresholds | None = None
+    ) -> dict[str, float]:
+        """Compute the other keys of the class."""
+        labels, scores = self.stack(results)
+        known = ~np.isnan(labels)
+        ap = self._per_class(average_precision_score, labels, scores)
+        ece = [
+            reliability(scores[:, c], labels[:, c]).error
+            if np.isfinite(scores[known[:, c], c]).all()
+            else NAN
+            for c in range(len(self.classes))
+        ]
+        found = {'AP': mean_or_nan(self._chosen(ap)), 'ECE': NAN}
+        if self.multi_class:
+            confidence, right = likeliest(labels, scores)
+            found['ECE'] = reliability(confidence, right).error
+            found['accuracy'] = mean_or_nan(right)
+        else:
+            found['ECE'] = mean_or_nan(self._chosen(ece))
+        found.update(self._named('AP', ap), **self._named('ECE', ece))
+        nowhere = np.full(len(self.classes), NAN)
+        thresholds = thresholds or Thresholds(nowhere, nowhere)
+        points = OperatingPoints(labels, scores, thresholds)
+        for name, (values,) in points(ones(len(labels))).items():
+            found[name] = mean_or_nan(self._chosen(values))
+            found.update(self._named(name, values))
+        found.update(self._named('threshold_F1', thresholds.f1))
+        found.update(self._named('threshold_MCC', thresholds.mcc))
+        return found
+
+    def statistics(
+        self, results: list, thresholds: Thresholds | None = None
+    ) -> Statistics:
+        """Give AUC, AP, accuracy, and F1 and MCC with thresholds."""
+        labels, scores = self.stack(results)
+        usable = np.isfinite(scores) | np.isnan(labels)
+        ranked = [
+            RankedScores(labels[:, c], scores[:, c])
+            if usable[:, c].all()
+            else None
+            for c in range(len(self.classes))
+        ]
+        points = thresholds and OperatingPoints(labels, scores, thresholds)
+        right = likeliest(labels, scores)[1] if self.multi_class else None
+
+        def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
+            shape = (len(weights), len(self.classes))
+            areas, precisions = np.full(shape, NAN), np.full(shape, NAN)
+            for c, of_class in enumerate(ranked):
+                if of_class is not None:
+                    counts = of_class.counts(weights)
+                    areas[:, c] = auc(*counts)
+                    precisions[:, c] = average_precision(*counts)
+            columns = dict(AUC=areas, AP=precisions)
+            if points is not None:
+                columns.update(points(weights))
+            found = {}
+            for name, values in columns.items():
+                found[name] = mean_columns(self._chosen(values.T).T)
+                found.update(self._named(name, values.T))
+            if right is not None:
+                known = ~np.isnan(right)
+                exact = weights[:, known].astype(np.float64)
+                with np.errstate(invalid='ignore'):
+                    found['accuracy'] = exact @ right[known] / exact.sum(1)
+            return found
+
+        return compute
+
+    def skipped(self, metrics: dict[str, float]) -> list[str]:
+        """Name the classes that the mean AUC had to leave out."""
+        chosen = self.subset or self.classes
+        return [name for name in chosen if np.isnan(metrics[f'AUC/{name}'])]
+
+    def stack(self, results: list) -> tuple[np.ndarray, np.ndarray]:
+        """Give labels and scores of all images, each (N, C)."""
+        shape = (len(results), len(self.classes))
+        return (
+            np.array([r[1] for r in results], np.float64).reshape(shape),
+            np.array([r[2] for r in results], np.float64).reshape(shape),
+        )
+
+    def _chosen(self, values) -> np.ndarray:
+        """Take the classes that means are taken over."""
+        names = self.subset or self.classes
+        return np.asarray(values)[[self.classes.index(n) for n in names]]
+
+    def _named(self, key: str, values) -> dict:
+        return {
+            f'{key}/{name}': float(value) if np.ndim(value) == 0 else value
+            for name, value in zip(self.classes, values, strict=True)
         }
-        chosen = [auc[name] for name in self.subset or self.classes]
-        metrics = {
-            'AUC': mean_or_nan(chosen),
-            'n_classes': int(np.count_nonzero(~np.isnan(chosen))),
-        }
-        metrics.update({f'AUC/{name}': auc[name] for name in self.classes})
-        return metrics
 
     def _check_labels(self, labels: np.ndarray, img_ids: list) -> None:
         bad = ~(np.isnan(labels) | (labels == 0) | (labels == 1))
@@ -101,11 +213,19 @@ class ClsMetric(TaskMetric):
                 'annotation file or the label policy of its reader.'
             )
 
-    def _auc(self, name: str, labels: np.ndarray, scores: np.ndarray):
+    def _per_class(self, score, labels, scores) -> list[float]:
+        return [
+            self._score(score, name, labels[:, c], scores[:, c])
+            for c, name in enumerate(self.classes)
+        ]
+
+    def _score(self, score, name: str, labels, scores) -> float:
         known = ~np.isnan(labels)
         labels, scores = labels[known], scores[known]
-        if labels.size == 0 or labels.min() == labels.max():
-            return float('nan')
+        if labels.size == 0 or not labels.any():
+            return NAN
+        if score is roc_auc_score and labels.all():
+            return NAN
         if not np.isfinite(scores).all():
             print_log(
                 f'{self.task}: {np.count_nonzero(~np.isfinite(scores))} '
@@ -113,5 +233,27 @@ class ClsMetric(TaskMetric):
                 logger='current',
                 level=logging.WARNING,
             )
-            return float('nan')
-        return float(roc_auc_score(labels, scores))
+            return NAN
+        return float(score(labels, scores))
+
+
+def likeliest(
+    labels: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare the likeliest of exclusive classes with the true one.
+
+    Args:
+        labels (np.ndarray): (N, C), 1 for the true class.
+        scores (np.ndarray): (N, C).
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: (N,) probability of the likeliest
+        class; 1 where it is the true one, NaN where the image does not have
+        exactly one true class.
+    """
+    usable = np.isfinite(scores).all(axis=1)
+    usable &= (labels == 1).sum(axis=1) == 1
+    right = np.full(len(labels), NAN)
+    answer = scores.argmax(axis=1)
+    right[usable] = labels[usable, answer[usable]] == 1
+    return scores.max(axis=1, initial=0), right

@@ -13,6 +13,7 @@ from scipy import stats
 from ..utils.errors import UserError
 from ..utils.files import write_whole
 from .base import mean_or_nan
+from .results_file import read_results
 
 HEADLINES = dict(cls='AUC', loc='mAP_40', seg='Dice_pos')
 LEVEL = 0.95
@@ -99,14 +100,8 @@ def read_headlines(file: str | Path, weights: str) -> dict[str, float]:
         UserError: If the file cannot be read or was not tested with
             ``weights``.
     """
-    try:
-        content = json.loads(Path(file).read_text(encoding='utf-8'))
-        metrics, tasks = content['metrics'], content['tasks']
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f'{file} is no results.json of a test ({error}); remove it and '
-            'run the test again.'
-        ) from error
+    content = read_results(file)
+    metrics, tasks = content['metrics'], content['tasks']
     if weights not in metrics:
         raise UserError(
             f'{file} has no results of the {weights}; list it in '

@@ -1,32 +1,15 @@
 """The benchmark table: datasets as rows, the three kinds as columns."""
 
-import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
-from io import StringIO
-from pathlib import Path
 from typing import NamedTuple
 
 from fx_mm.tasks import Task
-from fx_mm.utils.files import write_whole
-from fx_mm.version import __version__
 
 from .base import mean_or_nan
+from .bootstrap import Interval
 
-SCHEMA_VERSION = 1
 WEIGHTS = ('teacher', 'student')
-# The maintained forks and the originals share the package's name only.
-DISTRIBUTIONS = dict(
-    torch=('torch',),
-    numpy=('numpy',),
-    mmengine=('onedl-mmengine', 'mmengine'),
-    mmcv=('onedl-mmcv', 'mmcv'),
-    mmdet=('onedl-mmdetection', 'mmdet'),
-    mmseg=('onedl-mmsegmentation', 'mmsegmentation'),
-)
 NO_TASK = '-'
 UNDEFINED = 'n/a'
 
@@ -71,6 +54,20 @@ class BenchmarkTable:
             ``student``. Defaults to ``teacher``.
         config (str): Name of the config. Defaults to ''.
         checkpoint (str): Name of the checkpoint. Defaults to ''.
+        split (str): Split that was evaluated. Defaults to ``test``.
+
+    Attributes:
+        values (dict): Weights to task to metric to value.
+        n_images (dict[str, int]): Task to number of its images.
+        skipped (dict[str, str]): Task to why it was not evaluated.
+        notes (dict[str, list[str]]): Task to what its numbers need to be
+            read rightly.
+        bootstrap (dict, optional): ``level``, ``resamples``, ``seed`` and
+            ``units`` (task to ``patients`` or ``images``).
+        intervals (dict): As ``values``, of :class:`.bootstrap.Interval`.
+        compared_with (str): Name of the other model.
+        differences (dict): As ``values``, of
+            :class:`.bootstrap.PairedInterval`.
     """
 
     def __init__(
@@ -80,10 +77,19 @@ class BenchmarkTable:
         weights: str = 'teacher',
         config: str = '',
         checkpoint: str = '',
+        split: str = 'test',
     ) -> None:
         self.tasks = list(tasks)
         self.config = config
         self.checkpoint = checkpoint
+        self.split = split
+        self.n_images: dict[str, int] = {}
+        self.skipped: dict[str, str] = {}
+        self.notes: dict[str, list[str]] = {}
+        self.bootstrap: dict | None = None
+        self.intervals: dict = {}
+        self.compared_with = ''
+        self.differences: dict = {}
         self.values: dict[str, dict[str, dict[str, float]]] = {}
         names = {task.name for task in self.tasks}
         for key, value in metrics.items():
@@ -115,6 +121,72 @@ class BenchmarkTable:
         """
         of_task = self.values.get(weights, {}).get(task, {})
         return of_task.get(metric, math.nan)
+
+    def interval(self, weights: str, task: str, metric: str) -> Interval:
+        """Look up the interval of a value, NaN where there is none."""
+        of_task = self.intervals.get(weights, {}).get(task, {})
+        return of_task.get(metric, Interval(math.nan, math.nan))
+
+    @property
+    def bootstrap_text(self) -> str:
+        """str: How the intervals were made."""
+        by_unit: dict[str, list[str]] = {}
+        for task, unit in self.bootstrap['units'].items():
+            by_unit.setdefault(unit, []).append(task)
+        units = '; '.join(
+            unit if len(by_unit) == 1 else f'{unit} of {", ".join(tasks)}'
+            for unit, tasks in by_unit.items()
+        )
+        return (
+            f'Percentile bootstrap, {self.bootstrap["resamples"]} resamples, '
+            f'seed {self.bootstrap["seed"]}; drawn are {units}.'
+        )
+
+    def headlines(self) -> tuple[list[str], list[list[str]]]:
+        """Lay out the headline metrics with their intervals.
+
+        Returns:
+            tuple: Column titles and rows of cells.
+        """
+        rows = []
+        for task in self.tasks:
+            for column in COLUMNS:
+                if column.kind != task.kind:
+                    continue
+                row = [task.name, column.metric]
+                for weights in self.weights:
+                    value = self.value(weights, task.name, column.metric)
+                    ends = self.interval(weights, task.name, column.metric)
+                    row.append(_with_ends(_cell(value), ends))
+                rows.append(row)
+        return ['task', 'metric', *self.weights], rows
+
+    def difference_rows(self) -> tuple[list[str], list[list[str]]]:
+        """Lay out the differences of the headline metrics.
+
+        Returns:
+            tuple: Column titles and rows of cells.
+        """
+        columns = list(self.differences)
+        rows = []
+        for task in self.tasks:
+            for column in COLUMNS:
+                cells = []
+                for weights in columns:
+                    of_task = self.differences[weights].get(task.name, {})
+                    found = of_task.get(column.metric)
+                    if found is None or math.isnan(found.difference):
+                        cells.append(UNDEFINED)
+                        continue
+                    ends = Interval(found.low, found.high)
+                    text = f'{found.difference:+.3f}'
+                    text = _with_ends(text, ends, '+.3f')
+                    if found.low > 0 or found.high < 0:
+                        text = f'**{text}**'
+                    cells.append(text)
+                if column.kind == task.kind:
+                    rows.append([task.name, column.metric, *cells])
+        return ['task', 'metric', *columns], rows
 
     def summary(self) -> tuple[list[str], list[list[str]]]:
         """Lay out the block with one row a dataset.
@@ -183,93 +255,27 @@ class BenchmarkTable:
         Returns:
             str: Aligned text.
         """
-        notes = (
+        legend = (
             f'{NO_TASK}: the dataset has no such task; {UNDEFINED}: '
             'undefined, e.g. no image has the class; present: mean over '
             'the images that have the class.'
         )
-        summary, per_class = self.summary(), self.per_class()
-        return '\n'.join([_aligned(*summary), notes, '', _aligned(*per_class)])
-
-    def save(self, folder: str | Path) -> list[Path]:
-        """Write results.json, results.csv and results.md.
-
-        Each file appears whole or not at all.
-
-        Args:
-            folder (str | Path): Where to; made if it does not exist.
-
-        Returns:
-            list[Path]: The files.
-        """
-        contents = {
-            'results.json': self._json(),
-            'results.csv': self._csv(),
-            'results.md': self._markdown(),
-        }
-        return [
-            write_whole(Path(folder) / name, content)
-            for name, content in contents.items()
+        lines = [_aligned(*self.summary()), legend]
+        for task, reason in self.skipped.items():
+            lines.append(f'not evaluated: {task}, {reason}')
+        lines += ['', _aligned(*self.per_class())]
+        if self.intervals:
+            lines += ['', _aligned(*self.headlines()), self.bootstrap_text]
+        if self.differences:
+            lines += ['', f'difference to {self.compared_with}:']
+            lines += [_aligned(*self.difference_rows())]
+        notes = [
+            f'{task}: {note}'
+            for task, of_task in self.notes.items()
+            for note in of_task
         ]
-
-    def _json(self) -> str:
-        metrics = {
-            weights: {
-                task: {key: _or_none(value) for key, value in values.items()}
-                for task, values in tasks.items()
-            }
-            for weights, tasks in self.values.items()
-        }
-        tasks = {
-            task.name: dict(
-                dataset=task.dataset,
-                kind=task.kind,
-                classes=list(task.classes),
-                class_groups={
-                    group: list(names)
-                    for group, names in (
-                        task.config.get('class_groups') or {}
-                    ).items()
-                },
-            )
-            for task in self.tasks
-        }
-        content = dict(
-            schema_version=SCHEMA_VERSION,
-            config=self.config,
-            checkpoint=self.checkpoint,
-            versions=_versions(),
-            tasks=tasks,
-            metrics=metrics,
-        )
-        return json.dumps(content, indent=2, allow_nan=False) + '\n'
-
-    def _csv(self) -> str:
-        out = StringIO()
-        writer = csv.writer(out, lineterminator='\n')
-        writer.writerow(['weights', 'dataset', 'kind', 'metric', 'value'])
-        for weights in self.weights:
-            for task in self.tasks:
-                values = self.values[weights].get(task.name, {})
-                for metric, value in values.items():
-                    writer.writerow(
-                        [
-                            weights,
-                            task.dataset,
-                            task.kind,
-                            metric,
-                            '' if math.isnan(value) else repr(value),
-                        ]
-                    )
-        return out.getvalue()
-
-    def _markdown(self) -> str:
-        title = self.config or 'Results'
-        lines = [f'# {title}', '']
-        if self.checkpoint:
-            lines += [f'Checkpoint: `{self.checkpoint}`', '']
-        lines += [_pipes(*self.summary()), '', '## Per class', '']
-        lines += [_pipes(*self.per_class()), '']
+        if notes:
+            lines += ['', *notes]
         return '\n'.join(lines)
 
 
@@ -281,8 +287,10 @@ def _cell(value: float) -> str:
     return UNDEFINED if math.isnan(value) else f'{value:.3f}'
 
 
-def _or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _with_ends(text: str, ends: Interval, form: str = '.3f') -> str:
+    if math.isnan(ends.low):
+        return text
+    return f'{text} [{ends.low:{form}}, {ends.high:{form}}]'
 
 
 def _aligned(header: list[str], rows: list[list[str]]) -> str:
@@ -305,18 +313,10 @@ def _aligned(header: list[str], rows: list[list[str]]) -> str:
     return '\n'.join(text)
 
 
-def _pipes(header: list[str], rows: list[list[str]]) -> str:
+def pipes(header: list[str], rows: list[list[str]]) -> str:
+    """Lay out a table in Markdown."""
     lines = [header, ['---'] * len(header), *rows]
     return '\n'.join(
         '| ' + ' | '.join(c.replace('|', r'\|') for c in line) + ' |'
         for line in lines
     )
-
-
-def _versions() -> dict[str, str]:
-    versions = dict(fx_mm=__version__)
-    for package, distributions in DISTRIBUTIONS.items():
-        for distribution in distributions:
-            with suppress(PackageNotFoundError):
-                versions.setdefault(package, version(distribution))
-    return versions

@@ -40,6 +40,8 @@ def run_tool(main) -> None:
 
     Set ``FX_MM_DEBUG=1`` to see the traceback as well.
     """
+    # names of files may have bytes that are no text
+    sys.stdout.reconfigure(errors='backslashreplace')
     try:
         code = main()
         if is_distributed():
@@ -49,4 +51,9 @@ def run_tool(main) -> None:
             raise
         print(f'error: {sentence(error)}', file=sys.stderr)
         code = 1
+    except KeyboardInterrupt:
+        if os.environ.get('FX_MM_DEBUG'):
+            raise
+        print('interrupted', file=sys.stderr)
+        code = 130  # as a shell gives for Ctrl-C
     sys.exit(code or 0)

@@ -538,6 +538,28 @@ def test_tool_without_images(tool, checkpoint, tmp_path, what):
     assert not out.exists()
 
 
+def test_tool_reads_raw_formats(tool, checkpoint, tmp_path):
+    grey = pixels(4, 60, 50)
+    header = (
+        'ObjectType = Image\nNDims = 2\nDimSize = 50 60\n'
+        'ElementType = MET_UCHAR\nElementDataFile = LOCAL\n'
+    )
+    mha, jsrt = tmp_path / 'a.mha', tmp_path / 'JPCLN001.IMG'
+    mha.write_bytes(header.encode() + grey.tobytes())
+    jsrt.write_bytes(np.zeros((2048, 2048), '>u2').tobytes())
+    out = tmp_path / 'out'
+    options = '--tasks', TASKS[0], '--no-pictures', '--out-dir', out
+    assert tool(CONFIG, checkpoint, mha, jsrt, *options) == 0
+    sizes = [
+        (content['height'], content['width'])
+        for content in (
+            json.loads((out / f'{name}.json').read_text())
+            for name in ('a', 'JPCLN001')
+        )
+    ]
+    assert sizes == [(60, 50), (2048, 2048)]
+
+
 def test_tool_mistakes_on_the_command_line(tool, checkpoint, folder):
     with pytest.raises(UserError, match='at least one image'):
         tool(CONFIG, checkpoint)

@@ -125,7 +125,7 @@ def test_a_report_says_what_came_out(whole):
     for name in ('results.csv', 'results.md', 'curves.png', 'predictions.png'):
         assert (folder / name).stat().st_size > 100
     saved = json.loads((folder / 'results.json').read_text())
-    assert saved['schema_version'] == 1
+    assert saved['schema_version'] == 2
     for prefix in ('', 'student/'):
         assert f'{prefix}phantom_b/loc/mAP_40' in metrics
         assert 0 <= metrics[f'{prefix}phantom_c/seg/Dice_pos/organs'] <= 1

@@ -12,6 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from fx_mm.evaluation import LocMetric
+from fx_mm.utils.errors import UserError
 
 KEYS = {'mAP_40', 'mAP_50', 'mAP', 'AP_40/a', 'AP_40/b'}
 
@@ -130,7 +131,7 @@ def random_samples(rng, n_images, n_classes):
             x, y = rng.uniform(0, 400, 2)
             label = int(rng.integers(n_classes))
             predictions.append(([x, y, x + 9, y + 9], label, rng.random()))
-        samples.append(sample(truth, predictions, f'im{index}'))
+        samples.append(sample(truth, predictions, f'im{index:03}'))
     return samples
 
 
@@ -216,3 +217,88 @@ def test_only_the_best_boxes_count():
     far = [60.0, 60.0, 80.0, 80.0]
     samples = [sample([(BOX, 0)], [(BOX, 0, 0.5), (far, 0, 0.9)])]
     assert evaluate(samples, max_boxes=1)['mAP_40'] == 0
+
+
+def details(samples, classes='ab', **kwargs):
+    metric = LocMetric(**kwargs)
+    metric.dataset_meta = dict(task='x/loc', classes=tuple(classes))
+    metric.kept = []
+    metric.process(None, samples)
+    metric.evaluate(len(samples))
+    ((records, found),) = metric.kept
+    return metric, records, {**found, **metric.details(records)}
+
+
+DETAILS = {'FROC', 'FROC/a', 'FROC/b', 'AP/a', 'AP/b', 'AP_50/a', 'AP_50/b'}
+RATES = ('0.125', '0.25', '0.5', '1', '2', '4', '8')
+
+
+@pytest.mark.parametrize('samples', [[], [sample([], [(BOX, 0, 0.9)])]])
+def test_details_without_true_boxes(samples):
+    _, _, found = details(samples)
+    counts = {'n_boxes', 'n_boxes/a', 'n_boxes/b'}
+    rates = {f'FROC_{rate}' for rate in RATES}
+    assert set(found) == KEYS | DETAILS | counts | rates
+    assert all(found[key] == 0 for key in counts)
+    assert all(math.isnan(found[key]) for key in set(found) - counts)
+
+
+def with_crowds(samples, rng):
+    """Turn some true boxes into crowds, which mmdet keeps apart."""
+    for entry in samples:
+        truth = entry['gt_instances']
+        crowd = torch.from_numpy(rng.random(len(truth['labels'])) < 0.3)
+        entry['ignored_instances'] = {k: v[crowd] for k, v in truth.items()}
+        entry['gt_instances'] = {k: v[~crowd] for k, v in truth.items()}
+    return samples
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_matches_equal_the_coco_libraries(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    samples = with_crowds(random_samples(rng, 25, 3), rng)
+    metric, records, found = details(samples, '012')
+    every = np.ones((1, len(records)), np.uint16)
+    drawn = metric.statistics(records)(every)
+    assert {key for key in found if not key.startswith('n_boxes')} == set(
+        drawn
+    )
+    for key, (value,) in drawn.items():
+        assert value == pytest.approx(found[key], abs=1e-9, nan_ok=True), key
+    module = 'fx_mm.evaluation.loc_metric'
+    monkeypatch.setattr(f'{module}.COCO', COCO)
+    monkeypatch.setattr(f'{module}.COCOeval', COCOeval)
+    for key, value in details(samples, '012')[2].items():
+        assert found[key] == pytest.approx(value, abs=1e-6, nan_ok=True), key
+    assert 0 <= found['FROC_0.125'] <= found['FROC_1'] <= found['FROC_8'] < 1
+
+
+def test_a_looser_overlap_finds_more():
+    samples = random_samples(np.random.default_rng(0), 25, 3)
+    loose = details(samples, '012', froc_iou=0.05)[2]['FROC']
+    assert loose > details(samples, '012', froc_iou=0.6)[2]['FROC']
+    with pytest.raises(UserError, match='froc_iou of a loc task is 0'):
+        LocMetric(froc_iou=0)
+
+
+def test_a_box_in_a_crowd_counts_for_nothing():
+    entry = sample([(BOX, 0)], [(BOX, 0, 0.5), ([60.0, 60, 70, 70], 0, 0.9)])
+    assert details([entry])[2]['mAP_40'] == pytest.approx(0.5)
+    entry['ignored_instances'] = dict(
+        bboxes=torch.tensor([[50.0, 50, 90, 90]]), labels=torch.tensor([0])
+    )
+    found = details([entry])[2]
+    assert found['mAP_40'] == found['FROC'] == pytest.approx(1)
+    assert found['n_boxes'] == 1
+
+
+def test_order_of_the_images_changes_nothing():
+    samples = random_samples(np.random.default_rng(2), 30, 4)
+    for entry in samples:  # many ties
+        entry['pred_instances']['scores'] = (
+            entry['pred_instances']['scores'].mul(4).round() / 4
+        )
+    there, back = (
+        details(each, '0123')[2] for each in (samples, samples[::-1])
+    )
+    assert there == pytest.approx(back, abs=0, nan_ok=True)

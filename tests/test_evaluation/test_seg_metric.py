@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fx_mm.evaluation import SegMetric
+from fx_mm.evaluation.surface import hausdorff95
 from fx_mm.utils.errors import UserError
 
 
@@ -132,3 +133,92 @@ def test_bad_groups_are_refused(groups, message):
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match='0: masks of shape'):
         evaluate([(empty(), np.zeros((2, 3, 3), np.uint8))])
+
+
+def details(pairs, classes='ab', shape=None, **kwargs):
+    metric = SegMetric(**kwargs)
+    metric.dataset_meta = dict(task='x/seg', classes=tuple(classes))
+    metric.kept = []
+    for index, (truth, pred) in enumerate(pairs):
+        entry = sample(truth, pred, f'{index:03}')
+        metric.process(None, [dict(entry, img_shape=shape)])
+    metric.evaluate(len(pairs))
+    ((records, found),) = metric.kept
+    return metric, records, {**found, **metric.details(records)}
+
+
+COUNTS = ('n_present', 'n_missed', 'n_false', 'n_empty')
+
+
+@pytest.mark.parametrize('n', [0, 3])
+def test_details_of_empty_masks(n):
+    _, _, found = details([(empty(), empty())] * n)
+    for key in ('Dice_pos', 'IoU_pos', 'Dice_pooled', 'HD95'):
+        for name in (key, f'{key}/a'):
+            assert math.isnan(found[name])
+    assert [found[key] for key in COUNTS] == [0, 0, 0, 2 * n]
+    for key in ('Dice', 'Dice/a', 'IoU', 'IoU/b'):
+        assert found[key] == 1 if n else math.isnan(found[key])
+
+
+def test_a_mask_of_one_pixel_and_what_is_counted():
+    truth, near, far = empty(), empty(), empty()
+    truth[0, 0, 0] = 1
+    near[0, 0, :2] = 1
+    far[1, 3, 3] = 1
+    pairs = [(truth, near), (truth, far), (empty(), empty())]
+    found = details(pairs)[2]
+    assert found['HD95/a'] == pytest.approx(np.percentile([0, 1], 95))
+    assert math.isnan(found['HD95/b'])
+    assert found['HD95'] == found['HD95/a']
+    assert [found[f'{k}/a'] for k in COUNTS] == [2, 1, 0, 1]
+    assert [found[f'{k}/b'] for k in COUNTS] == [0, 0, 1, 2]
+    assert found['IoU_pos/a'] == pytest.approx((0.5 + 0) / 2)
+    assert found['Dice_pooled/a'] == pytest.approx(2 / 4)
+
+
+def test_details_equal_plain_implementations():
+    rng = np.random.default_rng(1)
+    pairs = []
+    for _ in range(10):
+        shape = (2, *rng.integers(5, 20, 2))
+        truth = rng.random(shape) < 0.2
+        truth &= (rng.random(2) < 0.7)[:, None, None]
+        pairs.append((truth, rng.random(shape) < 0.3))
+    metric, records, found = details(pairs)
+    for c, name in enumerate('ab'):
+        iou, distances, both, total = [], [], 0, 0
+        for truth, pred in ((t[c], p[c]) for t, p in pairs):
+            both += 2 * (truth & pred).sum()
+            total += truth.sum() + pred.sum()
+            if truth.any():
+                iou.append((truth & pred).sum() / (truth | pred).sum())
+                distances.append(hausdorff95(truth, pred))
+        assert found[f'IoU_pos/{name}'] == pytest.approx(np.mean(iou))
+        assert found[f'HD95/{name}'] == pytest.approx(np.mean(distances))
+        assert found[f'Dice_pooled/{name}'] == pytest.approx(both / total)
+    for key in ('IoU_pos', 'HD95', 'Dice_pooled', 'Dice'):
+        pair = [found[f'{key}/{name}'] for name in 'ab']
+        assert found[key] == pytest.approx(np.mean(pair))
+    weights = rng.integers(0, 3, (2, len(records))).astype(np.uint16)
+    drawn = metric.statistics(records)(weights)
+    for row, weight in enumerate(weights):
+        repeated = [p for p, n in zip(pairs, weight) for _ in range(n)]
+        expected = details(repeated)[2]
+        for key, values in drawn.items():
+            assert values[row] == pytest.approx(expected[key]), key
+
+
+def test_training_size_takes_the_nearest_pixels():
+    truth, pred = np.zeros((2, 2, 8, 8), np.uint8)
+    truth[0, :4], pred[0, :5] = 1, 1
+    assert details([(truth, pred)])[2]['Dice_pos'] == pytest.approx(64 / 72)
+    found = details([(truth, pred)], shape=(2, 2), size='training')[2]
+    assert found['Dice_pos'] == 1 and found['HD95'] == 0
+    # a truth that was resized with the image
+    found = details(
+        [(truth[:, ::4, ::4], pred)], 'ab', (2, 2), size='training'
+    )
+    assert found[2]['Dice_pos'] == 1
+    with pytest.raises(UserError, match='must be|use one of'):
+        SegMetric(size='large')

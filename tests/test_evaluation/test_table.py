@@ -7,7 +7,10 @@ import math
 import pytest
 
 from fx_mm.evaluation import BenchmarkTable
+from fx_mm.evaluation.bootstrap import Interval, PairedInterval
+from fx_mm.evaluation.results_file import read_results, save_results
 from fx_mm.tasks import Task
+from fx_mm.utils.errors import UserError
 
 NAN = float('nan')
 TASKS = [
@@ -104,11 +107,14 @@ def test_only_the_columns_that_were_evaluated():
 def test_without_metrics_it_still_prints_and_saves(tmp_path):
     table = BenchmarkTable(TASKS, {})
     assert 'phantom_a' in table.text()
-    assert json.loads(table.save(tmp_path)[0].read_text())['metrics'] == {}
+    assert (
+        json.loads(save_results(table, tmp_path)[0].read_text())['metrics']
+        == {}
+    )
 
 
 def test_files(table, tmp_path):
-    files = table.save(tmp_path / 'new')
+    files = save_results(table, tmp_path / 'new')
     assert [f.name for f in files] == [
         'results.json',
         'results.csv',
@@ -122,7 +128,7 @@ def test_files(table, tmp_path):
         raise AssertionError(f'{constant} is not JSON')
 
     content = json.loads(files[0].read_text(), parse_constant=refuse)
-    assert content['schema_version'] == 1
+    assert content['schema_version'] == 2
     assert content['config'] == 'tiny'
     assert content['versions']['mmengine']
     assert content['tasks']['phantom_c/seg']['classes'] == ['lungs', 'nodule']
@@ -150,3 +156,72 @@ def test_files(table, tmp_path):
 
 def test_nan_in_value(table):
     assert math.isnan(table.value('teacher', 'phantom_a/cls', 'nothing'))
+
+
+@pytest.fixture
+def full_table(table):
+    """Results with everything that a report may add."""
+    name = 'phantom_a/cls'
+    table.bootstrap = dict(
+        level=0.95,
+        resamples=10,
+        seed=3,
+        units={name: 'patients', 'phantom_b/cls': 'images'},
+    )
+    table.intervals = dict(teacher={name: dict(AUC=Interval(0.85, 0.95))})
+    table.compared_with = 'other.pth'
+    table.differences = dict(
+        teacher={
+            name: dict(AUC=PairedInterval(0.1, 0.05, 0.15)),
+            'phantom_b/cls': dict(AUC=PairedInterval(NAN, NAN, NAN)),
+        }
+    )
+    table.n_images = {name: 7}
+    table.notes = {name: ['AUC is the mean of 1 class.']}
+    table.skipped = {'phantom_d/cls': 'there is no test.csv'}
+    return table
+
+
+def test_intervals_differences_notes_and_skipped_tasks(full_table, tmp_path):
+    for text in (
+        full_table.text(),
+        save_results(full_table, tmp_path)[2].read_text(),
+    ):
+        assert '0.900 [0.850, 0.950]' in text
+        assert '**+0.100 [+0.050, +0.150]**' in text
+        assert '10 resamples, seed 3' in text
+        assert 'patients of phantom_a/cls; images of phantom_b/cls' in text
+        assert 'phantom_a/cls: AUC is the mean of 1 class.' in text
+        assert 'phantom_d/cls, there is no test.csv' in text
+    content = read_results(tmp_path / 'results.json')
+    teacher = content['intervals']['teacher']['phantom_a/cls']
+    assert teacher['AUC'] == dict(low=0.85, high=0.95)
+    change = content['differences']['teacher']['phantom_b/cls']['AUC']
+    assert change == dict(difference=None, low=None, high=None)
+    assert content['tasks']['phantom_a/cls']['n_images'] == 7
+    assert content['skipped'] == full_table.skipped
+    rows = list(csv.DictReader((tmp_path / 'results.csv').open()))
+    assert (rows[0]['low'], rows[0]['high']) == ('0.85', '0.95')
+    assert rows[1]['low'] == ''
+
+
+def test_results_of_the_first_schema_are_read(tmp_path):
+    file = tmp_path / 'results.json'
+    file.write_text('{"schema_version": 1, "metrics": {}, "tasks": {}}')
+    assert read_results(file)['metrics'] == {}
+
+
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('{"schema_version": 3, "metrics": {}, "tasks": {}}', 'version 3'),
+        ('{"metrics": {}}', 'is no results.json'),
+        ('[]', 'is no results.json'),
+        ('half a fi', 'is no results.json'),
+    ],
+)
+def test_other_files_are_refused(tmp_path, text, message):
+    file = tmp_path / 'results.json'
+    file.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_results(file)

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -202,3 +204,30 @@ def test_predictions_of_other_classes_or_tasks_are_refused(
         *('--work-dir', root / 'no'),
     )
     assert code == 1 and 'has no predictions of the' in err
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_numbers_of_one(saved, root):
+    values = {**change(root), 'tasks': f'[{",".join(TASKS)}]'}
+    command = [
+        *(sys.executable, '-m', 'torch.distributed.run', '--standalone'),
+        *('--nproc_per_node', 2, REPO / 'tools/test.py', CONFIG),
+        *(root / 'a.pth', '--launcher', 'pytorch'),
+        *('--work-dir', root / 'two', '--thresholds-from', 'val'),
+        *('--intervals', 20, '--cfg-options'),
+        *(f'{key}={value}' for key, value in values.items()),
+    ]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = results(saved), results(root / 'two')
+    for key in ('notes', 'tasks', 'bootstrap'):
+        assert one[key] == two[key]
+    for key in ('metrics', 'intervals'):
+        for weights, tasks in one[key].items():
+            for task, found in tasks.items():
+                other = two[key][weights][task]
+                for metric, value in found.items():
+                    expected = pytest.approx(value, abs=1e-6)
+                    assert other[metric] == expected, metric

@@ -1,0 +1,128 @@
+"""The heads of a trained model as one function of an image's pixels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
+from torch import Tensor, nn
+from torchvision.transforms.functional import center_crop
+
+from fx_mm.models import FoundationX, TaskDataPreprocessor
+from fx_mm.models.branches import LocalizationBranch
+from fx_mm.tasks import CROPS, Task
+
+LOC_OUTPUTS = ('boxes', 'scores', 'labels')
+
+
+@dataclass(frozen=True)
+class _View:
+    """Stands for the samples of a batch, which are all of one size."""
+
+    task: str
+    kind: str
+    img_shape: tuple[int, int]
+
+    @property
+    def batch_input_shape(self) -> tuple[int, int]:
+        return self.img_shape
+
+
+class TaskGraph(nn.Module):
+    """Pixels of grey images to the answers of several tasks.
+
+    Normalisation is inside; the backbone runs once for each normalisation
+    (once for cls, once for loc and seg by default), and the shared part of a
+    branch once. There is one view: of ``center_crop`` and ``ten_crop`` the
+    centre, of ``flip`` the image as it is.
+
+    Args:
+        model (FoundationX): In eval mode.
+        preprocessor (TaskDataPreprocessor): Has the statistics.
+        tasks (Sequence[Task]): The tasks.
+        size (tuple[int, int]): Height and width of the images.
+    """
+
+    def __init__(
+        self,
+        model: FoundationX,
+        preprocessor: TaskDataPreprocessor,
+        tasks: Sequence[Task],
+        size: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.views: list[_View] = []
+        groups: dict[tuple, int] = {}
+        self.groups: list[int] = []
+        for task in tasks:
+            cropped = task.config.get('tta') in CROPS
+            side = task.config['img_size']
+            shape = (side, side) if cropped else size
+            view = _View(task.name, task.kind, shape)
+            statistics = preprocessor.statistics_of(view)
+            key = (shape, *statistics.flatten().tolist())
+            number = groups.setdefault(key, len(groups))
+            if number == len(groups) - 1:
+                self.register_buffer(f'statistics_{number}', statistics)
+            self.views.append(view)
+            self.groups.append(number)
+
+    @property
+    def output_names(self) -> list[str]:
+        """list[str]: The task's name; of boxes three, see :meth:`forward`."""
+        names = []
+        for view in self.views:
+            if view.kind == 'loc':
+                names += [f'{view.task}/{name}' for name in LOC_OUTPUTS]
+            else:
+                names.append(view.task)
+        return names
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Answer all tasks.
+
+        Args:
+            images (Tensor): Grey images (B, 1, H, W), values 0..255.
+
+        Returns:
+            tuple[Tensor]: In the order of :attr:`output_names`. cls:
+            probabilities (B, C). seg: probabilities (B, C, H, W). loc: boxes
+            (B, n, 4), x1, y1, x2, y2 as shares of width and height, scores
+            (B, n), the highest first, and labels (B, n).
+        """
+        images = images.float()
+        maps, states, outputs = {}, {}, []
+        for view, number in zip(self.views, self.groups):
+            if number not in maps:
+                mean, std = getattr(self, f'statistics_{number}')
+                # one channel against three statistics: three channels
+                cropped = center_crop(images, list(view.img_shape))
+                maps[number] = self.model.extract_feat((cropped - mean) / std)
+            branch = self.model.branch(view.kind)
+            if (number, view.kind) not in states:
+                states[number, view.kind] = branch.encode(maps[number], [view])
+            state = states[number, view.kind]
+            dataset = view.task.rsplit('/', 1)[0]
+            if view.kind == 'loc':
+                outputs += _boxes(branch, state, dataset, [view])
+            else:
+                outputs.append(branch.infer(state, dataset, [view]))
+        return tuple(outputs)
+
+
+def _boxes(
+    branch: LocalizationBranch, state: dict, dataset: str, views: list
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best boxes as :meth:`TaskDINOHead.predict` chooses them."""
+    head = branch.tasks[dataset].head
+    decoded = branch.decode(state, dataset, views, denoise=False)
+    logits, boxes = head(
+        decoded['hidden_states'][-1:], decoded['references'][-2:]
+    )
+    scores = head.class_logits(logits[0]).sigmoid().flatten(1)
+    scores, best = scores.topk(head.test_cfg['max_per_img'], dim=1)
+    query = torch.div(best, head.num_classes, rounding_mode='floor')
+    boxes = bbox_cxcywh_to_xyxy(boxes[0]).clamp(0, 1)
+    boxes = boxes.gather(1, query[..., None].expand(-1, -1, 4))
+    return boxes, scores, best % head.num_classes

@@ -1,0 +1,115 @@
+"""Scores of one class, sorted once and counted many times.
+
+A bootstrap asks for the same measure on a thousand resamples. A resample is a
+weight an image (how often it was drawn), and the order of the scores never
+changes; so the scores are sorted once, and each measure is a weighted sum.
+"""
+
+import numpy as np
+
+
+class RankedScores:
+    """Labels and scores of one class in descending order of the scores.
+
+    Items of unknown label count for nothing. Equal scores are one threshold.
+    Of the thresholds, those are kept where the ROC curve has a corner: a run
+    of negatives between two of them is one step.
+
+    Args:
+        labels (np.ndarray): (M,) 0, 1 or NaN (unknown).
+        scores (np.ndarray): (M,), finite.
+        images (np.ndarray, optional): (M,) the image of each item, where
+            items are boxes. Defaults to None: items are images.
+    """
+
+    def __init__(
+        self,
+        labels: np.ndarray,
+        scores: np.ndarray,
+        images: np.ndarray | None = None,
+    ) -> None:
+        labels = np.asarray(labels, np.float64)
+        scores = np.asarray(scores, np.float64)
+        known = np.flatnonzero(~np.isnan(labels))
+        order = known[np.argsort(-scores[known], kind='stable')]
+        positive = labels[order] == 1
+        scores = scores[order]
+        # the last item of each run of equal scores
+        ends = np.flatnonzero(
+            np.append(scores[1:] != scores[:-1], len(order) > 0)
+        )
+        hits = np.add.reduceat(positive, _starts(ends)) if len(ends) else ends
+        corner = (hits > 0) | (np.append(hits[1:], 1) > 0)
+        ends = ends[corner]
+        self.thresholds: np.ndarray = scores[ends]
+        """(T,) distinct scores, highest first."""
+        columns = order if images is None else np.asarray(images)[order]
+        self._all = columns
+        self._starts = _starts(ends)
+        places = np.flatnonzero(positive)
+        self._positive = columns[places]
+        # how many of the positives lie up to each threshold
+        self._found = np.searchsorted(places, ends, side='right')
+
+    def counts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Count what scores at least each threshold.
+
+        Args:
+            weights (np.ndarray): uint16 (R, N), whole numbers.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: True and false positives, each
+            (R, T), int64.
+        """
+        if not len(self._starts):
+            empty = np.zeros((len(weights), 0), np.int64)
+            return empty, empty
+        every = np.add.reduceat(
+            weights[:, self._all], self._starts, axis=1, dtype=np.int64
+        ).cumsum(axis=1)
+        true = np.zeros((len(weights), len(self._positive) + 1), np.int64)
+        np.cumsum(weights[:, self._positive], axis=1, out=true[:, 1:])
+        true = true[:, self._found]
+        return true, every - true
+
+
+def _starts(ends: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
+
+
+def auc(true: np.ndarray, false: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve.
+
+    Args:
+        true (np.ndarray): (R, T) of :meth:`RankedScores.counts`.
+        false (np.ndarray): (R, T), as ``true``.
+
+    Returns:
+        np.ndarray: (R,), NaN without both outcomes.
+    """
+    if not true.shape[1]:
+        return np.full(len(true), np.nan)
+    steps = np.diff(false, axis=1, prepend=0)
+    # twice the height of each trapezoid
+    height = true + np.pad(true, ((0, 0), (1, 0)))[:, :-1]
+    area = np.einsum('rt,rt->r', steps, height, dtype=np.float64) / 2
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return area / (true[:, -1].astype(np.float64) * false[:, -1])
+
+
+def average_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
+    """Average precision, without interpolation.
+
+    Args:
+        true (np.ndarray): (R, T) of :meth:`RankedScores.counts`.
+        false (np.ndarray): (R, T), as ``true``.
+
+    Returns:
+        np.ndarray: (R,), NaN without positives.
+    """
+    if not true.shape[1]:
+        return np.full(len(true), np.nan)
+    precision = true / np.maximum(true + false, 1)
+    steps = np.diff(true, axis=1, prepend=0)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return np.einsum('rt,rt->r', steps, precision) / true[:, -1]
