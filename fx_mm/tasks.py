@@ -12,14 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .utils.checks import (
-    check_choice,
-    check_inside,
-    check_keys,
-    check_number,
-    check_per_class,
-    suggest,
-)
+from .task_entry import SIZES, TASK_KEYS, merge_entry
+from .utils.checks import check_keys, suggest
 from .utils.errors import UserError
 
 KINDS = ('cls', 'loc', 'seg')
@@ -28,86 +22,11 @@ MODES = ('lock', 'lock_plus', 'release')
 MIXED = 'mixed'
 """Stands for the task of a pass that holds several."""
 DATASET_KEYS = ('data_root', 'img_dir', 'patient', 'tasks')
-TASK_KEYS = (
-    'classes',
-    'labels',
-    'reader',
-    'splits',
-    'class_groups',
-    'batch_size',
-    'img_size',
-    'resize_size',
-    'flip_prob',
-    'tta',
-    'loss_weight',
-    'pos_weight',
-    'focal',
-    'box_free_share',
-    'train_pipeline',
-    'test_pipeline',
-    'only',
-    'few_shot',
-    'metric',
-)
-KIND_OF_KEY = dict(
-    labels='cls',
-    pos_weight='cls',
-    focal='cls',
-    box_free_share='loc',
-    class_groups='seg',
-)
-LABELS = ('multi-label', 'multi-class')
 METRICS = dict(cls='ClsMetric', loc='LocMetric', seg='SegMetric')
 SPLITS = ('train', 'val', 'test')
-CROPS = ('center_crop', 'ten_crop')
-TTA = dict(cls=('flip', *CROPS), loc=('flip',), seg=('flip',))
-"""Test-time augmentations, see :class:`fx_mm.models.multi_view.MultiView`."""
-SIZES = ('img_size', 'resize_size')
 PIPELINE_KEYS = (*SIZES, 'flip_prob')
 """Written as a transform's value, they stand for the task's own; sizes for
 the sides of a square."""
-
-
-def _check_focal(where: str, config: dict) -> None:
-    """Refuse a focal loss that makes no sense."""
-    focal = config.get('focal')
-    if focal is None:
-        return
-    if not isinstance(focal, dict):
-        raise UserError(
-            f'{where}.focal is {focal!r}; write dict(gamma=2.0), or '
-            'dict(gamma=2.0, alpha=0.25).'
-        )
-    check_keys(focal, ('gamma', 'alpha'), f'{where}.focal')
-    check_number(f'{where}.focal.gamma', focal.get('gamma', 2.0), 0)
-    check_per_class(
-        f'{where}.focal.alpha', focal.get('alpha'), config['classes'], 1
-    )
-    if config['labels'] == 'multi-class':
-        raise UserError(
-            f'{where}.focal is for labels="multi-label"; exclusive classes '
-            'take pos_weight, one a class.'
-        )
-    if config.get('pos_weight') is not None:
-        raise UserError(
-            f'{where} has both pos_weight and focal; remove one (focal.alpha '
-            'is the weight of positives).'
-        )
-
-
-def _check_few_shot(where: str, few_shot) -> None:
-    """Refuse a draw of few training images that makes no sense."""
-    if few_shot is None:
-        return
-    where = f'{where}.few_shot'
-    if not isinstance(few_shot, dict) or 'n' not in few_shot:
-        raise UserError(
-            f'{where} is {few_shot!r}; write dict(n=12), or '
-            'dict(n=12, seed=1).'
-        )
-    check_keys(few_shot, ('n', 'seed'), where)
-    check_number(f'{where}.n', few_shot['n'], 1, whole=True)
-    check_number(f'{where}.seed', few_shot.get('seed', 0), 0, whole=True)
 
 
 @dataclass(frozen=True)
@@ -287,77 +206,13 @@ class TaskTable:
     @staticmethod
     def _task(name: str, dataset: dict, entry: dict, defaults: dict) -> Task:
         where = f'datasets.{name.replace("/", ".tasks.")}'
-        check_keys(entry, TASK_KEYS, where)
         kind = name.rsplit('/', 1)[1]
-        for key, owner in KIND_OF_KEY.items():
-            if key in entry and owner != kind:
-                raise UserError(
-                    f'{where}.{key} is for {owner} tasks; remove it.'
-                )
-        config: dict[str, Any] = dict(labels='multi-label')
-        config.update(copy.deepcopy(dict(defaults.get(kind, {}))))
-        config.update(copy.deepcopy(dict(entry)))
-        for key in ('classes', 'reader', 'splits', 'img_size', 'batch_size'):
-            if not config.get(key):
-                raise UserError(
-                    f'{where} has no "{key}"; add it there or to '
-                    f'task_defaults.{kind}.'
-                )
-        for key in (*SIZES, 'batch_size'):
-            if key == 'resize_size' and config.get(key) is None:
-                continue
-            if not isinstance(config[key], int) or config[key] < 1:
-                raise UserError(
-                    f'{where}.{key} is {config[key]!r}; it must be a '
-                    'whole number above 0.'
-                )
-        tta = config.get('tta')
-        check_choice(f'{where}.tta', tta, (None, *TTA[kind]))
-        larger = (config.get('resize_size') or 0) > config['img_size']
-        if tta in CROPS and not larger:
-            raise UserError(
-                f'{where}.tta is "{tta}", which cuts images of img_size '
-                f'({config["img_size"]}) out of larger ones; give a larger '
-                'resize_size, and resize to it in the test_pipeline.'
-            )
-        if config.get('flip_prob') is not None:
-            check_number(f'{where}.flip_prob', config['flip_prob'], 0, 1)
-            # mmdet.RandomFlip takes no whole number
-            config['flip_prob'] = float(config['flip_prob'])
-        classes = config['classes']
-        if isinstance(classes, str) or len(set(classes)) != len(classes):
-            raise UserError(
-                f'{where}.classes must be a list of distinct names, '
-                f'not {classes!r}.'
-            )
-        if kind == 'cls' and config['labels'] not in LABELS:
-            raise UserError(
-                f'{where}.labels is "{config["labels"]}"; '
-                f'it must be one of: {", ".join(LABELS)}.'
-            )
-        if config['labels'] == 'multi-class' and len(classes) < 2:
-            raise UserError(
-                f'{where} has one class and exclusive labels, which leaves '
-                'nothing to choose; write labels="multi-label".'
-            )
-        check_per_class(
-            f'{where}.pos_weight', config.get('pos_weight'), classes
-        )
-        _check_focal(where, config)
-        _check_few_shot(where, config.get('few_shot'))
+        config = merge_entry(where, kind, entry, defaults.get(kind, {}))
         config['patient'] = dataset.get('patient')
-        for split, path in config['splits'].items():
-            check_inside(f'{where}.splits.{split}', path, 'data_root')
-        for group, members in (config.get('class_groups') or {}).items():
-            check_keys(
-                dict.fromkeys(members),
-                classes,
-                f'{where}.class_groups.{group}',
-            )
         return Task(
             dataset=name.rsplit('/', 1)[0],
             kind=kind,
-            classes=tuple(classes),
+            classes=tuple(config['classes']),
             labels=config['labels'] if kind == 'cls' else None,
             data_root=dataset.get('data_root', ''),
             img_dir=dataset.get('img_dir', ''),

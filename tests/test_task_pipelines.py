@@ -68,6 +68,22 @@ def test_views_that_make_no_sense_are_refused(cfg, change, message):
         TaskTable.from_cfg(cfg)
 
 
+def test_a_flip_that_no_transform_makes(cfg):
+    steps = [dict(type='X', transforms=[dict(type='Y', prob=0.5)])]
+    defaults = cfg['task_defaults']['cls']
+    defaults.update(flip_prob=0.5, train_pipeline=steps)
+    # of the kind's defaults, a task's own pipeline may leave it unused
+    assert TaskTable.from_cfg(cfg)['a/cls'].pipeline('train') == steps
+    entry = cfg['datasets']['a']['tasks']['cls']
+    entry['flip_prob'] = 0.0
+    with pytest.raises(UserError, match='a.tasks.cls.flip_prob is 0, but no'):
+        TaskTable.from_cfg(cfg)
+    steps[0]['transforms'][0]['prob'] = 'flip_prob'
+    assert TaskTable.from_cfg(cfg)['a/cls'].config['flip_prob'] == 0
+    entry.update(flip_prob=None, train_pipeline=[dict(type='X')])
+    assert TaskTable.from_cfg(cfg)['a/cls'].config['flip_prob'] is None
+
+
 def test_crops_are_for_labels_alone(cfg):
     cfg['task_defaults']['loc'].update(tta='ten_crop', resize_size=80)
     with pytest.raises(UserError, match='b.tasks.loc.tta.*None, flip'):

@@ -36,7 +36,9 @@ def parse_args():
         'datasets that may share images, as nih14:rsna',
     )
     parser.add_argument(
-        '--quick', action='store_true', help='read no image: names only'
+        '--quick',
+        action='store_true',
+        help='names only: read no image, draw nothing',
     )
     parser.add_argument(
         '--no-flip',

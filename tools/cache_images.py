@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 
 from mmengine.config import Config
+from rich.filesize import decimal
 from rich.progress import Progress
 
 from fx_mm.apis import expand_config, load_config
@@ -109,14 +110,10 @@ def check_space(folder: str, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f'The cache takes about {gigabytes(needed)} more, but {folder} '
-            f'has {gigabytes(free)} free; choose another cache.dir or a '
+            f'The cache takes about {decimal(needed)} more, but {folder} '
+            f'has {decimal(free)} free; choose another cache.dir or a '
             'smaller cache.factor.'
         )
-
-
-def gigabytes(count: int) -> str:
-    return f'{count / 1e9:.2f} GB'
 
 
 def build(image: Image) -> tuple[str, str]:
@@ -196,7 +193,7 @@ def main() -> int:
         needed = bytes_needed(new)
         print(
             f'{cfg.cache.dir}: {len(images) - len(new)} of {len(images)} '
-            f'entries are there, the others take about {gigabytes(needed)}.',
+            f'entries are there, the others take about {decimal(needed)}.',
             flush=True,
         )
         check_space(cfg.cache.dir, needed)

@@ -15,7 +15,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 
 from fx_mm.apis import load_config
@@ -23,7 +22,12 @@ from fx_mm.apis.inference import FoundationXInferencer
 from fx_mm.apis.results import ImageResult
 from fx_mm.apis.sources import find_images
 from fx_mm.datasets.xray_io import IMAGE_SUFFIXES
-from fx_mm.utils.cli import add_config_options, run_tool
+from fx_mm.utils.cli import (
+    add_config_options,
+    add_model_options,
+    at_least,
+    run_tool,
+)
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 from fx_mm.visualization.draw import save_picture
@@ -47,26 +51,16 @@ def parse_args():
     )
     parser.add_argument('--tasks', nargs='+', help='only these tasks')
     parser.add_argument(
-        '--weights', choices=['teacher', 'student'], default='teacher'
-    )
-    parser.add_argument(
         '--score-thr',
         type=float,
         default=0.3,
         help='boxes with a lower score are left out (default: 0.3)',
     )
-    parser.add_argument('--batch-size', type=int, default=8)
+    parser.add_argument('--batch-size', type=at_least(1), default=8)
     parser.add_argument(
         '--no-pictures', action='store_true', help='write no pictures'
     )
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
-    )
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='load a checkpoint that may run code; only from a good source',
-    )
+    add_model_options(parser)
     add_config_options(parser)
     return parser.parse_args()
 

@@ -50,7 +50,7 @@ def main():
             print(table)
         return
     runner.train()
-    if runner.iter < runner.max_iters:
+    if runner.iter < runner.max_iters or runner.test_loop is None:
         return
     write_report(runner)
 

@@ -283,7 +283,7 @@ def _choose_tasks(
     if not names:
         return config, list(table)
     names = [names] if isinstance(names, str) else names
-    chosen = [table[name] for name in names]
+    chosen = [table[name] for name in dict.fromkeys(names)]
     needed = dict.fromkeys(task.name for task in chosen)
     student = (config.get('model') or {}).get('student') or {}
     if student.get('region_guidance') is not None:

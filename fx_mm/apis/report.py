@@ -21,13 +21,14 @@ from ..evaluation.predictions import (
     read_predictions,
 )
 from ..evaluation.results_file import save_results
-from ..evaluation.table import BenchmarkTable
+from ..evaluation.table import WEIGHTS, BenchmarkTable
 from ..registry import METRICS
 from ..tasks import TaskTable
 from ..utils.checkpoint import find_checkpoint
 from ..utils.errors import UserError
 from ..visualization.curves import plot_curves
 from ..visualization.evaluation import plot_task
+from .runner import config_errors
 
 VALIDATION = 'val'
 
@@ -152,17 +153,13 @@ def report_predictions(
             f'{path} has no predictions of the {" or ".join(weights)} for: '
             f'{", ".join(table.names)}.'
         )
-    sources = {(a.config, a.checkpoint) for a in answers}
-    if len(sources) > 1:
-        raise UserError(
-            f'{path} has predictions of several models '
-            f'({", ".join(sorted(c for _, c in sources))}); give the folder '
-            'of one.'
-        )
+    _check_one_model(answers, path)
+    # files come in the order of the alphabet
+    answers.sort(key=lambda a: WEIGHTS.index(a.weights))
     validation = []
     if options.thresholds_from == VALIDATION:
-        validation = [a for a in found if a.split == VALIDATION]
-    ((config, checkpoint),) = sources
+        validation = _of_validation(found, path, answers)
+    config, checkpoint = answers[0].config, answers[0].checkpoint
     evaluated = {answer.name for answer in answers}
     headlines = {
         f'{answer.weights}/{answer.name}/{key}': value
@@ -198,14 +195,20 @@ def _finish(
     benchmark.skipped.update(options.skipped or {})
     source = options.thresholds_from
     if source not in (None, VALIDATION):
-        validation = _read(source, table)
-        validation = [a for a in validation if a.split == VALIDATION]
+        validation = _of_validation(_read(source, table), source, answers)
     metrics = _metrics(table)
     ours = Assessment(answers, metrics, validation)
     other = None
     if options.compare:
         theirs = _read(options.compare, table)
         split = [a for a in theirs if a.split == benchmark.split]
+        if not split:
+            raise UserError(
+                f'{options.compare} has no predictions of the split '
+                f'"{benchmark.split}" for these tasks; give those of the '
+                'other model on the same images.'
+            )
+        _check_one_model(split, options.compare)
         chosen = [a for a in theirs if a.split == VALIDATION]
         other = Assessment(split, metrics, chosen if validation else ())
         names = {a.checkpoint for a in split if a.checkpoint}
@@ -227,12 +230,42 @@ def _finish(
     return benchmark.text()
 
 
+def _check_one_model(answers: list[Predictions], path: str | Path) -> None:
+    """Refuse predictions that only one of could count."""
+    sources = {(a.config, a.checkpoint) for a in answers}
+    keys = {(a.weights, a.name) for a in answers}
+    if len(sources) > 1 or len(keys) < len(answers):
+        raise UserError(
+            f'{path} has predictions of several models '
+            f'({", ".join(sorted({c for _, c in sources}))}); give the '
+            'folder of one.'
+        )
+
+
+def _of_validation(
+    found: list[Predictions], path: str | Path, answers: list[Predictions]
+) -> list[Predictions]:
+    """Give those for the thresholds, which must be there if asked for."""
+    chosen = [a for a in found if a.split == VALIDATION]
+    _check_one_model(chosen, path)
+    scored = {(a.weights, a.name) for a in answers if a.task['kind'] == 'cls'}
+    if scored and not scored & {(a.weights, a.name) for a in chosen}:
+        raise UserError(
+            f'{path} has no predictions of the validation split for '
+            f'{", ".join(sorted({name for _, name in scored}))}, so there '
+            'are no thresholds; write them with tools/test.py '
+            '--save-predictions --thresholds-from val.'
+        )
+    return chosen
+
+
 def _metrics(table: TaskTable) -> dict[str, TaskMetric]:
     """Build the metrics of the tasks that have fx_mm's own."""
     init_default_scope('fx_mm')
     metrics = {}
     for task in table:
-        metric = METRICS.build(task.metric_cfg())
+        with config_errors():
+            metric = METRICS.build(task.metric_cfg())
         if isinstance(metric, TaskMetric):
             metric.dataset_meta = task.meta
             metrics[task.name] = metric

@@ -168,8 +168,8 @@ def build_runner(
             unwrap(runner.model).student.backbone.init_cfg = None
         if train:
             _build_training(runner)
-            if not synthetic and is_main_process():
-                warn_of_leaks(runner)
+            if not synthetic:
+                _audit(runner)
         elif runner._test_loop is not None:
             runner._test_loop = runner.build_test_loop(runner._test_loop)
     if resume is True and not cfg.resume:
@@ -178,6 +178,23 @@ def build_runner(
             'training begins anew.'
         )
     return runner
+
+
+def _audit(runner: Runner) -> None:
+    """Look for leaks in the data on the main process; all stop together.
+
+    Raises:
+        UserError: If there is one and ``audit.on_leak`` is ``stop``.
+    """
+    refusal = None
+    if is_main_process():
+        try:
+            warn_of_leaks(runner)
+        except UserError as error:
+            refusal = str(error)
+    refusal = _from_main_process(refusal)
+    if refusal is not None:
+        raise UserError(refusal)
 
 
 def _from_main_process(value):

@@ -7,7 +7,7 @@ from ..models.backbones.export import model_cfg_of
 from ..utils.checkpoint import load_source
 from ..utils.errors import UserError
 from ..version import __version__
-from .publishing import own_meta
+from .publishing import check_role, own_meta
 from .swin import SwinShape, to_timm
 
 TARGETS = ('timm', 'microsoft', 'mmdet', 'mmpretrain')
@@ -51,6 +51,7 @@ def export_backbone(
     norms = norms or NORMS[to]
     loaded = load_source(path)
     own_meta(loaded, path)
+    check_role(loaded, path, weights)
     student = model_cfg_of(loaded, path)
     if norms != 'none' and not any(
         task['kind'] == dict(classification='cls', localization='loc')[norms]

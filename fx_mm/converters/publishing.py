@@ -54,7 +54,10 @@ def publish_checkpoint(
         UserError: If it is not one of fx_mm, or its weights are not finite.
     """
     meta = own_meta(checkpoint, source)
-    state_dict = choose_weights(checkpoint['state_dict'], source, weights)
+    check_role(checkpoint, source, weights)
+    # Of a file that says it holds these alone there is nothing to choose.
+    chosen = None if weights == meta.get('weights') else weights
+    state_dict = choose_weights(checkpoint['state_dict'], source, chosen)
     for name, value in state_dict.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise UserError(
@@ -65,11 +68,36 @@ def publish_checkpoint(
     kept.update(
         cfg=strip_run_keys(meta.get('cfg', '')), fx_mm_version=__version__
     )
-    if weights:
-        kept['weights'] = weights
+    # A file of one of them alone says so under plain names, too.
+    if weights or meta.get('weights'):
+        kept['weights'] = weights or meta['weights']
     # A view would bring along the whole storage it looks into.
     state_dict = {k: v.detach().cpu().clone() for k, v in state_dict.items()}
     return dict(meta=kept, state_dict=state_dict)
+
+
+def check_role(checkpoint: dict, source: str, weights: str | None) -> None:
+    """Refuse to give a student's weights for a teacher's, or vice versa.
+
+    Args:
+        checkpoint (dict): A checkpoint of fx_mm.
+        source (str): Its path, for messages.
+        weights (str, optional): ``'student'`` or ``'teacher'``; None for
+            what there is.
+
+    Raises:
+        UserError: If it says that it holds the other alone.
+    """
+    heads = {name.partition('.')[0] for name in checkpoint['state_dict']}
+    held = [role for role in ROLES if role in heads]
+    stated = checkpoint['meta'].get('weights')
+    if not held and stated:
+        held = [stated]
+    if weights and held and weights not in held:
+        raise UserError(
+            f'Checkpoint "{source}" has no {weights}, it holds the {held[0]} '
+            f'alone; give --weights {held[0]}.'
+        )
 
 
 def choose_weights(

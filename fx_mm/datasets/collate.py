@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import default_collate
 
 from ..registry import FUNCTIONS
+from ..utils.errors import UserError
 
 ALIGNMENT = 16
 """Bytes; the largest number that torch has."""
@@ -88,14 +89,23 @@ def collate_batch(samples: list[dict]) -> dict:
     """Put samples side by side.
 
     Args:
-        samples (list[dict]): What ``PackXray`` gave; all have the same keys.
+        samples (list[dict]): What ``PackXray`` gave.
 
     Returns:
         dict: ``data_samples`` (list[FXDataSample]) and, for each of the
         images (``inputs``, perhaps ``teacher_inputs``), one uint8 Tensor
         (N, 3, H, W), or a list of Tensors (3, H, W) where sizes differ.
+
+    Raises:
+        UserError: If only some samples have a view for the teacher.
     """
     batch = {}
+    if any(sample.keys() != samples[0].keys() for sample in samples):
+        raise UserError(
+            f'Some samples of task {samples[0]["data_samples"].task} have a '
+            'teacher view and others have none; take TeacherView out of '
+            'RandomApply and RandomChoice.'
+        )
     for key in samples[0]:
         values = [sample[key] for sample in samples]
         if key == 'data_samples':

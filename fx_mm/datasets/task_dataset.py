@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 from torch.utils.data import Dataset
 
-from ..registry import DATASETS, READERS, TRANSFORMS
+from ..registry import DATASETS, READERS, SCOPE, TRANSFORMS
 from ..tasks import Task
 from ..utils.checks import suggest
 from ..utils.errors import UserError
@@ -177,7 +177,9 @@ class TaskDataset(Dataset):
                 f'{suggest(name, registry.module_dict)}.'
             )
         try:
-            return registry.build(cfg)
+            # mmcv's RandomApply and the like look up what they hold there
+            with DefaultScope.overwrite_default_scope(SCOPE):
+                return registry.build(cfg)
         except (AssertionError, TypeError, KeyError, ValueError) as error:
             reason = str(error).strip().split('\n')[0]
             raise UserError(

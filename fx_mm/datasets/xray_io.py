@@ -292,8 +292,9 @@ def _read_bytes(path: str) -> bytes:
     try:
         with open(path, 'rb') as file:
             data = file.read()
-    except OSError as error:
-        raise UnreadableError(error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte
+        reason = getattr(error, 'strerror', None) or str(error)
+        raise UnreadableError(reason) from error
     if not data:
         raise UnreadableError('the file is empty (0 bytes)')
     return data

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from fx_mm.apis import FoundationXInferencer
 from fx_mm.apis.image_pipeline import ImagePipeline
-from fx_mm.tasks import CROPS, Task
+from fx_mm.task_entry import CROPS
+from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_choice
 from fx_mm.utils.errors import UserError
 from fx_mm.version import __version__

@@ -151,7 +151,14 @@ class Assessment:
         if not answer.records:
             notes.append('There are no images.')
         if answer.task['kind'] == 'cls':
-            skipped = metric.skipped(values)
+            broken = metric.unusable(answer.records)
+            if broken:
+                notes.append(
+                    f'The {weights} gives scores that are not finite for '
+                    f'{", ".join(broken)}, which have no AUC: its weights '
+                    'are broken.'
+                )
+            skipped = [n for n in metric.skipped(values) if n not in broken]
             if skipped:
                 notes.append(
                     f'AUC is the mean of {values["n_classes"]:.0f} classes; '

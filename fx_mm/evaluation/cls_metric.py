@@ -183,6 +183,15 @@ class ClsMetric(TaskMetric):
         chosen = self.subset or self.classes
         return [name for name in chosen if np.isnan(metrics[f'AUC/{name}'])]
 
+    def unusable(self, results: list) -> list[str]:
+        """Name the classes with scores that are not finite."""
+        labels, scores = self.stack(results)
+        broken = (~np.isfinite(scores) & ~np.isnan(labels)).any(axis=0)
+        chosen = self.subset or self.classes
+        return [
+            n for n, bad in zip(self.classes, broken) if bad and n in chosen
+        ]
+
     def stack(self, results: list) -> tuple[np.ndarray, np.ndarray]:
         """Give labels and scores of all images, each (N, C)."""
         shape = (len(results), len(self.classes))

@@ -22,6 +22,7 @@ from .mask_codes import decode
 
 FORMAT = 'fx_mm predictions'
 VERSION = 1
+FIELDS = ('task', 'weights', 'split', 'patients', 'config', 'checkpoint')
 
 
 @dataclass
@@ -101,6 +102,7 @@ def read_predictions(
         meta = json.loads(columns.pop('meta').tobytes())
         if meta['format'] != FORMAT:
             raise ValueError(f'format {meta["format"]}')
+        version = meta['version']
     except (
         *(OSError, EOFError, BadZipFile),
         *(ValueError, KeyError, TypeError, AttributeError),
@@ -109,25 +111,32 @@ def read_predictions(
             f'{file} holds no predictions ({error}); give a file or folder '
             'that tools/test.py --save-predictions wrote.'
         ) from error
-    if meta['version'] > VERSION:
+    if version > VERSION:
         raise UserError(
-            f'{file} has version {meta["version"]} of the predictions, this '
+            f'{file} has version {version} of the predictions, this '
             f'fx_mm reads up to {VERSION}; update it.'
         )
-    metric = metric_of(meta['task'])
-    if metric is None:
-        return None
+    try:
+        fields = {key: meta[key] for key in FIELDS}
+        metric = metric_of(meta['task'])
+        if metric is None:
+            return None
+        unpack = PACKERS[meta['task']['kind']][1]
+        samples = list(unpack(columns, meta['img_ids']))
+    except (KeyError, ValueError, IndexError) as error:
+        raise UserError(
+            f'{file} lacks a part ({type(error).__name__}: {error}); write '
+            'it again with tools/test.py --save-predictions.'
+        ) from error
     metric.kept = []
-    unpack = PACKERS[meta['task']['kind']][1]
-    for sample in unpack(columns, meta['img_ids']):
+    for sample in samples:
         metric.process(None, [sample])
     metric.evaluate(len(meta['img_ids']))
     records, metrics = metric.kept.pop()
-    fields = ('task', 'weights', 'split', 'patients', 'config', 'checkpoint')
     return Predictions(
         records=records,
         metrics=metrics,
-        **{key: meta[key] for key in fields},
+        **fields,
     )
 
 

@@ -23,7 +23,7 @@ from ..models.mean_teacher import WEIGHTS
 from ..registry import MODELS
 from ..tasks import SPLITS, Task, TaskTable
 from ..utils.checkpoint import load_source
-from ..utils.checks import check_choice
+from ..utils.checks import check_choice, check_number
 from ..utils.errors import UserError
 from ..utils.files import write_whole
 
@@ -195,6 +195,7 @@ def embed(
     check_choice('weights', weights, WEIGHTS)
     for split in splits:
         check_choice('splits', split, SPLITS)
+    check_number('batch_size', batch_size, 1, whole=True)
     cfg = Config(cfg.to_dict(), filename=cfg.filename)
     tasks = [t for t in TaskTable.from_cfg(cfg) if t.kind == 'cls']
     if not tasks:

@@ -36,14 +36,16 @@ def auc_statistics(
     """Give what a bootstrap asks for: AUCs by name.
 
     Args:
-        columns (Mapping): Name to labels (N,), 0, 1 or NaN (unknown), and
+        columns (Mapping): Name to labels (N,), of which 0 and 1 count, and
             scores (N,), NaN where there is none.
 
     Returns:
         Callable: Weights (R, N) to AUCs by name, each (R,).
     """
     ranked = {
-        name: RankedScores(np.where(np.isnan(s), np.nan, labels), s)
+        name: RankedScores(
+            np.where(np.isin(labels, (0, 1)) & ~np.isnan(s), labels, np.nan), s
+        )
         for name, (labels, s) in columns.items()
     }
     return lambda weights: {

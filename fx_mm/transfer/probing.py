@@ -48,6 +48,7 @@ class Probe(NamedTuple):
         mean (Estimate): Mean test AUC over the classes that have one.
         names (np.ndarray): Test images.
         scores (np.ndarray): (N, C) their probabilities, NaN where missing.
+        labels (np.ndarray): (N, C) 0, 1 or NaN (unknown).
     """
 
     dataset: str
@@ -55,6 +56,7 @@ class Probe(NamedTuple):
     mean: Estimate
     names: np.ndarray
     scores: np.ndarray
+    labels: np.ndarray
 
 
 def probe_dataset(
@@ -137,6 +139,7 @@ def probe_dataset(
         intervals[MEAN,],
         embeddings.names[at['test']],
         np.stack(scores, axis=1),
+        np.stack([labels for labels, _ in columns.values()], axis=1),
     )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ..utils.files import write_whole
 
+LABEL = 'label:'
+
 
 def pipes(header: Sequence, rows: Iterable[Sequence]) -> str:
     """Give a Markdown table."""
@@ -22,20 +24,26 @@ def write_json(file: str | Path, content: dict) -> Path:
 
 
 def write_scores(
-    file: str | Path, names: Sequence, columns: dict[str, Sequence]
+    file: str | Path,
+    names: Sequence,
+    scores: dict[str, Sequence],
+    labels: dict[str, Sequence],
 ) -> Path:
     """Write scores by image, as ``subgroups.py`` reads them.
 
     Args:
         file (str | Path): A CSV file.
         names (Sequence[str]): Of the images in their annotation file.
-        columns (dict): Class to scores, NaN where there is none.
+        scores (dict): Class to scores, NaN where there is none.
+        labels (dict): Class to labels, NaN where unknown; their columns are
+            called ``label:CLASS``.
     """
+    columns = scores | {f'{LABEL}{name}': v for name, v in labels.items()}
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator='\n')
     writer.writerow(['image', *columns])
-    for name, *scores in zip(names, *columns.values()):
+    for name, *values in zip(names, *columns.values()):
         writer.writerow(
-            [name, *('' if x != x else f'{x:.6f}' for x in scores)]
+            [name, *('' if x != x else f'{x:.6g}' for x in values)]
         )
     return write_whole(file, stream.getvalue())

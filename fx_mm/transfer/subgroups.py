@@ -16,6 +16,7 @@ from ..evaluation.predictions import read_predictions
 from ..utils.checks import suggest
 from ..utils.errors import UserError
 from .intervals import Estimate, auc_statistics, estimate, nan_mean
+from .reports import LABEL
 
 AGES = (18, 40, 60, 80)
 ALL, OTHERS = 'all', 'others'
@@ -65,7 +66,8 @@ def read_scores(file: str | Path, task: str | None = None) -> Scores:
     Args:
         file (str | Path): Predictions of ``tools/test.py
             --save-predictions`` (.npz), or a CSV file with a column
-            ``image`` and one a class.
+            ``image``, one a class, and labels in none or all of the columns
+            ``label:CLASS``.
         task (str, optional): Keep the columns ``task/class`` of a CSV file,
             as ``tools/predict.py`` writes them. Defaults to None.
 
@@ -107,8 +109,16 @@ def read_scores(file: str | Path, task: str | None = None) -> Scores:
             raise UserError(
                 f'{file}, row {number}: a score is no number ({error}).'
             ) from error
-    scores = np.array(values).reshape(len(names), len(chosen))
-    return Scores(names, list(chosen), None, scores, None)
+    values = np.array(values).reshape(len(names), len(chosen))
+    places = {name: place for place, name in enumerate(chosen)}
+    classes = [name for name in chosen if not name.startswith(LABEL)]
+    labels = None
+    if len(classes) < len(chosen):
+        # what has no labels, such as the single heads of a zero-shot test
+        classes = [name for name in classes if LABEL + name in places]
+        labels = values[:, [places[LABEL + name] for name in classes]]
+    scores = values[:, [places[name] for name in classes]]
+    return Scores(names, classes, labels, scores, None)
 
 
 def _from_predictions(file: str | Path) -> Scores:
@@ -123,10 +133,13 @@ def _from_predictions(file: str | Path) -> Scores:
     found = read_predictions(file, metric_of)
     if found is None:
         raise UserError(f'{file}: holds no labels (cls); give those of a cls.')
-    labels, scores = ClsMetric.stack(found.records)
-    names = [record[0] for record in found.records]
+    names, labels, scores = zip(*found.records)
     return Scores(
-        names, list(found.task['classes']), labels, scores, found.patients
+        list(names),
+        list(found.task['classes']),
+        np.stack(labels),
+        np.stack(scores),
+        found.patients,
     )
 
 

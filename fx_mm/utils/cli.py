@@ -3,7 +3,9 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 
+import torch
 import torch.distributed as torch_dist
 from mmengine.config import DictAction
 from mmengine.dist import is_distributed
@@ -24,6 +26,47 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option of everything that reads a checkpoint."""
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='unpickle anything in the checkpoint: it could run code',
+    )
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what runs a trained model on images."""
+    parser.add_argument(
+        '--weights', choices=['teacher', 'student'], default='teacher'
+    )
+    parser.add_argument(
+        '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
+    )
+    add_trust_option(parser)
+
+
+def add_bootstrap_options(
+    parser: argparse.ArgumentParser, resamples: int
+) -> None:
+    """Add the options of intervals; ``resamples`` is the default."""
+    parser.add_argument('--resamples', type=at_least(1), default=resamples)
+    parser.add_argument('--seed', type=at_least(0), default=0)
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """Give the type of an option: whole numbers from ``low`` on."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < low:
+            raise argparse.ArgumentTypeError(
+                f'"{text}" is no whole number, at least {low}'
+            )
+        return int(text)
+
+    return parse
+
+
 def sentence(error: UserError) -> str:
     """Give the message alone, also of an error from a loader's worker.
 
@@ -41,7 +84,8 @@ def run_tool(main) -> None:
     Set ``FX_MM_DEBUG=1`` to see the traceback as well.
     """
     # names of files may have bytes that are no text
-    sys.stdout.reconfigure(errors='backslashreplace')
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors='backslashreplace')
     try:
         code = main()
         if is_distributed():

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from mmengine.logging import print_log
+
 
 def write_whole(
     path: str | Path, content: str | bytes, flush: bool = True
@@ -62,7 +64,7 @@ def _is_running(process: int) -> bool:
 
 @contextlib.contextmanager
 def locked(path: str | Path) -> Iterator[None]:
-    """Let one process at a time through; the others wait.
+    """Let one process at a time through; the others say so and wait.
 
     Args:
         path (str | Path): A file for the lock; it is made, and stays. The
@@ -74,5 +76,12 @@ def locked(path: str | Path) -> Iterator[None]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open('w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print_log(
+                f'Another process writes to {path.parent}; waiting for it.',
+                logger='current',
+            )
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -30,8 +30,8 @@ def open_tasks(name: str, entry: dict, split: str) -> list:
         UserError: If the config or its files are wrong.
     """
     # Sizes and transforms play no part here: the sheet shows what is stored.
-    usual = dict(img_size=128, batch_size=1, test_pipeline=PIPELINE)
-    usual['train_pipeline'] = PIPELINE
+    usual = dict(img_size=128, batch_size=1, flip_prob=None)
+    usual |= dict(train_pipeline=PIPELINE, test_pipeline=PIPELINE)
     kinds = entry.get('tasks') or {}
     tasks = {kind: dict(task, **usual) for kind, task in kinds.items()}
     table = TaskTable.from_cfg(dict(datasets={name: dict(entry, tasks=tasks)}))

@@ -145,8 +145,9 @@ def test_batches_give_what_single_images_give(infer):
 
 def test_named_tasks_and_weights(infer, checkpoint):
     other = FoundationXInferencer(
-        CONFIG, checkpoint, weights='student', tasks=TASKS[:1]
+        CONFIG, checkpoint, weights='student', tasks=TASKS[:1] * 2
     )
+    assert [task.name for task in other.tasks] == TASKS[:1]
     (student,), (teacher,) = other(pixels(0)), infer(pixels(0))
     assert list(student.predictions) == TASKS[:1]
     difference = student[TASKS[0]].scores - teacher[TASKS[0]].scores

@@ -114,6 +114,33 @@ def test_publishing_twice_gives_one_name(trained, tmp_path):
         )
 
 
+def test_student_and_teacher_are_not_confused(trained, tmp_path):
+    path, _, _ = trained()
+    published = publish_checkpoint(load_file(path), path, 'teacher')
+    file = str(write_published(published, tmp_path / 'x'))
+    message = 'has no student, it holds the teacher alone'
+    with pytest.raises(UserError, match=message):
+        publish_checkpoint(load_file(file), file, 'student')
+    with pytest.raises(UserError, match=message):
+        export_backbone(file, 'timm', 'student')
+    for weights in (None, 'teacher'):
+        again = publish_checkpoint(load_file(file), file, weights)
+        assert again['meta']['weights'] == 'teacher'
+        assert list(again['state_dict']) == list(published['state_dict'])
+    loaded = load_file(path)
+    loaded['state_dict'] = {
+        name: value
+        for name, value in loaded['state_dict'].items()
+        if name.startswith('teacher.')
+    }
+    torch.save(loaded, path)
+    with pytest.raises(UserError, match=message):
+        publish_checkpoint(loaded, path, 'student')
+    with pytest.raises(UserError, match=message):
+        export_backbone(path, 'timm', 'student')
+    export_backbone(path, 'timm', 'teacher')
+
+
 def test_the_published_config_still_builds_the_backbone(trained, tmp_path):
     path, _, model = trained()
     published = publish_checkpoint(load_file(path), path, 'student')
@@ -145,6 +172,7 @@ def test_what_cannot_be_published(trained):
         publish_checkpoint(dict(state_dict={}), 'x.pth')
     checkpoint = load_file(path)
     plain = publish_checkpoint(checkpoint, path, 'teacher')
+    del plain['meta']['weights']
     with pytest.raises(UserError, match='does not tell student from teacher'):
         publish_checkpoint(plain, path, 'student')
     name = next(iter(checkpoint['state_dict']))

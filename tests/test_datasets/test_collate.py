@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from fx_mm.datasets import collate
 from fx_mm.datasets.collate import Samples, collate_batch
 from fx_mm.structures import FXDataSample
+from fx_mm.utils.errors import UserError
 
 
 def make_sample(kind, index=0, height=32, teacher=False):
@@ -141,3 +142,11 @@ def test_strided_tensors_keep_their_values():
     loaded = pickle.loads(pickle.dumps(Samples(tensors)))
     for found, expected in zip(loaded, tensors):
         assert (found == expected).all()
+
+
+@pytest.mark.parametrize('order', [(True, False), (False, True)])
+def test_a_view_for_some_only_is_refused(order):
+    """As of a TeacherView in mmcv's RandomApply."""
+    samples = [make_sample('cls', teacher=teacher) for teacher in order]
+    with pytest.raises(UserError, match='Some samples of task toy/cls have'):
+        collate_batch(samples)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
 from fx_mm.datasets import ImageReadError, MultiTaskDataset, TaskDataset
@@ -356,6 +357,17 @@ def test_only(table):
     dataset = TaskDataset(**dict(cfg, only=('3.png', '0.png')))
     assert [r['img_id'] for r in dataset.records] == ['0.png', '3.png']
     assert dataset.empty.tolist() == [True, False]
+
+
+def test_transforms_within_others_need_no_runner(table):
+    """Tools build datasets outside of one, which sets the default scope."""
+    cfg = table['toy/cls'].dataset_cfg('train')
+    inner = dict(type='RandomGamma', prob=1.0)
+    step = dict(type='RandomApply', prob=1.0, transforms=[inner])
+    cfg['pipeline'].insert(-1, step)
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        sample = TaskDataset(**cfg)[0]
+    assert sample['inputs'].shape == (3, 32, 32)
 
 
 def test_a_transform_that_drops_images_is_named(table):

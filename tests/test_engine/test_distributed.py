@@ -37,6 +37,9 @@ EXACT = {
 }
 
 
+TEACHER_VIEW = dict(type='TeacherView')
+
+
 def free_port():
     with socket.socket() as free:
         free.bind(('localhost', 0))
@@ -86,27 +89,32 @@ def uneven(tmp_path_factory):
     """Give a config whose numbers of images two ranks cannot share."""
     root = tmp_path_factory.mktemp('uneven')
 
-    def make(work_dir, batch_size, counts, **options):
+    def make(work_dir, batch_size, counts, views=1, **options):
         cfg = small_cfg(root, work_dir, **{**EXACT, **options})
         cfg.phantom.counts = counts
         for entry in cfg.task_defaults.values():
             entry.batch_size = batch_size
+            if views == 2:
+                steps = [TEACHER_VIEW, dict(type='RandomGamma', prob=1.0)]
+                pipeline = entry.train_pipeline
+                entry.train_pipeline = [*pipeline[:-1], *steps, pipeline[-1]]
         return cfg
 
     return make
 
 
-def test_gradients_and_metrics_equal_one_process(uneven, tmp_path):
+@pytest.mark.parametrize('views', [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_gradients_and_metrics_equal_one_process(uneven, tmp_path, views):
     # 13 images are one batch of 8 and a rest, and less than two batches of
     # a loc task whose boxed images are fewer; one test image is less than
     # two ranks
     counts = dict(train=13, val=5, test=1)
     config = tmp_path / 'config.py'
-    cfg = uneven(tmp_path / 'two', 4, counts, launcher='pytorch')
+    cfg = uneven(tmp_path / 'two', 4, counts, views, launcher='pytorch')
     config.write_text(PlainConfig(cfg.to_dict()).pretty_text)
     out = tmp_path / 'out'
     ranks = start_ranks([HERE / 'gradient_run.py', config, out])
-    one = run(uneven(tmp_path / 'one', 8, counts))
+    one = run(uneven(tmp_path / 'one', 8, counts, views))
     texts = finish(ranks)
     for process, text in zip(ranks, texts):
         assert process.returncode == 0, text[-3000:]

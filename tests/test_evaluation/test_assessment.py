@@ -107,6 +107,17 @@ def test_thresholds_come_from_the_validation_answers_of_the_same_weights():
     assert not any('thresholds' in note for note in table.notes['x/cls'])
 
 
+def test_scores_of_a_broken_model_are_not_called_missing_truth():
+    broken = answer('cls')
+    for record in broken.records:
+        record.scores[0] = math.nan
+    broken.metrics['AUC/a'] = math.nan
+    table = assess([broken])
+    notes = ' '.join(table.notes['x/cls'])
+    assert 'The teacher gives scores that are not finite for a,' in notes
+    assert 'lack a positive' not in notes
+
+
 def test_a_class_without_positives_is_named():
     empty = answer('cls')
     records = [r._replace(labels=r.labels * [1, 0]) for r in empty.records]

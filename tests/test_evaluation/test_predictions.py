@@ -85,6 +85,23 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path):
             read_predictions(file, metric_of)
 
 
+def test_a_file_that_lacks_a_part_is_refused(tmp_path):
+    file = answer('cls').save(tmp_path)
+    with np.load(file) as content:
+        whole = dict(content)
+    fewer = json.loads(whole['meta'].tobytes())
+    del fewer['patients']
+    broken = (
+        dict(whole, scores=whole['scores'][:3]),
+        {key: value for key, value in whole.items() if key != 'labels'},
+        dict(whole, meta=np.frombuffer(json.dumps(fewer).encode(), np.uint8)),
+    )
+    for columns in broken:
+        np.savez(file, **columns)
+        with pytest.raises(UserError, match='lacks a part'):
+            read_predictions(file, metric_of)
+
+
 def test_a_task_that_is_not_asked_for_is_left_out(tmp_path):
     file = answer('cls').save(tmp_path)
     assert read_predictions(file, lambda task: None) is None

@@ -453,6 +453,26 @@ def test_microsoft_swin_through_mean_teacher(tmp_path):
     assert not messages.text(logging.WARNING)
 
 
+def test_swin_of_a_newer_timm_loads_whole(tmp_path):
+    path = tmp_path / 'swin.pth'
+    source = microsoft_file(path)
+    # since version 0.9 a stage begins with the patch merging
+    moved = {}
+    for name, value in torch.load(path)['model'].items():
+        if '.downsample.' in name:
+            _, stage, rest = name.split('.', 2)
+            name = f'layers.{int(stage) + 1}.{rest}'
+        moved[name] = value
+    torch.save(moved, path)
+    backbone = build_backbone(
+        dict(SMALL_SWIN, convert_weights=True, init_cfg=pretrained(path))
+    )
+    with Messages() as messages:
+        backbone.init_weights()
+    assert_loaded(backbone, source.state_dict())
+    assert not messages.text(logging.WARNING)
+
+
 def test_microsoft_swin_of_another_window_is_what_mmdet_makes_of_it(tmp_path):
     path = tmp_path / 'swin.pth'
     microsoft_file(path, window=4)

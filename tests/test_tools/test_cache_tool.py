@@ -64,7 +64,7 @@ def test_fill_go_on_and_verify(run, data):
     # images of a and c, masks of c; cls and seg of c share the images
     code, out, error = run('cache_images', *options(data, '--workers', '2'))
     assert code == 0, error
-    assert '0 of 15 entries are there, the others take about 0.00 GB' in out
+    assert '0 of 15 entries are there, the others take about 61.4 kB' in out
     assert len(entries(data)) == 15
     assert run('cache_images', *verify)[0] == 0
 
@@ -96,8 +96,8 @@ def test_full_disk_is_told_before(run, data, monkeypatch):
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage(9, 9, 0))
     code, _, error = run('cache_images', *options(data))
     assert code == 1
-    assert 'The cache takes about 0.00 GB more' in error
-    assert f'{data}/cache has 0.00 GB free' in error
+    assert 'The cache takes about 61.4 kB more' in error
+    assert f'{data}/cache has 0 bytes free' in error
 
 
 def test_training_reads_what_the_tool_wrote(run, data):

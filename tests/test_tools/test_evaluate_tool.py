@@ -118,6 +118,9 @@ def test_without_the_model_the_same_to_the_last_bit(test_tool, saved, root):
     )
     assert code == 0, err
     assert results(folder) == results(saved)
+    assert (folder / 'results.json').read_bytes() == (
+        saved / 'results.json'
+    ).read_bytes()
     assert (folder / 'results.csv').read_text() == (
         saved / 'results.csv'
     ).read_text()
@@ -204,6 +207,35 @@ def test_predictions_of_other_classes_or_tasks_are_refused(
         *('--work-dir', root / 'no'),
     )
     assert code == 1 and 'has no predictions of the' in err
+
+
+def test_predictions_that_cannot_serve_are_refused(test_tool, saved, root):
+    folder = saved / 'predictions'
+    runs = root / 'runs'
+    for name in ('a', 'b'):
+        shutil.copytree(folder, runs / name)
+    one = ('--from-predictions', folder, '--work-dir', root / 'no')
+    cases = [
+        (('--from-predictions', runs), 'several models (a.pth)'),
+        ((*one, '--compare', runs), 'runs has predictions of several'),
+        ((*one, '--compare', folder / 'val'), 'of the split "test"'),
+        (
+            (*one, '--thresholds-from', folder / 'test'),
+            'the validation split for phantom_a/cls',
+        ),
+        (
+            (*('--from-predictions', folder / 'test'), '--thresholds-from')
+            + ('val',),
+            'the validation split for phantom_a/cls',
+        ),
+    ]
+    for args, message in cases:
+        code, _, err = test_tool(*args)
+        assert code == 1 and message in err, err
+    code, _, err = test_tool(
+        *one, **{'datasets.phantom_b.tasks.loc.metric.max_box': 1}
+    )
+    assert code == 1 and 'The config cannot be built' in err
 
 
 @pytest.mark.slow

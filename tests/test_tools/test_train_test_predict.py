@@ -48,6 +48,15 @@ def options(data, tmp_path):
     return give
 
 
+def test_training_without_a_test_ends_without_a_table(run, options, tmp_path):
+    none = dict.fromkeys(('test_cfg', 'test_evaluator'), 'None')
+    args = [*options(**none), "tasks=['phantom_a/cls']"]
+    code, _, err = run('train', CONFIG, '--work-dir', tmp_path, *args)
+    assert code == 0, err
+    assert (tmp_path / 'last_checkpoint').is_file()
+    assert not (tmp_path / 'results.md').exists()
+
+
 def test_train_test_and_predict(run, options, data, tmp_path):
     work = tmp_path / 'work'
     code, _, err = run('train', CONFIG, '--work-dir', work, *options())

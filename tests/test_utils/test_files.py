@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from fx_mm.utils import files
 from fx_mm.utils.files import locked, remove_leftovers, write_whole
 
 
@@ -40,7 +41,7 @@ def hold(path, seconds):
         time.sleep(seconds)
 
 
-def test_others_wait_until_the_lock_is_free(tmp_path):
+def test_others_say_so_and_wait_for_the_lock(tmp_path, monkeypatch):
     path = tmp_path / 'folder' / '.lock'
     process = multiprocessing.get_context('fork').Process(
         target=hold, args=(path, 60)
@@ -48,6 +49,11 @@ def test_others_wait_until_the_lock_is_free(tmp_path):
     process.start()
     while not path.with_name('held').exists():
         time.sleep(0.01)
-    process.kill()  # the system frees it
-    process.join()
+    logged = []
+    monkeypatch.setattr(files, 'print_log', lambda text, **_: logged.append(
+        (text, process.kill())  # the system frees it
+    ))  # fmt: skip
     hold(path, 0)
+    process.join()
+    text = f'Another process writes to {path.parent}; waiting for it.'
+    assert logged == [(text, None)]

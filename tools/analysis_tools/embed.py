@@ -9,13 +9,15 @@ says what is in the file.
 
 import argparse
 
-import torch
-
 from fx_mm.apis import load_config
-from fx_mm.models.mean_teacher import WEIGHTS
 from fx_mm.tasks import SPLITS
 from fx_mm.transfer.embeddings import LAYERS, embed
-from fx_mm.utils.cli import add_config_options, run_tool
+from fx_mm.utils.cli import (
+    add_config_options,
+    add_model_options,
+    at_least,
+    run_tool,
+)
 from fx_mm.utils.errors import UserError
 
 
@@ -28,22 +30,14 @@ def parse_args():
     parser.add_argument('checkpoint')
     parser.add_argument('out', help='file to write, .npz')
     parser.add_argument('--layer', choices=LAYERS, default='pooled')
-    parser.add_argument('--weights', choices=WEIGHTS, default='teacher')
     parser.add_argument(
         '--tasks', nargs='+', help='only these, such as nih14/cls'
     )
     parser.add_argument(
         '--splits', nargs='+', choices=SPLITS, default=list(SPLITS)
     )
-    parser.add_argument('--batch-size', type=int, default=32)
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
-    )
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='unpickle anything in the checkpoint: it could run code',
-    )
+    parser.add_argument('--batch-size', type=at_least(1), default=32)
+    add_model_options(parser)
     add_config_options(parser)
     return parser.parse_args()
 

@@ -16,7 +16,7 @@ from fx_mm.evaluation.bootstrap import RESAMPLES
 from fx_mm.transfer.embeddings import Embeddings
 from fx_mm.transfer.probing import Probe, probe_dataset
 from fx_mm.transfer.reports import pipes, write_json, write_scores
-from fx_mm.utils.cli import run_tool
+from fx_mm.utils.cli import add_bootstrap_options, run_tool
 from fx_mm.utils.files import write_whole
 
 
@@ -29,8 +29,7 @@ def parse_args():
     parser.add_argument(
         '--out', type=Path, help='folder (default: that of the embeddings)'
     )
-    parser.add_argument('--resamples', type=int, default=RESAMPLES)
-    parser.add_argument('--seed', type=int, default=0)
+    add_bootstrap_options(parser, RESAMPLES)
     return parser.parse_args()
 
 
@@ -79,6 +78,7 @@ def main():
             out / f'{dataset}_scores.csv',
             probe.names,
             dict(zip(names, probe.scores.T)),
+            dict(zip(names, probe.labels.T)),
         )
     meta = {k: v for k, v in embeddings.meta.items() if k != 'datasets'}
     meta.update(resamples=args.resamples, seed=args.seed)

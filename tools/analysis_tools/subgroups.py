@@ -25,7 +25,7 @@ from fx_mm.transfer.subgroups import (
     read_scores,
     sex_groups,
 )
-from fx_mm.utils.cli import run_tool
+from fx_mm.utils.cli import add_bootstrap_options, run_tool
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 
@@ -49,8 +49,7 @@ def parse_args():
     parser.add_argument(
         '--out', type=Path, help='folder (default: that of the scores)'
     )
-    parser.add_argument('--resamples', type=int, default=RESAMPLES)
-    parser.add_argument('--seed', type=int, default=0)
+    add_bootstrap_options(parser, RESAMPLES)
     args = parser.parse_args()
     if args.ages != sorted(set(args.ages)):
         parser.error('--ages must ascend')

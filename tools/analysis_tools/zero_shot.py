@@ -3,10 +3,10 @@
     python tools/analysis_tools/zero_shot.py CONFIG CHECKPOINT TARGET
 
 TARGET is the config of a dataset with labels, such as
-configs/_base_/datasets/siim_acr.py. Each of its classes is looked up by name in
-the heads of the model (``--also Nodule=Mass,"Lung tumor"`` accepts more); the
-AUC of each head and of their mean comes with its 95 % interval. Heads whose
-training data share images with the target, as far as that is known, are
+configs/_base_/datasets/siim_acr.py. Each of its classes is looked up by name
+in the heads of the model (``--also Nodule=Mass,"Lung tumor"`` accepts more);
+the AUC of each head and of their mean comes with its 95 % interval. Heads
+whose training data share images with the target, as far as that is known, are
 refused. Writes ``zero_shot.json``, ``zero_shot.md`` and ``scores.csv``.
 """
 
@@ -14,7 +14,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 from mmengine.registry import init_default_scope
 
 from fx_mm.apis import FoundationXInferencer, load_config
@@ -22,7 +21,6 @@ from fx_mm.datasets import TaskDataset
 from fx_mm.datasets.audit.parts import task_table
 from fx_mm.evaluation.bootstrap import RESAMPLES
 from fx_mm.evaluation.patients import find_patients
-from fx_mm.models.mean_teacher import WEIGHTS
 from fx_mm.tasks import SPLITS, Task, TaskTable
 from fx_mm.transfer.reports import pipes, write_json, write_scores
 from fx_mm.transfer.zero_shot import (
@@ -33,7 +31,13 @@ from fx_mm.transfer.zero_shot import (
     shared_images,
 )
 from fx_mm.utils.checks import suggest
-from fx_mm.utils.cli import add_config_options, run_tool
+from fx_mm.utils.cli import (
+    add_bootstrap_options,
+    add_config_options,
+    add_model_options,
+    at_least,
+    run_tool,
+)
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 
@@ -65,21 +69,12 @@ def parse_args():
         action='store_true',
         help='use heads that may have learned on images of the target',
     )
-    parser.add_argument('--weights', choices=WEIGHTS, default='teacher')
     parser.add_argument(
         '--out', type=Path, help='folder (default: WORK_DIR/zero_shot_TARGET)'
     )
-    parser.add_argument('--batch-size', type=int, default=8)
-    parser.add_argument('--resamples', type=int, default=RESAMPLES)
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
-    )
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='unpickle anything in the checkpoint: it could run code',
-    )
+    parser.add_argument('--batch-size', type=at_least(1), default=8)
+    add_bootstrap_options(parser, RESAMPLES)
+    add_model_options(parser)
     add_config_options(parser)
     return parser.parse_args()
 
@@ -191,7 +186,7 @@ def main():
         for task in table
         if (reason := shared_images(task.dataset, target.dataset))
     }
-    rows, content, columns = [], {}, {}
+    rows, content, columns, truths = [], {}, {}, {}
     for name, each in heads.items():
         truth = labels[:, target.classes.index(name)]
         scores = {
@@ -213,8 +208,11 @@ def main():
         )
         columns[name] = np.mean(list(scores.values()), axis=0)
         columns |= scores
+        truths[name] = truth
     text = pipes(('class', '+/-', 'head', 'AUC [95 %]'), rows) + '\n'
-    notes = [f'Refused: {head}, {why}.' for head, why in refused.items()]
+    alone = [n for n in args.classes or target.classes if n not in heads]
+    notes = [f'No head for {", ".join(alone)}.'] if alone else []
+    notes += [f'Refused: {head}, {why}.' for head, why in refused.items()]
     notes += [
         f'The backbone was trained on {name} too: {why}.'
         for name, why in seen.items()
@@ -232,12 +230,13 @@ def main():
             weights=args.weights,
             checkpoint=Path(args.checkpoint).name,
             classes=content,
+            without_head=alone,
             refused=refused,
             backbone_saw=seen,
         ),
     )
     names = list(dataset.records.column('img_id'))
-    write_scores(out / 'scores.csv', names, columns)
+    write_scores(out / 'scores.csv', names, columns, truths)
     print(text)
 
 

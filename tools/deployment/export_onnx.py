@@ -8,7 +8,7 @@ import argparse
 from fx_mm.apis import load_config
 from fx_mm.deployment import export_onnx
 from fx_mm.deployment.onnx_export import DTYPES
-from fx_mm.utils.cli import add_config_options, run_tool
+from fx_mm.utils.cli import add_config_options, add_trust_option, run_tool
 from fx_mm.utils.errors import UserError
 
 
@@ -36,11 +36,7 @@ def parse_args():
         action='store_true',
         help='do not compare the file with the model in onnxruntime',
     )
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='load a checkpoint that may run code; only from a good source',
-    )
+    add_trust_option(parser)
     add_config_options(parser)
     return parser.parse_args()
 

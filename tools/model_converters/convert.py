@@ -13,7 +13,7 @@ from fx_mm.apis import load_config
 from fx_mm.converters.files import check_free
 from fx_mm.converters.importing import default_config, import_checkpoint
 from fx_mm.converters.sources import read_source
-from fx_mm.utils.cli import add_config_options, run_tool
+from fx_mm.utils.cli import add_config_options, add_trust_option, run_tool
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
@@ -49,11 +49,7 @@ def parse_args():
         metavar='PART',
         help='parts, branches or tasks that may start at random',
     )
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='unpickle anything in the checkpoint: it could run code',
-    )
+    add_trust_option(parser)
     add_config_options(parser)
     return parser.parse_args()
 

@@ -56,14 +56,17 @@ def find_odd_images(
             masks['inverted-images'][negative] = True
     findings, pictures = list(_inverted_datasets(means)), {}
     for check, mask in masks.items():
-        level, text = TEXTS[check]
         for place, numbers in places.items():
+            level, text = TEXTS[check]
             found = sorted(number for number in numbers if mask[number])
             if not found:
                 continue
             paths = [scan.paths[number] for number in found]
             if check != 'unreadable-images':
                 pictures.setdefault(check, []).extend(paths)
+            elif not place.endswith('/train'):
+                # only training replaces them
+                level = 'error'
             findings.append(
                 Finding(
                     check,

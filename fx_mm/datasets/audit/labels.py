@@ -8,7 +8,7 @@ import numpy as np
 from ...utils.errors import UserError
 from ..readers.masks import MaskReader
 from .findings import Finding
-from .parts import PATIENT, Part, column, open_table
+from .parts import FACTS, Part, column, open_table
 
 LABEL_VALUES = {'', '0', '1', '-1', '0.0', '1.0', '-1.0', 'nan'}
 LOOKED_AT = 1000
@@ -250,7 +250,12 @@ def find_unused_classes(part: Part) -> Iterator[Finding]:
             return
         reader = part.task.config['reader']
         keys = ('image_column', 'findings_column')
-        known = {*part.task.classes, *map(reader.get, keys), PATIENT}
+        known = {
+            *part.task.classes,
+            *FACTS,
+            *map(reader.get, keys),
+            *(reader.get('where') or ()),
+        }
         extra = {
             index: name
             for index, name in enumerate(table.header)

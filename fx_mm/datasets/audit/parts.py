@@ -18,6 +18,8 @@ from .findings import Finding
 
 PATIENT = 'patient'
 """A column of tables, a key of a COCO file's images."""
+FACTS = (PATIENT, 'sex', 'age', 'view', 'source')
+"""Columns of prepared tables that are no classes."""
 
 
 @dataclass

@@ -118,7 +118,7 @@ def draw_prevalence(tables: dict, out_file: Path) -> Path | None:
         ax.invert_yaxis()
         ax.margins(x=0.1)
         ax.set_title(task, fontsize=10, loc='left')
-        ax.legend(fontsize=7)
+    panels[0, 0].legend(fontsize=7)
     panels[-1, 0].set_xlabel('positive images in % of the known; number')
     figure.savefig(out_file, dpi=100)
     return out_file

@@ -96,7 +96,8 @@ def audit(
         tasks (Sequence[str], optional): Only these tasks. Defaults to None.
         allowed (Sequence[str]): Findings that are allowed, besides those of
             the config. Defaults to none.
-        quick (bool): Whether to read no image. Defaults to False.
+        quick (bool): Whether to read no image and draw nothing. Defaults to
+            False.
         workers (int, optional): Number of processes. Defaults to the number
             of available cores.
         flip (bool): Whether mirrored copies count as copies.
@@ -116,10 +117,10 @@ def audit(
     tables, found = _look_at_labels(parts)
     findings += found
     out_dir.mkdir(parents=True, exist_ok=True)
-    draw_prevalence(tables, out_dir / 'prevalence.png')
-    draw_together(tables, out_dir / 'co-occurrence.png')
     scan, scanned = None, {}
     if not quick:
+        draw_prevalence(tables, out_dir / 'prevalence.png')
+        draw_together(tables, out_dir / 'co-occurrence.png')
         paths = dict.fromkeys(path for part in parts for path in part.paths)
         scan = scan_images(list(paths), out_dir, workers)
         odd, pictures = find_odd_images(parts, scan)
@@ -235,7 +236,7 @@ def _built(runner: Any) -> list[TaskDataset]:
 def warn_of_leaks(runner: Runner) -> list[Finding]:
     """Audit the data at the start of a training, in its short form.
 
-    Leaks go to the runner's logger as warnings, one line each.
+    What it finds goes to the runner's logger as warnings, one line each.
 
     Args:
         runner (Runner): A built runner.
@@ -250,14 +251,16 @@ def warn_of_leaks(runner: Runner) -> list[Finding]:
     found = [f for f in quick_audit(runner) if not f.allowed]
     leaks = [finding for finding in found if finding.level == 'leak']
     for finding in found:
-        if finding.level in ('leak', 'warning'):
+        if finding.level != 'note':
             runner.logger.log(
                 logging.WARNING, f'{finding.name}: {finding.message}'
             )
     if leaks and options.on_leak == 'stop':
+        first, *others = leaks
+        more = f' (and {len(others)} more)' if others else ''
         raise UserError(
-            f'The data leak: {leaks[0].name}: {leaks[0].message} (and '
-            f'{len(leaks) - 1} more); mend the splits, or allow it by name: '
-            f'audit = dict(allow=["{leaks[0].name}"]).'
+            f'The data leak: {first.name}: {first.message.rstrip(".")}{more}; '
+            'mend the splits, or allow it by name: '
+            f'audit = dict(allow=["{first.name}"]).'
         )
     return leaks

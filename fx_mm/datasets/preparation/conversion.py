@@ -21,6 +21,7 @@ from ..readers.images import FileIndex
 from .entries import Entry, Release, find_release
 from .images import ImagePreparer
 from .journal import Journal
+from .left_out import collect_left_out
 from .manifest import (
     Manifest,
     describe_arguments,
@@ -109,7 +110,8 @@ def prepare(
             'of all datasets with --data-root.'
         )
     try:
-        with locked(target.prepared / f'.{target.name}.lock'):
+        # datasets that share a folder share images: one at a time
+        with locked(target.prepared / '.prepare.lock'):
             run = _Run(target, found, arguments, force)
             return run(options, lists, seed, max_bad, workers)
     except OSError as error:
@@ -143,8 +145,11 @@ class _Run:
         workers: int | None,
     ) -> dict:
         target = self.target
-        entries, opened = read_entries(target, self.release, options)
-        parts = split_entries(entries, self.release, target.parts, seed, lists)
+        with collect_left_out() as left_out:
+            entries, opened = read_entries(target, self.release, options)
+            parts = split_entries(
+                entries, self.release, target.parts, seed, lists
+            )
         keys = [entry_key(entry, target.root) for entry in entries]
         state = dict(
             arguments=self.arguments,
@@ -193,9 +198,10 @@ class _Run:
             release=count_release(entries),
             **write_tables(target, entries, parts, results),
         )
-        content['notes'] = notes + content['notes']
-        for note in content['notes']:
+        notes += content['notes']
+        for note in notes:
             _say(f'Note: {note}.')
+        content['notes'] = left_out + notes  # the first were said already
         self.manifest.write(content)
         journal.remove()
         _say(
@@ -308,8 +314,12 @@ class _Run:
         def work(chunk: Sequence[int]) -> list:
             return [prepare_image(entries[index]) for index in chunk]
 
+        files, folder = FileIndex(), str(self.target.images)
         missing = [
-            index for index in chosen if keys[index] not in journal.done
+            index
+            for index in chosen
+            if keys[index] not in journal.done
+            or os.path.join(folder, entries[index].name) not in files
         ]
         if len(missing) < len(chosen):
             done = len(chosen) - len(missing)

@@ -121,8 +121,9 @@ class ImagePreparer:
             return height, width
         try:
             size = os.stat(source).st_size
-        except OSError as error:
-            raise ImageReadError(f'{source}: {error.strerror}') from error
+        except (OSError, ValueError) as error:  # ValueError: a null byte
+            reason = getattr(error, 'strerror', error)
+            raise ImageReadError(f'{source}: {reason}') from error
         path = self.target.images / entry.name
         if not self.rewrite:
             stamp = read_stamp(path)

@@ -21,7 +21,6 @@ WRITER_VERSION = 1
 """Raised with every change that alters what is written."""
 
 _HASHED = 64 * 2**20  # bytes; of larger files the time is noted instead
-_IMAGES = (*IMAGE_SUFFIXES, '.mha', '.img', '.gif')
 
 
 class Manifest:
@@ -228,7 +227,7 @@ def files_read(root: Path) -> Iterator[list]:
             if (
                 path.startswith(begin)
                 and not path.startswith(own)
-                and not path.lower().endswith(_IMAGES)
+                and not path.lower().endswith(IMAGE_SUFFIXES)
                 and os.path.isfile(path)
             ):
                 found.append(path)
@@ -262,6 +261,8 @@ def _install_hook() -> None:
 def _read_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
+        if not isinstance(content, dict):
+            raise ValueError('is no object')
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

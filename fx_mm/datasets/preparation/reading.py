@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fx_mm.tasks import SPLITS
-from fx_mm.utils.checks import suggest
+from fx_mm.utils.checks import check_number, suggest
 from fx_mm.utils.errors import UserError
 
+from ..readers.tables import without_garbage_collection
 from .entries import Entry, Release
 from .manifest import files_read
 from .splits import cut_suffix
@@ -29,22 +30,39 @@ def read_entries(
 
     Raises:
         ReleaseError: If the release cannot be read or has no images.
-        UserError: If it has an image twice, or not where the config says.
+        UserError: If it has an image twice, outside of its folder, or not
+            where the config says.
     """
-    with files_read(target.root) as opened:
+    with files_read(target.root) as opened, without_garbage_collection():
         try:
             entries = list(release.read(target.root, **options))
         except UserError as error:
             raise ReleaseError(str(error)) from error
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ReleaseError(
+                f'{target.root}: its files are not of the form that the '
+                f'release of {release.name} has ({error!r}); are they the '
+                "owner's own? FX_MM_DEBUG=1 shows where it stopped."
+            ) from error
     if not entries:
         raise ReleaseError(
             f'{target.root}: the release of {release.name} has no images.'
         )
+    root = os.path.join(os.path.abspath(target.root), '')
     folder = os.path.join(os.path.abspath(target.images), '')
     seen: dict = {}
     for entry in entries:
+        source = str(entry.source)
+        if '..' in source or not source.startswith(root):
+            source = os.path.abspath(source)
+        # links count as where they are: parts of a release may be linked in
+        if not source.startswith(root):
+            raise UserError(
+                f'The release of {release.name} names the image file '
+                f'{entry.source}, which leaves {target.root}; correct the '
+                'name, or link the file into the folder.'
+            )
         if target.in_place:
-            source = os.path.abspath(entry.source)
             if not source.startswith(folder):
                 raise UserError(
                     f'{entry.source} does not lie in {target.images}, the '
@@ -59,6 +77,11 @@ def read_entries(
             )
         else:
             entry.name = f'{cut_suffix(entry.name)}.png'
+        if not entry.name.isascii() and _is_broken(entry.name):
+            raise UserError(
+                f'The release of {release.name} has an image named '
+                f'{entry.name!r}, which is no UTF-8; rename the file.'
+            )
         if entry.name in seen:
             raise UserError(
                 f'The release of {release.name} has image "{entry.name}" '
@@ -68,11 +91,21 @@ def read_entries(
     return sorted(entries, key=lambda entry: entry.name), opened
 
 
+def _is_broken(name: str) -> bool:
+    """Whether a file's name has bytes that are no text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def release_options(release: Release, options: dict) -> dict:
     """Fill in the defaults of a release's options.
 
     Raises:
-        UserError: If it has no such option.
+        UserError: If it has no such option, or its value is no number where
+            the default is one.
     """
     for key in options:
         if key not in release.options:
@@ -84,6 +117,8 @@ def release_options(release: Release, options: dict) -> dict:
                     else ' nor any other.'
                 )
             )
+        if isinstance(release.options[key], float):
+            check_number(f'Option {key} of "{release.name}"', options[key], 0)
     return {**release.options, **options}
 
 

@@ -154,36 +154,6 @@ class CocoRunLength:
         return fit_mask(mask, height, width)
 
 
-def encode_relative(mask: np.ndarray, order: str = 'column') -> str:
-    """Write a mask as SIIM-ACR does: pixels since the last run, length.
-
-    Args:
-        mask (np.ndarray): Of shape (H, W); what is not 0 is inside.
-        order (str): See :class:`RunLength`. Defaults to 'column'.
-
-    Returns:
-        str: The code, '' for an empty mask.
-    """
-    begin, end = _find_runs(mask, order)
-    gap = begin - np.concatenate([[0], end[:-1]])[: len(begin)]
-    return _join(gap, end - begin)
-
-
-def encode_absolute(mask: np.ndarray, order: str = 'column') -> str:
-    """Write a mask as Kaggle does: first pixel (from 1), length.
-
-    Args:
-        mask (np.ndarray): Of shape (H, W); what is not 0 is inside.
-        order (str): ``column`` for Kaggle, ``row`` for CheXmask. Defaults to
-            'column'.
-
-    Returns:
-        str: The code, '' for an empty mask.
-    """
-    begin, end = _find_runs(mask, order)
-    return _join(begin + 1, end - begin)
-
-
 def check_order(order: str) -> str:
     """Check how pixels are counted.
 
@@ -196,14 +166,3 @@ def check_order(order: str) -> str:
             f'"{order}".'
         )
     return order
-
-
-def _find_runs(mask: np.ndarray, order: str) -> tuple:
-    flat = (mask != 0).ravel('F' if check_order(order) == 'column' else 'C')
-    edges = np.flatnonzero(np.diff(flat, prepend=False, append=False))
-    return edges[::2], edges[1::2]
-
-
-def _join(first: np.ndarray, length: np.ndarray) -> str:
-    pairs = np.stack([first, length], 1).ravel()
-    return ' '.join(map(str, pairs.tolist()))

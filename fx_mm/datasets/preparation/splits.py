@@ -10,8 +10,8 @@ from fx_mm.utils.errors import UserError
 
 from ..xray_io import IMAGE_SUFFIXES
 from .entries import Entry, Release
+from .left_out import leave_out
 
-_SUFFIXES = {*IMAGE_SUFFIXES, '.mha', '.img', '.gif'}
 _HOLD_OUT = 0.1
 
 
@@ -137,9 +137,9 @@ def shared_patients(entries: Sequence[Entry], split: Sequence) -> list:
 def read_lists(entries: Sequence[Entry], lists: dict) -> list:
     """Match the rows of published lists with images.
 
-    The first word or cell of a row names the image, with or without folders
-    and suffix; further cells and rows that name no image (such as a header)
-    play no part.
+    The first cell or word of a row names the image, with or without folders
+    and suffix; further cells play no part. Rows that name no image (such as
+    a header) are counted.
 
     Args:
         entries (Sequence[Entry]): The images.
@@ -157,11 +157,17 @@ def read_lists(entries: Sequence[Entry], lists: dict) -> list:
     tails: dict = {}
     found: dict = {}
     for part, path in lists.items():
-        matched = 0
+        matched, others = 0, []
         for number, row in enumerate(_rows(path), 1):
+            if not row:
+                continue
             where = f'{path}, row {number}'
-            name = _match(row, keys, tails, where)
+            # names may hold blanks
+            name = _match(
+                re.split('[,;\t]', row)[0], keys, tails, where
+            ) or _match(re.split(r'[,;\s]', row)[0], keys, tails, where)
             if name is None:
+                others.append(row)
                 continue
             matched += 1
             if found.setdefault(name, part) != part:
@@ -174,11 +180,17 @@ def read_lists(entries: Sequence[Entry], lists: dict) -> list:
                 f'{path}: names none of the {len(names)} images of the '
                 'release in the first cell of its rows.'
             )
+        if others:
+            leave_out(
+                len(others),
+                f'rows of {os.path.basename(path)} that name no image of '
+                f'the release, such as "{others[0][:60]}"',
+            )
     return [found.get(entry.name) for entry in entries]
 
 
 def _rows(path: str) -> list:
-    """Give the first cell of each row, blank rows included."""
+    """Give the rows without blanks around, also those without text."""
     try:
         with open(path, encoding='utf-8-sig') as file:
             lines = file.read().split('\n')
@@ -186,7 +198,7 @@ def _rows(path: str) -> list:
         raise UserError(f'{path}: {error.strerror}.') from error
     except UnicodeDecodeError as error:
         raise UserError(f'{path}: is not UTF-8 text.') from error
-    return [re.split(r'[,;\s]', line.strip(), maxsplit=1)[0] for line in lines]
+    return [line.strip() for line in lines]
 
 
 def _key(name: str) -> tuple:
@@ -200,14 +212,14 @@ def cut_suffix(name: str) -> str:
 
     Other suffixes stay: names of DICOM files have points that end nothing.
     """
-    while (cut := os.path.splitext(name))[1].lower() in _SUFFIXES:
+    while (cut := os.path.splitext(name))[1].lower() in IMAGE_SUFFIXES:
         name = cut[0]
     return name
 
 
 def _match(row: str, keys: dict, tails: dict, where: str) -> str | None:
     """Find the image that agrees in most of its last folders and its stem."""
-    key = _key(row.strip('"\''))
+    key = _key(row.strip('"\' '))
     for depth in range(len(key), 0, -1):
         if depth not in tails:
             tails[depth] = _by_tail(keys, depth)

@@ -217,6 +217,23 @@ class FusedSwinBlock(nn.Module):
         return self.ffn(self.norm2(x), identity=x)
 
 
+def _merge_at_stage_end(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put patch merging where Microsoft has it.
+
+    timm since version 0.9 names it by the stage after it, mmdet's converter
+    knows the stage before it alone.
+    """
+    if any(name.startswith('layers.0.downsample.') for name in weights):
+        return weights
+    moved = {}
+    for name, value in weights.items():
+        if name.startswith('layers.') and '.downsample.' in name:
+            _, stage, rest = name.split('.', 2)
+            name = f'layers.{int(stage) - 1}.{rest}'
+        moved[name] = value
+    return moved
+
+
 @MODELS.register_module()
 class FusedSwinTransformer(SwinTransformer):
     """mmdet's Swin, with the same weights and values in less time.
@@ -289,7 +306,7 @@ class FusedSwinTransformer(SwinTransformer):
 
         Args:
             weights (dict[str, Tensor]): Weights by name, in mmdet's form or,
-                with ``convert_weights``, in Microsoft's.
+                with ``convert_weights``, in Microsoft's or timm's.
 
         Returns:
             dict[str, Tensor]: In mmdet's form, with bias tables resized to
@@ -306,7 +323,9 @@ class FusedSwinTransformer(SwinTransformer):
                 )
             weights = {
                 name.removeprefix('backbone.'): value
-                for name, value in swin_converter(weights).items()
+                for name, value in swin_converter(
+                    _merge_at_stage_end(weights)
+                ).items()
             }
         tables = dict(self.named_parameters())
         adapted = {}

@@ -129,6 +129,17 @@ def test_odd_images(data, run, phantoms, make_rows, make_noise, tmp_path):
     assert (tmp_path / 'out/odd_images.png').exists()
 
 
+def test_unreadable_images_stop_an_evaluation(data, run, phantoms, make_rows):
+    for split, images in (('train', phantoms[:2]), ('test', phantoms[2:4])):
+        good = make_rows(images, split)
+        data.cls('one', **{split: [*good, (f'{split}_.png', b'x', 1, 0)]})
+    levels = {f['name']: f['level'] for f in run()['unreadable-images']}
+    assert levels == {
+        'unreadable-images:one/train': 'warning',
+        'unreadable-images:one/test': 'error',
+    }
+
+
 def test_negatives(data, run, make_rows):
     from fx_mm.datasets.phantom.render import render_phantom
 
@@ -253,12 +264,25 @@ def test_labels(data, run, phantoms):
 
 
 def test_columns_that_are_no_class(data, run, phantoms):
-    header = ['image', 'patient', 'age', 'A', 'B', 'Edema', 'Later']
+    header = ['image', 'patient', 'age', 'A', 'B', 'Edema', 'Later', 'Ap']
     data.image('one', '0.png', phantoms[0])
-    row = ['0.png', '1', 50, 1, 0, 1, '']
+    row = ['0.png', '1', 1, 1, 0, 1, '', '1']
     data.table('one', 'train.csv', header, [row])
     data.add('one', 'cls', ('A', 'B'), 'CsvLabelReader', '.csv')
+    reader = data.datasets['one']['tasks']['cls']['reader']
+    reader['where'] = dict(Ap='1')
     assert run()['unused-classes'][0]['examples'] == ['Edema']
+
+
+def test_facts_beside_masks_are_no_class(data, run, phantoms):
+    data.image('one', '0.png', phantoms[0])
+    header = ['image', 'patient', 'sex', 'age', 'view', 'A', 'B']
+    row = ['0.png', '1', 'F', '50', 'PA', '', '']
+    data.table('one', 'train_masks.csv', header, [row])
+    data.add('one', 'seg', ('A',), 'MaskReader', '_masks.csv')
+    found = run()
+    # a column of masks may be empty in all rows
+    assert found.get('unused-classes', []) == []
 
 
 def test_categories_and_classes(data, run, phantoms, make_rows):

@@ -185,10 +185,17 @@ def test_start_of_a_training(data, phantoms, make_rows):
     (leak,) = warn_of_leaks(runner)
     assert any(leak.name in line for line in runner.logger.lines)
     runner = Built(data.cfg(audit=dict(on_leak='stop')))
-    with pytest.raises(UserError, match='The data leak: same-split:one/train'):
+    with pytest.raises(UserError, match='same 3 images; mend the splits'):
         warn_of_leaks(runner)
     allow = dict(on_leak='stop', allow=['one:one'])
     assert warn_of_leaks(Built(data.cfg(audit=allow))) == []
+
+
+def test_a_missing_test_split_does_not_stop_a_training(clean):
+    (clean.home('two') / 'test.csv').unlink()
+    runner = Built(clean.cfg(audit=dict(on_leak='stop')))
+    assert warn_of_leaks(runner) == []
+    assert any('unread-split:two/cls/test' in x for x in runner.logger.lines)
 
 
 def test_built_datasets_are_not_read_again(clean, monkeypatch):
@@ -217,11 +224,11 @@ def test_config_without_datasets():
 
 
 def test_speed_of_names(data):
-    """A quarter of the 400,000 rows that take two seconds."""
-    stems = [f'{i // 4:08d}_{i % 4:03d}' for i in range(100_000)]
+    """A twentieth of the 400,000 rows that take two seconds."""
+    stems = [f'{i // 4:08d}_{i % 4:03d}' for i in range(20_000)]
     header = ['image', 'patient', 'A', 'B']
     built = []
-    for split, part in (('train', stems[:60_000]), ('test', stems[60_000:])):
+    for split, part in (('train', stems[:12_000]), ('test', stems[12_000:])):
         rows = [[f'{stem}.png', stem[:8], 1, 0] for stem in part]
         data.table('big', f'{split}.csv', header, rows)
         built.append([dict(img_path=f'/x/{r[0]}', img_id=r[0]) for r in rows])
@@ -239,9 +246,9 @@ def test_speed_of_names(data):
     start = time.process_time()
     parts, _ = open_parts(cfg, table, datasets)
     findings = find_shared(parts)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 0.5
     assert [f.check for f in findings] == []
-    assert len(set(parts[0].patients)) == 15_000
+    assert len(set(parts[0].patients)) == 3_000
 
 
 def test_patients_of_a_coco_file(data, phantoms):

@@ -3,8 +3,7 @@
 import pytest
 from toy_release import Toy
 
-from fx_mm.datasets.preparation import RELEASES
-from fx_mm.datasets.preparation.releases import folders
+from fx_mm.datasets.preparation import RELEASES, left_out
 
 
 @pytest.fixture
@@ -12,7 +11,7 @@ def said(monkeypatch):
     """Collect what the readers of releases say they leave out."""
     messages = []
     monkeypatch.setattr(
-        folders, 'print_log', lambda text, **_: messages.append(text)
+        left_out, 'print_log', lambda text, **_: messages.append(text)
     )
     return messages
 

@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 from toy_release import Block
 
-from fx_mm.datasets.preparation import ReleaseError, prepare
+from fx_mm.datasets.preparation import (
+    RELEASES,
+    Release,
+    ReleaseError,
+    prepare,
+)
+from fx_mm.datasets.preparation.left_out import leave_out
+from fx_mm.datasets.preparation.manifest import Manifest
 from fx_mm.datasets.preparation.target import read_target
 from fx_mm.utils.errors import UserError
 from fx_mm.visualization.dataset_sheet import open_tasks
@@ -406,7 +413,10 @@ def test_published_lists(toy, tmp_path):
     assert set(parts.values()) == set(PARTS)
     with pytest.raises(UserError, match='prepared with lists='):
         run(toy)
-    assert content['notes'] == []
+    assert content['notes'] == [
+        'left out: 8 rows of test.txt that name no image of the release, '
+        'such as "024.jpeg 1"'
+    ]
     with pytest.raises(UserError, match='list is for "dev"; parts are'):
         run(toy, split_from=dict(dev=lists['train']))
     with pytest.raises(UserError, match='The list none.txt of train does not'):
@@ -455,12 +465,78 @@ def test_release_mistakes(toy):
     ):
         run(toy)
     toy.configure()
+    toy.entries[1].name = 'r\udcffntgen.png'
+    with pytest.raises(
+        UserError, match=r"'r\\udcffntgen.png', which is no UTF"
+    ):
+        run(toy)
     toy.entries[1].name = toy.entries[0].name
     with pytest.raises(UserError, match='has image "000.png" twice'):
         run(toy)
     toy.entries[1].name = '../1.png'
     with pytest.raises(UserError, match='"../1.png", which leaves the folder'):
         run(toy)
+
+
+@pytest.mark.parametrize('img_dir', ['prepared/images/', 'raw/'])
+@pytest.mark.parametrize('path', ['/etc/passwd', '{root}/../raw/001.png'])
+def test_sources_outside_of_the_release_are_refused(toy, img_dir, path):
+    toy.fill(12)
+    toy.configure(img_dir)
+    toy.entries[1].source = path.format(root=toy.root)
+    with pytest.raises(UserError, match='which leaves .*/toy; correct the na'):
+        run(toy)
+
+
+@pytest.mark.parametrize('img_dir', ['prepared/images/', 'raw/'])
+def test_a_name_with_a_null_byte_is_an_unreadable_image(toy, img_dir):
+    toy.fill(12)
+    toy.configure(img_dir)
+    toy.entries[1].source = str(toy.root / 'raw/0\x001.png')
+    with pytest.raises(UserError, match='1 of 12 images .* null byte'):
+        run(toy)
+
+
+def test_files_of_another_form_are_no_traceback(toy):
+    toy.entries = [None]
+    toy.register()
+    RELEASES['toy'] = Release('toy', lambda root: [len(5)])
+    with pytest.raises(ReleaseError, match='not of the form .* FX_MM_DEBUG=1'):
+        run(toy)
+    (toy.prepared / 'toy.manifest.json').write_text('[]')
+    with pytest.raises(UserError, match='toy.manifest.json is damaged; delet'):
+        run(toy)
+
+
+def test_what_a_release_leaves_out_is_in_the_manifest(toy, said):
+    def read(root):
+        yield from toy.entries
+        leave_out(0, 'cats')
+        leave_out(2, 'images of dogs')
+
+    toy.fill(12)
+    facts = dict(shares=dict(train=0.4, val=0.3, test=0.3))
+    RELEASES['toy'] = Release('toy', read, **facts)
+    assert run(toy)['notes'] == ['left out: 2 images of dogs']
+    assert run(toy)['notes'] == ['left out: 2 images of dogs']
+    assert said == ['Left out: 2 images of dogs.'] * 2
+
+
+def test_images_that_went_after_a_kill_come_back(toy, monkeypatch):
+    toy.fill(12)
+    expected = run(toy)
+    files = checksums(toy.prepared)
+    shutil.rmtree(toy.prepared)
+    monkeypatch.setattr(Manifest, 'write', lambda *_: os.kill(os.getpid(), 9))
+    context = multiprocessing.get_context('fork')
+    process = context.Process(target=run, args=(toy,))
+    process.start()
+    process.join()
+    monkeypatch.undo()
+    assert (toy.prepared / '.toy.journal').exists()
+    shutil.rmtree(toy.prepared / 'images')
+    assert run(toy) == expected
+    assert checksums(toy.prepared) == files
 
 
 def test_a_kind_that_the_release_lacks(toy):
@@ -490,6 +566,10 @@ def test_argument_mistakes(toy):
     with pytest.raises(UserError, match='no option "ordr"; did you mean "ord'):
         run(toy, options=dict(ordr='b'))
     run(toy, options=dict(order='b'))
+    toy.register(shares=dict(train=1, val=1, test=1), options=dict(iou=0.4))
+    with pytest.raises(UserError, match='iou of "toy" is \'x\'; it must be a'):
+        run(toy, options=dict(iou='x'))
+    toy.register(shares=dict(train=1, val=1, test=1), options=dict(order='a'))
     assert toy.options == dict(order='b')
     with pytest.raises(UserError, match='The seed is -1; it must be a whole'):
         run(toy, seed=-1)

@@ -36,6 +36,14 @@ def test_all_is_well_without_any_finding(toy):
     assert report.sheet.exists()
 
 
+def test_values_of_transforms_play_no_part(toy):
+    toy.fill(12)
+    reader = "reader=dict(type='CocoReader')"
+    toy.configure(**{reader: f'flip_prob=0.5, {reader}'})
+    run(toy)
+    assert not check(toy).problems
+
+
 def test_all_is_well(toy):
     toy.fill(24)
     toy.register(

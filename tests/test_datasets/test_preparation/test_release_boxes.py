@@ -53,6 +53,7 @@ def test_rsna_knows_the_patients_of_chestxray14(tmp_path):
         (('c,Normal', 'c,Nrmal'), 'row 5: unknown class "Nrmal"; known: No'),
         (('5,6,7,8,1', '5,6,0,8,1'), r'row 4: the box of Lung Opacity \(5, 6'),
         (('264.0,', ','), r'row 3: the box of Lung Opacity \(, 152.0'),
+        (('8,1\n', '8,yes\n'), 'row 4: label "yes" is none of 0, 1, -1 and'),
     ],
 )
 def test_rsna_refuses_broken_tables_by_row(tmp_path, change, message):
@@ -180,7 +181,7 @@ def test_vindr_fusion_does_not_depend_on_the_order_of_rows(tmp_path):
 
 def test_vindr_keeps_all_boxes_and_merges_rare_ones_if_asked(tmp_path):
     root = write_release(tmp_path, vindr_files())
-    options = dict(readers='all', rare='other lesion')
+    options = dict(readers='all', rare='other_lesion')
     found = by_name('vindr_findings', root, **options)['train/b.png'].boxes
     assert [box[0] for box in found] == [
         *['Cardiomegaly'] * 3,

@@ -3,6 +3,7 @@
 import gzip
 
 import pytest
+from PIL import Image
 from release_helpers import by_name, read, write_release
 
 from fx_mm.datasets.preparation.releases import label_tables
@@ -75,6 +76,18 @@ def test_chexpert_has_a_test_part_under_several_names(tmp_path, table, path):
     assert test.split == 'test' and test.patient == 'patient64741'
     assert test.name.startswith('CheXpert-v1.0/test/patient64741/')
     assert test.facts == dict(sex=None, age=None, view=None)
+
+
+def test_chexpert_small_may_have_a_test_part_of_its_own(tmp_path):
+    folder = 'CheXpert-v1.0-small'
+    files = chexpert_files(folder)
+    name = 'test/patient64741/study1/view1_frontal.jpg'
+    files[f'{folder}/{name}'] = ''
+    files['groundtruth.csv'] = (
+        f'Path,{CHEXPERT}\n{name},{",".join(["1.0"] * 14)}\n'
+    )
+    test = read('chexpert', write_release(tmp_path, files))[-1]
+    assert test.source.is_file() and test.name == f'{folder}/{name}'
 
 
 def test_chexpert_refuses_other_tables_by_row(tmp_path):
@@ -179,6 +192,45 @@ def test_nih14_boxes_have_their_class_and_corners(tmp_path):
         ('Infiltration', 10.5, 20, 40.5, 60),
         ('Mass', 1, 2, 4, 6),
     ]
+
+
+@pytest.mark.parametrize('width, height', [(1024, 1024), (512, 256)])
+def test_nih14_boxes_follow_the_size_of_the_image(tmp_path, width, height):
+    files = nih_files()
+    files['BBox_List_2017.csv'] = (
+        'Image Index,Finding Label,Bbox [x,y,w,h],,,\n'
+        '00000002_000.png,Mass,100,200,300,400,,,\n'
+    )
+    root = write_release(tmp_path, files)
+    (root / 'images').mkdir()
+    size = width, height
+    Image.new('L', size).save(root / 'images' / '00000002_000.png')
+    sick = by_name('nih14', root)['00000002_000.png']
+    across, down = width / 1024, height / 1024
+    assert sick.boxes == [
+        ('Mass', 100 * across, 200 * down, 400 * across, 600 * down)
+    ]
+
+
+def test_nih14_counts_names_that_its_table_has_not(tmp_path, said):
+    files = nih_files()
+    files['test_list.txt'] += '\n<html>\n'
+    files['BBox_List_2017.csv'] = (
+        'Image Index,Finding Label,Bbox [x,y,w,h],,,\n'
+        '00000009_000.png,Mass,1,2,3,4,,,\n'
+    )
+    read('nih14', write_release(tmp_path, files))
+    assert said[1:] == [
+        'Left out: 1 names of the lists that Data_Entry_2017_v2020.csv has '
+        'not.',
+        'Left out: 1 images with boxes that are not in the release.',
+    ]
+
+
+def test_nih14_refuses_an_empty_list(tmp_path):
+    root = write_release(tmp_path, nih_files() | {'test_list.txt': '\n'})
+    with pytest.raises(UserError, match='test_list.txt: the file is empty'):
+        read('nih14', root)
 
 
 def test_nih14_refuses_an_unknown_finding(tmp_path):

@@ -5,11 +5,8 @@ import pytest
 from PIL import Image
 from release_helpers import by_name, read, write_release
 
+from fx_mm.datasets.phantom.releases.mask_codes import run_lengths
 from fx_mm.datasets.preparation.releases.masks import RIBS
-from fx_mm.datasets.preparation.run_length import (
-    encode_absolute,
-    encode_relative,
-)
 from fx_mm.utils.errors import UserError
 
 CHEXMASK = (
@@ -37,8 +34,8 @@ def test_siim_reads_a_row_a_part(tmp_path, part, said, table, empty):
     rows = [
         'ImageId, EncodedPixels',
         f'1.2.3,{empty}',
-        f'1.2.4,{encode_relative(part)}',
-        f'1.2.4,{encode_relative(part[:, ::-1])}',
+        f'1.2.4,{run_lengths(part, True, True)}',
+        f'1.2.4,{run_lengths(part[:, ::-1], True, True)}',
     ]
     files = {
         table: '\n'.join(rows),
@@ -73,7 +70,7 @@ def test_candid_reads_parts_and_patients(tmp_path, part, said, suffix):
     rows = [
         'filename,SOPInstanceUID,EncodedPixels,Report',
         'P7_1,1.2.3,-1,"normal,\nreally"',
-        f'P7_2,1.2.4,{encode_relative(part)},none',
+        f'P7_2,1.2.4,{run_lengths(part, True, True)},none',
         'P8_1,1.2.5,-1,x',
         'P9_1,1.2.5,-1,x',
     ]
@@ -93,7 +90,7 @@ def test_candid_reads_parts_and_patients(tmp_path, part, said, suffix):
 
 
 def test_candid_codes_may_run_along_the_rows(tmp_path, part):
-    text = encode_relative(part, order='row')
+    text = run_lengths(part, False, True)
     table = f'SOPInstanceUID,EncodedPixels,Report\n1.2,{text},none\n'
     root = write_release(tmp_path, {'Pneumothorax_reports.csv': table})
     (entry,) = read('candid_ptx', root, order='row')
@@ -104,7 +101,7 @@ def test_candid_codes_may_run_along_the_rows(tmp_path, part):
 
 
 def organ_files(part):
-    code = encode_absolute(part, order='row')
+    code = run_lengths(part, False, False)
     return {
         'OriginalResolution/VinDr-CXR.csv': f'{CHEXMASK}'
         f'a,0.9,0.8,"[1, 2]",{code},,{code},16,12\n'
@@ -123,6 +120,15 @@ def test_organs_are_drawn_by_rows_and_split_as_vindr(tmp_path, part):
     assert test.name == 'test/b.png' and test.split == 'test'
     double = part.repeat(2, 0).repeat(2, 1)
     assert np.array_equal(drawn(test, 'Right lung', (32, 24)), double)
+
+
+@pytest.mark.parametrize('edge', ['0', '-5', '1e9', 'inf', 'x'])
+def test_organs_of_an_impossible_size_are_refused(tmp_path, part, edge):
+    files = organ_files(part)
+    name = 'OriginalResolution/VinDr-CXR.csv'
+    files[name] = files[name].replace(',16,12', f',16,{edge}')
+    with pytest.raises(UserError, match='row 2: Height "16", Width .* cannot'):
+        read('vindr_organs', write_release(tmp_path, files))
 
 
 def test_doubtful_organs_are_left_out_if_asked(tmp_path, part, said):

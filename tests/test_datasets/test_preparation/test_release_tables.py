@@ -37,10 +37,11 @@ def rows(path, *names):
     return [cells for _, cells in Table(path).rows(*names)]
 
 
-def test_a_table_of_a_header_alone_has_no_rows(tmp_path):
+def test_a_table_of_a_header_alone_is_refused(tmp_path):
     path = tmp_path / 'x.csv'
     path.write_text('name,code\n\n')
-    assert rows(path, 'name') == []
+    with pytest.raises(UserError, match='x.csv: has a header but no rows'):
+        rows(path, 'name')
 
 
 @pytest.mark.parametrize(
@@ -112,6 +113,7 @@ def test_files_are_found_in_order_compressed_or_not(tmp_path):
 
 
 def test_images_are_found_below_links_but_not_in_prepared(tmp_path):
+    write_release(tmp_path / 'data', {'a/._1.2.dcm': 'of macOS'})
     files = ('a/1.2.dcm', 'b/c/1.3.DCM', 'prepared/images/1.4.dcm', 'a/x.txt')
     write_release(tmp_path / 'data', dict.fromkeys(files, ''))
     (tmp_path / 'data' / 'd').symlink_to(tmp_path / 'data' / 'b' / 'c')

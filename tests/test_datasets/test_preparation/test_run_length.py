@@ -1,4 +1,4 @@
-"""Run-length codes: drawn, written, and refused."""
+"""Run-length codes: drawn and refused."""
 
 import re
 
@@ -9,12 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from pycocotools import mask as coco
 
-from fx_mm.datasets.preparation.run_length import (
-    CocoRunLength,
-    RunLength,
-    encode_absolute,
-    encode_relative,
-)
+from fx_mm.datasets.phantom.releases.mask_codes import run_lengths
+from fx_mm.datasets.preparation.run_length import CocoRunLength, RunLength
 from fx_mm.utils.errors import UserError
 
 MASKS = npst.arrays(
@@ -30,11 +26,6 @@ ORDERS = st.sampled_from(['column', 'row'])
 def test_no_mask_is_an_empty_mask(text, relative):
     mask = RunLength(text, relative).draw(3, 5)
     assert mask.shape == (3, 5) and mask.dtype == bool and not mask.any()
-
-
-def test_an_empty_mask_is_an_empty_text():
-    assert encode_relative(np.zeros((4, 3))) == ''
-    assert encode_absolute(np.zeros((4, 3))) == ''
 
 
 def test_numbers_count_down_the_columns_or_along_the_rows():
@@ -58,10 +49,10 @@ def test_numbers_count_down_the_columns_or_along_the_rows():
 @given(MASKS, ORDERS)
 def test_what_is_written_is_drawn_again(mask, order):
     height, width = mask.shape
-    text = encode_relative(mask, order)
+    text = run_lengths(mask, order == 'column', relative=True)
     again = RunLength(text, relative=True, order=order)
     assert np.array_equal(again.draw(height, width), mask)
-    text = encode_absolute(mask, order)
+    text = run_lengths(mask, order == 'column', relative=False)
     again = RunLength(text, order=order)
     assert np.array_equal(again.draw(height, width), mask)
     assert again.text == text
@@ -71,12 +62,12 @@ def test_what_is_written_is_drawn_again(mask, order):
 def test_both_codes_agree_pixel_by_pixel(mask):
     flat = mask.ravel('F').tolist()
     place, drawn = 0, [False] * len(flat)
-    numbers = list(map(int, encode_relative(mask).split()))
+    numbers = list(map(int, run_lengths(mask, True, True).split()))
     for gap, length in zip(numbers[::2], numbers[1::2]):
         drawn[place + gap : place + gap + length] = [True] * length
         place += gap + length
     assert drawn == flat
-    numbers = list(map(int, encode_absolute(mask).split()))
+    numbers = list(map(int, run_lengths(mask, True, False).split()))
     inside = {
         first - 1 + i
         for first, length in zip(numbers[::2], numbers[1::2])
@@ -100,7 +91,7 @@ def test_coco_codes_are_drawn_as_pycocotools_does(mask, compressed):
 def test_a_code_of_another_size_is_resized():
     mask = np.zeros((4, 6), bool)
     mask[1:3, 2:5] = True
-    code = RunLength(encode_absolute(mask), size=(4, 6))
+    code = RunLength(run_lengths(mask, True, False), size=(4, 6))
     assert np.array_equal(code.draw(8, 12), mask.repeat(2, 0).repeat(2, 1))
     code = CocoRunLength(coco.encode(np.asfortranarray(mask, np.uint8)))
     assert np.array_equal(code.draw(8, 12), mask.repeat(2, 0).repeat(2, 1))
@@ -151,8 +142,6 @@ def test_broken_coco_codes_are_refused_by_place(code):
 def test_an_unknown_order_is_refused():
     with pytest.raises(UserError, match='is "column" or "row", not "rows"'):
         RunLength('1 2', order='rows')
-    with pytest.raises(UserError, match='is "column" or "row", not "f"'):
-        encode_relative(np.ones((2, 2)), order='f')
 
 
 @settings(max_examples=3, deadline=None)
@@ -161,6 +150,6 @@ def test_large_masks_stay_small_in_memory(seed):
     # an organ of a film of 2500x3000 pixels
     rows, columns = np.ogrid[:3000, :2500]
     mask = (rows - 1500) ** 2 / 9 + (columns - 1200 - seed) ** 2 < 350**2
-    code = RunLength(encode_absolute(mask, 'row'), order='row')
+    code = RunLength(run_lengths(mask, False, False), order='row')
     assert len(code._packed) < 0.6 * len(code.text)
     assert np.array_equal(code.draw(3000, 2500), mask)

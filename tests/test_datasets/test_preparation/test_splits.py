@@ -144,6 +144,23 @@ def test_published_lists(write):
     assert split == ['train', 'val', 'test', 'test', None, None]
 
 
+def test_names_with_blanks_are_found_by_their_cell(write):
+    entries = named('Röntgen 1.png', 'Röntgen 2.png', 'x.png')
+    test = write('test.csv', 'Röntgen 2.png,0,1\nx.png 1 0\n')
+    assert drawn(entries, lists=dict(test=test))['cls'] == [
+        None, 'test', 'test',
+    ]  # fmt: skip
+
+
+def test_rows_of_a_list_that_fit_no_image_are_counted(write, said):
+    path = write('train.txt', 'Image,Label\n1.png,1\n\n9.png,1\n')
+    drawn(named('1.png'), lists=dict(train=path))
+    assert said == [
+        'Left out: 2 rows of train.txt that name no image of the release, '
+        'such as "Image,Label".'
+    ]
+
+
 def test_a_validation_part_is_held_out_of_a_list(write):
     names = [f'{i}.png' for i in range(200)]
     entries = named(*names)

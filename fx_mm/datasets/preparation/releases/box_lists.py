@@ -9,7 +9,7 @@ from ..box_fusion import fuse_boxes
 from ..entries import Entry, release
 from . import vindr
 from .folders import find, find_optional, read_records
-from .tables import Table, parse_box
+from .tables import Table, parse_box, parse_value
 
 RSNA_CLASSES = ('Normal', 'No Lung Opacity/Not Normal', 'Lung Opacity')
 
@@ -40,7 +40,7 @@ def read_rsna(root: Path) -> Iterator[Entry]:
         'patientId', 'Target', 'x', 'y', 'width', 'height'
     ):
         known = boxes.setdefault(image, [])
-        if target == '1':
+        if parse_value(target, where) == 1:
             known.append(parse_box('Lung Opacity', numbers, where, size=True))
     classes = {}
     table = Table(find(root, 'stage_2_detailed_class_info.csv', holds=holds))
@@ -104,7 +104,7 @@ def read_node21(root: Path) -> Iterator[Entry]:
         'img_name', 'label', 'x', 'y', 'width', 'height'
     ):
         known = boxes.setdefault(name, [])
-        if label in ('1', '1.0'):
+        if parse_value(label, where) == 1:
             known.append(parse_box('Nodule', numbers, where, size=True))
     for name, found in boxes.items():
         stem = name.removesuffix('.mha')
@@ -168,13 +168,13 @@ def read_tbx11k(root: Path) -> Iterator[Entry]:
     shares=dict(train=0.7, val=0.1, test=0.2),
     hold_out=0.1,
     expected=dict(images=18000, test=3000),
-    options=dict(readers='fuse', iou=0.4, rare='leave out'),
+    options=dict(readers='fuse', iou=0.4, rare='leave_out'),
 )
 def read_vindr_findings(
     root: Path,
     readers: str = 'fuse',
     iou: float = 0.4,
-    rare: str = 'leave out',
+    rare: str = 'leave_out',
 ) -> Iterator[Entry]:
     """Read the boxes of VinDr-CXR: official tables or Kaggle's.
 
@@ -187,12 +187,12 @@ def read_vindr_findings(
             'fuse'. Test images have a consensus, which stays as it is.
         iou (float): See :func:`fuse_boxes`. Defaults to 0.4.
         rare (str): The official tables have eight more findings than
-            Kaggle's: ``leave out``, or ``other lesion``, which counts them
-            as that class. Defaults to 'leave out'.
+            Kaggle's: ``leave_out``, or ``other_lesion``, which counts them
+            as that class. Defaults to 'leave_out'.
     """
     for option, value, known in (
         ('readers', readers, ('fuse', 'all')),
-        ('rare', rare, ('leave out', 'other lesion')),
+        ('rare', rare, ('leave_out', 'other_lesion')),
     ):
         if value not in known:
             raise UserError(
@@ -220,7 +220,7 @@ def read_vindr_findings(
             for split in ('train', 'test')
         ]
     for folder, path, split in parts:
-        drawn = _read_vindr_boxes(path, rare == 'other lesion')
+        drawn = _read_vindr_boxes(path, rare == 'other_lesion')
         for image, source in vindr.list_images(root, folder, drawn).items():
             boxes = sorted(drawn[image])
             if readers == 'fuse' and folder == 'train':

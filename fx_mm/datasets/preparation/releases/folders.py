@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from mmengine.logging import print_log
-
 from fx_mm.utils.errors import UserError
 
 
@@ -49,7 +47,7 @@ def _fail_missing(root: Path, names: tuple, holds: str) -> NoReturn:
 
 
 def find_images(folder: Path, *suffixes: str) -> dict:
-    """List the images in a folder and below it.
+    """List the images in a folder and below it, without hidden files.
 
     Args:
         folder (Path): The folder; if it is missing, there are none.
@@ -64,6 +62,8 @@ def find_images(folder: Path, *suffixes: str) -> dict:
         # what fx_mm wrote there is no part of the release
         folders[:] = sorted(f for f in folders if f != 'prepared')
         for name in sorted(names):
+            if name.startswith('.'):  # such as macOS leaves beside each file
+                continue
             for suffix in suffixes:
                 if name.lower().endswith(suffix):
                     stem = name[: len(name) - len(suffix)]
@@ -122,17 +122,8 @@ def read_lines(path: Path) -> Iterator[tuple]:
         raise UserError(
             f'{path}: cannot be read ({error}); download it anew.'
         ) from error
+    if not any(map(str.strip, lines)):
+        raise UserError(f'{path}: the file is empty; download it anew.')
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield f'{path}, row {number}', line.strip()
-
-
-def leave_out(count: int, what: str) -> None:
-    """Say how much of a release is not used and why.
-
-    Args:
-        count (int): How many; nothing is said of 0.
-        what (str): Such as ``images that have no row in train-rle.csv``.
-    """
-    if count:
-        print_log(f'Left out: {count} {what}.', logger='current')

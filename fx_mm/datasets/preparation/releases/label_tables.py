@@ -10,12 +10,12 @@ from PIL import Image
 from fx_mm.utils.errors import UserError
 
 from ..entries import Entry, release
+from ..left_out import leave_out
 from . import vindr
 from .folders import (
     find,
     find_images,
     find_optional,
-    leave_out,
     read_lines,
 )
 from .tables import VALUES, Table, parse_age, parse_box, parse_sex, parse_value
@@ -73,6 +73,8 @@ def _read_chexpert_part(root: Path, path: Path, split: str) -> Iterator[Entry]:
     columns = [name for name in known if name in table]
     count = len(CHEXPERT_CLASSES)
     find_patient = re.compile(r'patient\d+').search
+    small = (root / 'CheXpert-v1.0-small' / 'test').is_dir()
+    folder = f'CheXpert-v1.0{"-small" if small else ""}'
     for where, (name, *cells) in table.rows(
         'Path', *CHEXPERT_CLASSES, *columns
     ):
@@ -83,7 +85,7 @@ def _read_chexpert_part(root: Path, path: Path, split: str) -> Iterator[Entry]:
                 "patient00001; is the table CheXpert's?"
             )
         if name.startswith('test/'):
-            name = f'CheXpert-v1.0/{name}'
+            name = f'{folder}/{name}'
         facts = dict(zip(columns, cells[count:]))
         yield Entry(
             name,
@@ -187,7 +189,7 @@ def read_nih14(root: Path) -> Iterator[Entry]:
         for _, name in read_lines(find(root, file, holds=holds)):
             splits[name] = split
     boxes = _read_nih14_boxes(find_optional(root, 'BBox_List_2017.csv'))
-    unlisted = 0
+    unlisted, listed = 0, len(splits)
     for where, (name, findings, patient, age, sex, view) in table.rows(
         'Image Index',
         'Finding Labels',
@@ -199,16 +201,21 @@ def read_nih14(root: Path) -> Iterator[Entry]:
         if name not in splits:
             unlisted += 1
             continue
+        listed -= 1
         yield Entry(
             name,
             root / 'images' / name,
             patient.zfill(8),  # as in the names, and as RSNA's mapping has it
             splits[name],
             labels=_parse_findings(findings, where),
-            boxes=_fit_nih14_boxes(boxes.get(name), root / 'images' / name),
+            boxes=_fit_nih14_boxes(
+                boxes.pop(name, None), root / 'images' / name
+            ),
             facts=dict(sex=parse_sex(sex), age=parse_age(age), view=view),
         )
     leave_out(unlisted, 'images that are in neither of the two lists')
+    leave_out(listed, f'names of the lists that {table.path.name} has not')
+    leave_out(len(boxes), 'images with boxes that are not in the release')
 
 
 def _parse_findings(text: str, where: str) -> dict:

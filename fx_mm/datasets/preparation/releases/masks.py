@@ -7,6 +7,7 @@ from pathlib import Path
 from fx_mm.utils.errors import UserError
 
 from ..entries import Entry, release
+from ..left_out import leave_out
 from ..mask_files import MaskFile
 from ..polygons import Polygon
 from ..run_length import EMPTY, RunLength
@@ -15,7 +16,6 @@ from .folders import (
     find,
     find_images,
     find_optional,
-    leave_out,
     read_json,
     read_records,
 )
@@ -27,6 +27,8 @@ CHESTX_DET_CLASSES = (
     'Diffuse Nodule', 'Effusion', 'Emphysema', 'Fibrosis', 'Fracture', 'Mass',
     'Nodule', 'Pleural Thickening', 'Pneumothorax',
 )  # fmt: skip
+LONGEST_SIDE = 2**15
+"""Pixels that no X-ray has along a side."""
 RIBS = tuple(f'{side}{n}' for side in 'RL' for n in range(1, 11))
 
 
@@ -146,13 +148,17 @@ def read_vindr_organs(root: Path, min_dice: float = 0.0) -> Iterator[Entry]:
         'image_id', 'Dice RCA (Mean)', 'Height', 'Width', *columns.values()
     ):
         try:
-            size, dice = (int(float(height)), int(float(width))), float(dice)
-        except ValueError:
+            size = int(float(height)), int(float(width))
+            estimate = float(dice)
+            usable = min(size) > 0 and max(size) < LONGEST_SIDE
+        except (ValueError, OverflowError):
+            usable = False
+        if not usable:
             raise UserError(
                 f'{where}: Height "{height}", Width "{width}" or Dice RCA '
-                f'(Mean) "{dice}" is no number; is the file whole?'
-            ) from None
-        if dice < min_dice:
+                f'(Mean) "{dice}" cannot be; is the file whole?'
+            )
+        if estimate < min_dice:
             doubtful += 1
             continue
         organs[image] = {

@@ -51,13 +51,14 @@ class Table:
             in the order of the names, without blanks around.
 
         Raises:
-            UserError: If a column is missing, or a row is shorter or longer
-                than the header.
+            UserError: If a column is missing, a row is shorter or longer
+                than the header, or there is none.
         """
         columns = [self._column(name) for name in names]
         # itemgetter of one column would give no tuple
         pick = itemgetter(*columns, columns[0])
         width = len(self.header)
+        number = None
         for number, cells in self._rows:
             where = f'{self.path}, row {number}'
             if len(cells) != width and not self._fits(cells):
@@ -66,6 +67,10 @@ class Table:
                     f'{width}; is the file whole?'
                 )
             yield where, list(map(str.strip, pick(cells)[:-1]))
+        if number is None:
+            raise UserError(
+                f'{self.path}: has a header but no rows; download it anew.'
+            )
 
     def _column(self, name: str) -> int:
         if name not in self.header:
