@@ -5,13 +5,14 @@ DEMO_CONFIG := configs/phantom/foundation-x_tiny_phantom.py
 
 # The tests' models are tiny: a second thread gains nothing, and on a busy
 # machine the two spin while they wait for each other.
-test test-all: export OMP_NUM_THREADS ?= 1
+test test-workflows test-all: export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-all lint format env clean distclean
+.PHONY: help setup demo test test-workflows test-all lint format env clean distclean
 
 help:
 	@echo 'make demo      train on phantom data, with a report at the end'
 	@echo 'make test      fast tests'
+	@echo 'make test-workflows  long tests of what users do: data to results'
 	@echo 'make test-all  all tests, the long ones too'
 	@echo 'make lint      ruff check and format check'
 	@echo 'make format    ruff format and fixes'
@@ -28,6 +29,14 @@ demo: setup
 # A file's tests stay together: they share costly fixtures.
 test: setup
 	$(PYTHON_VENV) -m pytest -n 2 --dist loadfile
+
+# Slow tests of what users do: releases to results, the tutorial, real files,
+# export.
+WORKFLOWS := tests/test_release_to_cycle.py tests/test_docs \
+	tests/test_real_data.py tests/test_deployment
+
+test-workflows: setup
+	$(PYTHON_VENV) -m pytest -n 2 --dist loadfile -m slow $(WORKFLOWS)
 
 test-all: setup
 	$(PYTHON_VENV) -m pytest -m ''

@@ -19,6 +19,7 @@ CONFIG = 'configs/real/foundation-x_tiny_real-overfit.py'
 REAL = os.environ.get('FX_MM_REAL_DATA')
 pytestmark = [
     pytest.mark.realdata,
+    pytest.mark.slow,
     pytest.mark.skipif(not REAL, reason='FX_MM_REAL_DATA is not set'),
 ]
 

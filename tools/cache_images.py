@@ -35,11 +35,6 @@ Image = tuple[ImageCache, str, str]
 
 def collect(cfg: Config) -> list[Image]:
     """List the images and masks that the training reads, each once."""
-    if cfg.get('cache') is None:
-        raise UserError(
-            'The config has no "cache"; add cache = dict(dir="data/cache"), '
-            'or --cfg-options cache.dir=data/cache here and in training.'
-        )
     dataset = expand_config(cfg).train_dataloader.dataset.to_dict()
     found = {}
     for part in MultiTaskDataset(dataset['datasets']).datasets:
@@ -180,6 +175,11 @@ def main() -> int:
     if args.workers is not None and args.workers < 1:
         raise UserError('--workers must be at least 1.')
     cfg = load_config(args.config, args.cfg_options, args.data_root)
+    if cfg.get('cache') is None:
+        raise UserError(
+            'The config has no "cache"; add cache = dict(dir="data/cache"), '
+            'or --cfg-options cache.dir=data/cache here and in training.'
+        )
     if cfg.get('phantom'):
         ensure_phantom(**cfg.phantom)
     images = collect(cfg)

@@ -108,6 +108,7 @@ def compare_with_inferencer(out, cfg, checkpoint, tasks, weights, dtype):
                 np.testing.assert_array_equal(labels, found.labels)
 
 
+@pytest.mark.slow
 def test_labels_and_masks(exported, checkpoint):
     out, description = exported
     assert list(out.parent.iterdir()) == [out]
@@ -116,6 +117,7 @@ def test_labels_and_masks(exported, checkpoint):
     compare_with_inferencer(out, cfg, checkpoint, TASKS, 'teacher', 'uint8')
 
 
+@pytest.mark.slow
 def test_boxes_of_the_student(tmp_path):
     cfg, tasks = small_config(RESNET), ['phantom_c/loc']
     checkpoint = write_checkpoint(tmp_path, cfg)
@@ -245,6 +247,7 @@ def test_boxes_may_change_places():
     assert onnx_export._box_gap(boxes, swapped) > 0.1
 
 
+@pytest.mark.slow
 def test_a_file_that_answers_otherwise(exported, checkpoint):
     """The file of a graph whose weights changed behind its back."""
     cfg = small_config(one_mean=True)

@@ -56,6 +56,7 @@ def run_bash(code):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_all_blocks(checkout, capsys):
     session, output, kinds = {}, '', []
     for kind, code in BLOCK.findall(TUTORIAL.read_text()):
