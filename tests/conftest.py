@@ -1,8 +1,17 @@
 """What all tests share."""
 
+import importlib.util
 import os
+import sys
+from pathlib import Path
 
+import pytest
 import torch
+from mmengine.registry import DefaultScope
+
+from fx_mm.utils.cli import run_tool
+
+TOOLS = Path(__file__).parents[1] / 'tools'
 
 # The tests' tensors are small: a second thread mostly waits, above all where
 # other programs use the cores.
@@ -11,3 +20,25 @@ torch.set_num_threads(1)
 # Flushing guards against a power cut, which no test can make, and a busy disk
 # takes up to 20 s for it. Processes that tests start do flush.
 os.fsync = lambda descriptor: None
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a tool as the shell would, without paying for a new process.
+
+    Gives (exit code, standard output, standard error).
+    """
+
+    def call(tool, *args):
+        path = TOOLS / f'{tool}.py'
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            run_tool(module.main)
+        out = capsys.readouterr()
+        return end.value.code, out.out, out.err
+
+    yield call
+    DefaultScope._instance_dict.clear()

@@ -19,7 +19,7 @@ from fx_mm.apis.report import (
 from fx_mm.evaluation.bootstrap import RESAMPLES
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.checkpoint import check_meta, load_source
-from fx_mm.utils.cli import add_config_options, run_tool
+from fx_mm.utils.cli import add_config_options, add_trust_option, run_tool
 from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
 
@@ -72,11 +72,7 @@ def parse_args():
         help='saved predictions of another model: give the differences with '
         'intervals',
     )
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='unpickle anything in the checkpoint: it could run code',
-    )
+    add_trust_option(parser)
     add_config_options(parser)
     parser.add_argument(
         '--launcher',

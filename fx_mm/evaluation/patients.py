@@ -2,12 +2,11 @@
 
 import csv
 import json
-import re
 from collections.abc import Sequence
 
 from fx_mm.datasets.readers.tables import read_lines
 from fx_mm.tasks import Task
-from fx_mm.utils.errors import UserError
+from fx_mm.utils.checks import compile_patient
 
 COLUMN = 'patient'
 
@@ -35,7 +34,9 @@ def find_patients(
         UserError: If the pattern is no regular expression.
     """
     known = _read(task, ann_file)
-    find = None if pattern is None else _compiled(pattern, task).search
+    find = None
+    if pattern is not None:
+        find = compile_patient(pattern, task.dataset).search
     found = []
     for img_id in img_ids:
         patient = known.get(img_id)
@@ -48,17 +49,6 @@ def find_patients(
     # a name of its own, which no patient has
     pairs = zip(found, img_ids, strict=True)
     return [patient or f'image {img_id}' for patient, img_id in pairs]
-
-
-def _compiled(pattern: str, task: Task) -> re.Pattern:
-    try:
-        return re.compile(pattern)
-    except (re.error, TypeError) as error:
-        raise UserError(
-            f'datasets.{task.dataset}.patient is {pattern!r}, which is no '
-            f'regular expression ({error}); write one such as '
-            r'"patient(\d+)".'
-        ) from error
 
 
 def _read(task: Task, ann_file: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import difflib
 import os.path as osp
+import re
 from collections.abc import Sequence
 from numbers import Real
 
@@ -124,3 +125,23 @@ def check_inside(where: str, path: str | None, root: str) -> None:
             f'{where} is "{path}", which leads out of {root}; write it '
             f'relative to {root}.'
         )
+
+
+def compile_patient(pattern: str, dataset: str) -> re.Pattern:
+    """Compile the pattern that finds a patient in an image's name.
+
+    Args:
+        pattern (str): The ``patient`` of a dataset's config.
+        dataset (str): Name of the dataset, for the message.
+
+    Raises:
+        UserError: If it is no regular expression.
+    """
+    try:
+        return re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise UserError(
+            f'datasets.{dataset}.patient is {pattern!r}, which is no '
+            f"regular expression ({error}); write one that finds an image's "
+            r'patient in its name, such as "patient(\d+)".'
+        ) from error

@@ -1,17 +1,12 @@
 """The tools as a user starts them: exit code, report, one sentence."""
 
-import importlib.util
 import os
-import sys
 
 import made_up as m
 import pytest
 import torch
 from made_up import CONFIGS, SMALL_SWIN
 
-from fx_mm.utils.cli import run_tool
-
-TOOLS = CONFIGS.parent / 'tools'
 ARK = CONFIGS / 'ark' / 'ark6_swin-b_200c.py'
 
 
@@ -25,23 +20,9 @@ class Payload:
         return os.mkdir, (self.path,)
 
 
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Give (exit code, standard output, standard error) of a tool."""
+@pytest.fixture(autouse=True)
+def own_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-    def call(tool, *args):
-        path = TOOLS / f'{tool}.py'
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            run_tool(module.main)
-        out = capsys.readouterr()
-        return end.value.code, out.out, out.err
-
-    return call
 
 
 def options(**more):

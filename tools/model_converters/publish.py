@@ -8,7 +8,7 @@ import argparse
 
 from fx_mm.converters.publishing import publish_checkpoint, write_published
 from fx_mm.utils.checkpoint import load_source
-from fx_mm.utils.cli import run_tool
+from fx_mm.utils.cli import add_trust_option, run_tool
 
 
 def parse_args():
@@ -23,11 +23,7 @@ def parse_args():
         choices=['teacher', 'student'],
         help='keep these alone; both by default',
     )
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='unpickle anything in the checkpoint: it could run code',
-    )
+    add_trust_option(parser)
     return parser.parse_args()
 
 

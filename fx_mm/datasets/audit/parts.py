@@ -3,7 +3,6 @@
 import csv
 import json
 import os.path as osp
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ...tasks import SPLITS, Task, TaskTable
+from ...utils.checks import compile_patient
 from ...utils.errors import UserError
 from ..readers.tables import Table, read_lines
 from ..task_dataset import TaskDataset
@@ -184,7 +184,9 @@ def _find_patients(parts: list[Part], pattern: str | None) -> list[Finding]:
                 len(set().union(*(part.names for part in parts))),
             )
         ]
-    find = None if pattern is None else _compiled(pattern, dataset).search
+    find = (
+        None if pattern is None else compile_patient(pattern, dataset).search
+    )
     strangers: dict = {}
     for part in parts:
         part.known_patients = True
@@ -211,17 +213,6 @@ def _find_patients(parts: list[Part], pattern: str | None) -> list[Finding]:
             list(strangers),
         )
     ]
-
-
-def _compiled(pattern: str, dataset: str) -> re.Pattern:
-    try:
-        return re.compile(pattern)
-    except (re.error, TypeError) as error:
-        raise UserError(
-            f'datasets.{dataset}.patient is {pattern!r}, which is no '
-            f"regular expression ({error}); write one that finds an image's "
-            r'patient in its name, such as "patient(\d+)".'
-        ) from error
 
 
 def _stated_patients(part: Part) -> dict:
