@@ -1,5 +1,5 @@
 """Foundation X and Ark for the OpenMMLab runner."""
 
-from .version import __version__
+from fx_mm.version import __version__
 
 __all__ = ['__version__']

@@ -31,17 +31,21 @@ LOOPS = _child('loop', mm.LOOPS, 'fx_mm.engine.loops')
 METRICS = _child('metric', mm.METRICS, 'fx_mm.evaluation')
 MODELS = _child('model', mm.MODELS, 'fx_mm.models')
 MODEL_WRAPPERS = _child('model wrapper', mm.MODEL_WRAPPERS, 'fx_mm.models')
-OPTIMIZERS = _child('optimizer', mm.OPTIMIZERS, 'fx_mm.engine.zero')
+OPTIMIZERS = _child(
+    'optimizer', mm.OPTIMIZERS, 'fx_mm.engine.optimizers.sharded'
+)
 OPTIM_WRAPPERS = _child(
-    'optimizer wrapper', mm.OPTIM_WRAPPERS, 'fx_mm.engine.optim_wrapper'
+    'optimizer wrapper',
+    mm.OPTIM_WRAPPERS,
+    'fx_mm.engine.optimizers.optim_wrapper',
 )
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor',
     mm.OPTIM_WRAPPER_CONSTRUCTORS,
-    'fx_mm.engine.optim',
+    'fx_mm.engine.optimizers.constructor',
 )
 PARAM_SCHEDULERS = _child(
-    'parameter scheduler', mm.PARAM_SCHEDULERS, 'fx_mm.engine.schedules'
+    'parameter scheduler', mm.PARAM_SCHEDULERS, 'fx_mm.engine.schedulers'
 )
 TASK_UTILS = _child('task util', mm.TASK_UTILS, 'fx_mm.models')
 TRANSFORMS = _child('transform', mm.TRANSFORMS, 'fx_mm.datasets.transforms')

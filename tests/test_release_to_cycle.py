@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from mmengine.registry import DefaultScope
 
-from fx_mm.datasets.phantom.releases import TWINS, cases_of, write_release
+from fx_mm.phantom.raw_layouts import TWINS, cases_of, write_release
 
 REPO = Path(__file__).parents[1]
 CONFIG = REPO / 'configs/foundation_x/foundation-x_swin-b_150c.py'

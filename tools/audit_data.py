@@ -13,8 +13,8 @@ import argparse
 import os.path as osp
 
 from fx_mm.apis import load_config
-from fx_mm.datasets.audit import audit
-from fx_mm.datasets.audit.report import print_report
+from fx_mm.audit import audit
+from fx_mm.audit.report import print_report
 from fx_mm.utils.cli import add_config_options, run_tool
 from fx_mm.utils.errors import UserError
 

@@ -17,9 +17,9 @@ from rich.progress import Progress
 from fx_mm.apis import expand_config, load_config
 from fx_mm.datasets import MultiTaskDataset
 from fx_mm.datasets.cache import ImageCache
-from fx_mm.datasets.phantom import ensure_phantom
 from fx_mm.datasets.readers.masks import split_bit
 from fx_mm.datasets.transforms import LoadXray, LoadXrayAnnotations
+from fx_mm.phantom import ensure_phantom
 from fx_mm.utils.cli import add_config_options, run_tool
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.parallel import map_forked

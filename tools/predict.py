@@ -21,7 +21,7 @@ from fx_mm.apis import load_config
 from fx_mm.apis.inference import FoundationXInferencer
 from fx_mm.apis.results import ImageResult
 from fx_mm.apis.sources import find_images
-from fx_mm.datasets.xray_io import IMAGE_SUFFIXES
+from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
 from fx_mm.utils.cli import (
     add_config_options,
     add_model_options,

@@ -16,8 +16,8 @@ from fx_mm.apis.report import (
     report_predictions,
     write_report,
 )
-from fx_mm.evaluation.bootstrap import RESAMPLES
-from fx_mm.tasks import TaskTable
+from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
+from fx_mm.tasks.table import TaskTable
 from fx_mm.utils.checkpoint import check_meta, load_source
 from fx_mm.utils.cli import add_config_options, add_trust_option, run_tool
 from fx_mm.utils.dist import unwrap

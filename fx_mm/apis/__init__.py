@@ -1,14 +1,14 @@
-from ..utils.check_env import check_environment
+from fx_mm.utils.check_env import check_environment
 
 # Before the imports that would fail with a riddle where it finds something.
 check_environment()
 
-from .config import expand_config
-from .dry_run import dry_run
-from .inference import FoundationXInferencer
-from .model import load_model, load_weights
-from .report import write_report
-from .runner import build_runner, load_config
+from fx_mm.apis.dry_run import dry_run
+from fx_mm.apis.inference import FoundationXInferencer
+from fx_mm.apis.model import load_model, load_weights
+from fx_mm.apis.report import write_report
+from fx_mm.config import expand_config, load_config
+from fx_mm.engine.runner import build_runner
 
 __all__ = [
     'FoundationXInferencer',

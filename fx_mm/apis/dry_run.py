@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from mmengine.runner import Runner
 
-from ..engine.hooks.pass_log_hook import format_seconds
+from fx_mm.engine.hooks.pass_log_hook import format_seconds
 
 
 def dry_run(runner: Runner) -> str:

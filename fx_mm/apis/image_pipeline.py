@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fx_mm.registry import TRANSFORMS
-from fx_mm.tasks import Task
+from fx_mm.tasks.table import Task
 
 # Steps of a test pipeline that are about files and annotations.
 FILE_STEPS = ('LoadXray', 'LoadXrayAnnotations', 'PackXray')

@@ -18,21 +18,20 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from fx_mm.apis.image_pipeline import TASK_KEYS, ImagePipeline
+from fx_mm.apis.model import load_model, stored_config
+from fx_mm.apis.results import ClsResult, ImageResult, LocResult, SegResult
+from fx_mm.apis.shared_features import shared_features
+from fx_mm.apis.sources import Source, list_sources, read_source
+from fx_mm.config import load_config
+from fx_mm.datasets.io.errors import ImageReadError
 from fx_mm.datasets.transforms.formatting import META_KEYS
-from fx_mm.datasets.xray_io import ImageReadError
 from fx_mm.models.mean_teacher import WEIGHTS
 from fx_mm.structures import FXDataSample
-from fx_mm.tasks import Task, TaskTable
+from fx_mm.tasks.table import Task, TaskTable
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.errors import UserError
-
-from .image_pipeline import TASK_KEYS, ImagePipeline
-from .model import load_model, stored_config
-from .results import ClsResult, ImageResult, LocResult, SegResult
-from .runner import load_config
-from .shared_features import shared_features
-from .sources import Source, list_sources, read_source
 
 
 class FoundationXInferencer:

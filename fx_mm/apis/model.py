@@ -4,13 +4,12 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from ..registry import MODELS
-from ..tasks import TaskTable
-from ..utils.checkpoint import check_meta, load_source
-from ..utils.config_text import read_assignments
-from ..utils.errors import UserError
-from .config import PlainConfig, expand_config
-from .runner import config_errors
+from fx_mm.config import PlainConfig, config_errors, expand_config
+from fx_mm.registry import MODELS
+from fx_mm.tasks.table import TaskTable
+from fx_mm.utils.checkpoint import check_meta, load_source
+from fx_mm.utils.config_text import read_assignments
+from fx_mm.utils.errors import UserError
 
 
 def load_model(

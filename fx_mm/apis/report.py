@@ -12,23 +12,23 @@ from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from ..evaluation.assessment import Assessment, Bootstrap
-from ..evaluation.base import TaskMetric
-from ..evaluation.patients import find_patients
-from ..evaluation.predictions import (
+from fx_mm.datasets.readers.patients import find_patients
+from fx_mm.engine.runner import config_errors
+from fx_mm.evaluation.metrics.base import TaskMetric
+from fx_mm.evaluation.report.assessment import Assessment, Bootstrap
+from fx_mm.evaluation.report.predictions import (
     Predictions,
     find_files,
     read_predictions,
 )
-from ..evaluation.results_file import save_results
-from ..evaluation.table import WEIGHTS, BenchmarkTable
-from ..registry import METRICS
-from ..tasks import TaskTable
-from ..utils.checkpoint import find_checkpoint
-from ..utils.errors import UserError
-from ..visualization.curves import plot_curves
-from ..visualization.evaluation import plot_task
-from .runner import config_errors
+from fx_mm.evaluation.report.results_file import save_results
+from fx_mm.evaluation.report.table import WEIGHTS, BenchmarkTable
+from fx_mm.registry import METRICS
+from fx_mm.tasks.table import TaskTable
+from fx_mm.utils.checkpoint import find_checkpoint
+from fx_mm.utils.errors import UserError
+from fx_mm.visualization.curves import plot_curves
+from fx_mm.visualization.evaluation import plot_task
 
 VALIDATION = 'val'
 

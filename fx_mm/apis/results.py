@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fx_mm.datasets.image_errors import ImageReadError
+from fx_mm.datasets.io.errors import ImageReadError
 from fx_mm.visualization.draw import draw_result, save_picture
 
 SCHEMA_VERSION = 1

@@ -6,13 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fx_mm.datasets.image_errors import ImageReadError, UnreadableError
-from fx_mm.datasets.xray_io import (
-    IMAGE_SUFFIXES,
-    is_dicom,
-    read_xray,
-    to_uint8,
-)
+from fx_mm.datasets.io.errors import ImageReadError, UnreadableError
+from fx_mm.datasets.io.pixels import to_uint8
+from fx_mm.datasets.io.xray import IMAGE_SUFFIXES, is_dicom, read_xray
 from fx_mm.utils.errors import UserError
 
 Source = str | Path | np.ndarray

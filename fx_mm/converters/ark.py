@@ -5,10 +5,10 @@ from collections.abc import Container, Mapping, Sequence
 
 from torch import Tensor
 
-from ..models.foundation_x import FoundationX
-from ..utils.errors import UserError
-from .conversion import Conversion
-from .swin import fit_backbone, from_timm, unused_reason
+from fx_mm.converters.conversion import Conversion
+from fx_mm.converters.swin import fit_backbone, from_timm, unused_reason
+from fx_mm.models.foundation_x import FoundationX
+from fx_mm.utils.errors import UserError
 
 HEAD = re.compile(r'omni_heads\.(\d+)\.(weight|bias)')
 NO_PROJECTOR = 'the model has not the projector, behind which the heads stand'

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ..tasks import Task
-from ..utils.errors import UserError
+from fx_mm.tasks.table import Task
+from fx_mm.utils.errors import UserError
 
 _CHESTX_DET = (
     'Atelectasis', 'Calcification', 'Cardiomegaly', 'Consolidation',

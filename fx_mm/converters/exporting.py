@@ -2,13 +2,13 @@
 
 from mmdet.models.backbones import SwinTransformer
 
-from ..models.backbones import FoundationXBackbone
-from ..models.backbones.export import model_cfg_of
-from ..utils.checkpoint import load_source
-from ..utils.errors import UserError
-from ..version import __version__
-from .publishing import check_role, own_meta
-from .swin import SwinShape, to_timm
+from fx_mm.converters.publishing import check_role, own_meta
+from fx_mm.converters.swin import SwinShape, to_timm
+from fx_mm.models.backbones import FoundationXBackbone
+from fx_mm.models.backbones.export import model_cfg_of
+from fx_mm.utils.checkpoint import load_source
+from fx_mm.utils.errors import UserError
+from fx_mm.version import __version__
 
 TARGETS = ('timm', 'microsoft', 'mmdet', 'mmpretrain')
 NORMS = dict(

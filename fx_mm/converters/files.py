@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from ..utils.errors import UserError
-from ..utils.files import write_whole
+from fx_mm.utils.errors import UserError
+from fx_mm.utils.files import write_whole
 
 
 def to_bytes(checkpoint: dict) -> bytes:

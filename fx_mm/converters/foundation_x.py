@@ -8,9 +8,9 @@ import torch
 from mmdet.models.backbones.swin import swin_converter
 from torch import Tensor
 
-from ..models.foundation_x import FoundationX
-from ..utils.errors import UserError
-from .conversion import Conversion
+from fx_mm.converters.conversion import Conversion
+from fx_mm.models.foundation_x import FoundationX
+from fx_mm.utils.errors import UserError
 
 DATASETS = (
     'tbx11k',

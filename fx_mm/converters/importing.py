@@ -10,17 +10,14 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from ..apis.config import expand_config
-from ..apis.runner import config_errors
-from ..models.backbones import FusedSwinTransformer
-from ..models.foundation_x import FoundationX
-from ..registry import MODELS
-from ..tasks import TaskTable
-from ..utils.checkpoint import check_meta
-from ..utils.errors import UserError
-from ..version import __version__
-from .ark import check_pooling, convert_swin, head_widths, projector_kind
-from .classes import (
+from fx_mm.config import config_errors, expand_config
+from fx_mm.converters.ark import (
+    check_pooling,
+    convert_swin,
+    head_widths,
+    projector_kind,
+)
+from fx_mm.converters.classes import (
     ARK_6,
     BOX_CLASSES,
     CLASSES,
@@ -28,12 +25,24 @@ from .classes import (
     describe_heads,
     order_ark_heads,
 )
-from .conversion import Conversion
-from .files import write_checkpoint
-from .foundation_x import convert_foundation_x
-from .openmmlab import convert_openmmlab
-from .report import PartRow, check_missing, count_parts, format_report
-from .sources import FAMILIES, ONLY, Source
+from fx_mm.converters.conversion import Conversion
+from fx_mm.converters.files import write_checkpoint
+from fx_mm.converters.foundation_x import convert_foundation_x
+from fx_mm.converters.openmmlab import convert_openmmlab
+from fx_mm.converters.report import (
+    PartRow,
+    check_missing,
+    count_parts,
+    format_report,
+)
+from fx_mm.converters.sources import FAMILIES, ONLY, Source
+from fx_mm.models.backbones import FusedSwinTransformer
+from fx_mm.models.foundation_x import FoundationX
+from fx_mm.registry import MODELS
+from fx_mm.tasks.table import TaskTable
+from fx_mm.utils.checkpoint import check_meta
+from fx_mm.utils.errors import UserError
+from fx_mm.version import __version__
 
 ARK_CONFIG = 'ark/ark6_swin-b_200c.py'
 ARK_PLUS_CONFIG = 'ark/ark-plus_swin-l-768_50c.py'

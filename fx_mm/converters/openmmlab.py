@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..models.foundation_x import FoundationX
-from .ark import final_norm
-from .conversion import Conversion
-from .swin import SwinShape, fit_backbone
+from fx_mm.converters.ark import final_norm
+from fx_mm.converters.conversion import Conversion
+from fx_mm.converters.swin import SwinShape, fit_backbone
+from fx_mm.models.foundation_x import FoundationX
 
 BRANCH = re.compile(r'bbox_head\.(cls|reg)_branches\.(\d+)\.(.+)')
 LABELS = 'dn_query_generator.label_embedding.weight'

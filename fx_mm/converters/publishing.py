@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..utils.checkpoint import RUN_KEYS
-from ..utils.errors import UserError
-from ..version import __version__
-from .files import to_bytes, write_checkpoint
+from fx_mm.converters.files import to_bytes, write_checkpoint
+from fx_mm.utils.checkpoint import RUN_KEYS
+from fx_mm.utils.errors import UserError
+from fx_mm.version import __version__
 
 KEPT = ('epoch', 'iter', 'mmengine_version', 'tasks', 'imported')
 ROLES = ('student', 'teacher')

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..models.foundation_x import BRANCHES, FoundationX
-from ..utils.checks import suggest
-from ..utils.errors import UserError
+from fx_mm.models.foundation_x import BRANCHES, FoundationX
+from fx_mm.utils.checks import suggest
+from fx_mm.utils.errors import UserError
 
 OTHER = 'other'
 

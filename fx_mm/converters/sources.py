@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..utils.checkpoint import load_source
-from ..utils.errors import UserError
+from fx_mm.utils.checkpoint import load_source
+from fx_mm.utils.errors import UserError
 
 CONTAINERS = dict(
     teacher=('teacher', 'teacher_model'), student=('state_dict', 'model')

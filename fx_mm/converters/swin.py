@@ -11,7 +11,7 @@ from scipy.interpolate import RectBivariateSpline
 from scipy.optimize import brentq
 from torch import Tensor
 
-from ..utils.errors import UserError
+from fx_mm.utils.errors import UserError
 
 TABLE = 'relative_position_bias_table'
 INDEX = 'relative_position_index'

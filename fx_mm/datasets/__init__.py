@@ -1,11 +1,11 @@
 """Datasets: annotation files to samples of one task each."""
 
-from . import readers, samplers, transforms
-from .multi_task_dataset import MultiTaskDataset
-from .records import Records
-from .synthetic import SyntheticDataset
-from .task_dataset import TaskDataset
-from .xray_io import ImageReadError, read_xray
+from fx_mm.datasets import readers, samplers, transforms
+from fx_mm.datasets.io.xray import ImageReadError, read_xray
+from fx_mm.datasets.multi_task_dataset import MultiTaskDataset
+from fx_mm.datasets.records import Records
+from fx_mm.datasets.synthetic import SyntheticDataset
+from fx_mm.datasets.task_dataset import TaskDataset
 
 __all__ = [
     'ImageReadError',

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .image_errors import ImageReadError
-from .xray_io import read_mask, read_xray
+from fx_mm.datasets.io.errors import ImageReadError
+from fx_mm.datasets.io.xray import read_mask, read_xray
 
 READER_VERSION = 1
 """Raised with every change of ``read_xray``, ``read_mask`` or the reduction

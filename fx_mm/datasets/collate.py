@@ -12,8 +12,8 @@ import pickle
 import torch
 from torch.utils.data import default_collate
 
-from ..registry import FUNCTIONS
-from ..utils.errors import UserError
+from fx_mm.registry import FUNCTIONS
+from fx_mm.utils.errors import UserError
 
 ALIGNMENT = 16
 """Bytes; the largest number that torch has."""

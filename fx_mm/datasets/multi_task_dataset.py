@@ -3,10 +3,10 @@
 import numpy as np
 from torch.utils.data import Dataset
 
-from ..registry import DATASETS
-from ..tasks import Task
-from .samplers.keys import SampleKey
-from .task_dataset import TaskDataset
+from fx_mm.datasets.samplers.keys import SampleKey
+from fx_mm.datasets.task_dataset import TaskDataset
+from fx_mm.registry import DATASETS
+from fx_mm.tasks.table import Task
 
 
 @DATASETS.register_module()

@@ -7,10 +7,10 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 from torch.utils.data import Dataset
 
-from ..registry import DATASETS
-from ..structures import FXDataSample
-from ..tasks import Task
-from .multi_task_dataset import MultiTaskDataset
+from fx_mm.datasets.multi_task_dataset import MultiTaskDataset
+from fx_mm.registry import DATASETS
+from fx_mm.structures import FXDataSample
+from fx_mm.tasks.table import Task
 
 
 class SyntheticTask(Dataset):

@@ -10,14 +10,14 @@ import torch
 from mmengine.registry import DefaultScope, Registry
 from torch.utils.data import Dataset
 
-from ..registry import DATASETS, READERS, SCOPE, TRANSFORMS
-from ..tasks import Task
-from ..utils.checks import suggest
-from ..utils.errors import UserError
-from .few_shot import draw_few
-from .readers.labels import draw_scores
-from .records import Records
-from .xray_io import ImageReadError
+from fx_mm.datasets.few_shot import draw_few
+from fx_mm.datasets.io.errors import ImageReadError
+from fx_mm.datasets.readers.labels import draw_scores
+from fx_mm.datasets.records import Records
+from fx_mm.registry import DATASETS, READERS, SCOPE, TRANSFORMS
+from fx_mm.tasks.table import Task
+from fx_mm.utils.checks import suggest
+from fx_mm.utils.errors import UserError
 
 REPLACEMENTS = 10
 """Other images that are tried in place of an unreadable one."""
@@ -153,7 +153,7 @@ class TaskDataset(Dataset):
             UserError: If there are fewer.
         """
         # evaluation reads annotation files too, by this package
-        from ..evaluation.patients import find_patients
+        from fx_mm.datasets.readers.patients import find_patients
 
         if n > len(self.records):
             raise UserError(

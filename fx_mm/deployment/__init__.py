@@ -1,3 +1,3 @@
-from .onnx_export import export_onnx
+from fx_mm.deployment.onnx_export import export_onnx
 
 __all__ = ['export_onnx']

@@ -10,8 +10,8 @@ from torchvision.transforms.functional import center_crop
 
 from fx_mm.models import FoundationX, TaskDataPreprocessor
 from fx_mm.models.branches import LocalizationBranch
-from fx_mm.task_entry import CROPS
-from fx_mm.tasks import Task
+from fx_mm.tasks.schema import CROPS
+from fx_mm.tasks.table import Task
 
 LOC_OUTPUTS = ('boxes', 'scores', 'labels')
 

@@ -17,13 +17,12 @@ from torch import Tensor
 
 from fx_mm.apis import FoundationXInferencer
 from fx_mm.apis.image_pipeline import ImagePipeline
-from fx_mm.task_entry import CROPS
-from fx_mm.tasks import Task
+from fx_mm.deployment.graph import LOC_OUTPUTS, TaskGraph
+from fx_mm.tasks.schema import CROPS
+from fx_mm.tasks.table import Task
 from fx_mm.utils.checks import check_choice
 from fx_mm.utils.errors import UserError
 from fx_mm.version import __version__
-
-from .graph import LOC_OUTPUTS, TaskGraph
 
 SCHEMA_VERSION = 1
 METADATA_KEY = 'fx_mm'

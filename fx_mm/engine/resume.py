@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from ..tasks import MIXED
-from ..utils.errors import UserError
+from fx_mm.tasks.table import MIXED
+from fx_mm.utils.errors import UserError
 
 OWN_PARTS = {
     'classification.heads.': 'cls',

@@ -1,8 +1,8 @@
 """Metrics of the three task kinds, intervals, and the benchmark table."""
 
-from .cls_metric import ClsMetric
-from .loc_metric import LocMetric
-from .seg_metric import SegMetric
-from .table import BenchmarkTable
+from fx_mm.evaluation.metrics.cls_metric import ClsMetric
+from fx_mm.evaluation.metrics.loc_metric import LocMetric
+from fx_mm.evaluation.metrics.seg_metric import SegMetric
+from fx_mm.evaluation.report.table import BenchmarkTable
 
 __all__ = ['BenchmarkTable', 'ClsMetric', 'LocMetric', 'SegMetric']

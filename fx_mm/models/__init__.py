@@ -1,33 +1,33 @@
-from .backbones import (
+from fx_mm.models.backbones import (
     FoundationXBackbone,
     FusedSwinTransformer,
     PretrainedWeights,
     build_backbone,
     probe_backbone,
 )
-from .branches import (
+from fx_mm.models.branches import (
     Branch,
     ClassificationBranch,
     LocalizationBranch,
     SegmentationBranch,
 )
-from .data_preprocessor import TaskDataPreprocessor
-from .foundation_x import FoundationX
-from .layers import (
+from fx_mm.models.data_preprocessor import TaskDataPreprocessor
+from fx_mm.models.foundation_x import FoundationX
+from fx_mm.models.layers import (
     PyramidDecoder,
     RegionGuidance,
     TaskDINOHead,
     UPerDecoder,
 )
-from .losses import (
+from fx_mm.models.losses import (
     MaskedBCELoss,
     MaskedFocalLoss,
     MaskedSoftmaxLoss,
     SoftDiceLoss,
 )
-from .mean_teacher import MeanTeacher
-from .parts import Part
-from .task_modules import StackedMatcher
+from fx_mm.models.mean_teacher import MeanTeacher
+from fx_mm.models.parts import Part
+from fx_mm.models.task_modules import StackedMatcher
 
 __all__ = [
     'Branch',

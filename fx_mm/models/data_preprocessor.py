@@ -4,8 +4,8 @@ import torch
 from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmengine.model import BaseDataPreprocessor, stack_batch
 
-from ..registry import MODELS
-from ..utils.errors import UserError
+from fx_mm.registry import MODELS
+from fx_mm.utils.errors import UserError
 
 IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 CHEST_XRAY = dict(mean=0.5056 * 255, std=0.252 * 255)

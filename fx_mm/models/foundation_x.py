@@ -8,16 +8,15 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from fx_mm.models.backbones import build_backbone, probe_backbone
+from fx_mm.models.branches import Branch
+from fx_mm.models.freeze_plan import freeze_plan
+from fx_mm.models.layers.region_guidance import RegionGuidance, evaluating
+from fx_mm.models.multi_view import build_views
+from fx_mm.models.parts import BRANCHES, FeatureGroups, Part
 from fx_mm.registry import MODELS
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
-
-from .backbones import build_backbone, probe_backbone
-from .branches import Branch
-from .freeze_plan import freeze_plan
-from .layers.region_guidance import RegionGuidance, evaluating
-from .multi_view import build_views
-from .parts import BRANCHES, FeatureGroups, Part
 
 
 @MODELS.register_module()

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from fx_mm.tasks import MIXED, MODES
+from fx_mm.models.parts import BRANCHES, Part
+from fx_mm.tasks.table import MIXED, MODES
 from fx_mm.utils.errors import UserError
-
-from .parts import BRANCHES, Part
 
 # The shared parts that stand still in a localization lock pass (paper,
 # section 3.2; the reference leaves the last four trainable).

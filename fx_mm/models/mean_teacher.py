@@ -10,11 +10,10 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from fx_mm.models.foundation_x import FoundationX
+from fx_mm.models.parts import FeatureGroups
 from fx_mm.registry import MODELS
 from fx_mm.utils.checks import check_number
-
-from .foundation_x import FoundationX
-from .parts import FeatureGroups
 
 WEIGHTS = ('teacher', 'student')
 

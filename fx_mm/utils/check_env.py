@@ -7,7 +7,7 @@ setup.py names none of the OpenMMLab packages (see
 import importlib
 from importlib.util import find_spec
 
-from .errors import UserError
+from fx_mm.utils.errors import UserError
 
 OPENMMLAB = {
     'mmengine': 'onedl-mmengine',

@@ -13,8 +13,8 @@ from mmengine.dist import get_local_rank, is_distributed
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
 
-from .errors import UserError
-from .files import write_whole
+from fx_mm.utils.errors import UserError
+from fx_mm.utils.files import write_whole
 
 ATOMIC_BACKEND = 'fx_mm_atomic'
 LAST_CHECKPOINT = 'last_checkpoint'

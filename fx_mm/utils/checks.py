@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from numbers import Real
 
-from .errors import UserError
+from fx_mm.utils.errors import UserError
 
 
 def suggest(word: str, known) -> str:

@@ -10,7 +10,7 @@ import torch.distributed as torch_dist
 from mmengine.config import DictAction
 from mmengine.dist import is_distributed
 
-from .errors import UserError
+from fx_mm.utils.errors import UserError
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from mmengine.dist import get_world_size, init_dist, is_distributed
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from .errors import UserError
+from fx_mm.utils.errors import UserError
 
 TIMEOUT = 600
 """Seconds a process waits for the others, unless the config says."""

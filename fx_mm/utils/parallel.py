@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 
-from .errors import UserError
+from fx_mm.utils.errors import UserError
 
 _work: Callable | None = None
 

@@ -1,8 +1,12 @@
 """Pictures: contact sheets, predictions beside the truth, curves."""
 
-from .contact_sheet import color_of, draw_tile, make_grid
-from .curves import plot_curves
-from .draw import draw_comparison, draw_result, prediction_sheet
+from fx_mm.visualization.contact_sheet import color_of, draw_tile, make_grid
+from fx_mm.visualization.curves import plot_curves
+from fx_mm.visualization.draw import (
+    draw_comparison,
+    draw_result,
+    prediction_sheet,
+)
 
 __all__ = [
     'color_of',

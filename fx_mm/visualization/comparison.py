@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ..evaluation.comparison import LEVEL, Comparison
+from fx_mm.evaluation.report.comparison import LEVEL, Comparison
 
 COLORS = ('#1f77b4', '#d62728', '#2ca02c', '#9467bd', '#ff7f0e', '#8c564b')
 

@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fx_mm.utils.errors import UserError
-
-from .contact_sheet import PALETTE
+from fx_mm.visualization.contact_sheet import PALETTE
 
 METRICS = dict(
     cls=('AUC',), loc=('mAP_40', 'mAP_50', 'mAP'), seg=('Dice_pos', 'Dice')

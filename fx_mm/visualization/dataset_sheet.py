@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from fx_mm.datasets import TaskDataset, read_xray
-from fx_mm.tasks import TaskTable
-
-from .contact_sheet import color_of, draw_tile
+from fx_mm.tasks.table import TaskTable
+from fx_mm.visualization.contact_sheet import color_of, draw_tile
 
 PIPELINE = [
     dict(type='LoadXray'),

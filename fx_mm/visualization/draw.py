@@ -8,10 +8,14 @@ import cv2
 import numpy as np
 from mmengine.structures import BaseDataElement
 
-from fx_mm.datasets.xray_io import read_xray
+from fx_mm.datasets.io.xray import read_xray
 from fx_mm.utils.files import write_whole
-
-from .contact_sheet import Color, color_of, draw_tile, make_grid
+from fx_mm.visualization.contact_sheet import (
+    Color,
+    color_of,
+    draw_tile,
+    make_grid,
+)
 
 if TYPE_CHECKING:
     from fx_mm.apis.results import ImageResult

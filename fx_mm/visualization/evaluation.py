@@ -6,14 +6,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fx_mm.evaluation.base import TaskMetric, ones
-from fx_mm.evaluation.calibration import reliability
-from fx_mm.evaluation.cls_metric import likeliest
-from fx_mm.evaluation.froc import RATES
-from fx_mm.evaluation.matching import RECALLS, ClassMatches
-from fx_mm.evaluation.ranking import RankedScores
-
-from .contact_sheet import PALETTE
+from fx_mm.evaluation.metrics.base import TaskMetric, ones
+from fx_mm.evaluation.metrics.cls_metric import likeliest
+from fx_mm.evaluation.statistics.calibration import reliability
+from fx_mm.evaluation.statistics.froc import RATES
+from fx_mm.evaluation.statistics.matching import RECALLS, ClassMatches
+from fx_mm.evaluation.statistics.ranking import RankedScores
+from fx_mm.visualization.contact_sheet import PALETTE
 
 SHOWN = 20
 """Classes in a legend; more are drawn without a name."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..transfer.forgetting import ScoreMatrix, headline
+from fx_mm.evaluation.forgetting import ScoreMatrix, headline
 
 COLUMNS = 3
 FOCUSED, UNFOCUSED = 'tab:red', 'tab:blue'

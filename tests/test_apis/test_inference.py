@@ -18,7 +18,7 @@ from fx_mm.apis import FoundationXInferencer, expand_config, load_config
 from fx_mm.apis.results import ClsResult, LocResult, SegResult
 from fx_mm.apis.shared_features import shared_features
 from fx_mm.apis.sources import find_images, read_source
-from fx_mm.datasets.xray_io import ImageReadError, read_xray
+from fx_mm.datasets.io.xray import ImageReadError, read_xray
 from fx_mm.registry import MODELS, TRANSFORMS
 from fx_mm.utils.errors import UserError
 

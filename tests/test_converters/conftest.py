@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from made_up import ARK, CONFIGS, SMALL_BOXES, SMALL_SWIN
+from made_up_weights import ARK, CONFIGS, SMALL_BOXES, SMALL_SWIN
 from mmengine.registry import DefaultScope
 
 from fx_mm.apis import load_config

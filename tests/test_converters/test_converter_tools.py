@@ -2,10 +2,10 @@
 
 import os
 
-import made_up as m
+import made_up_weights as m
 import pytest
 import torch
-from made_up import CONFIGS, SMALL_SWIN
+from made_up_weights import CONFIGS, SMALL_SWIN
 
 ARK = CONFIGS / 'ark' / 'ark6_swin-b_200c.py'
 

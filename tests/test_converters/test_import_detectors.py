@@ -1,9 +1,9 @@
 """mmdet's DINO, OpenMMLab's backbones and the authors' Foundation X."""
 
-import made_up as m
+import made_up_weights as m
 import pytest
 import torch
-from made_up import CONFIGS, RELEASED
+from made_up_weights import CONFIGS, RELEASED
 from mmengine.registry import DefaultScope
 from stock_dino import build_stock_dino
 

@@ -2,10 +2,10 @@
 
 import dataclasses
 
-import made_up as m
+import made_up_weights as m
 import pytest
 import torch
-from made_up import ARK, CONFIGS, RELEASED
+from made_up_weights import ARK, CONFIGS, RELEASED
 
 from fx_mm.apis import load_config, load_model
 from fx_mm.converters.classes import (
@@ -17,7 +17,7 @@ from fx_mm.converters.classes import (
 )
 from fx_mm.converters.importing import default_config, import_checkpoint
 from fx_mm.converters.sources import read_source
-from fx_mm.tasks import TaskTable
+from fx_mm.tasks.table import TaskTable
 from fx_mm.utils.errors import UserError
 
 START = ['classification/head', 'classification/projector']

@@ -3,7 +3,7 @@
 import importlib.util
 
 import hypothesis.strategies as st
-import made_up as m
+import made_up_weights as m
 import pytest
 import torch
 from hypothesis import given, settings

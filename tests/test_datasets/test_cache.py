@@ -19,7 +19,7 @@ from fx_mm.datasets.cache import (
     reduce_mask,
     reduced_shape,
 )
-from fx_mm.datasets.xray_io import ImageReadError, read_xray
+from fx_mm.datasets.io.xray import ImageReadError, read_xray
 
 SIZE = 20
 

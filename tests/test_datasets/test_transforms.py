@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 
+from fx_mm.datasets.io.errors import ImageReadError
 from fx_mm.datasets.task_dataset import seeded
 from fx_mm.datasets.transforms import (
     LoadXray,
     LoadXrayAnnotations,
     PackXray,
 )
-from fx_mm.datasets.xray_io import ImageReadError
 from fx_mm.registry import TRANSFORMS
 from fx_mm.utils.errors import UserError
 

@@ -11,14 +11,14 @@ import torch
 from gradient_run import run
 from small_run import small_cfg
 
-from fx_mm.apis.config import PlainConfig
-from fx_mm.apis.runner import _expand_wrapper
-from fx_mm.engine.lost import lost_processes
+from fx_mm.config import PlainConfig
+from fx_mm.engine.process_failures import lost_processes
+from fx_mm.engine.runner import _expand_wrapper
 from fx_mm.utils.dist import start_processes
 from fx_mm.utils.errors import UserError
 
-HERE = Path(__file__).parent
-REPO = HERE.parents[1]
+REPO = Path(__file__).parents[2]
+HELPERS = REPO / 'tests/helpers'
 EXACT = {
     # no chance, no rounding to bfloat16, no Adam, which magnifies the
     # smallest gradients
@@ -54,7 +54,7 @@ def start_ranks(command, count=2, rename=None):
         places = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=count)
         env = dict(
             os.environ,
-            PYTHONPATH=f'{REPO}:{HERE}',
+            PYTHONPATH=f'{REPO}:{HELPERS}',
             OMP_NUM_THREADS='1',
             SLURM_NODELIST='localhost',
             MASTER_ADDR='localhost',
@@ -113,7 +113,7 @@ def test_gradients_and_metrics_equal_one_process(uneven, tmp_path, views):
     cfg = uneven(tmp_path / 'two', 4, counts, views, launcher='pytorch')
     config.write_text(PlainConfig(cfg.to_dict()).pretty_text)
     out = tmp_path / 'out'
-    ranks = start_ranks([HERE / 'gradient_run.py', config, out])
+    ranks = start_ranks([HELPERS / 'gradient_run.py', config, out])
     one = run(uneven(tmp_path / 'one', 8, counts, views))
     texts = finish(ranks)
     for process, text in zip(ranks, texts):

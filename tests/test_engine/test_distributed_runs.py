@@ -12,7 +12,7 @@ import pytest
 import torch
 from small_run import small_cfg
 
-from fx_mm.apis.config import PlainConfig
+from fx_mm.config import PlainConfig
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 
 REPO = Path(__file__).parents[2]

@@ -12,11 +12,11 @@ import pytest
 import torch
 from small_run import small_cfg
 
-from fx_mm.apis.config import PlainConfig
+from fx_mm.config import PlainConfig
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 
-HERE = Path(__file__).parent
-REPO = HERE.parents[1]
+REPO = Path(__file__).parents[2]
+HELPERS = REPO / 'tests/helpers'
 MOMENTS = ['lock', 'val', 'save'] * 3 + ['release']
 BEST = 'phantom_c/seg/Dice'
 
@@ -26,7 +26,7 @@ def start(config, work, workers=0):
     with (work / 'output').open('a') as output:
         return subprocess.Popen(
             [
-                *(sys.executable, str(HERE / 'killed_run.py')),
+                *(sys.executable, str(HELPERS / 'killed_run.py')),
                 *(str(config), str(work), str(workers)),
             ],
             env=dict(os.environ, PYTHONPATH=str(REPO), OMP_NUM_THREADS='1'),

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from small_run import small_cfg
 
 from fx_mm.apis import build_runner, dry_run, expand_config
-from fx_mm.engine.optim_wrapper import MultiTaskOptimWrapper
+from fx_mm.engine.optimizers.optim_wrapper import MultiTaskOptimWrapper
 from fx_mm.registry import TRANSFORMS
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 from fx_mm.utils.errors import UserError

@@ -10,12 +10,11 @@ import pytest
 from mmengine.hooks import Hook
 from small_run import small_cfg
 
-from fx_mm.apis.config import PlainConfig
+from fx_mm.config import PlainConfig
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 from fx_mm.utils.errors import UserError
 
-HERE = Path(__file__).parent
-REPO = HERE.parents[1]
+REPO = Path(__file__).parents[2]
 
 
 class FullDisk(Hook):

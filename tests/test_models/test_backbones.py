@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from model_helpers import TINY, batch, build
 from torch import nn
 
-from fx_mm.engine.optim import MergedOptimWrapperConstructor
+from fx_mm.engine.optimizers.constructor import MergedOptimWrapperConstructor
 from fx_mm.models import build_backbone, probe_backbone
 from fx_mm.models.backbones import FusedSwinTransformer, PretrainedWeights
 from fx_mm.models.backbones.swin import _kept_mask, shift_mask

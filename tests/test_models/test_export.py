@@ -14,7 +14,7 @@ from mmengine.runner import load_checkpoint, save_checkpoint
 from mmengine.structures import InstanceData, PixelData
 from model_helpers import TASKS, build, model_cfg
 
-from fx_mm.apis.config import PlainConfig
+from fx_mm.config import PlainConfig
 from fx_mm.models.backbones import FoundationXBackbone
 from fx_mm.utils.errors import UserError
 

@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from scipy import stats
 
 from fx_mm.apis import build_runner, expand_config, load_config
-from fx_mm.evaluation.comparison import (
+from fx_mm.evaluation.report.comparison import (
     Comparison,
     paired_difference,
     read_headlines,

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from fx_mm.datasets.phantom import ensure_phantom
+from fx_mm.phantom import ensure_phantom
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/phantom/foundation-x_tiny_phantom.py'

@@ -8,7 +8,7 @@ import pytest
 
 from fx_mm.apis import expand_config, load_config
 from fx_mm.datasets import MultiTaskDataset
-from fx_mm.datasets.phantom import ensure_phantom
+from fx_mm.phantom import ensure_phantom
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/phantom/foundation-x_tiny_phantom.py'

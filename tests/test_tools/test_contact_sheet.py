@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fx_mm.datasets.phantom import ensure_phantom
+from fx_mm.phantom import ensure_phantom
 from fx_mm.utils.cli import run_tool
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from fx_mm.datasets.phantom.releases import write_release
+from fx_mm.phantom.raw_layouts import write_release
 
 TOOL = 'dataset_converters/prepare'
 

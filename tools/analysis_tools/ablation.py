@@ -30,7 +30,7 @@ from mmengine.runner import set_random_seed
 
 from fx_mm.apis import expand_config, load_config
 from fx_mm.engine.hooks.pass_log_hook import format_seconds
-from fx_mm.evaluation.comparison import Comparison, read_headlines
+from fx_mm.evaluation.report.comparison import Comparison, read_headlines
 from fx_mm.registry import MODELS
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError

@@ -31,7 +31,7 @@ from mmengine.config import Config, DictAction
 from step_timing import StockTrainer, Trainer, count_waits, measure, ratio
 
 from fx_mm.apis import load_config
-from fx_mm.tasks import KINDS
+from fx_mm.tasks.table import KINDS
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
 

@@ -27,10 +27,10 @@ import cv2
 import torch
 from mmengine.config import Config
 
-from fx_mm.apis.config import use_cache
+from fx_mm.config import use_cache
 from fx_mm.datasets import TaskDataset
-from fx_mm.datasets.phantom import ensure_phantom
-from fx_mm.tasks import KINDS, TaskTable
+from fx_mm.phantom import ensure_phantom
+from fx_mm.tasks.table import KINDS, TaskTable
 from fx_mm.utils.cli import run_tool
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_'

@@ -20,7 +20,7 @@ from pathlib import Path
 from fx_mm.apis import load_config
 from fx_mm.apis.sources import find_images
 from fx_mm.datasets import TaskDataset
-from fx_mm.tasks import Task
+from fx_mm.tasks.table import Task
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError

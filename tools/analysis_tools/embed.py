@@ -9,9 +9,9 @@ says what is in the file.
 
 import argparse
 
+from fx_mm.analysis.embeddings import LAYERS, embed
 from fx_mm.apis import load_config
-from fx_mm.tasks import SPLITS
-from fx_mm.transfer.embeddings import LAYERS, embed
+from fx_mm.tasks.table import SPLITS
 from fx_mm.utils.cli import (
     add_config_options,
     add_model_options,

@@ -26,15 +26,15 @@ from ablation import (
     interrupt,
 )
 
+from fx_mm.analysis.reports import write_json
 from fx_mm.apis import expand_config, load_config
-from fx_mm.evaluation.comparison import (
+from fx_mm.evaluation.report.comparison import (
     HEADLINES,
     Comparison,
     read_headlines,
 )
-from fx_mm.evaluation.results_file import read_results
-from fx_mm.tasks import TaskTable
-from fx_mm.transfer.reports import write_json
+from fx_mm.evaluation.report.results_file import read_results
+from fx_mm.tasks.table import TaskTable
 from fx_mm.utils.checkpoint import find_checkpoint
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError

@@ -12,10 +12,10 @@ import argparse
 import math
 from pathlib import Path
 
-from fx_mm.evaluation.bootstrap import RESAMPLES
-from fx_mm.transfer.embeddings import Embeddings
-from fx_mm.transfer.probing import Probe, probe_dataset
-from fx_mm.transfer.reports import pipes, write_json, write_scores
+from fx_mm.analysis.embeddings import Embeddings
+from fx_mm.analysis.probing import Probe, probe_dataset
+from fx_mm.analysis.reports import pipes, write_json, write_scores
+from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
 from fx_mm.utils.cli import add_bootstrap_options, run_tool
 from fx_mm.utils.files import write_whole
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fx_mm.apis import expand_config, load_config
-from fx_mm.apis.runner import config_errors
+from fx_mm.config import config_errors
 from fx_mm.models import FoundationX
 from fx_mm.registry import MODELS
 from fx_mm.utils.cli import run_tool

@@ -13,9 +13,8 @@ of the same split, such as data/chexpert/prepared/test.csv, with ``sex`` or
 import argparse
 from pathlib import Path
 
-from fx_mm.evaluation.bootstrap import RESAMPLES
-from fx_mm.transfer.reports import pipes, write_json
-from fx_mm.transfer.subgroups import (
+from fx_mm.analysis.reports import pipes, write_json
+from fx_mm.analysis.subgroups import (
     AGES,
     ALL,
     age_groups,
@@ -25,6 +24,7 @@ from fx_mm.transfer.subgroups import (
     read_scores,
     sex_groups,
 )
+from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
 from fx_mm.utils.cli import add_bootstrap_options, run_tool
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole

@@ -16,20 +16,20 @@ from pathlib import Path
 import numpy as np
 from mmengine.registry import init_default_scope
 
-from fx_mm.apis import FoundationXInferencer, load_config
-from fx_mm.datasets import TaskDataset
-from fx_mm.datasets.audit.parts import task_table
-from fx_mm.evaluation.bootstrap import RESAMPLES
-from fx_mm.evaluation.patients import find_patients
-from fx_mm.tasks import SPLITS, Task, TaskTable
-from fx_mm.transfer.reports import pipes, write_json, write_scores
-from fx_mm.transfer.zero_shot import (
+from fx_mm.analysis.reports import pipes, write_json, write_scores
+from fx_mm.analysis.zero_shot import (
     MEAN,
     Head,
     evaluate_heads,
     find_heads,
     shared_images,
 )
+from fx_mm.apis import FoundationXInferencer, load_config
+from fx_mm.audit.parts import task_table
+from fx_mm.datasets import TaskDataset
+from fx_mm.datasets.readers.patients import find_patients
+from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
+from fx_mm.tasks.table import SPLITS, Task, TaskTable
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.cli import (
     add_bootstrap_options,

@@ -12,7 +12,7 @@ other tools.
 
 import argparse
 
-from fx_mm.datasets.phantom import (
+from fx_mm.phantom import (
     DEFAULT_COUNTS,
     DIFFICULTIES,
     TWINS,

@@ -12,14 +12,14 @@ import argparse
 from mmengine.config import DictAction
 from rich.console import Console
 
-from fx_mm.datasets.preparation import (
+from fx_mm.preparation import (
     RELEASES,
     ReleaseError,
     check_prepared,
     find_release,
     prepare,
 )
-from fx_mm.tasks import SPLITS
+from fx_mm.tasks.table import SPLITS
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
 

@@ -1,11 +1,11 @@
 """Readers: annotation files to records, one file a format."""
 
-from .base import BaseReader
-from .coco import CocoReader
-from .label_csv import CsvLabelReader
-from .label_list import ListLabelReader
-from .labels import LabelReader
-from .masks import MaskReader
+from fx_mm.datasets.readers.base import BaseReader
+from fx_mm.datasets.readers.coco import CocoReader
+from fx_mm.datasets.readers.label_csv import CsvLabelReader
+from fx_mm.datasets.readers.label_list import ListLabelReader
+from fx_mm.datasets.readers.labels import LabelReader
+from fx_mm.datasets.readers.masks import MaskReader
 
 __all__ = [
     'BaseReader',

@@ -3,8 +3,8 @@
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
 
-from ...utils.checks import check_number
-from .images import ImageNames
+from fx_mm.datasets.readers.images import ImageNames
+from fx_mm.utils.checks import check_number
 
 
 class BaseReader(metaclass=ABCMeta):

@@ -4,12 +4,15 @@ import json
 
 import numpy as np
 
-from ...registry import READERS
-from ...utils.errors import UserError
-from ..records import Ragged, Records
-from .base import BaseReader
-from .images import ImageNames
-from .tables import read_lines, without_garbage_collection
+from fx_mm.datasets.readers.base import BaseReader
+from fx_mm.datasets.readers.images import ImageNames
+from fx_mm.datasets.readers.tables import (
+    read_lines,
+    without_garbage_collection,
+)
+from fx_mm.datasets.records import Ragged, Records
+from fx_mm.registry import READERS
+from fx_mm.utils.errors import UserError
 
 IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
 BOX_KEYS = ('image_id', 'category_id', 'bbox')

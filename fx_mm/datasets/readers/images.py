@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mmengine.logging import print_log
 
-from ...utils.errors import UserError
+from fx_mm.utils.errors import UserError
 
 
 class FileIndex:

@@ -4,11 +4,11 @@ import os.path as osp
 from collections.abc import Iterator, Mapping
 from operator import itemgetter
 
-from ...registry import READERS
-from ...utils.errors import UserError
-from .images import Folder
-from .labels import LabelReader
-from .tables import Table, read_lines
+from fx_mm.datasets.readers.images import Folder
+from fx_mm.datasets.readers.labels import LabelReader
+from fx_mm.datasets.readers.tables import Table, read_lines
+from fx_mm.registry import READERS
+from fx_mm.utils.errors import UserError
 
 
 @READERS.register_module()

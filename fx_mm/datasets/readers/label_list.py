@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from ...registry import READERS
-from ...utils.checks import check_number
-from ...utils.errors import UserError
-from .labels import LabelReader
-from .tables import read_lines
+from fx_mm.datasets.readers.labels import LabelReader
+from fx_mm.datasets.readers.tables import read_lines
+from fx_mm.registry import READERS
+from fx_mm.utils.checks import check_number
+from fx_mm.utils.errors import UserError
 
 
 @READERS.register_module()

@@ -7,12 +7,12 @@ from numbers import Real
 
 import numpy as np
 
-from ...utils.checks import suggest
-from ...utils.errors import UserError
-from ..records import Records
-from .base import BaseReader
-from .images import ImageNames
-from .tables import without_garbage_collection
+from fx_mm.datasets.readers.base import BaseReader
+from fx_mm.datasets.readers.images import ImageNames
+from fx_mm.datasets.readers.tables import without_garbage_collection
+from fx_mm.datasets.records import Records
+from fx_mm.utils.checks import suggest
+from fx_mm.utils.errors import UserError
 
 POLICIES = dict(ones=1.0, zeros=0.0, ignore=math.nan)
 KINDS = ('uncertain', 'blank')

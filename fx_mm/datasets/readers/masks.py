@@ -4,13 +4,13 @@ import os
 import os.path as osp
 import re
 
-from ...registry import READERS
-from ...utils.errors import UserError
-from ..records import Records
-from ..xray_io import IMAGE_SUFFIXES
-from .base import BaseReader
-from .images import FileIndex, Folder, ImageNames
-from .tables import Table
+from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
+from fx_mm.datasets.readers.base import BaseReader
+from fx_mm.datasets.readers.images import FileIndex, Folder, ImageNames
+from fx_mm.datasets.readers.tables import Table
+from fx_mm.datasets.records import Records
+from fx_mm.registry import READERS
+from fx_mm.utils.errors import UserError
 
 BITS = 16
 

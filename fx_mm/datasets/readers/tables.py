@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from ...utils.errors import UserError
+from fx_mm.utils.errors import UserError
 
 GZIP_SIGNATURE = b'\x1f\x8b'
 

@@ -5,13 +5,17 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from mmengine.dist import get_rank, get_world_size
 
-from ...registry import DATA_SAMPLERS
-from ...tasks import KINDS, MIXED
-from ...utils.checks import check_keys, check_number
-from ...utils.errors import UserError
-from .keys import SampleKey
-from .mixing import is_mixed, mix_steps
-from .pass_schedule import Pass, PassSchedule, plan_cycle
+from fx_mm.datasets.samplers.keys import SampleKey
+from fx_mm.datasets.samplers.mixing import is_mixed, mix_steps
+from fx_mm.datasets.samplers.pass_schedule import (
+    Pass,
+    PassSchedule,
+    plan_cycle,
+)
+from fx_mm.registry import DATA_SAMPLERS
+from fx_mm.tasks.table import KINDS, MIXED
+from fx_mm.utils.checks import check_keys, check_number
+from fx_mm.utils.errors import UserError
 
 
 @DATA_SAMPLERS.register_module()

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from mmengine.dist import get_rank, get_world_size
 
-from ...registry import DATA_SAMPLERS
-from ...utils.errors import UserError
-from .keys import SampleKey
+from fx_mm.datasets.samplers.keys import SampleKey
+from fx_mm.registry import DATA_SAMPLERS
+from fx_mm.utils.errors import UserError
 
 
 @DATA_SAMPLERS.register_module()

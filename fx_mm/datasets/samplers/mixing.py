@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ...tasks import KINDS
-from ...utils.checks import suggest
-from ...utils.errors import UserError
+from fx_mm.tasks.table import KINDS
+from fx_mm.utils.checks import suggest
+from fx_mm.utils.errors import UserError
 
 EXPONENTS = dict(proportional=1.0, sqrt=0.5, uniform=0.0)
 """Power of a task's images that its share of the steps goes with."""

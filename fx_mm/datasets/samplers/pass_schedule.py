@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...tasks import MIXED, MODES
-from ...utils.errors import UserError
-from .mixing import check_order, is_mixed
+from fx_mm.datasets.samplers.mixing import check_order, is_mixed
+from fx_mm.tasks.table import MIXED, MODES
+from fx_mm.utils.errors import UserError
 
 LOCK_PLANS = ('paper', 'plus', 'heads', 'none')
 

@@ -1,10 +1,16 @@
 """Transforms of X-rays; mmdet's, mmcv's and mmpretrain's work beside them."""
 
-from .formatting import PackXray
-from .geometric import RandomResizedCrop, ShiftScaleRotate
-from .loading import LoadXray, LoadXrayAnnotations
-from .photometric import RandomBrightnessContrast, RandomGamma
-from .teacher_view import TeacherView
+from fx_mm.datasets.transforms.formatting import PackXray
+from fx_mm.datasets.transforms.geometric import (
+    RandomResizedCrop,
+    ShiftScaleRotate,
+)
+from fx_mm.datasets.transforms.loading import LoadXray, LoadXrayAnnotations
+from fx_mm.datasets.transforms.photometric import (
+    RandomBrightnessContrast,
+    RandomGamma,
+)
+from fx_mm.datasets.transforms.teacher_view import TeacherView
 
 __all__ = [
     'LoadXray',

@@ -5,10 +5,10 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmengine.structures import InstanceData, PixelData
 
-from ...registry import TRANSFORMS
-from ...structures import FXDataSample
-from ...utils.errors import UserError
-from .teacher_view import check_teacher_view
+from fx_mm.datasets.transforms.teacher_view import check_teacher_view
+from fx_mm.registry import TRANSFORMS
+from fx_mm.structures import FXDataSample
+from fx_mm.utils.errors import UserError
 
 META_KEYS = (
     'task',

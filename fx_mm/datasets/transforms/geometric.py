@@ -7,9 +7,9 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmdet.structures.mask import BitmapMasks
 
-from ...registry import TRANSFORMS
-from ...utils.checks import check_choice, check_number
-from ...utils.errors import UserError
+from fx_mm.registry import TRANSFORMS
+from fx_mm.utils.checks import check_choice, check_number
+from fx_mm.utils.errors import UserError
 
 BORDERS = dict(constant=cv2.BORDER_CONSTANT, reflect=cv2.BORDER_REFLECT_101)
 

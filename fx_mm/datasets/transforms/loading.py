@@ -8,12 +8,13 @@ from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 
-from ...registry import TRANSFORMS
-from ...utils.checks import check_number
-from ...utils.errors import UserError
-from ..cache import Cached, ImageCache, reduce_mask
-from ..readers.masks import split_bit
-from ..xray_io import check_percentiles, read_mask, read_xray
+from fx_mm.datasets.cache import Cached, ImageCache, reduce_mask
+from fx_mm.datasets.io.pixels import check_percentiles
+from fx_mm.datasets.io.xray import read_mask, read_xray
+from fx_mm.datasets.readers.masks import split_bit
+from fx_mm.registry import TRANSFORMS
+from fx_mm.utils.checks import check_number
+from fx_mm.utils.errors import UserError
 
 
 def build_cache(

@@ -12,9 +12,9 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
-from ...registry import TRANSFORMS
-from ...utils.checks import check_number
-from ...utils.errors import UserError
+from fx_mm.registry import TRANSFORMS
+from fx_mm.utils.checks import check_number
+from fx_mm.utils.errors import UserError
 
 GREYS = np.linspace(0, 1, 256)
 

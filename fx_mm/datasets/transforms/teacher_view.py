@@ -3,8 +3,8 @@
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from ...registry import TRANSFORMS
-from ...utils.errors import UserError
+from fx_mm.registry import TRANSFORMS
+from fx_mm.utils.errors import UserError
 
 
 @TRANSFORMS.register_module()

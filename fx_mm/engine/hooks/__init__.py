@@ -1,11 +1,11 @@
-from .checkpoint_hook import CyclicCheckpointHook
-from .forgetting_hook import ForgettingHook
-from .lock_release_hook import LockReleaseHook
-from .mean_teacher_hook import MeanTeacherHook
-from .pass_log_hook import CyclicRuntimeInfoHook, PassLogHook
-from .prediction_sheet_hook import PredictionSheetHook
-from .progress_hook import ProgressHook
-from .sync_statistics_hook import SyncStatisticsHook
+from fx_mm.engine.hooks.checkpoint_hook import CyclicCheckpointHook
+from fx_mm.engine.hooks.forgetting_hook import ForgettingHook
+from fx_mm.engine.hooks.lock_release_hook import LockReleaseHook
+from fx_mm.engine.hooks.mean_teacher_hook import MeanTeacherHook
+from fx_mm.engine.hooks.pass_log_hook import CyclicRuntimeInfoHook, PassLogHook
+from fx_mm.engine.hooks.prediction_sheet_hook import PredictionSheetHook
+from fx_mm.engine.hooks.progress_hook import ProgressHook
+from fx_mm.engine.hooks.sync_statistics_hook import SyncStatisticsHook
 
 __all__ = [
     'CyclicCheckpointHook',

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...utils.errors import UserError
+from fx_mm.utils.errors import UserError
 
 FORMS = (
     'it must be the name of a validation result, such as '

@@ -8,9 +8,17 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from ...registry import HOOKS
-from ...tasks import TaskTable
-from ...utils.checkpoint import (
+from fx_mm.engine.hooks.best import read_save_best
+from fx_mm.engine.resume import (
+    check_weights,
+    describe_draws,
+    describe_schedule,
+    match_weights,
+    move_checkpoint,
+)
+from fx_mm.registry import HOOKS
+from fx_mm.tasks.table import TaskTable
+from fx_mm.utils.checkpoint import (
     ATOMIC_BACKEND,
     LAST_CHECKPOINT,
     check_meta,
@@ -18,17 +26,9 @@ from ...utils.checkpoint import (
     find_checkpoint,
     list_checkpoints,
 )
-from ...utils.dist import unwrap
-from ...utils.errors import UserError
-from ...utils.files import write_whole
-from ..resume import (
-    check_weights,
-    describe_draws,
-    describe_schedule,
-    match_weights,
-    move_checkpoint,
-)
-from .best import read_save_best
+from fx_mm.utils.dist import unwrap
+from fx_mm.utils.errors import UserError
+from fx_mm.utils.files import write_whole
 
 UNITS = ('cycle', 'pass', 'iter')
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from ...registry import HOOKS
-from ...tasks import MIXED
-from ...transfer.forgetting import ScoreMatrix
-from ...utils.errors import UserError
-from ...visualization.forgetting import plot_forgetting
+from fx_mm.evaluation.forgetting import ScoreMatrix
+from fx_mm.registry import HOOKS
+from fx_mm.tasks.table import MIXED
+from fx_mm.utils.errors import UserError
+from fx_mm.visualization.forgetting import plot_forgetting
 
 
 @HOOKS.register_module()
@@ -18,7 +18,7 @@ class ForgettingHook(Hook):
 
     Writes ``forgetting.json`` and ``forgetting.csv`` (rows: validations,
     columns: tasks) and ``forgetting.png`` into the work directory after each
-    validation; ``fx_mm.transfer.forgetting.DEFINITIONS`` says what is in
+    validation; ``fx_mm.evaluation.forgetting.DEFINITIONS`` says what is in
     them. It validates nothing itself: set ``train_cfg.val_unit`` to ``pass``,
     and ``train_cfg.val_interval`` to the passes between. A resumed run goes
     on with the rows of its work directory.

@@ -2,8 +2,8 @@
 
 from mmengine.hooks import Hook
 
-from ...registry import HOOKS
-from ...utils.dist import unwrap
+from fx_mm.registry import HOOKS
+from fx_mm.utils.dist import unwrap
 
 
 @HOOKS.register_module()

@@ -4,9 +4,9 @@ import math
 
 from mmengine.hooks import EMAHook, Hook
 
-from ...registry import HOOKS
-from ...utils.dist import unwrap
-from ...utils.errors import UserError
+from fx_mm.registry import HOOKS
+from fx_mm.utils.dist import unwrap
+from fx_mm.utils.errors import UserError
 
 UNITS = ('pass', 'iter')
 SCHEDULES = ('constant', 'cosine')

@@ -7,9 +7,9 @@ import torch
 from mmengine.dist import master_only
 from mmengine.hooks import LoggerHook, RuntimeInfoHook
 
-from ...registry import HOOKS
-from ...tasks import MIXED
-from ...utils.errors import UserError
+from fx_mm.registry import HOOKS
+from fx_mm.tasks.table import MIXED
+from fx_mm.utils.errors import UserError
 
 
 @HOOKS.register_module()

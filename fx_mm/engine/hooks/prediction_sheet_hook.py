@@ -7,8 +7,8 @@ import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
-from ...registry import HOOKS
-from ...visualization import prediction_sheet
+from fx_mm.registry import HOOKS
+from fx_mm.visualization import prediction_sheet
 
 
 def has_finding(sample) -> bool:

@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ...registry import HOOKS
+from fx_mm.registry import HOOKS
 
 
 class AboveBar:

@@ -4,7 +4,7 @@ from mmengine.dist import all_reduce_params
 from mmengine.hooks import Hook
 from torch import nn
 
-from ...registry import HOOKS
+from fx_mm.registry import HOOKS
 
 
 @HOOKS.register_module()

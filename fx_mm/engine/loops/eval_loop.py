@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from mmengine.runner import BaseLoop
 
-from ...registry import LOOPS
-from ...utils.dist import unwrap
-from ...utils.errors import UserError
-from ..lost import lost_processes, outlive_signals
+from fx_mm.engine.process_failures import lost_processes, outlive_signals
+from fx_mm.registry import LOOPS
+from fx_mm.utils.dist import unwrap
+from fx_mm.utils.errors import UserError
 
 
 class _MultiTaskEvalLoop(BaseLoop):

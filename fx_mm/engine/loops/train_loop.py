@@ -10,17 +10,17 @@ import torch
 from mmengine.dist import all_gather_object
 from mmengine.runner import BaseLoop
 
-from ...registry import LOOPS
-from ...tasks import MIXED
-from ...utils.checks import check_choice, check_number
-from ...utils.dist import unwrap
-from ...utils.errors import UserError
-from ..lost import (
+from fx_mm.engine.process_failures import (
     STOP_SIGNALS,
     is_lost_rank,
     lost_processes,
     outlive_signals,
 )
+from fx_mm.registry import LOOPS
+from fx_mm.tasks.table import MIXED
+from fx_mm.utils.checks import check_choice, check_number
+from fx_mm.utils.dist import unwrap
+from fx_mm.utils.errors import UserError
 
 VAL_UNITS = ('cycle', 'pass')
 

@@ -1,7 +1,7 @@
-from .build import build_backbone, probe_backbone
-from .export import FoundationXBackbone
-from .pretrained import PretrainedWeights
-from .swin import FusedSwinTransformer
+from fx_mm.models.backbones.build import build_backbone, probe_backbone
+from fx_mm.models.backbones.export import FoundationXBackbone
+from fx_mm.models.backbones.pretrained import PretrainedWeights
+from fx_mm.models.backbones.swin import FusedSwinTransformer
 
 __all__ = [
     'FoundationXBackbone',

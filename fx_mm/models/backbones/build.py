@@ -6,10 +6,9 @@ import torch
 from mmdet.models.backbones import SwinTransformer
 from torch import nn
 
+from fx_mm.models.backbones.swin import FusedSwinTransformer
 from fx_mm.registry import MODELS, SCOPE
 from fx_mm.utils.errors import UserError
-
-from .swin import FusedSwinTransformer
 
 NUM_STAGES = 4
 

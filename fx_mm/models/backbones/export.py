@@ -8,13 +8,16 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 
+from fx_mm.models.backbones.build import (
+    NUM_STAGES,
+    build_backbone,
+    probe_backbone,
+)
 from fx_mm.registry import MODELS
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.checks import check_choice
 from fx_mm.utils.config_text import read_assignments
 from fx_mm.utils.errors import UserError
-
-from .build import NUM_STAGES, build_backbone, probe_backbone
 
 WEIGHTS = ('teacher', 'student')
 # Name of the norms in a branch, and the stages they belong to by default.

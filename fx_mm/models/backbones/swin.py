@@ -13,11 +13,10 @@ from mmdet.models.backbones.swin import (
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from fx_mm.models.backbones.pretrained import PretrainedWeights
 from fx_mm.registry import MODELS
 from fx_mm.utils.checks import check_choice
 from fx_mm.utils.errors import UserError
-
-from .pretrained import PretrainedWeights
 
 ATTENTION = ('auto', 'sdpa', 'stock')
 APART = -100.0

@@ -1,7 +1,7 @@
-from .base import Branch
-from .classification import ClassificationBranch
-from .localization import LocalizationBranch
-from .segmentation import SegmentationBranch
+from fx_mm.models.branches.base import Branch
+from fx_mm.models.branches.classification import ClassificationBranch
+from fx_mm.models.branches.localization import LocalizationBranch
+from fx_mm.models.branches.segmentation import SegmentationBranch
 
 __all__ = [
     'Branch',

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from ..parts import FeatureGroups, Part
+from fx_mm.models.parts import FeatureGroups, Part
 
 State = dict[str, Any]
 

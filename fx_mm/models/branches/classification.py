@@ -9,12 +9,15 @@ from mmengine.model import ModuleDict, ModuleList
 from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor, nn
 
+from fx_mm.models.branches.base import Branch, State
+from fx_mm.models.losses import (
+    MaskedBCELoss,
+    MaskedFocalLoss,
+    MaskedSoftmaxLoss,
+)
+from fx_mm.models.parts import FeatureGroups, Part
 from fx_mm.registry import MODELS
 from fx_mm.utils.checks import check_choice
-
-from ..losses import MaskedBCELoss, MaskedFocalLoss, MaskedSoftmaxLoss
-from ..parts import FeatureGroups, Part
-from .base import Branch, State
 
 POOLS = ('avg', 'max', 'avg+max')
 PROJECTORS = ('none', 'linear', 'mlp')

@@ -9,16 +9,18 @@ from mmcv.ops import MultiScaleDeformableAttention
 from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
+from fx_mm.models.branches.base import Branch, State
+from fx_mm.models.layers.denoising import DenoisingQueries
+from fx_mm.models.layers.dino_decoder import TaskDINODecoder
+from fx_mm.models.layers.localization_encoder import PyramidEncoder
+from fx_mm.models.layers.localization_task import (
+    LocalizationTask,
+    grid_proposals,
+)
+from fx_mm.models.parts import FeatureGroups, Part
 from fx_mm.registry import MODELS
 from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.errors import UserError
-
-from ..layers.denoising import DenoisingQueries
-from ..layers.dino_decoder import TaskDINODecoder
-from ..layers.localization_encoder import PyramidEncoder
-from ..layers.localization_task import LocalizationTask, grid_proposals
-from ..parts import FeatureGroups, Part
-from .base import Branch, State
 
 SHARING = ('shared', 'per_task')
 

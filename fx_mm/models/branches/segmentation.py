@@ -9,12 +9,11 @@ from mmengine.model import ModuleDict
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
+from fx_mm.models.branches.base import Branch, State
+from fx_mm.models.parts import FeatureGroups, Part
 from fx_mm.registry import MODELS
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
-
-from ..parts import FeatureGroups, Part
-from .base import Branch, State
 
 
 @MODELS.register_module()

@@ -1,12 +1,15 @@
-from .deformable_attention import DeformableAttention
-from .denoising import DenoisingQueries
-from .dino_decoder import TaskDINODecoder
-from .dino_head import BoxMLP, TaskDINOHead
-from .localization_encoder import PyramidEncoder
-from .localization_task import LocalizationTask, grid_proposals
-from .pyramid import PyramidDecoder, PyramidPooling
-from .region_guidance import RegionGuidance
-from .uper_decoder import UPerDecoder
+from fx_mm.models.layers.deformable_attention import DeformableAttention
+from fx_mm.models.layers.denoising import DenoisingQueries
+from fx_mm.models.layers.dino_decoder import TaskDINODecoder
+from fx_mm.models.layers.dino_head import BoxMLP, TaskDINOHead
+from fx_mm.models.layers.localization_encoder import PyramidEncoder
+from fx_mm.models.layers.localization_task import (
+    LocalizationTask,
+    grid_proposals,
+)
+from fx_mm.models.layers.pyramid import PyramidDecoder, PyramidPooling
+from fx_mm.models.layers.region_guidance import RegionGuidance
+from fx_mm.models.layers.uper_decoder import UPerDecoder
 
 __all__ = [
     'BoxMLP',

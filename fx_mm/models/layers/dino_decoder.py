@@ -11,7 +11,7 @@ from mmdet.models.layers import (
 )
 from torch import Tensor, nn
 
-from .deformable_attention import DeformableAttention
+from fx_mm.models.layers.deformable_attention import DeformableAttention
 
 
 class TaskDINODecoder(DinoTransformerDecoder):

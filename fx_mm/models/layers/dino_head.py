@@ -8,12 +8,11 @@ from mmdet.models.layers import inverse_sigmoid
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
 from torch import Tensor, nn
 
+from fx_mm.models.layers.denoising import image_sizes
 from fx_mm.registry import MODELS, TASK_UTILS
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.dist import count_per_rank
 from fx_mm.utils.errors import UserError
-
-from .denoising import image_sizes
 
 FOCAL = dict(
     type='mmdet.FocalLoss',

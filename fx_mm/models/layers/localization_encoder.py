@@ -14,9 +14,12 @@ from mmdet.models.layers import (
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from fx_mm.models.layers.deformable_attention import (
+    DeformableAttention,
+    Shapes,
+    grid_centers,
+)
 from fx_mm.registry import MODELS
-
-from .deformable_attention import DeformableAttention, Shapes, grid_centers
 
 NECK = dict(
     type='mmdet.ChannelMapper',

@@ -6,10 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from fx_mm.models.layers.denoising import image_sizes
 from fx_mm.registry import MODELS
 from fx_mm.utils.checks import check_number
-
-from .denoising import image_sizes
 
 
 @contextmanager

@@ -6,9 +6,8 @@ from mmengine.model import BaseModule
 from mmseg.models.decode_heads import UPerHead
 from torch import Tensor, nn
 
+from fx_mm.models.layers.pyramid import PyramidPooling
 from fx_mm.registry import MODELS
-
-from .pyramid import PyramidPooling
 
 
 @MODELS.register_module()

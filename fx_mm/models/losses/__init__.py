@@ -1,5 +1,9 @@
-from .classification import MaskedBCELoss, MaskedFocalLoss, MaskedSoftmaxLoss
-from .dice import SoftDiceLoss
+from fx_mm.models.losses.classification import (
+    MaskedBCELoss,
+    MaskedFocalLoss,
+    MaskedSoftmaxLoss,
+)
+from fx_mm.models.losses.dice import SoftDiceLoss
 
 __all__ = [
     'MaskedBCELoss',

@@ -1,3 +1,3 @@
-from .matching import StackedMatcher
+from fx_mm.models.task_modules.matching import StackedMatcher
 
 __all__ = ['StackedMatcher']

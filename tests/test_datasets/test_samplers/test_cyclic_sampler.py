@@ -9,7 +9,7 @@ import pytest
 
 from fx_mm.datasets.samplers import CyclicBatchSampler
 from fx_mm.engine.resume import describe_schedule
-from fx_mm.tasks import Task
+from fx_mm.tasks.table import Task
 from fx_mm.utils.errors import UserError
 
 SIZES = {'a/cls': 37, 'b/loc': 20}

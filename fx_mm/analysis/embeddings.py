@@ -1,0 +1,289 @@
+"""Vectors of a trained model's images, to learn something small on."""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from fx_mm.config import config_errors, expand_config
+from fx_mm.datasets.collate import collate_batch
+from fx_mm.datasets.readers.patients import find_patients
+from fx_mm.datasets.task_dataset import TaskDataset
+from fx_mm.models.mean_teacher import WEIGHTS
+from fx_mm.registry import MODELS
+from fx_mm.tasks.table import SPLITS, Task, TaskTable
+from fx_mm.utils.checkpoint import load_source
+from fx_mm.utils.checks import check_choice, check_number
+from fx_mm.utils.errors import UserError
+from fx_mm.utils.files import write_whole
+
+LAYERS = ('pooled', 'projected')
+FORMAT = 'fx_mm embeddings'
+VERSION = 1
+
+
+@dataclass
+class Embeddings:
+    """Vectors with what is known of their images.
+
+    Attributes:
+        vectors (np.ndarray): float32 (N, D).
+        labels (np.ndarray): float32 (N, C), NaN where unknown or where the
+            image's dataset does not have the class.
+        classes (list[str]): C names.
+        names (np.ndarray): (N,) of the images in their annotation files.
+        splits (np.ndarray): (N,) train, val or test.
+        datasets (np.ndarray): (N,).
+        patients (np.ndarray): (N,), the image's own name where unknown.
+        meta (dict): layer, weights, config, checkpoint; by dataset its
+            ``classes``.
+    """
+
+    vectors: np.ndarray
+    labels: np.ndarray
+    classes: list
+    names: np.ndarray
+    splits: np.ndarray
+    datasets: np.ndarray
+    patients: np.ndarray
+    meta: dict
+
+    def save(self, file: str | Path) -> Path:
+        """Write an ``.npz`` without pickled objects."""
+        meta = dict(
+            self.meta, format=FORMAT, version=VERSION, classes=self.classes
+        )
+        stream = io.BytesIO()
+        np.savez_compressed(
+            stream,
+            embeddings=self.vectors,
+            labels=self.labels,
+            classes=np.array(self.classes),
+            names=self.names,
+            split=self.splits,
+            dataset=self.datasets,
+            patient=self.patients,
+            meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
+        )
+        return write_whole(file, stream.getvalue())
+
+    @classmethod
+    def load(cls, file: str | Path) -> 'Embeddings':
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            UserError: If it is no such file.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as content:
+                meta = json.loads(content['meta'].tobytes())
+                if meta.pop('format') != FORMAT:
+                    raise ValueError('another format')
+                if meta.pop('version') > VERSION:
+                    raise ValueError('a later version')
+                keys = ('embeddings', 'labels', 'names', 'split', 'dataset')
+                vectors, labels, names, splits, datasets = (
+                    content[key] for key in keys
+                )
+                patients = content['patient']
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise UserError(
+                f'{file} holds no embeddings ({error}); write them with '
+                'tools/analysis_tools/embed.py.'
+            ) from error
+        classes = meta.pop('classes')
+        return cls(
+            *(vectors, labels, classes, names, splits, datasets, patients),
+            meta,
+        )
+
+
+def load_encoder(
+    cfg: Config, checkpoint: str, device='cpu', trust: bool = False
+) -> nn.Module:
+    """Build a model for its pooled vectors; heads need not be there.
+
+    So a dataset can be embedded that the checkpoint does not know.
+
+    Args:
+        cfg (Config): With labels (``cls``) as its only tasks.
+        checkpoint (str): A file or URL.
+        device (str or torch.device): Defaults to ``cpu``.
+        trust (bool): Unpickle anything in it. Defaults to False.
+
+    Returns:
+        nn.Module: The ``MeanTeacher``, in eval mode.
+
+    Raises:
+        UserError: If backbone, norm or projector are not in the checkpoint.
+    """
+    init_default_scope('fx_mm')
+    cfg = expand_config(cfg)
+    with config_errors():
+        model = MODELS.build(cfg.model)
+    loaded = load_source(checkpoint, trust)
+    own = [part for part in model.student.parts() if part.task]
+
+    def is_head(name: str) -> bool:
+        name = name.removeprefix('student.').removeprefix('teacher.')
+        return any(part.owns(name) for part in own)
+
+    weights = loaded.get('state_dict', loaded)
+    kept = {k: v for k, v in weights.items() if not is_head(k)}
+    try:
+        missing = model.load_state_dict(kept, strict=False).missing_keys
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise UserError(
+            f'Checkpoint "{checkpoint}" does not fit the config: '
+            f'{lines[-1].strip()}'
+        ) from error
+    missing = [name for name in missing if not is_head(name)]
+    if missing:
+        raise UserError(
+            f'Checkpoint "{checkpoint}" lacks {len(missing)} weights that '
+            f'embeddings need, such as {missing[0]}; use the model config it '
+            'was trained with.'
+        )
+    return model.to(device).eval()
+
+
+def embed(
+    cfg: Config,
+    checkpoint: str,
+    layer: str = 'pooled',
+    weights: str = 'teacher',
+    splits: Sequence[str] = SPLITS,
+    batch_size: int = 32,
+    device='cpu',
+    trust: bool = False,
+) -> Embeddings:
+    """Compute the vectors of all images of a config's label tasks.
+
+    They come from the test pipeline (of a larger image for crops, the middle
+    one) in full precision.
+
+    Args:
+        cfg (Config): The experiment's config; tasks other than ``cls`` are
+            left out.
+        checkpoint (str): A file or URL.
+        layer (str): ``pooled``, or ``projected`` where the model has a
+            projector. Defaults to ``pooled``.
+        weights (str): ``teacher`` or ``student``. Defaults to ``teacher``.
+        splits (Sequence[str]): Defaults to all.
+        batch_size (int): Defaults to 32.
+        device (str or torch.device): Defaults to ``cpu``.
+        trust (bool): Unpickle anything in the checkpoint. Defaults to False.
+
+    Returns:
+        Embeddings: In the order of tasks, splits and annotation files.
+
+    Raises:
+        UserError: If there are no labels, or no such layer.
+    """
+    check_choice('layer', layer, LAYERS)
+    check_choice('weights', weights, WEIGHTS)
+    for split in splits:
+        check_choice('splits', split, SPLITS)
+    check_number('batch_size', batch_size, 1, whole=True)
+    cfg = Config(cfg.to_dict(), filename=cfg.filename)
+    tasks = [t for t in TaskTable.from_cfg(cfg) if t.kind == 'cls']
+    if not tasks:
+        raise UserError(
+            'The config has no task with labels (cls); embeddings are the '
+            'pooled vectors of the classification branch.'
+        )
+    cfg.tasks = [task.name for task in tasks]
+    model = load_encoder(cfg, checkpoint, device, trust)
+    model.weights = weights
+    branch = model.active.classification
+    plain = isinstance(branch.projector, nn.Identity)
+    if layer == 'projected' and plain:
+        raise UserError(
+            'layer is "projected", but the model has no projector '
+            '(model.student.classification.projector); use "pooled".'
+        )
+    if layer == 'pooled':
+        branch.projector = nn.Identity()
+    classes = list(dict.fromkeys(c for t in tasks for c in t.classes))
+    workers = (cfg.get('loader') or {}).get('num_workers', 2)
+    parts = []
+    for task in tasks:
+        pattern = cfg.datasets[task.dataset].get('patient')
+        for split in splits:
+            entry = dict(
+                task.dataset_cfg(split), pipeline=task.pipeline('test')
+            )
+            dataset = TaskDataset(**entry, test_mode=True)
+            loader = DataLoader(
+                dataset,
+                batch_size,
+                num_workers=workers,
+                collate_fn=collate_batch,
+            )
+            vectors, found, names = _run(model, task, loader)
+            labels = np.full((len(names), len(classes)), np.nan, np.float32)
+            labels[:, [classes.index(c) for c in task.classes]] = found
+            patients = find_patients(task, dataset.ann_file, names, pattern)
+            parts.append(
+                (vectors, labels, names, split, task.dataset, patients)
+            )
+    return _join(
+        parts,
+        classes,
+        dict(
+            layer=layer,
+            weights=weights,
+            config=Path(cfg.filename or '').name,
+            checkpoint=Path(checkpoint).name,
+            datasets={t.dataset: list(t.classes) for t in tasks},
+        ),
+    )
+
+
+@torch.inference_mode()
+def _run(
+    model: nn.Module, task: Task, loader: DataLoader
+) -> tuple[np.ndarray, np.ndarray, list]:
+    """Give vectors, labels and names of one split."""
+    vectors, labels, names = [], [], []
+    for batch in loader:
+        batch = model.data_preprocessor(batch, False)
+        inputs, samples = batch['inputs'], batch['data_samples']
+        pyramid = model.extract_feat(_middle(inputs, task.config['img_size']))
+        state = model.active.classification.encode(pyramid, samples)
+        vectors.append(state['pooled'].float().cpu().numpy())
+        labels += [sample.gt_score.cpu().numpy() for sample in samples]
+        names += [sample.img_id for sample in samples]
+    return np.concatenate(vectors), np.stack(labels), names
+
+
+def _middle(images: Tensor, size: int) -> Tensor:
+    height, width = images.shape[-2:]
+    top, left = max(height - size, 0) // 2, max(width - size, 0) // 2
+    return images[..., top : top + size, left : left + size]
+
+
+def _join(parts: list, classes: list, meta: dict) -> Embeddings:
+    vectors, labels, names, splits, datasets, patients = zip(*parts)
+    lengths = [len(each) for each in names]
+    patients = [found or each for found, each in zip(patients, names)]
+    return Embeddings(
+        np.concatenate(vectors),
+        np.concatenate(labels),
+        classes,
+        np.array([name for each in names for name in each]),
+        np.repeat(splits, lengths),
+        np.repeat(datasets, lengths),
+        np.array([patient for each in patients for patient in each]),
+        meta,
+    )

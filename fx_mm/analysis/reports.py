@@ -1,0 +1,49 @@
+"""What the tools of this package write."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fx_mm.utils.files import write_whole
+
+LABEL = 'label:'
+
+
+def pipes(header: Sequence, rows: Iterable[Sequence]) -> str:
+    """Give a Markdown table."""
+    lines = [list(header), ['---'] * len(header), *rows]
+    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
+
+
+def write_json(file: str | Path, content: dict) -> Path:
+    """Write JSON; it must hold no NaN."""
+    text = json.dumps(content, indent=1, allow_nan=False) + '\n'
+    return write_whole(file, text)
+
+
+def write_scores(
+    file: str | Path,
+    names: Sequence,
+    scores: dict[str, Sequence],
+    labels: dict[str, Sequence],
+) -> Path:
+    """Write scores by image, as ``subgroups.py`` reads them.
+
+    Args:
+        file (str | Path): A CSV file.
+        names (Sequence[str]): Of the images in their annotation file.
+        scores (dict): Class to scores, NaN where there is none.
+        labels (dict): Class to labels, NaN where unknown; their columns are
+            called ``label:CLASS``.
+    """
+    columns = scores | {f'{LABEL}{name}': v for name, v in labels.items()}
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator='\n')
+    writer.writerow(['image', *columns])
+    for name, *values in zip(names, *columns.values()):
+        writer.writerow(
+            [name, *('' if x != x else f'{x:.6g}' for x in values)]
+        )
+    return write_whole(file, stream.getvalue())

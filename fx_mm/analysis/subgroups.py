@@ -1,0 +1,310 @@
+"""AUC by sex and age group, and the gaps between groups."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fx_mm.analysis.intervals import (
+    Estimate,
+    auc_statistics,
+    estimate,
+    nan_mean,
+)
+from fx_mm.analysis.reports import LABEL
+from fx_mm.datasets.readers.tables import read_lines
+from fx_mm.evaluation.metrics.cls_metric import ClsMetric
+from fx_mm.evaluation.report.predictions import read_predictions
+from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
+from fx_mm.preparation.raw.tables import parse_age, parse_sex
+from fx_mm.utils.checks import suggest
+from fx_mm.utils.errors import UserError
+
+AGES = (18, 40, 60, 80)
+ALL, OTHERS = 'all', 'others'
+MEAN = 'mean'
+SEXES = dict(F='female', M='male')
+
+
+class Group(NamedTuple):
+    """One group of one class.
+
+    Attributes:
+        positive (int): Images of the group with the class.
+        negative (int): And without.
+        auc (Estimate): Within the group.
+        gap (Estimate): AUC of the group minus that of all others whose sex
+            (or age) is known.
+    """
+
+    positive: int
+    negative: int
+    auc: Estimate
+    gap: Estimate
+
+
+class Scores(NamedTuple):
+    """Labels and scores of images.
+
+    Attributes:
+        names (list[str]): Of N images.
+        classes (list[str]): C names.
+        labels (np.ndarray, optional): (N, C) 0, 1 or NaN; None where the
+            table has them.
+        scores (np.ndarray): (N, C).
+        patients (list[str], optional): Of each image.
+    """
+
+    names: list
+    classes: list
+    labels: np.ndarray | None
+    scores: np.ndarray
+    patients: list | None
+
+
+def read_scores(file: str | Path, task: str | None = None) -> Scores:
+    """Read scores of labels.
+
+    Args:
+        file (str | Path): Predictions of ``tools/test.py
+            --save-predictions`` (.npz), or a CSV file with a column
+            ``image``, one a class, and labels in none or all of the columns
+            ``label:CLASS``.
+        task (str, optional): Keep the columns ``task/class`` of a CSV file,
+            as ``tools/predict.py`` writes them. Defaults to None.
+
+    Raises:
+        UserError: If there are none.
+    """
+    if str(file).endswith('.npz'):
+        return _from_predictions(file)
+    rows = csv.reader(read_lines(str(file), 'the scores'))
+    header = [name.strip() for name in next(rows)]
+    if 'image' not in header:
+        raise UserError(
+            f'{file}: has no column "image"; its columns are '
+            f'{", ".join(header)}.'
+        )
+    prefix = f'{task}/' if task else ''
+    chosen = {
+        name.removeprefix(prefix): place
+        for place, name in enumerate(header)
+        if name.startswith(prefix) and name not in ('image', 'error')
+    }
+    if not chosen:
+        raise UserError(
+            f'{file}: has no column "{prefix}..."; {suggest(prefix, header)}.'
+        )
+    names, values = [], []
+    for number, row in enumerate(rows, 2):
+        if not any(row):
+            continue
+        names.append(row[header.index('image')].strip())
+        try:
+            values.append(
+                [
+                    float(row[i]) if row[i] else math.nan
+                    for i in chosen.values()
+                ]
+            )
+        except (ValueError, IndexError) as error:
+            raise UserError(
+                f'{file}, row {number}: a score is no number ({error}).'
+            ) from error
+    values = np.array(values).reshape(len(names), len(chosen))
+    places = {name: place for place, name in enumerate(chosen)}
+    classes = [name for name in chosen if not name.startswith(LABEL)]
+    labels = None
+    if len(classes) < len(chosen):
+        # what has no labels, such as the single heads of a zero-shot test
+        classes = [name for name in classes if LABEL + name in places]
+        labels = values[:, [places[LABEL + name] for name in classes]]
+    scores = values[:, [places[name] for name in classes]]
+    return Scores(names, classes, labels, scores, None)
+
+
+def _from_predictions(file: str | Path) -> Scores:
+    def metric_of(meta: dict) -> ClsMetric | None:
+        if meta['kind'] != 'cls':
+            return None
+        metric = ClsMetric()
+        metric.dataset_meta = meta
+        metric.kept = []
+        return metric
+
+    found = read_predictions(file, metric_of)
+    if found is None:
+        raise UserError(f'{file}: holds no labels (cls); give those of a cls.')
+    names, labels, scores = zip(*found.records)
+    return Scores(
+        list(names),
+        list(found.task['classes']),
+        np.stack(labels),
+        np.stack(scores),
+        found.patients,
+    )
+
+
+def read_facts(file: str | Path, names: Sequence[str]) -> dict[str, list]:
+    """Read columns of a prepared table for some of its images.
+
+    Args:
+        file (str | Path): With a column ``image``.
+        names (Sequence[str]): The images, as the table writes them, or
+            paths that end so.
+
+    Returns:
+        dict[str, list[str]]: Column to a text an image.
+
+    Raises:
+        UserError: If an image is not in the table.
+    """
+    rows = csv.reader(read_lines(str(file), 'the facts'))
+    header = [name.strip() for name in next(rows)]
+    if 'image' not in header:
+        raise UserError(f'{file}: has no column "image".')
+    image = header.index('image')
+    known = {row[image].strip(): row for row in rows if any(row)}
+    found = []
+    for name in names:
+        parts = Path(name).parts
+        ends = ('/'.join(parts[i:]) for i in range(len(parts)))
+        key = next((end for end in (name, *ends) if end in known), None)
+        if key is None:
+            raise UserError(
+                f'{file}: has no row for image "{name}"; give the table of '
+                'the same split.'
+            )
+        found.append(known[key])
+    return {
+        name: [row[i].strip() for row in found]
+        for i, name in enumerate(header)
+    }
+
+
+def labels_of(facts: Mapping, classes: Sequence[str]) -> np.ndarray:
+    """Give the labels of a table, NaN for what is neither 0 nor 1.
+
+    Args:
+        facts (Mapping): Of :func:`read_facts`.
+        classes (Sequence[str]): Columns.
+
+    Returns:
+        np.ndarray: (N, C).
+
+    Raises:
+        UserError: If a class has no column.
+    """
+    values = dict(zip(('0', '1', '0.0', '1.0'), (0.0, 1.0) * 2))
+    for name in classes:
+        if name not in facts:
+            raise UserError(
+                f'The table has no column "{name}"; {suggest(name, facts)}.'
+            )
+    columns = [[values.get(v, math.nan) for v in facts[n]] for n in classes]
+    return np.array(columns).T
+
+
+def sex_groups(texts: Sequence[str]) -> dict[str, np.ndarray]:
+    """Give the images of each sex, bool (N,)."""
+    sexes = np.array([parse_sex(text) or '' for text in texts])
+    return {name: sexes == key for key, name in SEXES.items()}
+
+
+def age_groups(
+    texts: Sequence[str], edges: Sequence[int] = AGES
+) -> dict[str, np.ndarray]:
+    """Give the images of each age group, bool (N,).
+
+    Args:
+        texts (Sequence[str]): Ages, such as ``45`` or ``058Y``.
+        edges (Sequence[int]): First years of all groups but the first.
+            Defaults to 18, 40, 60, 80.
+    """
+    ages = [parse_age(text) for text in texts]
+    ages = np.array([math.nan if age is None else age for age in ages], float)
+    ends = [-math.inf, *edges, math.inf]
+    names = [f'below {edges[0]}']
+    names += [f'{a} to {b - 1}' for a, b in zip(edges, edges[1:])]
+    names.append(f'from {edges[-1]}')
+    return {
+        name: (ages >= low) & (ages < high)
+        for name, low, high in zip(names, ends, ends[1:])
+    }
+
+
+def compare_groups(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    classes: Sequence[str],
+    groups: Mapping[str, np.ndarray],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    patients: Sequence[str] | None = None,
+) -> dict[str, dict[str, Group]]:
+    """Compute AUCs by group, and gaps, on the same draws.
+
+    Args:
+        labels (np.ndarray): (N, C) 0, 1 or NaN (unknown).
+        scores (np.ndarray): (N, C).
+        classes (Sequence[str]): C names.
+        groups (Mapping[str, np.ndarray]): Group to its images, bool (N,).
+        resamples (int): Defaults to 1000.
+        seed (int): Defaults to 0.
+        patients (Sequence[str], optional): Patient of each image. Defaults
+            to None.
+
+    Returns:
+        dict: Class (and :data:`MEAN`, of the classes that are defined) to
+        group (and :data:`ALL`) to :class:`Group`.
+    """
+    known = np.any(list(groups.values()), axis=0)
+    parts = {ALL: known}
+    for name, mask in groups.items():
+        parts[name] = mask
+        parts[OTHERS, name] = known & ~mask
+    columns = {
+        (number, part): (
+            np.where(mask, labels[:, number], np.nan),
+            scores[:, number],
+        )
+        for number in range(len(classes))
+        for part, mask in parts.items()
+    }
+    aucs = auc_statistics(columns)
+    numbers = range(len(classes))
+
+    def statistics(weights: np.ndarray) -> dict:
+        found = aucs(weights)
+        values = {('auc', *key): value for key, value in found.items()}
+        for number in numbers:
+            for name in groups:
+                ours, theirs = (
+                    found[number, part] for part in (name, (OTHERS, name))
+                )
+                values['gap', number, name] = ours - theirs
+        for what, names in (('auc', [ALL, *groups]), ('gap', groups)):
+            for name in names:
+                values[what, MEAN, name] = nan_mean(
+                    [values[what, number, name] for number in numbers]
+                )
+        return values
+
+    found = estimate(statistics, len(labels), resamples, seed, patients)
+    nothing = Estimate(math.nan, math.nan, math.nan)
+    report: dict = {}
+    for key, column in (*zip(classes, numbers), (MEAN, MEAN)):
+        chosen = labels if column == MEAN else labels[:, [column]]
+        report[key] = {
+            name: Group(
+                int((chosen[parts[name]] == 1).sum()),
+                int((chosen[parts[name]] == 0).sum()),
+                found['auc', column, name],
+                found.get(('gap', column, name), nothing),
+            )
+            for name in (ALL, *groups)
+        }
+    return report

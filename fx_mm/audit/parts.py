@@ -1,0 +1,254 @@
+"""What an audit looks at: each split of each task, with its patients."""
+
+import csv
+import json
+import os.path as osp
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.config import Config
+
+from fx_mm.audit.findings import Finding
+from fx_mm.datasets.readers.tables import Table, read_lines
+from fx_mm.datasets.task_dataset import TaskDataset
+from fx_mm.tasks.table import SPLITS, Task, TaskTable
+from fx_mm.utils.checks import compile_patient
+from fx_mm.utils.errors import UserError
+
+PATIENT = 'patient'
+"""A column of tables, a key of a COCO file's images."""
+FACTS = (PATIENT, 'sex', 'age', 'view', 'source')
+"""Columns of prepared tables that are no classes."""
+
+
+@dataclass
+class Part:
+    """One split of one task.
+
+    Attributes:
+        task (Task): The task.
+        split (str): ``train``, ``val`` or ``test``.
+        ann_file (str): Its annotation file.
+        records (Sequence[dict]): What the reader gave.
+        names (list[str]): The images' names in the annotation file.
+        paths (list[str]): Absolute, normalised paths of the images.
+        patients (list[str]): The image's name where nothing is known.
+        known_patients (bool): Whether anything is known.
+    """
+
+    task: Task
+    split: str
+    ann_file: str
+    records: Sequence[dict]
+    names: list
+    paths: list
+    patients: list
+    known_patients: bool = False
+
+    @property
+    def name(self) -> str:
+        """str: ``dataset/kind/split``."""
+        return f'{self.task.name}/{self.split}'
+
+    @property
+    def place(self) -> str:
+        """str: ``dataset/split``."""
+        return f'{self.task.dataset}/{self.split}'
+
+
+def task_table(cfg: Config, tasks: Sequence[str] | None = None) -> TaskTable:
+    """Give the tasks of an experiment, or of the file of a dataset.
+
+    Args:
+        cfg (Config): A config; it is not changed.
+        tasks (Sequence[str], optional): Names of the tasks to keep. Defaults
+            to None: those that the config keeps.
+
+    Raises:
+        UserError: If the config has no datasets, or an unknown task.
+    """
+    plain = cfg.to_dict()
+    if not plain.get('datasets'):
+        plain['datasets'] = {
+            name: entry
+            for name, entry in plain.items()
+            if isinstance(entry, dict) and isinstance(entry.get('tasks'), dict)
+        }
+        # What the file of a dataset leaves to the experiment.
+        entry = dict(img_size=1, batch_size=1)
+        kinds = ('cls', 'loc', 'seg')
+        plain['task_defaults'] = {kind: dict(entry) for kind in kinds}
+    for kind in plain.get('task_defaults') or {}:
+        # No sample is loaded, so what they ask for need not be there.
+        plain['task_defaults'][kind].update(
+            train_pipeline=[], test_pipeline=[]
+        )
+    for dataset in plain['datasets'].values():
+        if isinstance(dataset, dict):
+            for entry in (dataset.get('tasks') or {}).values():
+                entry.update(train_pipeline=[], test_pipeline=[])
+    if tasks:
+        plain['tasks'] = list(tasks)
+    return TaskTable.from_cfg(plain)
+
+
+def open_parts(
+    cfg: Config,
+    table: TaskTable,
+    built: Iterable[TaskDataset] = (),
+) -> tuple[list[Part], list[Finding]]:
+    """Read the splits of all tasks.
+
+    Args:
+        cfg (Config): Gives the datasets' ``patient`` patterns.
+        table (TaskTable): The tasks.
+        built (Iterable[TaskDataset]): Datasets that need not be read again.
+            Defaults to none.
+
+    Returns:
+        tuple: The parts that can be read; an ``unread-split`` finding for
+        each one that cannot, and a note for each that is not there.
+
+    Raises:
+        UserError: If a pattern is wrong.
+    """
+    records = {(d.task.name, d.ann_file): d.records for d in built}
+    parts, findings = [], []
+    for task in table:
+        for split in SPLITS:
+            place = (f'{task.name}/{split}',)
+            if (task.config['splits']).get(split) is None:
+                message = f'The task has no {split} split.'
+                findings.append(
+                    Finding('no-split', place, 'note', message, count=0)
+                )
+                continue
+            try:
+                parts.append(_open(task, split, records))
+            except UserError as error:
+                findings.append(
+                    Finding('unread-split', place, 'error', str(error))
+                )
+    datasets = cfg.get('datasets') or cfg
+    for dataset in dict.fromkeys(part.task.dataset for part in parts):
+        own = [part for part in parts if part.task.dataset == dataset]
+        findings += _find_patients(own, datasets[dataset].get('patient'))
+    return parts, findings
+
+
+def _open(task: Task, split: str, known: dict) -> Part:
+    cfg = task.dataset_cfg(split)
+    ann_file = cfg['ann_file']
+    records = known.get((task.name, ann_file))
+    if records is None:
+        records = TaskDataset(**cfg, test_mode=True).records
+        known[task.name, ann_file] = records
+    names = column(records, 'img_id')
+    paths = list(map(_absolute, column(records, 'img_path')))
+    return Part(task, split, ann_file, records, names, paths, list(names))
+
+
+def column(records: Any, key: str) -> list:
+    """Give one field of all records."""
+    return list(records.column(key))
+
+
+def _absolute(path: str) -> str:
+    # most need no work, and abspath takes 3 seconds for a million
+    if path.startswith('/') and '//' not in path and '/.' not in path:
+        return path
+    return osp.abspath(path)
+
+
+def _find_patients(parts: list[Part], pattern: str | None) -> list[Finding]:
+    """Fill in the patients of a dataset.
+
+    From ``patient`` in its tables and COCO files, which also tell the
+    patients of its other tasks; else from the names by the config's pattern.
+    """
+    dataset = parts[0].task.dataset
+    known: dict = {}
+    for part in sorted(parts, key=lambda part: part.task.kind):
+        # Labels come first: of most images, boxes need not be asked.
+        if not known.keys() >= set(part.paths):
+            known.update(_stated_patients(part))
+    if not known and pattern is None:
+        return [
+            Finding(
+                'unknown-patients',
+                (dataset,),
+                'note',
+                'No annotation file tells the patients and the config has no '
+                '"patient" pattern: each image counts as one.',
+                len(set().union(*(part.names for part in parts))),
+            )
+        ]
+    find = (
+        None if pattern is None else compile_patient(pattern, dataset).search
+    )
+    strangers: dict = {}
+    for part in parts:
+        part.known_patients = True
+        for index, (path, name) in enumerate(zip(part.paths, part.names)):
+            patient = known.get(path)
+            if patient is None and find is not None:
+                match = find(name)
+                # the first group that took part, else all that matched
+                patient = match and (match[match.lastindex or 0])
+            if patient:
+                part.patients[index] = patient
+            else:
+                strangers[name] = None
+    if not strangers:
+        return []
+    return [
+        Finding(
+            'unknown-patients',
+            (dataset,),
+            'warning',
+            f'The patient of {len(strangers)} images is unknown; each '
+            'counts as a patient of its own.',
+            len(strangers),
+            list(strangers),
+        )
+    ]
+
+
+def _stated_patients(part: Part) -> dict:
+    """Map image paths to the patients that a part's file tells."""
+    by_name = _patients_by_name(part)
+    pairs = zip(part.paths, map(by_name.get, part.names))
+    return {path: patient for path, patient in pairs if patient}
+
+
+def _patients_by_name(part: Part) -> dict:
+    if str(part.task.config['reader']['type']).endswith('CocoReader'):
+        with open(part.ann_file, encoding='utf-8-sig') as file:
+            images = json.load(file)['images']
+        return {
+            str(image['file_name']).strip(): str(image[PATIENT])
+            for image in images
+            if image.get(PATIENT)
+        }
+    table = open_table(part)
+    if table is None or PATIENT not in table.header:
+        return {}
+    image = part.task.config['reader'].get('image_column')
+    column = 0 if image is None else table.header.index(image)
+    patient = table.header.index(PATIENT)
+    # The reader has checked every row; once is enough for 400,000.
+    rows = csv.reader(read_lines(part.ann_file, part.task.name))
+    return {
+        row[column].strip(): row[patient].strip() for row in rows if any(row)
+    }
+
+
+def open_table(part: Part) -> Table | None:
+    """Open a part's annotation file if it is a CSV table with a header."""
+    reader = part.task.config['reader']['type']
+    tables = ('CsvLabelReader', 'MaskReader')
+    name = str(reader).rpartition('.')[2]
+    if name not in tables or not osp.isfile(part.ann_file):
+        return None
+    return Table(part.ann_file, part.task.name)

@@ -1,0 +1,266 @@
+"""An audit from a config: all of it, or the short form."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from fx_mm.audit.boxes import find_box_oddities, find_unused_categories
+from fx_mm.audit.duplicates import find_pairs
+from fx_mm.audit.findings import Finding, allow, sort_findings
+from fx_mm.audit.images import find_odd_images
+from fx_mm.audit.labels import (
+    find_disagreements,
+    find_label_oddities,
+    find_shifts,
+    find_unused_classes,
+    label_table,
+)
+from fx_mm.audit.leaks import find_duplicates
+from fx_mm.audit.masks import find_mask_oddities, mask_files
+from fx_mm.audit.parts import Part, open_parts, task_table
+from fx_mm.audit.patients import find_shared
+from fx_mm.audit.pictures import (
+    draw_odd,
+    draw_pairs,
+    draw_prevalence,
+    draw_together,
+)
+from fx_mm.audit.report import report, save_report
+from fx_mm.audit.scan import Scan, scan_images, scan_masks
+from fx_mm.datasets.task_dataset import TaskDataset
+from fx_mm.tasks.table import TaskTable
+from fx_mm.utils.checks import check_choice, check_keys
+from fx_mm.utils.errors import UserError
+
+AUDIT_KEYS = ('allow', 'on_leak')
+ON_LEAK = ('warn', 'stop')
+REPORT = 'audit.json'
+
+
+@dataclass
+class Options:
+    """The ``audit`` of a config.
+
+    Attributes:
+        allow (list[str]): Findings that are allowed; see
+            :func:`~.findings.allow`.
+        on_leak (str): What the start of a training does about a leak:
+            ``warn`` or ``stop``.
+    """
+
+    allow: list
+    on_leak: str = 'warn'
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> 'Options':
+        """Read ``audit`` of a config.
+
+        Raises:
+            UserError: If a key or value of it is wrong.
+        """
+        entry = dict(cfg.get('audit') or {})
+        check_keys(entry, AUDIT_KEYS, 'audit')
+        names = entry.get('allow') or []
+        if isinstance(names, str) or not all(
+            isinstance(name, str) for name in names
+        ):
+            raise UserError(
+                f'audit.allow is {names!r}; it must be a list of names.'
+            )
+        on_leak = entry.get('on_leak', 'warn')
+        check_choice('audit.on_leak', on_leak, ON_LEAK)
+        return cls(list(names), on_leak)
+
+
+def audit(
+    cfg: Config,
+    out_dir: str | Path,
+    tasks: Sequence[str] | None = None,
+    allowed: Sequence[str] = (),
+    quick: bool = False,
+    workers: int | None = None,
+    flip: bool = True,
+    invert: bool = True,
+) -> dict:
+    """Audit the data of a config and write what was found.
+
+    Args:
+        cfg (Config): The config; it is not changed.
+        out_dir (str | Path): Folder of the report, the pictures and what
+            was read of the images.
+        tasks (Sequence[str], optional): Only these tasks. Defaults to None.
+        allowed (Sequence[str]): Findings that are allowed, besides those of
+            the config. Defaults to none.
+        quick (bool): Whether to read no image and draw nothing. Defaults to
+            False.
+        workers (int, optional): Number of processes. Defaults to the number
+            of available cores.
+        flip (bool): Whether mirrored copies count as copies.
+        invert (bool): Whether inverted copies count as copies.
+
+    Returns:
+        dict: The content of ``audit.json``.
+
+    Raises:
+        UserError: If the config cannot be used.
+    """
+    out_dir = Path(out_dir)
+    options = Options.from_cfg(cfg)
+    table = task_table(cfg, tasks)
+    parts, findings = open_parts(cfg, table)
+    findings += find_shared(parts)
+    tables, found = _look_at_labels(parts)
+    findings += found
+    out_dir.mkdir(parents=True, exist_ok=True)
+    scan, scanned = None, {}
+    if not quick:
+        draw_prevalence(tables, out_dir / 'prevalence.png')
+        draw_together(tables, out_dir / 'co-occurrence.png')
+        paths = dict.fromkeys(path for part in parts for path in part.paths)
+        scan = scan_images(list(paths), out_dir, workers)
+        odd, pictures = find_odd_images(parts, scan)
+        pairs = find_pairs(scan, flip, invert, workers)
+        same, found = find_duplicates(parts, pairs)
+        findings += odd + same
+        draw_odd(pictures, out_dir / 'odd_images.png')
+        draw_pairs(found, out_dir / 'duplicates.png')
+        masks = scan_masks(mask_files(parts), out_dir, workers)
+        for part in parts:
+            if part.task.kind == 'seg':
+                findings += find_mask_oddities(part, masks, scan)
+        scanned = dict(images=len(scan), masks=len(masks))
+    findings += _look_at_boxes(table, parts, scan)
+    idle = allow(findings, [*options.allow, *allowed])
+    content = report(
+        cfg.filename or '', quick, tables, findings, idle, scanned
+    )
+    save_report(content, out_dir / REPORT)
+    return content
+
+
+def _look_at_labels(parts: list[Part]) -> tuple[dict, list[Finding]]:
+    tables: dict = {}
+    findings = find_disagreements(parts)
+    for part in parts:
+        entry = label_table(part)
+        tables.setdefault(part.task.name, {})[part.split] = entry
+        findings += find_label_oddities(part, entry)
+        findings += find_unused_classes(part)
+    for task, splits in tables.items():
+        findings += find_shifts(task, splits)
+    return tables, findings
+
+
+def _look_at_boxes(
+    table: TaskTable, parts: list[Part], scan: Scan | None
+) -> list[Finding]:
+    sizes = {
+        (part.task.name, part.split): _sizes(part, scan) for part in parts
+    }
+    findings = []
+    for task in table:
+        if task.kind != 'loc':
+            continue
+        for split, file in task.config['splits'].items():
+            if file is None:
+                continue
+            # of a split that its reader refused, too
+            ann_file = task.dataset_cfg(split)['ann_file']
+            size = sizes.get((task.name, split))
+            findings += find_box_oddities(task, split, ann_file, size)
+            findings += find_unused_categories(task, split, ann_file)
+    return findings
+
+
+def _sizes(part: Part, scan: Scan | None) -> dict | None:
+    """Map the names of readable images to (width, height)."""
+    if scan is None or part.task.kind != 'loc':
+        return None
+    rows = scan.rows
+    numbers = {name: scan.index(p) for name, p in zip(part.names, part.paths)}
+    return {
+        name: (int(rows['width'][i]), int(rows['height'][i]))
+        for name, i in numbers.items()
+        if not rows['error'][i]
+    }
+
+
+def quick_audit(source: Config | Runner) -> list[Finding]:
+    """Look for leaks without reading an image: in seconds.
+
+    Compares patients, image names and identifiers between splits, tasks and
+    datasets, and looks for classes without positives. Of a runner, the
+    datasets that it has built are not read again.
+
+    Args:
+        source (Config | Runner): A config, or a built runner.
+
+    Returns:
+        list[Finding]: Worst first; what the config allows is marked.
+
+    Raises:
+        UserError: If the config cannot be used.
+    """
+    cfg = source if isinstance(source, Config) else source.cfg
+    options = Options.from_cfg(cfg)
+    built = [] if isinstance(source, Config) else _built(source)
+    parts, findings = open_parts(cfg, task_table(cfg), built)
+    findings += find_shared(parts)
+    for part in parts:
+        if part.split == 'train':
+            findings += find_label_oddities(part, label_table(part))
+    allow(findings, options.allow)
+    return sort_findings(findings)
+
+
+def _built(runner: Any) -> list[TaskDataset]:
+    """Give the task datasets of a runner's loops."""
+    loops = (runner._train_loop, runner._val_loop, runner._test_loop)
+    datasets = [
+        getattr(getattr(loop, 'dataloader', None), 'dataset', None)
+        for loop in loops
+    ]
+    return [
+        each
+        for dataset in datasets
+        for each in getattr(dataset, 'datasets', ())
+        if isinstance(each, TaskDataset)
+    ]
+
+
+def warn_of_leaks(runner: Runner) -> list[Finding]:
+    """Audit the data at the start of a training, in its short form.
+
+    What it finds goes to the runner's logger as warnings, one line each.
+
+    Args:
+        runner (Runner): A built runner.
+
+    Returns:
+        list[Finding]: The leaks that are not allowed.
+
+    Raises:
+        UserError: If there is one and ``audit.on_leak`` is ``stop``.
+    """
+    options = Options.from_cfg(runner.cfg)
+    found = [f for f in quick_audit(runner) if not f.allowed]
+    leaks = [finding for finding in found if finding.level == 'leak']
+    for finding in found:
+        if finding.level != 'note':
+            runner.logger.log(
+                logging.WARNING, f'{finding.name}: {finding.message}'
+            )
+    if leaks and options.on_leak == 'stop':
+        first, *others = leaks
+        more = f' (and {len(others)} more)' if others else ''
+        raise UserError(
+            f'The data leak: {first.name}: {first.message.rstrip(".")}{more}; '
+            'mend the splits, or allow it by name: '
+            f'audit = dict(allow=["{first.name}"]).'
+        )
+    return leaks

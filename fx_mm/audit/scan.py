@@ -1,0 +1,291 @@
+"""Reading every image once: its statistics, its thumbnail, its masks' areas.
+
+What was read is kept in the audit's folder, a few thousand files a chunk, so
+that a stopped audit goes on where it was and the next one reads only what is
+new or has changed.
+"""
+
+import hashlib
+import io
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.logging import print_log
+from rich.progress import (
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TimeRemainingColumn,
+)
+
+from fx_mm.datasets.io.xray import read_mask, read_xray
+from fx_mm.utils.files import remove_leftovers, write_whole
+from fx_mm.utils.parallel import map_forked
+
+VERSION = 1
+"""Raised when what is kept of an image changes."""
+THUMB = 64
+"""Side of a thumbnail in pixels."""
+DARK, LIGHT = 5, 250
+MASK_BITS = 16
+JOB = 16
+"""Files that a worker reads at a time."""
+CHUNK = 4096
+PATIENCE = 60.0
+"""Seconds after which even a small chunk is written."""
+
+_FILE = [
+    ('key', 'V16'),  # of the path
+    ('size', 'i8'),
+    ('mtime', 'i8'),
+    ('height', 'i4'),
+    ('width', 'i4'),
+    ('error', 'S240'),
+]
+IMAGE_ROW = np.dtype(
+    [
+        *_FILE,
+        ('digest', 'V16'),  # of the content
+        ('low', 'u1'),
+        ('high', 'u1'),
+        ('mean', 'f4'),
+        ('std', 'f4'),
+        ('black', 'f4'),  # shares of the pixels
+        ('white', 'f4'),
+        ('thumb', 'u1', (THUMB, THUMB)),
+    ]
+)
+MASK_ROW = np.dtype([*_FILE, ('inside', 'i8'), ('areas', 'i8', (MASK_BITS,))])
+
+
+class Scan:
+    """What was read of some files, in their order.
+
+    Attributes:
+        paths (list[str]): The files.
+        rows (np.ndarray): All fields but the thumbnail, shape (N,).
+    """
+
+    def __init__(
+        self, paths: list, rows: np.ndarray, chunks: list, places: np.ndarray
+    ) -> None:
+        self.paths = paths
+        self.rows = rows
+        self._chunks = chunks
+        self._places = places
+        self._index = {path: number for number, path in enumerate(paths)}
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def index(self, path: str) -> int:
+        """Give the number of a file."""
+        return self._index[path]
+
+    def error(self, index: int) -> str:
+        """Give why a file cannot be read; '' if it can."""
+        return self.rows['error'][index].decode('utf-8', 'replace')
+
+    def thumbs(self, indices: Sequence[int]) -> np.ndarray:
+        """Give thumbnails, read from disk only now.
+
+        Returns:
+            np.ndarray: uint8 (n, 64, 64), each stretched to 0..255.
+        """
+        out = np.zeros((len(indices), THUMB, THUMB), np.uint8)
+        places = self._places[np.asarray(indices, np.int64)]
+        for number in np.unique(places[:, 0]):
+            if number >= 0:
+                here = places[:, 0] == number
+                out[here] = self._chunks[number]['thumb'][places[here, 1]]
+        return out
+
+
+def scan_images(
+    paths: Sequence[str], folder: str | Path, workers: int | None = None
+) -> Scan:
+    """Read images, or what is kept of them.
+
+    Args:
+        paths (Sequence[str]): Image files.
+        folder (str | Path): Where the results are kept.
+        workers (int, optional): Number of processes. Defaults to the number
+            of available cores.
+    """
+    return _scan(paths, Path(folder), 'images', IMAGE_ROW, _look, workers)
+
+
+def scan_masks(
+    paths: Sequence[str], folder: str | Path, workers: int | None = None
+) -> Scan:
+    """Read mask files: their size, pixels above 0, pixels of each bit."""
+    return _scan(paths, Path(folder), 'masks', MASK_ROW, _measure, workers)
+
+
+def _look(path: str, row: np.void) -> None:
+    with open(path, 'rb') as file:
+        digest = hashlib.blake2b(digest_size=16)
+        while block := file.read(1 << 20):
+            digest.update(block)
+    row['digest'] = digest.digest()
+    image = read_xray(path)
+    row['height'], row['width'] = image.shape
+    # One pass over the pixels instead of one for each number.
+    counts = np.bincount(image.ravel(), minlength=256)
+    values = np.arange(256)
+    mean = (counts * values).sum() / image.size
+    row['mean'] = mean
+    row['std'] = np.sqrt((counts * (values - mean) ** 2).sum() / image.size)
+    row['low'], row['high'] = counts.nonzero()[0][[0, -1]]
+    row['black'] = counts[: DARK + 1].sum() / image.size
+    row['white'] = counts[LIGHT:].sum() / image.size
+    row['thumb'] = thumbnail(image)
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """Reduce an image to 64x64 pixels, stretched to 0..255."""
+    small = cv2.resize(
+        image.astype(np.float32), (THUMB, THUMB), interpolation=cv2.INTER_AREA
+    )
+    return cv2.normalize(small, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
+
+
+def _measure(path: str, row: np.void) -> None:
+    mask = read_mask(path)
+    row['height'], row['width'] = mask.shape
+    values, counts = np.unique(mask, return_counts=True)
+    row['inside'] = counts[values > 0].sum()
+    for bit in range(MASK_BITS):
+        row['areas'][bit] = counts[(values >> bit & 1).astype(bool)].sum()
+
+
+def _scan(paths, folder, name, dtype, read: Callable, workers) -> Scan:
+    paths = list(paths)
+    home = folder / f'{name}-v{VERSION}'
+    home.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(home)
+    small = np.dtype(
+        [
+            (key, *dtype.fields[key][:1])
+            for key in dtype.names
+            if key != 'thumb'
+        ]
+    )
+    files = np.zeros(len(paths), small)
+    for index, path in enumerate(paths):
+        digest = hashlib.blake2b(path.encode(), digest_size=16)
+        files['key'][index] = digest.digest()
+        try:
+            stat = os.stat(path)
+            files['size'][index] = stat.st_size
+            files['mtime'][index] = stat.st_mtime_ns
+        except OSError as error:
+            files['error'][index] = (error.strerror or 'no file').encode()
+    chunks = _load(home, dtype)
+    places, todo = _match(files, chunks)
+    _read_all(
+        [paths[i] for i in todo], files[todo], home, dtype, read, workers
+    )
+    if len(todo):
+        chunks = _load(home, dtype)
+        places, _ = _match(files, chunks)
+    rows = files.copy()
+    for number, chunk in enumerate(chunks):
+        here = (places[:, 0] == number).nonzero()[0]
+        found = chunk[places[here, 1]]
+        for key in small.names:
+            rows[key][here] = found[key]
+    return Scan(paths, rows, chunks, places)
+
+
+def _load(home: Path, dtype: np.dtype) -> list:
+    """Open the chunks; a damaged one is deleted and read again."""
+    chunks = []
+    for path in sorted(home.glob('*.npy')):
+        try:
+            # Thumbnails of half a million images are 2 GB: left on disk.
+            chunk = np.load(path, mmap_mode='r')
+            if chunk.dtype != dtype:
+                raise ValueError('of another version')
+        except (ValueError, OSError, EOFError):
+            path.unlink()
+            continue
+        chunks.append(chunk)
+    return chunks
+
+
+def _match(files: np.ndarray, chunks: list) -> tuple:
+    """Find files among the chunks by path, size and time.
+
+    What could not be read is tried again: a decoder may have been installed.
+
+    Returns:
+        tuple: int64 (N, 2), chunk and row, -1 where there is none; the
+        numbers of the files that are to be read.
+    """
+    good, bad = {}, {}
+    for number, chunk in enumerate(chunks):
+        failed = (chunk['error'] != b'').tolist()
+        for row, state in enumerate(chunk[['key', 'size', 'mtime']].tolist()):
+            (bad if failed[row] else good)[state] = (number, row)
+    known = {**bad, **good}
+    states = files[['key', 'size', 'mtime']].tolist()
+    places = np.array([known.get(s, (-1, -1)) for s in states], np.int64)
+    missing = files['error'] != b''
+    unread = np.array([state not in good for state in states], bool)
+    return places.reshape(-1, 2), (unread & ~missing).nonzero()[0]
+
+
+def _read_all(paths, files, home, dtype, read, workers) -> None:
+    if not len(paths):
+        return
+
+    def work(start: int) -> np.ndarray:
+        stop = min(start + JOB, len(paths))
+        rows = np.zeros(stop - start, dtype)
+        for row, path, state in zip(rows, paths[start:stop], files[start:]):
+            for key in ('key', 'size', 'mtime'):
+                row[key] = state[key]
+            try:
+                read(path, row)
+            except Exception as error:
+                # A decoder can fail with anything, and one file must not
+                # end the audit of a hundred thousand.
+                text = ' '.join(str(error).split()) or type(error).__name__
+                row['error'] = text.removeprefix(f'{path}: ').encode()[:240]
+        return rows
+
+    waiting, since = [], time.monotonic()
+    columns = (
+        SpinnerColumn(),
+        *Progress.get_default_columns()[:-1],
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        bar = progress.add_task(
+            f'Reading {home.name.partition("-")[0]}', total=len(paths)
+        )
+        jobs = range(0, len(paths), JOB)
+        for rows in map_forked(work, jobs, workers):
+            waiting.append(rows)
+            progress.advance(bar, len(rows))
+            full = len(waiting) * JOB >= CHUNK
+            if full or time.monotonic() - since > PATIENCE:
+                _store(waiting, home)
+                waiting, since = [], time.monotonic()
+    if waiting:
+        _store(waiting, home)
+    print_log(f'Read {len(paths)} {home.name.partition("-")[0]}.', 'current')
+
+
+def _store(waiting: list, home: Path) -> None:
+    rows = np.concatenate(waiting)
+    name = hashlib.blake2b(rows['key'].tobytes(), digest_size=8).hexdigest()
+    buffer = io.BytesIO()
+    np.save(buffer, rows)
+    write_whole(home / f'{name}.npy', buffer.getvalue())

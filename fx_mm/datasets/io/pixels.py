@@ -1,0 +1,103 @@
+"""Pixel values to 8-bit grey."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from fx_mm.datasets.io.errors import UnreadableError
+from fx_mm.utils.errors import UserError
+
+
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """Turn BGR or BGRA into luminance; grey stays as it is.
+
+    Args:
+        image (np.ndarray): Shape (H, W), (H, W, 3) or (H, W, 4).
+
+    Returns:
+        np.ndarray: Shape (H, W), same depth.
+    """
+    if image.ndim == 2:
+        return image
+    return cv2.cvtColor(
+        np.ascontiguousarray(image[..., :3]), cv2.COLOR_BGR2GRAY
+    )
+
+
+def to_uint8(
+    image: np.ndarray, percentiles: Sequence[float] | None = None
+) -> np.ndarray:
+    """Map the value range of a deeper image to 0..255; 8 bits stay.
+
+    Args:
+        image (np.ndarray): Any real dtype, shape (H, W).
+        percentiles (Sequence[float], optional): See :func:`read_xray`.
+
+    Returns:
+        np.ndarray: uint8; a constant image becomes 0.
+
+    Raises:
+        UnreadableError: If there are values that are not finite.
+    """
+    if image.dtype == np.uint8:
+        return image
+    if not (np.isfinite(image.min()) and np.isfinite(image.max())):
+        raise UnreadableError('has pixel values that are not finite')
+    return stretch(image, *value_range(image, percentiles))
+
+
+def value_range(
+    values: np.ndarray, percentiles: Sequence[float] | None = None
+) -> tuple:
+    """Give the lowest and highest value, or those of two percentiles.
+
+    Returns:
+        tuple[float, float]: Without percentiles, or where both percentiles
+        are the same value, the whole range.
+    """
+    if percentiles is not None:
+        low, high = np.percentile(values, percentiles)
+        if low < high:
+            return float(low), float(high)
+    return float(values.min()), float(values.max())
+
+
+def check_percentiles(percentiles: Sequence[float] | None) -> None:
+    """Refuse what are no two percentiles.
+
+    Raises:
+        UserError: Says what would be right.
+    """
+    if percentiles is None:
+        return
+    try:
+        low, high = percentiles
+        if 0 <= low < high <= 100:
+            return
+    except (TypeError, ValueError):
+        pass
+    raise UserError(
+        f'percentiles is {percentiles!r}; write two numbers from 0 to 100, '
+        'the lower first, such as (0.5, 99.5).'
+    )
+
+
+def stretch(image: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map low..high linearly to 0..255, rounded and clipped.
+
+    Args:
+        image (np.ndarray): Any real dtype.
+        low (float): Value that becomes 0.
+        high (float): Value that becomes 255.
+
+    Returns:
+        np.ndarray: uint8, same shape; 0 where ``high`` is not above ``low``.
+    """
+    if high <= low:
+        return np.zeros(image.shape, np.uint8)
+    scaled = image.astype(np.float32)
+    scaled -= np.float32(low)
+    scaled *= np.float32(255 / (high - low))
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)

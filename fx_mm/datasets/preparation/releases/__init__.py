@@ -1,5 +1,0 @@
-"""Official releases, grouped by how they write their annotations."""
-
-from . import box_lists, label_tables, masks
-
-__all__ = ['box_lists', 'label_tables', 'masks']

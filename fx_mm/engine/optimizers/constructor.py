@@ -1,0 +1,113 @@
+"""Optimizer groups."""
+
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from torch import nn
+
+from fx_mm.engine.optimizers.optim_wrapper import MultiTaskOptimWrapper
+from fx_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from fx_mm.utils.errors import UserError
+
+BRANCHES = ('classification', 'localization', 'segmentation')
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """Put every trainable parameter in exactly one group, in few groups.
+
+    mmengine makes one group per parameter as soon as ``paramwise_cfg`` is
+    set; here parameters with equal settings share a group, in the order of
+    the model, which is what lets AdamW's foreach path work. The teacher is no
+    student of the optimizer. Build it while everything is trainable.
+
+    ``paramwise_cfg`` understands ``custom_keys`` (name pattern to ``lr_mult``
+    and ``decay_mult``; the longest pattern that occurs in the name wins),
+    ``norm_decay_mult`` and ``bias_decay_mult``.
+
+    Raises:
+        UserError: If a parameter is frozen while the groups are built, or a
+            pattern matches no parameter though the model has the branch.
+    """
+
+    KEYS = ('custom_keys', 'norm_decay_mult', 'bias_decay_mult')
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the wrapper over the student's parameters."""
+        model = getattr(model, 'module', model)
+        # Merging happens in `add_params`, which runs only with this set.
+        self.paramwise_cfg = self.paramwise_cfg or dict(custom_keys={})
+        student = getattr(model, 'student', model)
+        wrapper = super().__call__(student)
+        if isinstance(wrapper, MultiTaskOptimWrapper):
+            wrapper.param_names = {
+                id(p): name for name, p in student.named_parameters()
+            }
+        return wrapper
+
+    def add_params(self, params: list, module: nn.Module, **kwargs) -> None:
+        """Fill ``params`` with the merged groups of ``module``."""
+        for key in self.paramwise_cfg:
+            if key not in self.KEYS:
+                raise UserError(
+                    f'Unknown key "{key}" in optim_wrapper.paramwise_cfg; '
+                    f'known: {", ".join(self.KEYS)}.'
+                )
+        custom = self.paramwise_cfg.get('custom_keys', {})
+        unused = set(custom)
+        groups: dict = {}
+        for prefix, child in module.named_modules():
+            for name, param in child.named_parameters(recurse=False):
+                full = f'{prefix}.{name}' if prefix else name
+                if not param.requires_grad:
+                    raise UserError(
+                        f'Parameter "{full}" is frozen while the optimizer '
+                        'is built, so it could never be released; lock it '
+                        'with a lock pass instead.'
+                    )
+                matches = [key for key in custom if key in full]
+                unused -= set(matches)
+                key = max(matches, key=len, default=None)
+                settings = self._settings(child, name, custom.get(key, {}))
+                groups.setdefault(settings, {})[id(param)] = param
+        absent = [name for name in BRANCHES if not hasattr(module, name)]
+        unused = {k for k in unused if not any(name in k for name in absent)}
+        if unused:
+            raise UserError(
+                'optim_wrapper.paramwise_cfg.custom_keys has '
+                f'"{sorted(unused)[0]}", which is in no parameter\'s name.'
+            )
+        for (lr, decay), members in groups.items():
+            group = dict(params=list(members.values()), lr=lr)
+            if decay is not None:
+                group['weight_decay'] = decay
+            params.append(group)
+        self._check_coverage(params, module)
+
+    def _settings(self, module: nn.Module, name: str, custom: dict) -> tuple:
+        """Give (learning rate, weight decay) of one parameter."""
+        lr = self.base_lr * custom.get('lr_mult', 1.0)
+        if self.base_wd is None:
+            return lr, None
+        norms = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+        decay = custom.get('decay_mult', 1.0)
+        if isinstance(module, norms):
+            decay *= self.paramwise_cfg.get('norm_decay_mult', 1.0)
+        elif name == 'bias':
+            decay *= self.paramwise_cfg.get('bias_decay_mult', 1.0)
+        return lr, self.base_wd * decay
+
+    @staticmethod
+    def _check_coverage(params: list, module: nn.Module) -> None:
+        count: dict = {}
+        for group in params:
+            for param in group['params']:
+                count[id(param)] = count.get(id(param), 0) + 1
+        wrong = [
+            name
+            for name, param in module.named_parameters()
+            if count.get(id(param), 0) != 1
+        ]
+        if wrong:
+            raise UserError(
+                f'{len(wrong)} parameters are in no optimizer group or in '
+                f'two: {", ".join(wrong[:5])}.'
+            )

@@ -1,0 +1,84 @@
+"""Processes of a run that die, and those that must not."""
+
+import contextlib
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import torch.distributed as torch_dist
+
+from fx_mm.utils.errors import UserError
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+GO_ON = 'go on from the last checkpoint with --resume'
+
+
+def is_lost_rank(error: BaseException) -> bool:
+    """Tell whether an exchange failed because a process of the run is gone.
+
+    Args:
+        error (BaseException): gloo raises plain RuntimeErrors with the path
+            of its source in them.
+    """
+    return isinstance(error, torch_dist.DistError) or (
+        isinstance(error, RuntimeError) and 'gloo/' in str(error)
+    )
+
+
+@contextlib.contextmanager
+def lost_processes():
+    """Name the process that died, if that is why what is inside failed.
+
+    Raises:
+        UserError: If a worker of a loader, or another rank, is gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        text = ' '.join(str(error).split())
+        if text.startswith('DataLoader worker'):
+            raise UserError(
+                f'A process that loads images died ({text.rstrip(". ")}); '
+                'if the memory was full, lower loader.num_workers or '
+                f'loader.prefetch_factor, then {GO_ON}.'
+            ) from error
+        if is_lost_rank(error):
+            # without the path of gloo's source, and its advice
+            text = re.sub(r'^\[[^]]*\] *', '', text).split('. ')[0]
+            where = torch_dist.get_rank() if torch_dist.is_initialized() else 0
+            raise UserError(
+                f'Process {where} lost another process of the run, which '
+                'died or did not answer within env_cfg.dist_cfg.timeout '
+                f'({text}); look for its message, then {GO_ON}.'
+            ) from error
+        raise
+
+
+def outlive_signals(loader) -> None:
+    """Let a stop signal to the whole process group spare a loader's workers.
+
+    torchrun and SLURM signal the workers too. The main process needs them
+    until it has finished its iteration and written its checkpoint; then it
+    ends them itself.
+
+    Args:
+        loader (DataLoader): Before its workers start.
+    """
+    loader.worker_init_fn = partial(_init_worker, loader.worker_init_fn)
+
+
+def _init_worker(init: Callable | None, worker_id: int) -> None:
+    if init is not None:
+        init(worker_id)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    threading.Thread(target=_obey_parent, daemon=True).start()
+
+
+def _obey_parent() -> None:
+    """End this worker when a stop signal comes from its parent alone."""
+    while signal.sigwaitinfo(STOP_SIGNALS).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -1,0 +1,201 @@
+"""What the metrics of the three task kinds have in common."""
+
+import sys
+from abc import abstractmethod
+from collections.abc import Iterable
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+
+from fx_mm.evaluation.statistics.bootstrap import Statistics
+from fx_mm.utils.errors import UserError
+
+
+class TaskMetric(BaseMetric):
+    """Metric of one task.
+
+    Subclasses append a record an image, a tuple with the image id first, to
+    ``self.results``; an image that several processes saw (a sampler pads the
+    last batch) counts once. Records are sorted by their image, so that
+    nothing depends on the number of processes. All keys are present in every
+    result, NaN where a value is undefined, so that a best checkpoint and a
+    table can rely on them.
+
+    Validation computes the headline metrics. A report keeps the records
+    (``kept``) and asks for :meth:`details` and intervals as well.
+
+    Args:
+        collect_device (str): Where results of several processes meet.
+            Defaults to 'cpu'.
+        prefix (str, optional): Put before the keys. Defaults to None, since
+            the evaluation loops name the task themselves.
+        collect_dir (str, optional): Folder shared by the processes for
+            ``collect_device='cpu'``. Defaults to None.
+
+    Attributes:
+        kept (list[tuple], optional): Records and metrics of each evaluation
+            since it was set to a list, on the main process; None to keep
+            nothing.
+    """
+
+    record: type
+    """Named tuple of what is kept of an image."""
+    # Empty instead of None: BaseMetric warns about a prefix that is None.
+    default_prefix = ''
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.kept: list[tuple[list, dict]] | None = None
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        """dict: Meta of the task; ``classes`` is needed."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict) -> None:
+        self._dataset_meta = dataset_meta
+        self.check_meta()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """tuple[str]: Class names of the task, in the order of its head."""
+        return tuple(self.dataset_meta['classes'])
+
+    @property
+    def task(self) -> str:
+        """str: Name of the task for messages."""
+        return self.dataset_meta.get('task', 'this task')
+
+    def check_meta(self) -> None:
+        """Check the options against the class names, before any image.
+
+        Raises:
+            UserError: If an option names an unknown class.
+        """
+
+    def check_classes(self, names: Iterable[str], option: str) -> None:
+        """Refuse class names that the task does not have.
+
+        Args:
+            names (Iterable[str]): Class names given by the user.
+            option (str): The option they were given in.
+
+        Raises:
+            UserError: With the first unknown name and the known ones.
+        """
+        for name in names:
+            if name not in self.classes:
+                raise UserError(
+                    f"metric of {self.task}: `{option}` names '{name}', "
+                    'which is not a class of the task; known are '
+                    f'{", ".join(self.classes)}.'
+                )
+
+    def evaluate(self, size: int) -> dict:
+        """Gather the results of all processes and compute the metrics.
+
+        Args:
+            size (int): Number of images of the task. Not used: mmengine
+                would cut the gathered list at this length, which drops
+                images when one process saw a padded one earlier in the
+                list. Repeated images are dropped by their id instead.
+
+        Returns:
+            dict[str, float]: Metrics, the same on every process.
+        """
+        return super().evaluate(sys.maxsize)
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Compute the metrics of the gathered results.
+
+        Args:
+            results (list[tuple]): Results of all processes, the image id
+                first.
+
+        Returns:
+            dict[str, float]: All metrics, NaN where undefined.
+        """
+        unique = {result[0]: result for result in reversed(results)}
+        # mmengine hands named tuples on as plain ones
+        records = [self.record(*unique[img_id]) for img_id in sorted(unique)]
+        metrics = self.compute_unique(records)
+        if self.kept is not None:
+            self.kept.append((records, metrics))
+        return metrics
+
+    @abstractmethod
+    def compute_unique(self, results: list) -> dict[str, float]:
+        """Compute the headline metrics of records, one an image.
+
+        Args:
+            results (list[tuple]): The image id and what ``process`` kept.
+
+        Returns:
+            dict[str, float]: NaN where undefined.
+        """
+
+    @abstractmethod
+    def details(self, results: list, thresholds=None) -> dict[str, float]:
+        """Compute what a report shows besides the headline metrics.
+
+        Args:
+            results (list[tuple]): As of :meth:`compute_unique`.
+            thresholds (Thresholds, optional): Of another split, for
+                classification. Defaults to None.
+
+        Returns:
+            dict[str, float]: NaN where undefined.
+        """
+
+    @abstractmethod
+    def statistics(self, results: list, thresholds=None) -> Statistics:
+        """Give what a bootstrap asks for.
+
+        Args:
+            results (list[tuple]): As of :meth:`compute_unique`.
+            thresholds (Thresholds, optional): As of :meth:`details`.
+
+        Returns:
+            Callable: Weights uint16 (R, N) of the images to metrics by key,
+            each (R,). With weights of one they are those of
+            :meth:`compute_unique` and :meth:`details`.
+        """
+
+
+def mean_or_nan(values) -> float:
+    """Average what is defined.
+
+    Args:
+        values (Iterable[float]): Values, NaN where undefined.
+
+    Returns:
+        float: Mean of the values that are not NaN; NaN if there is none.
+    """
+    values = np.asarray(list(values), dtype=np.float64)
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size else float('nan')
+
+
+def mean_columns(values: np.ndarray) -> np.ndarray:
+    """Average each row over what is defined in it.
+
+    Args:
+        values (np.ndarray): (R, C), NaN where undefined.
+
+    Returns:
+        np.ndarray: (R,), NaN where nothing is defined.
+    """
+    known = ~np.isnan(values)
+    with np.errstate(invalid='ignore'):
+        return np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
+
+
+def without_columns(draws: dict[str, np.ndarray]) -> dict[str, float]:
+    """Turn metrics of a single resample into numbers."""
+    return {key: float(values[0]) for key, values in draws.items()}
+
+
+def ones(size: int) -> np.ndarray:
+    """Give the weights that count every image once, uint16 (1, N)."""
+    return np.ones((1, size), np.uint16)

@@ -1,0 +1,259 @@
+"""Metrics of a segmentation task."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from fx_mm.evaluation.metrics.base import (
+    TaskMetric,
+    mean_columns,
+    ones,
+    without_columns,
+)
+from fx_mm.evaluation.metrics.mask_codes import encode
+from fx_mm.evaluation.statistics.bootstrap import Statistics
+from fx_mm.evaluation.statistics.surface import hausdorff95
+from fx_mm.registry import METRICS
+from fx_mm.utils.checks import check_choice
+from fx_mm.utils.errors import UserError
+
+SIZES = ('original', 'training')
+
+
+class Counts(NamedTuple):
+    """What is kept of the masks of one image.
+
+    Attributes:
+        img_id (str): Name of the image.
+        pixels (np.ndarray): int64 (3, C): in both masks, in the true one,
+            in the predicted one.
+        distances (np.ndarray, optional): float64 (C,), 95 % Hausdorff
+            distance, NaN if a mask is empty. None unless reported.
+        codes (dict, optional): The masks themselves, run-length encoded,
+            where predictions are saved.
+    """
+
+    img_id: str
+    pixels: np.ndarray
+    distances: np.ndarray | None = None
+    codes: dict | None = None
+
+
+@METRICS.register_module()
+class SegMetric(TaskMetric):
+    """Dice of binary masks, one channel per class (Foundation X, section 4).
+
+    The paper counts an image that has neither the class nor a prediction of
+    it as 1, so a model that predicts nothing scores high where findings are
+    rare; therefore the mean over the images that have the class stands
+    beside it.
+
+    Headline keys: ``Dice`` (mean over images and classes, empty and empty =
+    1), ``Dice_pos`` (mean over classes of the mean over the images that have
+    the class), ``Dice_pos/<class>``, and ``Dice_pos/<group>`` (mean over
+    the group's classes). Details: ``Dice/<class>``, ``IoU``, ``IoU_pos``,
+    ``Dice_pooled`` (of all pixels together) and ``HD95`` (over the images
+    where both masks have pixels, in pixels), with one key a class; and how
+    many images they are over: ``n_present``, ``n_missed`` (present, nothing
+    predicted), ``n_false`` (absent, something predicted), ``n_empty``
+    (absent and nothing predicted, the ones of ``Dice``).
+
+    Only sums and distances are kept, never a mask, unless predictions are
+    saved.
+
+    Args:
+        class_groups (Mapping[str, Sequence[str]], optional): Group name to
+            class names, e.g. ``dict(organs=('lungs', 'heart'))``.
+            Defaults to None.
+        size (str): Masks are compared at ``'original'`` size, or at
+            ``'training'`` size as in the paper: both are reduced to the
+            model's input by taking the nearest pixel. Defaults to
+            ``'original'``.
+        **kwargs: See :class:`TaskMetric`.
+
+    Attributes:
+        keep_masks (bool): Whether to keep the masks in short, to save them.
+    """
+
+    record = Counts
+
+    def __init__(
+        self,
+        class_groups: Mapping[str, Sequence[str]] | None = None,
+        size: str = 'original',
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_choice('metric.size of a seg task', size, SIZES)
+        self.class_groups = dict(class_groups or {})
+        self.size = size
+        self.keep_masks = False
+
+    def check_meta(self) -> None:
+        """Check the groups against the class names.
+
+        Raises:
+            UserError: If a group has the name of a class or an unknown
+                class in it.
+        """
+        for group, names in self.class_groups.items():
+            if group in self.classes:
+                raise UserError(
+                    f"metric of {self.task}: the group '{group}' has the "
+                    'name of a class; rename it in `class_groups`.'
+                )
+            self.check_classes(names, f'class_groups.{group}')
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Count pixels of a batch.
+
+        Args:
+            data_batch (Any): Not used.
+            data_samples (Sequence[dict]): Samples with ``img_id``,
+                ``gt_sem_seg`` and ``pred_sem_seg``, each with ``data`` of
+                shape (C, H, W), nonzero = inside; for ``size='training'``
+                also ``img_shape``.
+
+        Raises:
+            ValueError: If truth and prediction differ in shape.
+        """
+        for sample in data_samples:
+            pred = sample['pred_sem_seg']['data']
+            truth = sample['gt_sem_seg']['data'].to(pred.device)
+            codes = None
+            if self.keep_masks:
+                codes = dict(
+                    truth=encode(truth),
+                    pred=encode(pred),
+                    img_shape=tuple(sample['img_shape'][:2]),
+                )
+            if self.size == 'training':
+                shape = tuple(sample['img_shape'][:2])
+                truth, pred = (_nearest(mask, shape) for mask in (truth, pred))
+            if truth.shape != pred.shape:
+                raise ValueError(
+                    f'{sample["img_id"]}: masks of shape '
+                    f'{tuple(pred.shape)} cannot be compared with the truth '
+                    f'of shape {tuple(truth.shape)}'
+                )
+            truth, pred = truth.bool(), pred.bool()
+            pixels = torch.stack(
+                [
+                    torch.count_nonzero(mask, dim=(1, 2))
+                    for mask in (truth & pred, truth, pred)
+                ]
+            )
+            distances = None
+            if self.kept is not None:
+                pairs = zip(truth.cpu().numpy(), pred.cpu().numpy())
+                distances = np.array([hausdorff95(*pair) for pair in pairs])
+            self.results.append(
+                Counts(
+                    sample['img_id'], pixels.cpu().numpy(), distances, codes
+                )
+            )
+
+    def compute_unique(self, results: list) -> dict[str, float]:
+        """Compute the Dice means.
+
+        Args:
+            results (list[Counts]): One an image.
+
+        Returns:
+            dict[str, float]: See the headline keys of the class.
+        """
+        found = without_columns(self.statistics(results)(ones(len(results))))
+        return {key: found[key] for key in self._headlines()}
+
+    def details(self, results: list, thresholds=None) -> dict[str, float]:
+        """Compute the other keys of the class."""
+        found = without_columns(self.statistics(results)(ones(len(results))))
+        headlines = self._headlines()
+        found = {k: v for k, v in found.items() if k not in headlines}
+        _, truth, pred = self._pixels(results)
+        for key, which in (
+            ('n_present', truth > 0),
+            ('n_missed', (truth > 0) & (pred == 0)),
+            ('n_false', (truth == 0) & (pred > 0)),
+            ('n_empty', (truth == 0) & (pred == 0)),
+        ):
+            found[key] = int(which.sum())
+            for c, name in enumerate(self.classes):
+                found[f'{key}/{name}'] = int(which[:, c].sum())
+        return found
+
+    def statistics(self, results: list, thresholds=None) -> Statistics:
+        """Give all means; the distances where they were kept."""
+        both, truth, pred = self._pixels(results)
+        dice = self.dice(results)
+        union = truth + pred - both
+        iou = np.divide(both, union, out=np.ones_like(union), where=union > 0)
+        present = (truth > 0).astype(np.float64)
+        shape = (len(results), len(self.classes))
+        distances = np.full(shape, np.nan)
+        if results and results[0].distances is not None:
+            distances = np.array([r.distances for r in results])
+        close = ~np.isnan(distances)
+        every = np.ones(shape)
+        means = dict(
+            Dice=(dice, every),
+            Dice_pos=(dice, present),
+            IoU=(iou, every),
+            IoU_pos=(iou, present),
+            HD95=(np.where(close, distances, 0), close.astype(np.float64)),
+        )
+
+        def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
+            exact = weights.astype(np.float64)
+            columns = {}
+            with np.errstate(invalid='ignore', divide='ignore'):
+                for key, (values, counted) in means.items():
+                    total = exact @ (values * counted)
+                    columns[key] = total / (exact @ counted)
+                columns['Dice_pooled'] = (
+                    2 * (exact @ both) / (exact @ (truth + pred))
+                )
+            found = {}
+            for key, values in columns.items():
+                found[key] = mean_columns(values)
+                for c, name in enumerate(self.classes):
+                    found[f'{key}/{name}'] = values[:, c]
+            for group, names in self.class_groups.items():
+                members = [self.classes.index(name) for name in names]
+                values = columns['Dice_pos'][:, members]
+                found[f'Dice_pos/{group}'] = mean_columns(values)
+            return found
+
+        return compute
+
+    def dice(self, results: list) -> np.ndarray:
+        """Give the Dice of each image and class, (N, C), empty ones as 1."""
+        both, truth, pred = self._pixels(results)
+        total = truth + pred
+        return np.divide(
+            2 * both, total, out=np.ones_like(total), where=total > 0
+        )
+
+    def present(self, results: list) -> np.ndarray:
+        """Tell which images have which class, bool (N, C)."""
+        return self._pixels(results)[1] > 0
+
+    def _headlines(self) -> list[str]:
+        names = [*self.classes, *self.class_groups]
+        return ['Dice', 'Dice_pos', *(f'Dice_pos/{name}' for name in names)]
+
+    def _pixels(self, results: list) -> np.ndarray:
+        """Give the counts of all images, float64 (3, N, C)."""
+        pixels = np.array([r[1] for r in results], dtype=np.float64)
+        pixels = pixels.reshape(len(results), 3, len(self.classes))
+        return pixels.transpose(1, 0, 2)
+
+
+def _nearest(mask: torch.Tensor, shape: tuple) -> torch.Tensor:
+    if mask.shape[1:] == shape:
+        return mask
+    resized = F.interpolate(mask[None].float(), shape, mode='nearest-exact')
+    return resized[0]

@@ -1,0 +1,26 @@
+"""Procedurally drawn frontal chest X-rays with labels, boxes and masks."""
+
+from fx_mm.phantom.findings import FINDINGS
+from fx_mm.phantom.hospitals import HOSPITALS
+from fx_mm.phantom.raw_layouts import TWINS, write_release
+from fx_mm.phantom.render import ORGANS, Phantom, render_phantom
+from fx_mm.phantom.writer import (
+    DEFAULT_COUNTS,
+    DIFFICULTIES,
+    MASK_CLASSES,
+    ensure_phantom,
+)
+
+__all__ = [
+    'DEFAULT_COUNTS',
+    'DIFFICULTIES',
+    'FINDINGS',
+    'HOSPITALS',
+    'MASK_CLASSES',
+    'ORGANS',
+    'TWINS',
+    'Phantom',
+    'ensure_phantom',
+    'render_phantom',
+    'write_release',
+]

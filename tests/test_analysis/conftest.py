@@ -1,0 +1,79 @@
+"""A tiny Ark on two phantom twins with labels, sex and age."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+from fx_mm.apis import expand_config, load_config
+from fx_mm.phantom import write_release
+from fx_mm.preparation import prepare
+from fx_mm.registry import MODELS
+from fx_mm.tasks.table import TaskTable
+
+CONFIG = 'configs/ark/ark6_swin-b_200c.py'
+TINY = {
+    'model.student.backbone.embed_dims': 16,
+    'model.student.backbone.depths': (1, 1, 1, 1),
+    'model.student.backbone.num_heads': (1, 2, 4, 8),
+    'model.student.backbone.init_cfg': None,
+    'model.student.classification.projector_dims': 24,
+    'task_defaults.cls.img_size': 32,
+    'task_defaults.cls.resize_size': 40,
+    'loader.num_workers': 0,
+    'tasks': ['chexpert/cls', 'shenzhen/cls'],
+}
+
+
+@pytest.fixture(autouse=True)
+def clean_scope():
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(scope='session')
+def ark(tmp_path_factory, request):
+    """Give config, options, data root, checkpoint and the model in it."""
+    root = tmp_path_factory.mktemp('ark')
+    sizes = dict(chexpert=50, shenzhen=120, siim_acr=40)
+    for name, images in sizes.items():
+        write_release(name, root, images, 48)
+        prepare(name, data_root=str(root), workers=1, seed=1)
+    config = str(request.config.rootpath / CONFIG)
+    cfg = load_config(config, TINY, str(root))
+    with DefaultScope.overwrite_default_scope('fx_mm'):
+        torch.manual_seed(0)
+        model = MODELS.build(expand_config(cfg).model)
+        model.init_weights()
+    with torch.no_grad():
+        for weight in model.teacher.parameters():
+            weight += 0.02
+    checkpoint = str(root / 'ark.pth')
+    tasks = [task.meta for task in TaskTable.from_cfg(cfg)]
+    torch.save(
+        dict(state_dict=model.state_dict(), meta=dict(tasks=tasks)),
+        checkpoint,
+    )
+    return SimpleNamespace(
+        config=config,
+        tiny=TINY,
+        root=str(root),
+        checkpoint=checkpoint,
+        model=model,
+    )
+
+
+@pytest.fixture
+def cfg(ark):
+    return load_config(ark.config, TINY, ark.root)
+
+
+@pytest.fixture
+def words(ark):
+    """Give the options that make the config tiny, for a command line."""
+    pairs = [
+        f'{key}={value}'.replace(' ', '').replace("'", '')
+        for key, value in TINY.items()
+    ]
+    return ['--data-root', ark.root, '--cfg-options', *pairs]

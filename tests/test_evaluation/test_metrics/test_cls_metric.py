@@ -1,0 +1,254 @@
+"""AUC against scikit-learn and by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    f1_score,
+    matthews_corrcoef,
+    roc_auc_score,
+)
+
+from fx_mm.evaluation import ClsMetric
+from fx_mm.evaluation.metrics.cls_metric import Scores
+from fx_mm.evaluation.statistics.calibration import reliability
+from fx_mm.evaluation.statistics.operating_points import choose_thresholds
+from fx_mm.registry import METRICS
+from fx_mm.utils.errors import UserError
+
+NAN = float('nan')
+
+
+def evaluate(labels, scores, classes='ab', ids=None, **kwargs):
+    metric = ClsMetric(**kwargs)
+    metric.dataset_meta = dict(task='x/cls', classes=tuple(classes))
+    ids = ids or [str(i) for i in range(len(labels))]
+    metric.process(
+        None,
+        [
+            dict(
+                img_id=img_id,
+                gt_score=torch.tensor(label, dtype=torch.float32),
+                pred_score=torch.tensor(score, dtype=torch.float32),
+            )
+            for img_id, label, score in zip(ids, labels, scores, strict=True)
+        ],
+    )
+    return metric.evaluate(len(labels))
+
+
+def test_no_images_and_no_positives_are_nan():
+    keys = {'AUC', 'n_classes', 'AUC/a', 'AUC/b'}
+    for labels, scores in (([], []), ([[0, 0], [0, 0]], [[0.1, 0.2]] * 2)):
+        result = evaluate(labels, scores)
+        assert set(result) == keys
+        assert result['n_classes'] == 0
+        assert all(math.isnan(result[k]) for k in keys - {'n_classes'})
+
+
+def test_by_hand_with_unknown_labels_and_a_one_sided_class():
+    # a: positives .9, .4; negatives .1, .6 -> 3 of 4 pairs in order; the
+    # unknown one would spoil that. b has positives only.
+    result = evaluate(
+        [[1, 1], [1, 1], [0, NAN], [0, 1], [NAN, 1]],
+        [[0.9, 0.1], [0.4, 0.2], [0.1, 0.3], [0.6, 0.4], [0.0, 0.5]],
+    )
+    assert result['AUC/a'] == 0.75
+    assert math.isnan(result['AUC/b'])
+    assert result['AUC'] == 0.75
+    assert result['n_classes'] == 1
+
+
+def test_ties_count_half():
+    result = evaluate([[1], [0]], [[0.5], [0.5]], classes='a')
+    assert result['AUC'] == 0.5
+
+
+def test_equals_scikit_learn_class_by_class():
+    rng = np.random.default_rng(0)
+    labels = (rng.random((200, 5)) < 0.2).astype(float)
+    labels[rng.random(labels.shape) < 0.3] = np.nan
+    scores = rng.random(labels.shape).round(2).astype(np.float32)
+    result = evaluate(labels.tolist(), scores.tolist(), classes='abcde')
+    expected = []
+    for i, name in enumerate('abcde'):
+        known = ~np.isnan(labels[:, i])
+        expected.append(roc_auc_score(labels[known, i], scores[known, i]))
+        assert result[f'AUC/{name}'] == pytest.approx(expected[-1], abs=1e-9)
+    assert result['AUC'] == pytest.approx(np.mean(expected), abs=1e-9)
+    assert result['n_classes'] == 5
+
+
+def test_subset_of_classes_makes_the_mean():
+    labels = [[1, 1], [0, 0]]
+    scores = [[0.9, 0.1], [0.1, 0.9]]
+    result = evaluate(labels, scores)
+    assert result['AUC'] == 0.5
+    metric = ClsMetric(classes=['a'])
+    metric.dataset_meta = dict(task='x/cls', classes=('a', 'b'))
+    metric.results = [
+        (str(i), np.array(labels[i]), np.array(scores[i])) for i in range(2)
+    ]
+    result = metric.evaluate(2)
+    assert (result['AUC'], result['n_classes']) == (1.0, 1)
+    assert result['AUC/b'] == 0.0
+
+
+def test_unknown_class_in_subset_is_refused_before_any_image():
+    metric = ClsMetric(classes=['nodule'])
+    with pytest.raises(UserError, match="'nodule'.*known are a, b"):
+        metric.dataset_meta = dict(task='x/cls', classes=('a', 'b'))
+
+
+def test_label_that_is_no_outcome_names_the_image():
+    with pytest.raises(UserError, match='image im1.*0.5.*mass'):
+        evaluate([[0.5], [1]], [[0.1], [0.2]], ['mass'], ids=['im1', 'im2'])
+
+
+def test_scores_that_are_not_finite_give_nan():
+    result = evaluate([[1], [0]], [[NAN], [0.2]], classes='a')
+    assert math.isnan(result['AUC'])
+
+
+def test_repeated_images_count_once():
+    once = evaluate([[1], [0], [0]], [[0.5], [0.9], [0.1]], 'a')
+    twice = evaluate(
+        [[1], [0], [0], [0]],
+        [[0.5], [0.9], [0.1], [0.1]],
+        'a',
+        ids=['p', 'q', 'r', 'r'],
+    )
+    assert once == twice == {'AUC': 0.5, 'n_classes': 1, 'AUC/a': 0.5}
+
+
+def test_size_does_not_cut_the_results():
+    metric = METRICS.build(dict(type='fx_mm.ClsMetric'))
+    metric.dataset_meta = dict(task='x/cls', classes=('a',))
+    metric.results = [
+        (str(i), np.array([i % 2]), np.array([i / 9])) for i in range(9)
+    ]
+    assert metric.evaluate(2)['AUC'] == pytest.approx(0.5)
+    assert metric.results == []
+
+
+def details(labels, scores, classes='ab', kind='multi-label', thresholds=None):
+    metric = ClsMetric()
+    metric.dataset_meta = dict(
+        task='x/cls', classes=tuple(classes), labels=kind
+    )
+    records = [
+        Scores(str(i), np.array(row, float), np.array(answer, float))
+        for i, (row, answer) in enumerate(zip(labels, scores, strict=True))
+    ]
+    found = metric.compute_unique(records)
+    return metric, records, {**found, **metric.details(records, thresholds)}
+
+
+DETAILS = {'AP', 'ECE', 'F1', 'MCC'} | {
+    f'{key}/{c}'
+    for key in ('AP', 'ECE', 'F1', 'MCC', 'threshold_F1', 'threshold_MCC')
+    for c in 'ab'
+}
+
+
+@pytest.mark.parametrize(
+    'labels',
+    [[], [[NAN, NAN]], [[0, 0], [0, 0]], [[1, 0]]],
+    ids=['no image', 'unknown', 'negative', 'one image'],
+)
+def test_details_where_little_is_defined(labels):
+    scores = [[0.25, 0.25]] * len(labels)
+    for kind, extra in (('multi-label', set()), ('multi-class', {'accuracy'})):
+        _, _, found = details(labels, scores, kind=kind)
+        keys = DETAILS | {'AUC', 'AUC/a', 'AUC/b', 'n_classes'} | extra
+        assert set(found) == keys
+        assert found['n_classes'] == 0
+        defined = {k for k in keys if not math.isnan(found[k])}
+        expected = {'n_classes'}
+        if labels == [[1, 0]]:
+            expected |= {'AP', 'AP/a', 'ECE', 'ECE/a', 'ECE/b'} | extra
+        elif labels == [[0, 0], [0, 0]]:
+            expected |= {'ECE/a', 'ECE/b'}
+            expected |= {'ECE'} if kind == 'multi-label' else set()
+        assert defined == expected
+
+
+def test_skipped_classes_are_named():
+    metric, _, found = details([[1, 1], [0, 1]], [[0.9, 0.1], [0.2, 0.3]])
+    assert metric.skipped(found) == ['b'] and found['n_classes'] == 1
+
+
+def random_task(seed, n=150, n_classes=4):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((n, n_classes)) < 0.3).astype(float)
+    scores = ((0.4 * labels + rng.random(labels.shape)) / 1.4).round(2)
+    labels[rng.random(labels.shape) < 0.2] = np.nan
+    return labels, scores
+
+
+def test_details_equal_scikit_learn():
+    labels, scores = random_task(0)
+    thresholds = choose_thresholds(*random_task(1))
+    _, _, found = details(labels, scores, 'abcd', thresholds=thresholds)
+    values = {'AP': [], 'F1': [], 'MCC': []}
+    for c, name in enumerate('abcd'):
+        known = ~np.isnan(labels[:, c])
+        truth, answer = labels[known, c], scores[known, c]
+        f1, mcc = (t[c] for t in thresholds)
+        assert found[f'threshold_F1/{name}'] == f1
+        values['AP'].append(average_precision_score(truth, answer))
+        values['F1'].append(f1_score(truth, answer >= f1))
+        values['MCC'].append(matthews_corrcoef(truth, answer >= mcc))
+        for key, of_class in values.items():
+            assert found[f'{key}/{name}'] == pytest.approx(of_class[-1]), key
+    for key, of_class in values.items():
+        assert found[key] == pytest.approx(np.mean(of_class))
+
+
+def test_accuracy_and_calibration_of_exclusive_classes():
+    rng = np.random.default_rng(0)
+    scores = rng.dirichlet(np.ones(3), 200)
+    truth = rng.integers(0, 3, 200)
+    labels = np.eye(3)[truth]
+    labels[:5] = np.nan  # unknown
+    labels[5] = 0  # no class at all
+    _, _, found = details(labels, scores, 'abc', 'multi-class')
+    right = scores.argmax(axis=1) == truth
+    assert found['accuracy'] == accuracy_score(
+        truth[6:], scores[6:].argmax(axis=1)
+    )
+    expected = reliability(scores[6:].max(axis=1), right[6:].astype(float))
+    assert found['ECE'] == expected.error
+
+
+@pytest.mark.parametrize('kind', ['multi-label', 'multi-class'])
+def test_statistics_with_weights_of_one_are_the_metrics(kind):
+    labels, scores = random_task(2)
+    labels[:, 3] = 0  # no positive
+    if kind == 'multi-class':
+        labels = np.eye(4)[np.random.default_rng(0).integers(0, 3, 150)]
+    thresholds = choose_thresholds(*random_task(1))
+    metric, records, found = details(labels, scores, 'abcd', kind, thresholds)
+    metric.subset = ('a', 'd')
+    found = {
+        **metric.compute_unique(records),
+        **metric.details(records, thresholds),
+    }
+    every = np.ones((1, len(records)), np.uint16)
+    drawn = metric.statistics(records, thresholds)(every)
+    left_out = ('n_classes', 'ECE', 'threshold')
+    assert set(drawn) == {k for k in found if not k.startswith(left_out)}
+    for key, (value,) in drawn.items():
+        assert value == pytest.approx(found[key], abs=1e-12, nan_ok=True), key
+
+
+def test_order_of_the_images_changes_nothing():
+    labels, scores = random_task(3)
+    ids = [f'{i:03}' for i in range(len(labels))]
+    there = evaluate(labels, scores, 'abcd', ids)
+    back = evaluate(labels[::-1], scores[::-1], 'abcd', ids[::-1])
+    assert there == back

@@ -1,0 +1,191 @@
+"""Details, notes, intervals and comparisons of a whole test."""
+
+import math
+
+import numpy as np
+import pytest
+from made_up_answers import CLASSES, answer, metric_of
+from made_up_answers import meta as meta_of
+
+from fx_mm.evaluation import BenchmarkTable
+from fx_mm.evaluation.report.assessment import Assessment, Bootstrap
+from fx_mm.tasks.table import Task
+from fx_mm.utils.errors import UserError
+from fx_mm.visualization.evaluation import plot_task
+
+KINDS = ('cls', 'loc', 'seg')
+SHORT = Bootstrap(40)
+
+
+def assess(answers, other=None, validation=(), bootstrap=SHORT):
+    kinds = dict.fromkeys(a.task['kind'] for a in answers)
+    table = BenchmarkTable(
+        [Task('x', kind, CLASSES) for kind in kinds],
+        {
+            f'{a.weights}/{a.name}/{key}': value
+            for a in answers
+            for key, value in a.metrics.items()
+        },
+    )
+    metrics = {f'x/{kind}': metric_of(meta_of(kind)) for kind in KINDS}
+    if other is not None:
+        other = Assessment(other, metrics)
+    Assessment(answers, metrics, validation).fill(table, bootstrap, other)
+    return table
+
+
+def test_no_images():
+    table = assess([answer(kind, n=0) for kind in KINDS])
+    for kind in KINDS:
+        assert table.notes[f'x/{kind}'][0] == 'There are no images.'
+        assert table.n_images[f'x/{kind}'] == 0
+        for ends in table.intervals['teacher'][f'x/{kind}'].values():
+            assert all(map(math.isnan, ends))
+    table.text()
+
+
+def test_intervals_hold_their_value_and_narrow_with_images():
+    few, many = (
+        assess([answer(kind, n=n) for kind in KINDS], None, (), Bootstrap(200))
+        for n in (20, 160)
+    )
+    for task, key in (
+        ('x/cls', 'AUC'),
+        ('x/loc', 'mAP_40'),
+        ('x/loc', 'FROC'),
+        ('x/seg', 'Dice_pos'),
+        ('x/seg', 'HD95/a'),
+    ):
+        widths = []
+        for table in (few, many):
+            low, high = table.interval('teacher', task, key)
+            assert low < table.value('teacher', task, key) < high
+            widths.append(high - low)
+        assert widths[1] < widths[0]
+
+
+def test_the_seed_makes_the_interval():
+    def ends(seed):
+        table = assess([answer('cls')], None, (), Bootstrap(40, seed))
+        return table.interval('teacher', 'x/cls', 'AUC')
+
+    assert ends(0) == ends(0) != ends(1)
+
+
+def test_patients_are_drawn_where_they_are_known():
+    alone = assess([answer('cls')])
+    patients = [str(i // 5) for i in range(20)]
+    table = assess([answer('cls', patients=patients)])
+    assert alone.bootstrap['units'] == {'x/cls': 'images'}
+    assert table.bootstrap['units'] == {'x/cls': 'patients'}
+    key = ('teacher', 'x/cls', 'AUC')
+    assert table.interval(*key) != alone.interval(*key)
+    assert table.value(*key) == alone.value(*key)
+
+
+def test_without_thresholds_f1_is_undefined_and_a_note_says_why():
+    table = assess([answer('cls')], None, (), None)
+    assert math.isnan(table.value('teacher', 'x/cls', 'F1'))
+    assert any('--thresholds-from val' in n for n in table.notes['x/cls'])
+    assert not table.intervals and table.bootstrap is None
+
+
+def test_thresholds_come_from_the_validation_answers_of_the_same_weights():
+    val = [
+        answer('cls', 'teacher', 'val', seed=7),
+        answer('cls', 'student', 'val', seed=8),
+    ]
+    table = assess([answer('cls'), answer('cls', 'student')], None, val)
+    chosen = [
+        table.value(weights, 'x/cls', 'threshold_F1/a')
+        for weights in ('teacher', 'student')
+    ]
+    scores = [[record.scores[0] for record in each.records] for each in val]
+    assert chosen[0] in scores[0] and chosen[1] in scores[1]
+    assert 0 < table.value('teacher', 'x/cls', 'F1') <= 1
+    assert 'F1/a' in table.intervals['student']['x/cls']
+    assert not any('thresholds' in note for note in table.notes['x/cls'])
+
+
+def test_scores_of_a_broken_model_are_not_called_missing_truth():
+    broken = answer('cls')
+    for record in broken.records:
+        record.scores[0] = math.nan
+    broken.metrics['AUC/a'] = math.nan
+    table = assess([broken])
+    notes = ' '.join(table.notes['x/cls'])
+    assert 'The teacher gives scores that are not finite for a,' in notes
+    assert 'lack a positive' not in notes
+
+
+def test_a_class_without_positives_is_named():
+    empty = answer('cls')
+    records = [r._replace(labels=r.labels * [1, 0]) for r in empty.records]
+    metric = metric_of(meta_of('cls'))
+    empty.records, empty.metrics = records, metric.compute_unique(records)
+    (first, *_) = assess([empty]).notes['x/cls']
+    assert first == (
+        'AUC is the mean of 1 classes; 1 lack a positive or a negative '
+        'image: b.'
+    )
+
+
+def test_a_better_model_is_told_from_a_worse_one():
+    better = [answer(kind, n=80, skill=4) for kind in KINDS]
+    worse = [answer(kind, n=80, skill=0.7) for kind in KINDS]
+    table = assess(better, worse, (), Bootstrap(200))
+    for task, key in (
+        ('x/cls', 'AUC'),
+        ('x/loc', 'mAP_40'),
+        ('x/seg', 'Dice_pos'),
+    ):
+        found = table.differences['teacher'][task][key]
+        assert 0 < found.low < found.difference < found.high
+    itself = assess(better, better).differences['teacher']
+    for of_task in itself.values():
+        for found in of_task.values():
+            assert found == (0, 0, 0) or all(map(math.isnan, found))
+
+
+def test_other_images_truth_or_tasks_are_refused():
+    for kind in KINDS:
+        with pytest.raises(UserError, match='1 are in one of both.*im_019'):
+            assess([answer(kind)], [answer(kind, n=19)])
+        theirs = answer(kind)
+        record = theirs.records[3]
+        if kind == 'cls':
+            record = record._replace(labels=1 - record.labels)
+        elif kind == 'loc':
+            record = record._replace(truth=record.truth[:-1] + 1)
+        else:
+            record = record._replace(pixels=record.pixels + 1)
+        theirs.records[3] = record
+        with pytest.raises(UserError, match='truth of image "im_003_é.png"'):
+            assess([answer(kind)], [theirs])
+    with pytest.raises(UserError, match='no task in common.*student/x/cls'):
+        assess([answer('cls')], [answer('cls', 'student')])
+
+
+@pytest.mark.parametrize('n', [0, 1, 30])
+@pytest.mark.parametrize('kind', KINDS)
+def test_pictures(kind, n, tmp_path):
+    found = answer(kind, n=n)
+    values = assess([found], None, (), None).values['teacher'][f'x/{kind}']
+    file = plot_task(
+        metric_of(meta_of(kind)),
+        found.records,
+        values,
+        'title',
+        tmp_path / 'new' / f'{kind}.png',
+    )
+    assert file.stat().st_size > 5000
+
+
+def test_a_picture_of_exclusive_classes_and_broken_scores(tmp_path):
+    metric = metric_of(dict(meta_of('cls'), labels='multi-class'))
+    records = answer('cls').records
+    records = [r for r in records if not np.isnan(r.labels).any()]
+    records[0] = records[0]._replace(scores=np.full(2, np.nan))
+    values = {**metric.compute_unique(records), **metric.details(records)}
+    assert math.isnan(values['ECE/a'])
+    plot_task(metric, records, values, 'title', tmp_path / 'a.png')

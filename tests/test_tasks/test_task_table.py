@@ -1,0 +1,212 @@
+"""The task table: what a config means, and what it refuses."""
+
+import copy
+
+import pytest
+
+from fx_mm.tasks.table import Task, TaskTable
+from fx_mm.utils.checks import suggest
+from fx_mm.utils.errors import UserError
+
+ENTRY = dict(
+    classes=('Nodule', 'Mass'),
+    reader=dict(type='CsvLabelReader'),
+    splits=dict(train='train.csv', test='test.csv'),
+)
+CFG = dict(
+    datasets=dict(
+        a=dict(data_root='root/', img_dir='images/', tasks=dict(cls=ENTRY)),
+        b=dict(
+            data_root='',
+            img_dir='',
+            tasks=dict(cls=dict(ENTRY, batch_size=4), loc=ENTRY),
+        ),
+    ),
+    task_defaults=dict(
+        cls=dict(
+            img_size=64,
+            batch_size=8,
+            train_pipeline=[dict(type='X', scale='img_size')],
+            test_pipeline=[dict(type='Y')],
+        ),
+        loc=dict(
+            img_size=32, batch_size=2, train_pipeline=[], test_pipeline=[]
+        ),
+    ),
+)
+
+
+@pytest.fixture
+def cfg():
+    return copy.deepcopy(CFG)
+
+
+def test_all_tasks_by_default_in_order(cfg):
+    assert TaskTable.from_cfg(cfg).names == ['a/cls', 'b/cls', 'b/loc']
+
+
+def test_tasks_picks_and_orders(cfg):
+    cfg['tasks'] = ['b/loc', 'a/cls']
+    assert TaskTable.from_cfg(cfg).names == ['b/loc', 'a/cls']
+
+
+def test_entry_goes_over_the_defaults_of_its_kind(cfg):
+    assert TaskTable.from_cfg(cfg).batch_sizes == {
+        'a/cls': 8,
+        'b/cls': 4,
+        'b/loc': 2,
+    }
+
+
+def test_image_size_is_filled_in_without_touching_the_config(cfg):
+    task = TaskTable.from_cfg(cfg)['a/cls']
+    assert task.pipeline('train') == [dict(type='X', scale=(64, 64))]
+    assert task.config['train_pipeline'] == [dict(type='X', scale='img_size')]
+
+
+def test_dataset_cfg_joins_paths(cfg):
+    out = TaskTable.from_cfg(cfg)['a/cls'].dataset_cfg('train')
+    assert out['ann_file'] == 'root/train.csv'
+    assert out['img_dir'] == 'root/images/'
+    assert out['task']['task'] == 'a/cls'
+
+
+def test_head_knows_its_loss(cfg):
+    loss = dict(gamma=2.0, alpha=[0.25, 0.75])
+    cfg['datasets']['a']['tasks']['cls'] = dict(ENTRY, focal=loss)
+    assert TaskTable.from_cfg(cfg)['a/cls'].head_cfg()['focal'] == loss
+
+
+def test_annotations_may_go_up_within_the_data_root(cfg):
+    splits = dict(train='lists/../train.csv', val=None)
+    cfg['datasets']['a']['tasks']['cls'] = dict(ENTRY, splits=splits)
+    out = TaskTable.from_cfg(cfg)['a/cls'].dataset_cfg('train')
+    assert out['data_root'] == 'root/'
+
+
+def test_missing_split_is_named(cfg):
+    with pytest.raises(UserError, match='"a" has no "val" split'):
+        TaskTable.from_cfg(cfg).dataset_cfg('val')
+
+
+def focal(cfg, value, **changes):
+    """Give a classification task a focal loss."""
+    cfg['datasets']['a']['tasks']['cls'].update(focal=value, **changes)
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda c: c.pop('datasets'), 'no "datasets"'),
+        (lambda c: c.update(tasks=['a/clz']), 'did you mean "a/cls"'),
+        (lambda c: c.update(tasks=['a/cls', 'a/cls']), 'listed twice'),
+        (
+            lambda c: c['datasets']['a']['tasks'].update(lok=ENTRY),
+            'Unknown key "lok" in datasets.a.tasks',
+        ),
+        (
+            lambda c: c['datasets']['a'].update(dataroot=''),
+            'did you mean "data_root"',
+        ),
+        (
+            lambda c: c['task_defaults']['cls'].update(batchsize=3),
+            'did you mean "batch_size"',
+        ),
+        (
+            lambda c: c['task_defaults']['cls'].pop('img_size'),
+            'datasets.a.tasks.cls has no "img_size"',
+        ),
+        (
+            lambda c: c['datasets']['a']['tasks']['cls'].update(
+                classes=('x', 'x')
+            ),
+            'distinct',
+        ),
+        (
+            lambda c: c['datasets']['a']['tasks']['cls'].update(
+                labels='one-hot'
+            ),
+            'multi-label, multi-class',
+        ),
+        (
+            lambda c: c['datasets']['b']['tasks']['loc'].update(
+                class_groups=dict(g=('Nodule',))
+            ),
+            'class_groups is for seg tasks',
+        ),
+        (
+            lambda c: c['datasets']['b']['tasks'].update(
+                seg=dict(
+                    c['datasets']['b']['tasks']['loc'],
+                    class_groups=dict(g=('Nodul',)),
+                    img_size=64,
+                    batch_size=1,
+                )
+            ),
+            'did you mean "Nodule"',
+        ),
+        (
+            lambda c: c['datasets']['a']['tasks']['cls'].update(
+                classes=('Nodule',), labels='multi-class'
+            ),
+            'one class and exclusive labels',
+        ),
+        (
+            lambda c: c['datasets']['a']['tasks']['cls'].update(
+                pos_weight=[1.0] * 99
+            ),
+            'pos_weight has 99 values',
+        ),
+        (
+            lambda c: c['datasets']['a']['tasks']['cls'].update(pos_weight=-2),
+            'pos_weight is -2',
+        ),
+        (lambda c: focal(c, 2.0), r'focal is 2.0; write dict\(gamma=2.0\)'),
+        (lambda c: focal(c, dict(gama=2.0)), 'did you mean "gamma"'),
+        (lambda c: focal(c, dict(gamma=-1)), 'focal.gamma is -1'),
+        (lambda c: focal(c, dict(alpha=1.5)), 'focal.alpha is 1.5'),
+        (
+            lambda c: focal(c, dict(alpha=[0.5])),
+            'focal.alpha has 1 values for 2 classes',
+        ),
+        (
+            lambda c: focal(c, dict(gamma=2.0), pos_weight=3.0),
+            'both pos_weight and focal',
+        ),
+        (
+            lambda c: focal(c, dict(gamma=2.0), labels='multi-class'),
+            'focal is for labels="multi-label"',
+        ),
+        (
+            lambda c: c['datasets']['b']['tasks']['loc'].update(focal=dict()),
+            'focal is for cls tasks',
+        ),
+        *(
+            (
+                lambda c, path=path: c['datasets']['a']['tasks']['cls'][
+                    'splits'
+                ].update(test=path),
+                f'splits.test is "{path}", which leads out of data_root;',
+            )
+            for path in ('/etc/passwd', '../x.csv', 'a/../../x.csv')
+        ),
+    ],
+)
+def test_mistakes_are_one_sentence(cfg, change, message):
+    # Deep copies: ENTRY is shared between the tasks of CFG.
+    for dataset in cfg['datasets'].values():
+        dataset['tasks'] = copy.deepcopy(dataset['tasks'])
+    change(cfg)
+    with pytest.raises(UserError, match=message) as error:
+        TaskTable.from_cfg(cfg)
+    assert '\n' not in str(error.value)
+
+
+def test_task_knows_its_name_and_meta():
+    task = Task('d', 'seg', ('Lung',))
+    assert task.name == 'd/seg'
+    assert task.meta['classes'] == ['Lung']
+
+
+def test_suggest_lists_what_is_known():
+    assert suggest('zzz', ['b', 'a']) == 'Known: a, b'
