@@ -130,7 +130,7 @@ def find_config(name: str) -> str:
     """
     if os.path.isfile(name):
         return name
-    package = Path(__file__).parents[2]
+    package = Path(__file__).parents[1]
     known: dict = {}
     # the checkout's, or what the installed package has
     for folder in (package.parent / 'configs', package / '.mim' / 'configs'):
