@@ -5,7 +5,7 @@ import pytest
 from fx_mm.apis import expand_config, load_config
 from fx_mm.utils.errors import UserError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CONFIG = str(ROOT / 'configs/phantom/foundation-x_tiny_phantom.py')
 
 

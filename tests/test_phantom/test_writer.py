@@ -23,7 +23,7 @@ from fx_mm.tasks.table import TaskTable
 from fx_mm.utils.errors import UserError
 
 COUNTS = dict(train=5, val=2, test=3)
-CONFIGS = Path(__file__).parents[3] / 'configs' / '_base_' / 'datasets'
+CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 
 
 def checksums(folder):

@@ -234,7 +234,7 @@ GIVEN = dict(
     vindr_organs=['Heart', 'Left lung', 'Right lung'],
     vindr_ribcxr=masks.RIBS,
 )
-CONFIGS = Path(__file__).parents[3] / 'configs' / '_base_' / 'datasets'
+CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 
 
 @pytest.mark.parametrize('name', DATASETS)

@@ -16,7 +16,7 @@ from fx_mm.evaluation.report.published import (
 from fx_mm.evaluation.report.results_file import to_markdown
 from fx_mm.tasks.table import Task
 
-DATASETS = Path(__file__).parents[2] / 'configs/_base_/datasets'
+DATASETS = Path(__file__).parents[3] / 'configs/_base_/datasets'
 
 
 def test_tasks_and_classes_are_those_of_the_configs():
