@@ -1,27 +1,20 @@
 """From an experiment's config to the stock Runner's."""
 
-import contextlib
 import inspect
 import os.path as osp
 from pathlib import Path
 from pprint import pformat
 
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from fx_mm.datasets.samplers.pass_schedule import plan_cycle
-from fx_mm.tasks.table import Task, TaskTable
-from fx_mm.utils.checks import check_keys, check_number
+from fx_mm.tasks import TaskTable
+from fx_mm.utils.checks import check_keys
 from fx_mm.utils.errors import UserError
 
-CYCLE_KEYS = ('order', 'lock', 'lock_share', 'max_batches', 'min_batches')
-LOADING_STEPS = (
-    'LoadXray',
-    'LoadXrayAnnotations',
-    'fx_mm.LoadXray',
-    'fx_mm.LoadXrayAnnotations',
-)
-CACHE_KEYS = ('dir', 'factor')
+CYCLE_KEYS = ('order', 'lock', 'lock_data_ratio', 'max_batches', 'min_batches')
 LOADER_KEYS = (
     'num_workers',
     'persistent_workers',
@@ -39,6 +32,7 @@ OWN_KEYS = (
     'phantom',
     'report',
     'custom_imports',
+    'runner_type',
     'env_cfg',
     'compile',
     # read by mmengine from the config, not from the Runner's arguments
@@ -49,11 +43,20 @@ OWN_KEYS = (
 
 
 class PlainConfig(Config):
-    """A config whose text costs milliseconds.
+    """A config whose text costs milliseconds, with its tasks.
 
     mmengine formats it with yapf, which takes seconds for an expanded config,
     and asks for it at every checkpoint.
     """
+
+    @property
+    def task_table(self) -> TaskTable:
+        """TaskTable: The active tasks, read once; copies share it."""
+        table = self.__dict__.get('_task_table')
+        if table is None:
+            table = TaskTable.from_cfg(self)
+            self.__dict__['_task_table'] = table
+        return table
 
     @property
     def pretty_text(self) -> str:
@@ -124,24 +127,6 @@ def _move_data(cfg: Config, root: str) -> None:
             entry[key] = osp.join(root, *parts[1:])
 
 
-@contextlib.contextmanager
-def config_errors():
-    """Turn what a registry says of a wrong key or type into one sentence."""
-    try:
-        yield
-    except (
-        TypeError,
-        KeyError,
-        IndexError,
-        ValueError,
-        AssertionError,
-    ) as error:
-        text = ' '.join(str(error).split())
-        raise UserError(
-            f'The config cannot be built: {type(error).__name__}: {text}'
-        ) from error
-
-
 def check_top_level(cfg: Config) -> None:
     """Refuse a top-level key that nothing reads.
 
@@ -162,21 +147,19 @@ def check_top_level(cfg: Config) -> None:
     check_keys(plain, known, 'the config')
 
 
-def expand_config(cfg: Config, test_split: str = 'test') -> Config:
+def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
     """Turn ``datasets`` and ``tasks`` into the Runner's keys.
 
-    Call it after ``--cfg-options``. Fills ``model.student.tasks``, the
-    dataloaders, the evaluators and what the schedule needs to know of the
-    cycle; keys that a config sets itself are overwritten. With ``cache``,
-    training reads images reduced to ``factor`` times the task's size.
+    ``MultiTaskRunner.from_cfg`` calls it, so after ``--cfg-options``. Fills
+    the dataloaders, the evaluators and what the schedule needs to know of the
+    cycle; keys that a config sets itself are overwritten.
 
     Args:
         cfg (Config): The experiment's config; it is not changed.
-        test_split (str): Split that the test loop reads. Defaults to
-            ``test``.
+        synthetic (bool): Train on made-up samples. Defaults to False.
 
     Returns:
-        Config: For ``Runner.from_cfg``.
+        PlainConfig: For ``Runner.from_cfg``.
 
     Raises:
         UserError: If a key or task is unknown or incomplete.
@@ -185,19 +168,24 @@ def expand_config(cfg: Config, test_split: str = 'test') -> Config:
     if cfg.get('model') is None:
         raise UserError('The config has no "model".')
     out = PlainConfig(cfg.to_dict(), filename=cfg.filename)
-    table = TaskTable.from_cfg(out)
+    table = out.task_table
     cycle = dict(out.get('cycle') or {})
     check_keys(cycle, CYCLE_KEYS, 'cycle')
     passes = plan_cycle(
-        table.names, cycle.get('lock', 'paper'), cycle.get('order', 'cyclic')
+        table, cycle.get('lock', 'paper'), cycle.get('order', 'cyclic')
     )
     loader = dict(out.get('loader') or {})
     check_keys(loader, LOADER_KEYS, 'loader')
     # A batch runs one branch and one head.
     out.setdefault('find_unused_parameters', True)
-    _expand_model(out, table)
-    _expand_loaders(out, table, cycle, loader, test_split)
-    _expand_cache(out, table)
+    if 'student' not in out.model:
+        raise UserError(
+            f'model.type is "{out.model.get("type")}"; wrap it: '
+            'model = dict(type="MeanTeacher", student=...), with '
+            'consistency_weight=0 to train without a teacher.'
+        )
+    _expand_loaders(out, cycle, loader, synthetic)
+    _expand_amp(out.get('optim_wrapper') or {})
     schedulers = out.get('param_scheduler') or []
     if isinstance(schedulers, dict):
         schedulers = out.param_scheduler = [schedulers]
@@ -218,44 +206,24 @@ def expand_config(cfg: Config, test_split: str = 'test') -> Config:
     return out
 
 
-def _expand_model(out: Config, table: TaskTable) -> None:
-    heads = [task.head_cfg() for task in table]
-    if 'student' not in out.model:
-        raise UserError(
-            f'model.type is "{out.model.get("type")}"; wrap it: '
-            'model = dict(type="MeanTeacher", student=...), with '
-            'consistency_weight=0 to train without a teacher.'
-        )
-    model = out.model.student
-    model['tasks'] = heads
-    if model.get('region_guidance') is not None:
-        # a dataset that has boxes must bring them, in training and testing
-        model.region_guidance['datasets'] = [
-            name
-            for name, dataset in out.datasets.items()
-            if {'loc', 'seg'} <= set(dataset.get('tasks') or {})
-        ]
-    if model.get('localization') is not None:
-        # The shared label embedding must not depend on which tasks are
-        # active: a checkpoint of all is tested on one.
-        entries = [
-            d.get('tasks', {}).get('loc') for d in out.datasets.values()
-        ]
-        sizes = [len(e['classes']) for e in entries if e]
-        localization = model['localization']
-        if localization.get('num_labels') is None:
-            head = localization.get('head') or {}
-            first = head.get('first_label', 0)
-            localization['num_labels'] = first + max(sizes, default=1)
+def _expand_amp(wrapper: dict) -> None:
+    """Take mmengine's mixed precision, which ``--amp`` asks for, as ours.
+
+    Its wrapper clips all kinds alike and refuses a CPU.
+    """
+    if wrapper.get('type') in ('AmpOptimWrapper', 'mmengine.AmpOptimWrapper'):
+        wrapper['type'] = 'MultiTaskOptimWrapper'
+        wrapper.pop('loss_scale', None)
+        usual = 'float16' if torch.cuda.is_available() else 'bfloat16'
+        dtype = wrapper.pop('dtype', None) or usual
+        if wrapper.get('amp_dtype') is None:
+            wrapper['amp_dtype'] = dtype
 
 
 def _expand_loaders(
-    out: Config,
-    table: TaskTable,
-    cycle: dict,
-    loader: dict,
-    test_split: str,
+    out: PlainConfig, cycle: dict, loader: dict, synthetic: bool
 ) -> None:
+    table = out.task_table
     workers = loader.setdefault('num_workers', 2)
     if not workers:
         loader.pop('persistent_workers', None)
@@ -277,7 +245,10 @@ def _expand_loaders(
     if out.get('train_cfg') is not None:
         out.train_dataloader = dict(
             stock,
-            dataset=table.dataset_cfg('train'),
+            dataset=dict(
+                type='SyntheticDataset' if synthetic else 'MultiTaskDataset',
+                split='train',
+            ),
             batch_sampler=dict(
                 type='CyclicBatchSampler',
                 batch_sizes=table.batch_sizes,
@@ -285,56 +256,15 @@ def _expand_loaders(
                 **cycle,
             ),
         )
-    for stage, split in (('val', 'val'), ('test', test_split)):
+    for stage in ('val', 'test'):
         if out.get(f'{stage}_cfg') is None:
             continue
         out[f'{stage}_dataloader'] = dict(
             stock,
-            dataset=table.dataset_cfg(split),
+            dataset=dict(type='MultiTaskDataset', split=stage),
             batch_sampler=dict(
                 type='TaskSequentialBatchSampler',
                 batch_sizes=table.batch_sizes,
             ),
         )
         out[f'{stage}_evaluator'] = table.evaluators()
-
-
-def _expand_cache(out: Config, table: TaskTable) -> None:
-    """Let the training pipelines load reduced images.
-
-    Validation and test keep the originals.
-    """
-    cache = out.get('cache')
-    if cache is None or out.get('train_dataloader') is None:
-        return
-    if not isinstance(cache, dict) or not cache.get('dir'):
-        raise UserError(
-            f'cache is {cache!r}, which names no "dir"; write the folder of '
-            'the reduced images, such as cache = dict(dir="data/cache").'
-        )
-    check_keys(cache, CACHE_KEYS, 'cache')
-    factor = cache.get('factor', 1.15)
-    check_number('cache.factor', factor, 1)
-    for task, dataset in zip(table, out.train_dataloader.dataset.datasets):
-        use_cache(dataset['pipeline'], task, cache['dir'], factor)
-
-
-def use_cache(
-    pipeline: list[dict], task: Task, folder: str, factor: float
-) -> None:
-    """Let a pipeline's loading steps take reduced images.
-
-    Args:
-        pipeline (list[dict]): Transforms; those that have a cache_dir of
-            their own keep it.
-        task (Task): The reduced images' shorter side is the largest size
-            that its pipeline asks for,
-        folder (str): Folder of the reduced images.
-        factor (float): times this.
-    """
-    sizes = (task.config.get('img_size'), task.config.get('resize_size'))
-    side = round(max(size or 0 for size in sizes) * factor)
-    for step in pipeline:
-        if step.get('type') in LOADING_STEPS:
-            step.setdefault('cache_dir', folder)
-            step.setdefault('cache_size', side)

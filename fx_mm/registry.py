@@ -44,6 +44,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     mm.OPTIM_WRAPPER_CONSTRUCTORS,
     'fx_mm.engine.optimizers.constructor',
 )
+RUNNERS = _child('runner', mm.RUNNERS, 'fx_mm.engine.runner')
 PARAM_SCHEDULERS = _child(
     'parameter scheduler', mm.PARAM_SCHEDULERS, 'fx_mm.engine.schedulers'
 )
@@ -57,3 +58,7 @@ WEIGHT_INITIALIZERS = _child(
 
 READERS = Registry('reader', scope=SCOPE, locations=['fx_mm.datasets.readers'])
 """Readers turn an annotation file into records (see datasets/readers)."""
+RESULTS = Registry(
+    'result', scope=SCOPE, locations=['fx_mm.visualization.results']
+)
+"""Typed predictions of a task kind: how they are drawn, saved, written."""

@@ -9,14 +9,17 @@ class FXDataSample(DetDataSample):
 
     It adds image-level scores to mmdet's sample, and uses of it:
 
-    - ``gt_score``, ``pred_score`` (Tensor): One value in 0..1 a class, shape
-      (C,); ``gt_score`` is NaN where the label is unknown.
+    - ``gt_score``, ``pred_score`` (Tensor): One value in 0..1 per class,
+      shape (C,); ``gt_score`` is NaN where the label is unknown.
     - ``gt_instances``, ``pred_instances`` (InstanceData): Boxes (n, 4) xyxy
       in pixels, ``labels`` (n,) and, predicted, ``scores`` (n,). Predictions
       are in pixels of the original image.
     - ``gt_sem_seg``, ``pred_sem_seg`` (PixelData): ``data`` of 0 and 1, shape
-      (C, h, w), one channel a class in the order of the task's classes;
+      (C, h, w), one channel per class in the order of the task's classes;
       channels may overlap.
+
+    A kind of its own may add further fields whose names begin with ``gt_``
+    and ``pred_``.
 
     Metainfo: ``task`` (``dataset/kind``), ``dataset``, ``kind``, ``img_id``,
     ``img_path``, ``ori_shape`` and ``img_shape`` (h, w), ``scale_factor``

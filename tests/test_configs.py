@@ -18,7 +18,7 @@ from mmengine.registry import DefaultScope
 from fx_mm.apis import expand_config, load_config
 from fx_mm.datasets.samplers.pass_schedule import plan_cycle
 from fx_mm.registry import HOOKS, MODELS, PARAM_SCHEDULERS, READERS, TRANSFORMS
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / 'configs'

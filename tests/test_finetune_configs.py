@@ -14,7 +14,7 @@ from fx_mm.apis import build_runner, dry_run, load_config, write_report
 from fx_mm.datasets.samplers.pass_schedule import plan_cycle
 from fx_mm.phantom import write_release
 from fx_mm.preparation import prepare
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.checkpoint import load_file
 from fx_mm.utils.errors import UserError
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.errors import UserError
 
 ENTRY = dict(

@@ -14,12 +14,13 @@ from mmengine.config import Config
 from rich.filesize import decimal
 from rich.progress import Progress
 
-from fx_mm.apis import expand_config, load_config
+from fx_mm.apis import load_config
 from fx_mm.datasets import MultiTaskDataset
 from fx_mm.datasets.cache import ImageCache
 from fx_mm.datasets.readers.masks import split_bit
 from fx_mm.datasets.transforms import LoadXray, LoadXrayAnnotations
 from fx_mm.phantom import ensure_phantom
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.cli import add_config_options, run_tool
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.parallel import map_forked
@@ -35,15 +36,14 @@ Image = tuple[ImageCache, str, str]
 
 def collect(cfg: Config) -> list[Image]:
     """List the images and masks that the training reads, each once."""
-    dataset = expand_config(cfg).train_dataloader.dataset.to_dict()
     found = {}
-    for part in MultiTaskDataset(dataset['datasets']).datasets:
-        for step in part.pipeline:
+    for part in MultiTaskDataset(TaskTable.from_cfg(cfg), 'train').datasets:
+        for step in part.pipeline.transforms:
             cache = getattr(step, 'cache', None)
             if cache is None:
                 continue
             if isinstance(step, LoadXray):
-                kind, paths = 'image', image_paths(part.records)
+                kind, paths = 'image', image_paths(part.data_list)
             elif isinstance(step, LoadXrayAnnotations):
                 kind, paths = 'mask', mask_paths(part)
             else:
@@ -62,12 +62,12 @@ def image_paths(records) -> list[str]:
 
 def mask_paths(part) -> set[str]:
     """List the mask files of a split, without bits."""
-    if part.task.kind != 'seg':
+    if not part.data_list.has('mask_paths'):
         return set()
-    column = part.records.column('mask_paths')
+    column = part.data_list.column('mask_paths')
     return {
         split_bit(path)[0]
-        for index in range(len(part.records))
+        for index in range(len(part))
         for path in column[index].values()
         if path is not None
     }

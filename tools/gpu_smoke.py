@@ -20,7 +20,7 @@ from mmengine.registry import init_default_scope
 from fx_mm.apis import expand_config, load_config
 from fx_mm.datasets.synthetic import SyntheticTask
 from fx_mm.registry import MODELS
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
 

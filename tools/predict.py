@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import os.path as osp
-import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -19,7 +18,6 @@ from mmengine.config import Config
 
 from fx_mm.apis import load_config
 from fx_mm.apis.inference import FoundationXInferencer
-from fx_mm.apis.results import ImageResult
 from fx_mm.apis.sources import find_images
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
 from fx_mm.utils.cli import (
@@ -30,7 +28,7 @@ from fx_mm.utils.cli import (
 )
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
-from fx_mm.visualization.draw import save_picture
+from fx_mm.visualization.results import ImageResult, result_class
 
 CSV_FILE = 'probabilities.csv'
 
@@ -145,22 +143,16 @@ def save(
 ) -> None:
     """Write the masks, the picture and, last, the JSON of one image."""
     files: dict[str, dict[str, str]] = {}
+    folder = Path(f'{stem}_masks')
     for task, prediction in result.predictions.items():
-        if prediction.kind != 'seg':
-            continue
-        for index, name in enumerate(prediction.classes):
-            label = re.sub(r'\W+', '_', f'{task}_{index:02d}_{name}')
-            mask_file = Path(f'{stem}_masks', f'{label}.png')
-            mask = prediction.masks[index].astype('uint8') * 255
-            save_picture(mask, mask_file)
-            relative = mask_file.relative_to(stem.parent).as_posix()
-            files.setdefault(task, {})[name] = relative
+        written = prediction.save_files(folder)
+        files[task] = {k: f'{folder.name}/{v}' for k, v in written.items()}
     if not args.no_pictures:
         result.draw(f'{stem}.png', args.score_thr)
     content = dict(
         result.to_dict(args.score_thr, files),
         checkpoint=osp.basename(infer.checkpoint),
-        weights=infer.weights,
+        predict_on=infer.predict_on,
     )
     write_whole(
         f'{stem}.json', json.dumps(content, indent=2, allow_nan=False) + '\n'
@@ -172,20 +164,17 @@ def probability_row(result: ImageResult) -> dict[str, str | float]:
     row: dict[str, str | float] = dict(
         image=result.path or result.name, error=result.error or ''
     )
-    for task, prediction in result.predictions.items():
-        if prediction.kind == 'cls':
-            for name, value in prediction.probabilities.items():
-                row[f'{task}/{name}'] = f'{value:.6f}'
+    for prediction in result.predictions.values():
+        row |= prediction.row()
     return row
 
 
 def write_table(rows: list[dict], infer, path: Path) -> None:
     """Write the probabilities of all images, if any task has them."""
     columns = [
-        f'{task.name}/{name}'
+        column
         for task in infer.tasks
-        if task.kind == 'cls'
-        for name in task.classes
+        for column in result_class(task).columns(task)
     ]
     if not columns:
         return
@@ -209,7 +198,7 @@ def main():
     given = (checkpoint,) if cfg is None else (cfg, checkpoint)
     infer = FoundationXInferencer(
         *given,
-        weights=args.weights,
+        predict_on=args.predict_on,
         tasks=args.tasks,
         device=args.device,
         trust=args.trust,

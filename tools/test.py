@@ -10,18 +10,23 @@ import os
 
 from mmengine.config import Config
 
-from fx_mm.apis import build_runner, load_config, load_weights
-from fx_mm.apis.report import (
+from fx_mm.apis import (
     ReportOptions,
+    build_runner,
+    load_config,
     report_predictions,
-    write_report,
 )
 from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
-from fx_mm.tasks.table import TaskTable
-from fx_mm.utils.checkpoint import check_meta, load_source
-from fx_mm.utils.cli import add_config_options, add_trust_option, run_tool
-from fx_mm.utils.dist import unwrap
+from fx_mm.tasks import TaskTable
+from fx_mm.utils.cli import (
+    add_config_options,
+    add_launcher_options,
+    add_trust_option,
+    change_config,
+    run_tool,
+)
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
 
 
 def parse_args():
@@ -38,7 +43,10 @@ def parse_args():
     parser.add_argument('--work-dir', help='where the results go')
     parser.add_argument('--tasks', nargs='+', help='only these tasks')
     parser.add_argument(
-        '--weights', choices=['teacher', 'student', 'both'], default='both'
+        '--predict-on',
+        choices=[*PREDICTORS, 'both'],
+        default='both',
+        help='which model predicts (default: both)',
     )
     parser.add_argument(
         '--save-predictions',
@@ -74,12 +82,7 @@ def parse_args():
     )
     add_trust_option(parser)
     add_config_options(parser)
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_launcher_options(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
@@ -97,7 +100,7 @@ def skip_absent(cfg: Config) -> dict[str, str]:
     table = TaskTable.from_cfg(cfg)
     absent = {}
     for task in table:
-        file = task.dataset_cfg('test')['ann_file']
+        file = task.ann_file('test')
         if not os.path.exists(file):
             absent[task.name] = f'there is no {file}'
     if len(absent) == len(table):
@@ -120,16 +123,14 @@ def main():
     if args.intervals < 0:
         raise UserError('--intervals takes a number of resamples above 0.')
     cfg = load_config(args.config, args.cfg_options, args.data_root)
-    cfg.launcher = args.launcher
-    if args.work_dir:
-        cfg.work_dir = args.work_dir
+    change_config(cfg, args)
     if args.tasks:
         cfg.tasks = args.tasks
     if cfg.get('test_cfg') is None:
         raise UserError(f'Config "{args.config}" has no test_cfg.')
-    weights = [args.weights]
-    if args.weights == 'both':
-        weights = ['teacher', 'student']
+    predict_on = [args.predict_on]
+    if args.predict_on == 'both':
+        predict_on = list(PREDICTORS)
     options = dict(
         resamples=args.intervals or (RESAMPLES if args.compare else 0),
         seed=args.seed,
@@ -140,22 +141,22 @@ def main():
     if args.from_predictions:
         print(
             report_predictions(
-                cfg, args.from_predictions, weights, ReportOptions(**options)
+                cfg,
+                args.from_predictions,
+                predict_on,
+                ReportOptions(**options),
             )
         )
         print(f'The report is in {cfg.work_dir}')
         return
-    cfg.test_cfg.weights = weights
+    cfg.test_cfg.predict_on = predict_on
     # Tasks that were asked for by name must have data; phantoms are drawn.
     if not args.tasks and not cfg.get('phantom'):
         options['skipped'] = skip_absent(cfg)
-    table = TaskTable.from_cfg(cfg)
-    checkpoint = load_source(args.checkpoint, args.trust)
-    check_meta(checkpoint, table, need_all=True)
-    runner = build_runner(cfg, train=False)
-    state_dict = checkpoint.get('state_dict', checkpoint)
-    load_weights(unwrap(runner.model), state_dict, args.checkpoint)
-    write_report(runner, args.checkpoint, ReportOptions(**options))
+    runner = build_runner(cfg, train=False, checkpoint=args.checkpoint)
+    runner.trust = args.trust
+    runner.report_options = ReportOptions(**options)
+    runner.test()
 
 
 if __name__ == '__main__':

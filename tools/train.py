@@ -1,12 +1,21 @@
-"""Train a model: ``python tools/train.py CONFIG``."""
+"""Train a model: ``python tools/train.py CONFIG``.
+
+mmdet's, mmseg's and mmpretrain's own tools/train.py run the same configs;
+this one adds ``--dry-run`` and says a user's mistake in one sentence.
+"""
 
 import argparse
 import os
 
 from mmengine.dist import is_main_process
 
-from fx_mm.apis import build_runner, dry_run, load_config, write_report
-from fx_mm.utils.cli import add_config_options, run_tool
+from fx_mm.apis import build_runner, dry_run, load_config
+from fx_mm.utils.cli import (
+    add_config_options,
+    add_launcher_options,
+    change_config,
+    run_tool,
+)
 
 
 def parse_args():
@@ -20,17 +29,24 @@ def parse_args():
         help='go on from a checkpoint, by default the newest of work-dir',
     )
     parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='mixed precision: float16 on a GPU, bfloat16 on a CPU, unless '
+        'the config has optim_wrapper.amp_dtype',
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the batch size, see '
+        'auto_scale_lr.base_batch_size of the config',
+    )
+    parser.add_argument(
         '--dry-run',
         action='store_true',
-        help='build everything, do one step a task, print memory and time',
+        help='build everything, do one step per task, print memory and time',
     )
     add_config_options(parser)
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-    )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_launcher_options(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
@@ -39,9 +55,7 @@ def parse_args():
 def main():
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
-    cfg.launcher = args.launcher
-    if args.work_dir:
-        cfg.work_dir = args.work_dir
+    change_config(cfg, args)
     resume = {None: False, 'auto': True}.get(args.resume, args.resume)
     runner = build_runner(cfg, resume=resume)
     if args.dry_run:
@@ -50,9 +64,6 @@ def main():
             print(table)
         return
     runner.train()
-    if runner.iter < runner.max_iters or runner.test_loop is None:
-        return
-    write_report(runner)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,6 @@
 default_scope = 'fx_mm'
+runner_type = 'fx_mm.MultiTaskRunner'
+custom_imports = dict(imports=['fx_mm'])
 default_hooks = dict(
     runtime_info=dict(type='CyclicRuntimeInfoHook'),
     timer=None,

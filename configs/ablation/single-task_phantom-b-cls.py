@@ -2,4 +2,4 @@
 _base_ = './no-lock.py'
 tasks = ['phantom_b/cls']
 model = dict(consistency_weight=0.0)
-test_cfg = dict(weights=['student'])
+test_cfg = dict(predict_on=['student'])

@@ -8,7 +8,7 @@ tasks = ['jsrt/seg']
 model = dict(consistency_weight=0)
 cycle = dict(lock='none', max_batches=20, min_batches=20)
 train_cfg = dict(max_cycles=15)
-test_cfg = dict(weights=['teacher'])
+test_cfg = dict(predict_on=['teacher'])
 custom_hooks = [
     dict(type='LockReleaseHook'),
     # No average of weights: the teacher is the student's copy.

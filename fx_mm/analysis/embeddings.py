@@ -14,17 +14,19 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from fx_mm.config import config_errors, expand_config
+from fx_mm.config import expand_config
 from fx_mm.datasets.collate import collate_batch
 from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.datasets.task_dataset import TaskDataset
-from fx_mm.models.mean_teacher import WEIGHTS
+from fx_mm.models import with_tasks
 from fx_mm.registry import MODELS
-from fx_mm.tasks.table import SPLITS, Task, TaskTable
+from fx_mm.tasks import SPLITS, ClassificationKind, Task, TaskTable
+from fx_mm.utils.build_errors import build_part
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
+from fx_mm.utils.predictors import PREDICTORS
 
 LAYERS = ('pooled', 'projected')
 FORMAT = 'fx_mm embeddings'
@@ -44,7 +46,7 @@ class Embeddings:
         splits (np.ndarray): (N,) train, val or test.
         datasets (np.ndarray): (N,).
         patients (np.ndarray): (N,), the image's own name where unknown.
-        meta (dict): layer, weights, config, checkpoint; by dataset its
+        meta (dict): layer, predict_on, config, checkpoint; by dataset its
             ``classes``.
     """
 
@@ -128,14 +130,13 @@ def load_encoder(
     """
     init_default_scope('fx_mm')
     cfg = expand_config(cfg)
-    with config_errors():
-        model = MODELS.build(cfg.model)
+    model = build_part(MODELS, with_tasks(cfg.model, cfg.task_table))
     loaded = load_source(checkpoint, trust)
-    own = [part for part in model.student.parts() if part.task]
+    own = [group for group in model.student.param_groups() if group.task]
 
     def is_head(name: str) -> bool:
         name = name.removeprefix('student.').removeprefix('teacher.')
-        return any(part.owns(name) for part in own)
+        return any(group.owns(name) for group in own)
 
     weights = loaded.get('state_dict', loaded)
     kept = {k: v for k, v in weights.items() if not is_head(k)}
@@ -161,7 +162,7 @@ def embed(
     cfg: Config,
     checkpoint: str,
     layer: str = 'pooled',
-    weights: str = 'teacher',
+    predict_on: str = 'teacher',
     splits: Sequence[str] = SPLITS,
     batch_size: int = 32,
     device='cpu',
@@ -178,7 +179,7 @@ def embed(
         checkpoint (str): A file or URL.
         layer (str): ``pooled``, or ``projected`` where the model has a
             projector. Defaults to ``pooled``.
-        weights (str): ``teacher`` or ``student``. Defaults to ``teacher``.
+        predict_on (str): ``teacher`` or ``student``. Defaults to ``teacher``.
         splits (Sequence[str]): Defaults to all.
         batch_size (int): Defaults to 32.
         device (str or torch.device): Defaults to ``cpu``.
@@ -191,12 +192,16 @@ def embed(
         UserError: If there are no labels, or no such layer.
     """
     check_choice('layer', layer, LAYERS)
-    check_choice('weights', weights, WEIGHTS)
+    check_choice('predict_on', predict_on, PREDICTORS)
     for split in splits:
         check_choice('splits', split, SPLITS)
     check_number('batch_size', batch_size, 1, whole=True)
     cfg = Config(cfg.to_dict(), filename=cfg.filename)
-    tasks = [t for t in TaskTable.from_cfg(cfg) if t.kind == 'cls']
+    tasks = [
+        task
+        for task in TaskTable.from_cfg(cfg)
+        if task.kind is ClassificationKind
+    ]
     if not tasks:
         raise UserError(
             'The config has no task with labels (cls); embeddings are the '
@@ -204,7 +209,7 @@ def embed(
         )
     cfg.tasks = [task.name for task in tasks]
     model = load_encoder(cfg, checkpoint, device, trust)
-    model.weights = weights
+    model.predict_on = predict_on
     branch = model.active.classification
     plain = isinstance(branch.projector, nn.Identity)
     if layer == 'projected' and plain:
@@ -220,10 +225,9 @@ def embed(
     for task in tasks:
         pattern = cfg.datasets[task.dataset].get('patient')
         for split in splits:
-            entry = dict(
-                task.dataset_cfg(split), pipeline=task.pipeline('test')
+            dataset = TaskDataset(
+                task, split, test_mode=True, pipeline=task.pipeline('test')
             )
-            dataset = TaskDataset(**entry, test_mode=True)
             loader = DataLoader(
                 dataset,
                 batch_size,
@@ -242,7 +246,7 @@ def embed(
         classes,
         dict(
             layer=layer,
-            weights=weights,
+            predict_on=predict_on,
             config=Path(cfg.filename or '').name,
             checkpoint=Path(checkpoint).name,
             datasets={t.dataset: list(t.classes) for t in tasks},

@@ -20,6 +20,7 @@ from fx_mm.evaluation.metrics.cls_metric import ClsMetric
 from fx_mm.evaluation.report.predictions import read_predictions
 from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
 from fx_mm.preparation.raw.tables import parse_age, parse_sex
+from fx_mm.tasks import ClassificationKind
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.errors import UserError
 
@@ -128,7 +129,7 @@ def read_scores(file: str | Path, task: str | None = None) -> Scores:
 
 def _from_predictions(file: str | Path) -> Scores:
     def metric_of(meta: dict) -> ClsMetric | None:
-        if meta['kind'] != 'cls':
+        if meta['kind'] != ClassificationKind.name:
             return None
         metric = ClsMetric()
         metric.dataset_meta = meta

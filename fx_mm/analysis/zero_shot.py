@@ -8,7 +8,7 @@ import numpy as np
 
 from fx_mm.analysis.intervals import Estimate, auc_statistics, estimate
 from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import ClassificationKind, Task
 
 MEAN = 'mean of heads'
 SYNONYMS = {
@@ -72,7 +72,7 @@ def find_heads(
     return [
         Head(task.name, each, index)
         for task in tasks
-        if task.kind == 'cls'
+        if task.kind is ClassificationKind
         for index, each in enumerate(task.classes)
         if normalise(each) in wanted
     ]

@@ -5,10 +5,10 @@ check_environment()
 
 from fx_mm.apis.dry_run import dry_run
 from fx_mm.apis.inference import FoundationXInferencer
-from fx_mm.apis.model import load_model, load_weights
-from fx_mm.apis.report import write_report
+from fx_mm.apis.model import load_model
 from fx_mm.config import expand_config, load_config
-from fx_mm.engine.runner import build_runner
+from fx_mm.engine.closing_report import ReportOptions, report_predictions
+from fx_mm.engine.runner import MultiTaskRunner, build_runner
 
 __all__ = [
     'FoundationXInferencer',
@@ -17,6 +17,7 @@ __all__ = [
     'expand_config',
     'load_config',
     'load_model',
-    'load_weights',
-    'write_report',
+    'MultiTaskRunner',
+    'ReportOptions',
+    'report_predictions',
 ]

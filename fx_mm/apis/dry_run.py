@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterator
 
 import torch
-from mmengine.runner import Runner
 
 from fx_mm.engine.hooks.pass_log_hook import format_seconds
+from fx_mm.engine.loops.train_loop import CyclicTrainLoop
+from fx_mm.engine.runner import MultiTaskRunner
 
 
-def dry_run(runner: Runner) -> str:
+def dry_run(runner: MultiTaskRunner) -> str:
     """Do two steps of each pass of a cycle and estimate the cycle's time.
 
     In a mixed pass, two of each of its tasks. The second step is timed, the
@@ -18,13 +19,14 @@ def dry_run(runner: Runner) -> str:
     changed and must be thrown away.
 
     Args:
-        runner (Runner): Built by :func:`build_runner`.
+        runner (MultiTaskRunner): Built by :func:`build_runner`.
 
     Returns:
-        str: A table: task, mode, steps, seconds a step; the estimate; memory.
+        str: A table of task, mode, steps and seconds per step; the estimate;
+        memory.
     """
     loop = runner.train_loop
-    runner._init_model_weights()
+    runner.init_model_weights()
     rows, total = [], 0.0
     for index in range(loop.schedule.passes_per_cycle):
         loop.begin_pass(index)
@@ -56,8 +58,8 @@ def dry_run(runner: Runner) -> str:
     return '\n'.join(rows)
 
 
-def _first_batches(loop, index: int) -> Iterator[tuple]:
-    """Give this rank's first batch of each task of a pass."""
+def _first_batches(loop: CyclicTrainLoop, index: int) -> Iterator[tuple]:
+    """Return this rank's first batch of each task of a pass."""
     sampler, dataset, first = loop.sampler, loop.dataloader.dataset, {}
     for keys in sampler.walk_pass(index):
         first.setdefault(keys[0].task, keys)

@@ -5,11 +5,15 @@ from typing import Any
 import numpy as np
 
 from fx_mm.registry import TRANSFORMS
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 
 # Steps of a test pipeline that are about files and annotations.
 FILE_STEPS = ('LoadXray', 'LoadXrayAnnotations', 'PackXray')
-TASK_KEYS = ('task', 'dataset', 'kind')
+
+
+def sample_meta(task: Task) -> dict[str, str]:
+    """Return what a sample's metainfo says of its task."""
+    return dict(task=task.name, dataset=task.dataset, kind=task.kind.name)
 
 
 class ImagePipeline:
@@ -32,7 +36,7 @@ class ImagePipeline:
         kept = [step for name, step in named if name not in FILE_STEPS]
         self.key = repr((self.percentiles, kept))
         self.steps = [TRANSFORMS.build(step) for step in kept]
-        self.meta = {key: task.meta[key] for key in TASK_KEYS}
+        self.meta = sample_meta(task)
 
     def __call__(
         self, grey: np.ndarray, name: str, path: str | None = None

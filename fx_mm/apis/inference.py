@@ -18,20 +18,20 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from fx_mm.apis.image_pipeline import TASK_KEYS, ImagePipeline
+from fx_mm.apis.image_pipeline import ImagePipeline, sample_meta
 from fx_mm.apis.model import load_model, stored_config
-from fx_mm.apis.results import ClsResult, ImageResult, LocResult, SegResult
-from fx_mm.apis.shared_features import shared_features
 from fx_mm.apis.sources import Source, list_sources, read_source
 from fx_mm.config import load_config
 from fx_mm.datasets.io.errors import ImageReadError
 from fx_mm.datasets.transforms.formatting import META_KEYS
-from fx_mm.models.mean_teacher import WEIGHTS
+from fx_mm.models import RegionGuidance
 from fx_mm.structures import FXDataSample
-from fx_mm.tasks.table import Task, TaskTable
+from fx_mm.tasks import Task, TaskTable
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
+from fx_mm.visualization.results import ImageResult, result_class
 
 
 class FoundationXInferencer:
@@ -53,8 +53,8 @@ class FoundationXInferencer:
             is read and not executed.
         checkpoint (str | Path, optional): Checkpoint file or URL. Defaults
             to None.
-        weights (str): Who answers, ``teacher`` or ``student``. Defaults to
-            ``teacher``.
+        predict_on (str): Which model predicts, ``teacher`` or ``student``.
+            Defaults to ``teacher``.
         tasks (Sequence[str], optional): Task names. Defaults to all.
         device (str): Defaults to ``cpu``.
         trust (bool): Unpickle anything in the checkpoint.
@@ -69,12 +69,12 @@ class FoundationXInferencer:
         self,
         config: str | Path | Config,
         checkpoint: str | Path | None = None,
-        weights: str = 'teacher',
+        predict_on: str = 'teacher',
         tasks: Sequence[str] | None = None,
         device: str = 'cpu',
         trust: bool = False,
     ) -> None:
-        check_choice('weights', weights, WEIGHTS)
+        check_choice('predict_on', predict_on, PREDICTORS)
         self.device = _device(device)
         alone = checkpoint is None
         if alone and (isinstance(config, Config) or _is_config_file(config)):
@@ -83,7 +83,7 @@ class FoundationXInferencer:
                 '(config, checkpoint), or the checkpoint alone.'
             )
         self.checkpoint = str(config if alone else checkpoint)
-        self.weights = weights
+        self.predict_on = predict_on
         loaded = load_source(self.checkpoint, trust)
         if alone:
             config = stored_config(loaded, self.checkpoint)
@@ -93,7 +93,7 @@ class FoundationXInferencer:
         self.model = load_model(
             config, self.checkpoint, self.device, loaded=loaded
         )
-        self.model.weights = weights
+        self.model.predict_on = predict_on
         self.amp_dtype = (config.get('test_cfg') or {}).get('amp_dtype')
         self._pipelines = {
             task.name: ImagePipeline(task) for task in self.tasks
@@ -184,7 +184,7 @@ class FoundationXInferencer:
         if not images:
             return
         prepared: dict[str, list[dict]] = {}
-        with shared_features(self.model.active), self._autocast():
+        with self.model.active.sharing_features(), self._autocast():
             for task in self.tasks:
                 pipeline = self._pipelines[task.name]
                 if pipeline.key not in prepared:
@@ -192,7 +192,8 @@ class FoundationXInferencer:
                 batch = _batch(task, prepared[pipeline.key])
                 samples = self.model.test_step(batch)
                 for image, sample in zip(images, samples, strict=True):
-                    image.result.predictions[task.name] = _typed(task, sample)
+                    result = result_class(task).from_sample(task, sample)
+                    image.result.predictions[task.name] = result
 
     def _prepare(
         self, pipeline: ImagePipeline, images: list['_Image']
@@ -260,7 +261,7 @@ class _Image:
 
 def _batch(task: Task, prepared: list[dict]) -> dict[str, list]:
     """Give a batch for the model's preprocessor."""
-    own = {key: task.meta[key] for key in TASK_KEYS}
+    own = sample_meta(task)
     return dict(
         inputs=[data['img'] for data in prepared],
         data_samples=[
@@ -287,8 +288,8 @@ def _choose_tasks(
     student = (config.get('model') or {}).get('student') or {}
     if student.get('region_guidance') is not None:
         # Masks are then guided by boxes, which the model has to predict.
-        boxes = [f'{t.dataset}/loc' for t in chosen if t.kind == 'seg']
-        needed.update(dict.fromkeys(n for n in boxes if n in table.names))
+        boxes = RegionGuidance.needed_tasks(chosen, table.names)
+        needed.update(dict.fromkeys(boxes))
     config = Config(config.to_dict(), filename=config.filename)
     config.tasks = list(needed)
     return config, chosen
@@ -332,23 +333,3 @@ def _progress_bar(shown: bool | None) -> Progress:
         redirect_stderr=sys.stderr.isatty(),
         disable=not shown,
     )
-
-
-def _typed(
-    task: Task, sample: FXDataSample
-) -> ClsResult | LocResult | SegResult:
-    if task.kind == 'cls':
-        scores = sample.pred_score.float().cpu().numpy()
-        return ClsResult(task.name, task.classes, scores)
-    if task.kind == 'loc':
-        found = sample.pred_instances
-        found = found[torch.argsort(found.scores, descending=True)].cpu()
-        return LocResult(
-            task.name,
-            task.classes,
-            boxes=found.bboxes.float().numpy(),
-            scores=found.scores.float().numpy(),
-            labels=found.labels.numpy(),
-        )
-    masks = sample.pred_sem_seg.data.cpu().numpy() > 0
-    return SegResult(task.name, task.classes, masks)

@@ -4,10 +4,11 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from fx_mm.config import PlainConfig, config_errors, expand_config
+from fx_mm.config import PlainConfig, expand_config
+from fx_mm.models import with_tasks
 from fx_mm.registry import MODELS
-from fx_mm.tasks.table import TaskTable
-from fx_mm.utils.checkpoint import check_meta, load_source
+from fx_mm.utils.build_errors import build_part
+from fx_mm.utils.checkpoint import check_meta, load_source, load_weights
 from fx_mm.utils.config_text import read_assignments
 from fx_mm.utils.errors import UserError
 
@@ -38,11 +39,10 @@ def load_model(
     """
     init_default_scope('fx_mm')
     cfg = expand_config(cfg)
-    with config_errors():
-        model = MODELS.build(cfg.model)
+    model = build_part(MODELS, with_tasks(cfg.model, cfg.task_table))
     if loaded is None:
         loaded = load_source(checkpoint, trust)
-    check_meta(loaded, TaskTable.from_cfg(cfg), need_all=True)
+    check_meta(loaded, cfg.task_table, need_all=True)
     load_weights(model, loaded.get('state_dict', loaded), checkpoint)
     return model.to(device).eval()
 
@@ -75,27 +75,3 @@ def stored_config(loaded: dict, source: str) -> Config:
             'training; give the config too.'
         )
     return PlainConfig(values)
-
-
-def load_weights(model, state_dict: dict, source: str) -> None:
-    """Load a state dict; whatever a model needs must be in it.
-
-    Weights of tasks that the model does not have may be left over.
-
-    Raises:
-        UserError: Counts and names the missing or misshapen weights.
-    """
-    try:
-        result = model.load_state_dict(state_dict, strict=False)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        wrong = next((x for x in lines if 'size mismatch' in x), lines[-1])
-        raise UserError(
-            f'Checkpoint "{source}" does not fit the config: {wrong}'
-        ) from error
-    if result.missing_keys:
-        raise UserError(
-            f'Checkpoint "{source}" lacks {len(result.missing_keys)} weights '
-            f'of the model, such as {result.missing_keys[0]}; '
-            'use the config it was trained with.'
-        )

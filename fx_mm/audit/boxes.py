@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fx_mm.audit.findings import Finding
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 
 TINY = 0.005
 """Side of a box, as a share of the image's, below which it is absurd."""

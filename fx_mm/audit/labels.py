@@ -26,21 +26,23 @@ def presence(part: Part) -> np.ndarray:
 
     Returns:
         np.ndarray: float32 (N, C): 1 yes, 0 no, NaN unknown or uncertain,
-        in between where the annotation is a number in between. Of loc and
-        seg tasks: whether there is a box, a mask file.
+        in between where the annotation is a number in between. Of boxes
+        and masks: whether there is a box, a mask file.
     """
     classes = part.task.classes
-    if part.task.kind == 'cls':
+    if part.records.has('gt_score'):
         scores = np.stack(column(part.records, 'gt_score'))
         # Below 0 are uncertain ones, which training draws anew each time.
         return np.where(scores < 0, np.nan, scores).astype(np.float32)
     found = np.zeros((len(part.names), len(classes)), np.float32)
-    if part.task.kind == 'loc':
+    if part.records.has('box_labels'):
         for row, labels in zip(found, column(part.records, 'box_labels')):
             row[labels] = 1
-    else:
+    elif part.records.has('mask_paths'):
         for row, paths in zip(found, column(part.records, 'mask_paths')):
             row[:] = [paths[name] is not None for name in classes]
+    else:
+        found[:] = np.nan  # the kind has no classes that an image may have
     return found
 
 
@@ -112,7 +114,7 @@ def find_label_oddities(part: Part, table: dict) -> Iterator[Finding]:
             len(never),
             never,
         )
-    if part.task.kind != 'cls':
+    if not part.records.has('gt_score'):
         return
     always = [
         name
@@ -183,15 +185,16 @@ def find_disagreements(parts: Iterable[Part]) -> list[Finding]:
     Compared are the tasks of one dataset, classes of the same name, images
     of the same file; unknown labels agree with anything.
     """
-    by_dataset: dict = {}
-    for part in parts:
-        kinds = by_dataset.setdefault(part.task.dataset, {})
-        kinds.setdefault(part.task.kind, []).append(part)
+    parts = list(parts)
+    labelled = [part for part in parts if part.records.has('gt_score')]
     findings = []
-    for kinds in by_dataset.values():
-        for kind, word in (('loc', 'box'), ('seg', 'mask')):
-            for part in kinds.get(kind, ()):
-                findings += _compare(part, kinds.get('cls', ()), word)
+    for key, word in (('box_labels', 'box'), ('mask_paths', 'mask')):
+        for part in parts:
+            if part.records.has(key):
+                own = [
+                    p for p in labelled if p.task.dataset == part.task.dataset
+                ]
+                findings += _compare(part, own, word)
     return findings
 
 

@@ -17,7 +17,7 @@ def mask_files(parts: list[Part]) -> list[str]:
     """Give the mask files of all parts, each once."""
     found: dict = {}
     for part in parts:
-        if part.task.kind == 'seg':
+        if part.records.has('mask_paths'):
             for paths in column(part.records, 'mask_paths'):
                 for path in paths.values():
                     if path is not None:

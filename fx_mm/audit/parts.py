@@ -12,7 +12,7 @@ from mmengine.config import Config
 from fx_mm.audit.findings import Finding
 from fx_mm.datasets.readers.tables import Table, read_lines
 from fx_mm.datasets.task_dataset import TaskDataset
-from fx_mm.tasks.table import SPLITS, Task, TaskTable
+from fx_mm.tasks import SPLITS, Task, TaskTable, all_kinds
 from fx_mm.utils.checks import compile_patient
 from fx_mm.utils.errors import UserError
 
@@ -77,8 +77,9 @@ def task_table(cfg: Config, tasks: Sequence[str] | None = None) -> TaskTable:
         }
         # What the file of a dataset leaves to the experiment.
         entry = dict(img_size=1, batch_size=1)
-        kinds = ('cls', 'loc', 'seg')
-        plain['task_defaults'] = {kind: dict(entry) for kind in kinds}
+        plain['task_defaults'] = {
+            kind.name: dict(entry) for kind in all_kinds()
+        }
     for kind in plain.get('task_defaults') or {}:
         # No sample is loaded, so what they ask for need not be there.
         plain['task_defaults'][kind].update(
@@ -113,7 +114,7 @@ def open_parts(
     Raises:
         UserError: If a pattern is wrong.
     """
-    records = {(d.task.name, d.ann_file): d.records for d in built}
+    records = {(d.task.name, d.ann_file): d.data_list for d in built}
     parts, findings = [], []
     for task in table:
         for split in SPLITS:
@@ -138,11 +139,10 @@ def open_parts(
 
 
 def _open(task: Task, split: str, known: dict) -> Part:
-    cfg = task.dataset_cfg(split)
-    ann_file = cfg['ann_file']
+    ann_file = task.ann_file(split)
     records = known.get((task.name, ann_file))
     if records is None:
-        records = TaskDataset(**cfg, test_mode=True).records
+        records = TaskDataset(task, split, test_mode=True).data_list
         known[task.name, ann_file] = records
     names = column(records, 'img_id')
     paths = list(map(_absolute, column(records, 'img_path')))
@@ -169,7 +169,7 @@ def _find_patients(parts: list[Part], pattern: str | None) -> list[Finding]:
     """
     dataset = parts[0].task.dataset
     known: dict = {}
-    for part in sorted(parts, key=lambda part: part.task.kind):
+    for part in sorted(parts, key=lambda part: part.task.kind.name):
         # Labels come first: of most images, boxes need not be asked.
         if not known.keys() >= set(part.paths):
             known.update(_stated_patients(part))
@@ -222,8 +222,13 @@ def _stated_patients(part: Part) -> dict:
     return {path: patient for path, patient in pairs if patient}
 
 
+def reads_coco(task: Task) -> bool:
+    """Whether a task's annotation is a COCO file."""
+    return str(task.config['reader']['type']).endswith('CocoReader')
+
+
 def _patients_by_name(part: Part) -> dict:
-    if str(part.task.config['reader']['type']).endswith('CocoReader'):
+    if reads_coco(part.task):
         with open(part.ann_file, encoding='utf-8-sig') as file:
             images = json.load(file)['images']
         return {

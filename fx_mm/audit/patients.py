@@ -6,7 +6,7 @@ from itertools import combinations
 
 from fx_mm.audit.findings import Finding
 from fx_mm.audit.parts import Part
-from fx_mm.tasks.table import SPLITS
+from fx_mm.tasks import SPLITS
 
 UNIQUE_ID = re.compile(r'[0-9a-fA-F.-]{20,}')
 """UUIDs, hashes and DICOM UIDs: names that do not coincide by chance."""

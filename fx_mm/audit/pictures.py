@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fx_mm.datasets.io.xray import read_xray
-from fx_mm.tasks.table import SPLITS
+from fx_mm.tasks import SPLITS
 from fx_mm.utils.errors import UserError
 from fx_mm.visualization.contact_sheet import draw_tile, make_grid
-from fx_mm.visualization.draw import save_picture
+from fx_mm.visualization.tiles import save_picture
 
 PAIRS = 6
 """Pairs that are drawn of each finding."""

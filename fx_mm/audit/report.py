@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fx_mm.audit.findings import LEVELS, Finding, sort_findings
-from fx_mm.tasks.table import SPLITS
+from fx_mm.tasks import SPLITS
 from fx_mm.utils.files import write_whole
 
 SCHEMA = 1

@@ -1,13 +1,11 @@
 """An audit from a config: all of it, or the short form."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from fx_mm.audit.boxes import find_box_oddities, find_unused_categories
 from fx_mm.audit.duplicates import find_pairs
@@ -22,7 +20,7 @@ from fx_mm.audit.labels import (
 )
 from fx_mm.audit.leaks import find_duplicates
 from fx_mm.audit.masks import find_mask_oddities, mask_files
-from fx_mm.audit.parts import Part, open_parts, task_table
+from fx_mm.audit.parts import Part, open_parts, reads_coco, task_table
 from fx_mm.audit.patients import find_shared
 from fx_mm.audit.pictures import (
     draw_odd,
@@ -33,7 +31,7 @@ from fx_mm.audit.pictures import (
 from fx_mm.audit.report import report, save_report
 from fx_mm.audit.scan import Scan, scan_images, scan_masks
 from fx_mm.datasets.task_dataset import TaskDataset
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.checks import check_choice, check_keys
 from fx_mm.utils.errors import UserError
 
@@ -131,7 +129,7 @@ def audit(
         draw_pairs(found, out_dir / 'duplicates.png')
         masks = scan_masks(mask_files(parts), out_dir, workers)
         for part in parts:
-            if part.task.kind == 'seg':
+            if part.records.has('mask_paths'):
                 findings += find_mask_oddities(part, masks, scan)
         scanned = dict(images=len(scan), masks=len(masks))
     findings += _look_at_boxes(table, parts, scan)
@@ -164,13 +162,13 @@ def _look_at_boxes(
     }
     findings = []
     for task in table:
-        if task.kind != 'loc':
+        if not reads_coco(task):
             continue
         for split, file in task.config['splits'].items():
             if file is None:
                 continue
             # of a split that its reader refused, too
-            ann_file = task.dataset_cfg(split)['ann_file']
+            ann_file = task.ann_file(split)
             size = sizes.get((task.name, split))
             findings += find_box_oddities(task, split, ann_file, size)
             findings += find_unused_categories(task, split, ann_file)
@@ -179,7 +177,7 @@ def _look_at_boxes(
 
 def _sizes(part: Part, scan: Scan | None) -> dict | None:
     """Map the names of readable images to (width, height)."""
-    if scan is None or part.task.kind != 'loc':
+    if scan is None or not part.records.has('box_labels'):
         return None
     rows = scan.rows
     numbers = {name: scan.index(p) for name, p in zip(part.names, part.paths)}
@@ -190,15 +188,18 @@ def _sizes(part: Part, scan: Scan | None) -> dict | None:
     }
 
 
-def quick_audit(source: Config | Runner) -> list[Finding]:
+def quick_audit(
+    cfg: Config, built: Iterable[TaskDataset] = ()
+) -> list[Finding]:
     """Look for leaks without reading an image: in seconds.
 
     Compares patients, image names and identifiers between splits, tasks and
-    datasets, and looks for classes without positives. Of a runner, the
-    datasets that it has built are not read again.
+    datasets, and looks for classes without positives.
 
     Args:
-        source (Config | Runner): A config, or a built runner.
+        cfg (Config): The config; it is not changed.
+        built (Iterable[TaskDataset]): Datasets that need not be read again.
+            Defaults to none.
 
     Returns:
         list[Finding]: Worst first; what the config allows is marked.
@@ -206,9 +207,7 @@ def quick_audit(source: Config | Runner) -> list[Finding]:
     Raises:
         UserError: If the config cannot be used.
     """
-    cfg = source if isinstance(source, Config) else source.cfg
     options = Options.from_cfg(cfg)
-    built = [] if isinstance(source, Config) else _built(source)
     parts, findings = open_parts(cfg, task_table(cfg), built)
     findings += find_shared(parts)
     for part in parts:
@@ -218,28 +217,17 @@ def quick_audit(source: Config | Runner) -> list[Finding]:
     return sort_findings(findings)
 
 
-def _built(runner: Any) -> list[TaskDataset]:
-    """Give the task datasets of a runner's loops."""
-    loops = (runner._train_loop, runner._val_loop, runner._test_loop)
-    datasets = [
-        getattr(getattr(loop, 'dataloader', None), 'dataset', None)
-        for loop in loops
-    ]
-    return [
-        each
-        for dataset in datasets
-        for each in getattr(dataset, 'datasets', ())
-        if isinstance(each, TaskDataset)
-    ]
-
-
-def warn_of_leaks(runner: Runner) -> list[Finding]:
+def warn_of_leaks(
+    cfg: Config, built: Iterable[TaskDataset], logger: logging.Logger
+) -> list[Finding]:
     """Audit the data at the start of a training, in its short form.
 
-    What it finds goes to the runner's logger as warnings, one line each.
+    What it finds goes to the logger as warnings, one line each.
 
     Args:
-        runner (Runner): A built runner.
+        cfg (Config): The config; it is not changed.
+        built (Iterable[TaskDataset]): Datasets that need not be read again.
+        logger (Logger): The run's.
 
     Returns:
         list[Finding]: The leaks that are not allowed.
@@ -247,20 +235,18 @@ def warn_of_leaks(runner: Runner) -> list[Finding]:
     Raises:
         UserError: If there is one and ``audit.on_leak`` is ``stop``.
     """
-    options = Options.from_cfg(runner.cfg)
-    found = [f for f in quick_audit(runner) if not f.allowed]
+    options = Options.from_cfg(cfg)
+    found = [f for f in quick_audit(cfg, built) if not f.allowed]
     leaks = [finding for finding in found if finding.level == 'leak']
     for finding in found:
         if finding.level != 'note':
-            runner.logger.log(
-                logging.WARNING, f'{finding.name}: {finding.message}'
-            )
+            logger.warning(f'{finding.name}: {finding.message}')
     if leaks and options.on_leak == 'stop':
         first, *others = leaks
         more = f' (and {len(others)} more)' if others else ''
         raise UserError(
             f'The data leak: {first.name}: {first.message.rstrip(".")}{more}; '
-            'mend the splits, or allow it by name: '
+            'fix the splits, or allow it by name: '
             f'audit = dict(allow=["{first.name}"]).'
         )
     return leaks

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
 _CHESTX_DET = (

@@ -5,7 +5,7 @@ from mmdet.models.backbones import SwinTransformer
 from fx_mm.converters.publishing import check_role, own_meta
 from fx_mm.converters.swin import SwinShape, to_timm
 from fx_mm.models.backbones import FoundationXBackbone
-from fx_mm.models.backbones.export import model_cfg_of
+from fx_mm.tasks import all_kinds
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.errors import UserError
 from fx_mm.version import __version__
@@ -25,7 +25,7 @@ LAST_STAGE = 3
 def export_backbone(
     path: str,
     to: str,
-    weights: str = 'teacher',
+    predict_on: str = 'teacher',
     norms: str | None = None,
 ) -> tuple[dict, list[str]]:
     """Give the Swin of a checkpoint under the names of another package.
@@ -34,7 +34,7 @@ def export_backbone(
         path (str): File or URL of a checkpoint of fx_mm.
         to (str): One of :data:`TARGETS`. ``'timm'`` is the form of version
             0.9 and later, ``'microsoft'`` also that of earlier ones.
-        weights (str): ``'teacher'`` or ``'student'``. Defaults to
+        predict_on (str): ``'teacher'`` or ``'student'``. Defaults to
             ``'teacher'``.
         norms (str, optional): Branch whose norms stand on the outputs, or
             ``'none'``; timm and Microsoft have one on the last stage alone.
@@ -51,12 +51,10 @@ def export_backbone(
     norms = norms or NORMS[to]
     loaded = load_source(path)
     own_meta(loaded, path)
-    check_role(loaded, path, weights)
-    student = model_cfg_of(loaded, path)
-    if norms != 'none' and not any(
-        task['kind'] == dict(classification='cls', localization='loc')[norms]
-        for task in student['tasks']
-    ):
+    check_role(loaded, path, predict_on)
+    kinds = {kind.name: kind.branch for kind in all_kinds()}
+    branches = {kinds[task['kind']] for task in loaded['meta']['tasks']}
+    if norms not in ('none', *branches):
         raise UserError(
             f'Checkpoint "{path}" has no {norms} branch, whose norms the '
             f'backbone for {to} would bring; give --norms none or the '
@@ -64,7 +62,7 @@ def export_backbone(
         )
     holder = FoundationXBackbone(
         path,
-        weights=weights,
+        predict_on=predict_on,
         output_norm=None if norms == 'none' else norms,
     )
     swin = holder.backbone
@@ -83,7 +81,7 @@ def export_backbone(
     meta = dict(
         fx_mm_version=__version__,
         exported=dict(
-            weights=weights,
+            predict_on=predict_on,
             norms=norms,
             embed_dims=shape.embed_dims,
             depths=shape.depths,

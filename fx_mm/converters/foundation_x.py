@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fx_mm.converters.conversion import Conversion
 from fx_mm.models.foundation_x import FoundationX
+from fx_mm.tasks import all_kinds
 from fx_mm.utils.errors import UserError
 
 DATASETS = (
@@ -221,14 +222,10 @@ def _rename(key: str, value: Tensor) -> tuple[str, Tensor]:
 
 
 def _absent(name: str, model: FoundationX) -> str:
-    kinds = dict(
-        classification=('heads', 'cls'),
-        localization=('tasks', 'loc'),
-        segmentation=('heads', 'seg'),
-    )
     branch, holder, owner = name.split('.')[:3]
-    if branch in kinds and kinds[branch][0] == holder:
-        task = f'{owner}/{kinds[branch][1]}'
+    kinds = {kind.branch: kind for kind in all_kinds()}
+    if branch in kinds and holder in ('heads', 'tasks'):
+        task = f'{owner}/{kinds[branch].name}'
         if task not in model.task_names:
             return f'the model has no task {task}'
     if not hasattr(model, branch):

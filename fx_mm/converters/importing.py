@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from fx_mm.config import config_errors, expand_config
+from fx_mm.config import expand_config
 from fx_mm.converters.ark import (
     check_pooling,
     convert_swin,
@@ -39,7 +39,8 @@ from fx_mm.converters.sources import FAMILIES, ONLY, Source
 from fx_mm.models.backbones import FusedSwinTransformer
 from fx_mm.models.foundation_x import FoundationX
 from fx_mm.registry import MODELS
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import LocalizationKind, TaskTable
+from fx_mm.utils.build_errors import build_part
 from fx_mm.utils.checkpoint import check_meta
 from fx_mm.utils.errors import UserError
 from fx_mm.version import __version__
@@ -180,9 +181,8 @@ def import_checkpoint(
         )
     init_default_scope('fx_mm')
     expanded = expand_config(cfg)
-    table = TaskTable.from_cfg(expanded)
-    with config_errors():
-        model = MODELS.build(expanded.model.student)
+    table = expanded.task_table
+    model = build_part(MODELS, dict(expanded.model.student, tasks=table))
     state_dict: dict[str, Tensor] = {}
     for role, tensors in chosen.items():
         _check_finite(tensors, source.path)
@@ -248,7 +248,7 @@ def _convert(
         alike = [
             task.dataset
             for task in table
-            if task.kind == 'loc' and task.classes == source.classes
+            if task.kind is LocalizationKind and task.classes == source.classes
         ]
         result, note = convert_openmmlab(tensors, model, alike)
         return result, [note]

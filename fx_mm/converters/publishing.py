@@ -34,7 +34,7 @@ def own_meta(checkpoint: object, source: str) -> dict:
 
 
 def publish_checkpoint(
-    checkpoint: dict, source: str, weights: str | None = None
+    checkpoint: dict, source: str, predict_on: str | None = None
 ) -> dict:
     """Keep what others need of a checkpoint of fx_mm.
 
@@ -44,7 +44,7 @@ def publish_checkpoint(
     Args:
         checkpoint (dict): A loaded checkpoint; it is not changed.
         source (str): Its path, for messages.
-        weights (str, optional): ``'student'`` or ``'teacher'``, to keep one
+        predict_on (str, optional): ``'student'`` or ``'teacher'``, to keep one
             of them, under plain names. Defaults to None: both.
 
     Returns:
@@ -54,9 +54,9 @@ def publish_checkpoint(
         UserError: If it is not one of fx_mm, or its weights are not finite.
     """
     meta = own_meta(checkpoint, source)
-    check_role(checkpoint, source, weights)
+    check_role(checkpoint, source, predict_on)
     # Of a file that says it holds these alone there is nothing to choose.
-    chosen = None if weights == meta.get('weights') else weights
+    chosen = None if predict_on == meta.get('predict_on') else predict_on
     state_dict = choose_weights(checkpoint['state_dict'], source, chosen)
     for name, value in state_dict.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
@@ -69,20 +69,20 @@ def publish_checkpoint(
         cfg=strip_run_keys(meta.get('cfg', '')), fx_mm_version=__version__
     )
     # A file of one of them alone says so under plain names, too.
-    if weights or meta.get('weights'):
-        kept['weights'] = weights or meta['weights']
+    if predict_on or meta.get('predict_on'):
+        kept['predict_on'] = predict_on or meta['predict_on']
     # A view would bring along the whole storage it looks into.
     state_dict = {k: v.detach().cpu().clone() for k, v in state_dict.items()}
     return dict(meta=kept, state_dict=state_dict)
 
 
-def check_role(checkpoint: dict, source: str, weights: str | None) -> None:
+def check_role(checkpoint: dict, source: str, predict_on: str | None) -> None:
     """Refuse to give a student's weights for a teacher's, or vice versa.
 
     Args:
         checkpoint (dict): A checkpoint of fx_mm.
         source (str): Its path, for messages.
-        weights (str, optional): ``'student'`` or ``'teacher'``; None for
+        predict_on (str, optional): ``'student'`` or ``'teacher'``; None for
             what there is.
 
     Raises:
@@ -90,33 +90,33 @@ def check_role(checkpoint: dict, source: str, weights: str | None) -> None:
     """
     heads = {name.partition('.')[0] for name in checkpoint['state_dict']}
     held = [role for role in ROLES if role in heads]
-    stated = checkpoint['meta'].get('weights')
+    stated = checkpoint['meta'].get('predict_on')
     if not held and stated:
         held = [stated]
-    if weights and held and weights not in held:
+    if predict_on and held and predict_on not in held:
         raise UserError(
-            f'Checkpoint "{source}" has no {weights}, it holds the {held[0]} '
-            f'alone; give --weights {held[0]}.'
+            f'Checkpoint "{source}" has no {predict_on}, it holds the '
+            f'{held[0]} alone; give --predict-on {held[0]}.'
         )
 
 
 def choose_weights(
-    state_dict: dict[str, Tensor], source: str, weights: str | None
+    state_dict: dict[str, Tensor], source: str, predict_on: str | None
 ) -> dict[str, Tensor]:
     """Give the weights of the student or the teacher, under plain names.
 
     Args:
         state_dict (dict[str, Tensor]): Of a checkpoint of fx_mm.
         source (str): Its path, for messages.
-        weights (str, optional): ``'student'`` or ``'teacher'``; None for all
-            as they are.
+        predict_on (str, optional): ``'student'`` or ``'teacher'``; None for
+            all as they are.
 
     Raises:
         UserError: If it does not have them.
     """
-    if weights is None:
+    if predict_on is None:
         return state_dict
-    prefix = f'{weights}.'
+    prefix = f'{predict_on}.'
     chosen = {
         name.removeprefix(prefix): value
         for name, value in state_dict.items()
@@ -125,7 +125,7 @@ def choose_weights(
     if not chosen:
         raise UserError(
             f'Checkpoint "{source}" does not tell student from teacher; '
-            'leave out --weights.'
+            'leave out --predict-on.'
         )
     return chosen
 

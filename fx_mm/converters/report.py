@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from fx_mm.models.foundation_x import BRANCHES, FoundationX
+from fx_mm.models.foundation_x import FoundationX
+from fx_mm.models.param_groups import ParamGroup
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.errors import UserError
 
@@ -37,10 +38,10 @@ def count_parts(model: FoundationX, given: Collection[str]) -> list[PartRow]:
         model (FoundationX): The model.
         given (Collection[str]): Names of the weights.
     """
-    parts = model.parts()
-    rows = {part.name: PartRow(part.name, _groups(part)) for part in parts}
+    groups = model.param_groups()
+    rows = {g.name: PartRow(g.name, _owners(g)) for g in groups}
     for name in model.state_dict():
-        owner = next((p.name for p in parts if p.owns(name)), OTHER)
+        owner = next((g.name for g in groups if g.owns(name)), OTHER)
         row = rows.setdefault(owner, PartRow(owner, ()))
         if name in given:
             row.matched += 1
@@ -49,12 +50,12 @@ def count_parts(model: FoundationX, given: Collection[str]) -> list[PartRow]:
     return list(rows.values())
 
 
-def _groups(part) -> tuple[str, ...]:
-    if part.task is None:
-        branch = part.name.partition('/')[0]
-        return () if branch == part.name else (branch,)
-    branch = BRANCHES[part.task.rsplit('/', 1)[1]][0]
-    return branch, f'{branch}/{part.name.rsplit("/", 1)[1]}', part.task
+def _owners(group: ParamGroup) -> tuple[str, ...]:
+    """Names that stand for a group and others: branch, kind of group, task."""
+    branch = group.modules[0].partition('.')[0]
+    if group.task is None:
+        return () if branch == group.name else (branch,)
+    return branch, f'{branch}/{group.name.rsplit("/", 1)[1]}', group.task
 
 
 def check_missing(

@@ -1,12 +1,14 @@
 """All tasks of a run as one dataset."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from torch.utils.data import Dataset
 
 from fx_mm.datasets.samplers.keys import SampleKey
 from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.registry import DATASETS
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 
 
 @DATASETS.register_module()
@@ -17,28 +19,28 @@ class MultiTaskDataset(Dataset):
     label space is merged: a sample carries its own task's annotation only.
 
     Args:
-        datasets (list[dict]): Arguments of :class:`TaskDataset`, in the order
-            of the tasks.
-        test_mode (bool): See :class:`TaskDataset`. Defaults to False.
+        tasks (Iterable[Task]): The tasks, such as a ``TaskTable``.
+        split (str): ``train``, ``val`` or ``test``.
 
     Attributes:
         datasets (list[TaskDataset]): In the order of the tasks.
+        split (str): Which split they are.
         metainfo (dict): ``tasks``: the metainfo of each.
 
     Examples:
-        >>> dataset = MultiTaskDataset([nih_cls, tbx11k_loc])
+        >>> dataset = MultiTaskDataset(TaskTable.from_cfg(cfg), 'train')
         >>> sample = dataset[SampleKey(task=1, index=7, seed=42)]
     """
 
-    def __init__(self, datasets: list[dict], test_mode: bool = False) -> None:
-        self._join(
-            [TaskDataset(**cfg, test_mode=test_mode) for cfg in datasets]
-        )
-
-    def _join(self, datasets: list) -> None:
-        self.datasets = datasets
+    def __init__(self, tasks: Iterable[Task], split: str) -> None:
+        self.split = split
+        self.datasets = [self.open_task(task, split) for task in tasks]
         self.metainfo = dict(tasks=[d.metainfo for d in self.datasets])
         self._ends = np.cumsum([len(d) for d in self.datasets])
+
+    def open_task(self, task: Task, split: str) -> TaskDataset:
+        """Open one split of a task."""
+        return TaskDataset(task, split)
 
     @property
     def tasks(self) -> list[Task]:
@@ -49,7 +51,7 @@ class MultiTaskDataset(Dataset):
         return int(self._ends[-1]) if self.datasets else 0
 
     def __getitem__(self, key: SampleKey | int) -> dict:
-        """Give a sample.
+        """Return a sample.
 
         Args:
             key (SampleKey | int): Task, image and seed; or a number from 0 to

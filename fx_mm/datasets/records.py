@@ -73,8 +73,12 @@ class Records(Sequence):
         index %= len(self)
         return {key: column[index] for key, column in self._columns.items()}
 
+    def has(self, key: str) -> bool:
+        """Whether the records have this key."""
+        return key in self._columns
+
     def column(self, key: str) -> Any:
-        """Give one column, indexable like the records."""
+        """Return one column, indexable like the records."""
         return self._columns[key]
 
 

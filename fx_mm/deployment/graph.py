@@ -3,26 +3,31 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from torch import Tensor, nn
 from torchvision.transforms.functional import center_crop
 
 from fx_mm.models import FoundationX, TaskDataPreprocessor
-from fx_mm.models.branches import LocalizationBranch
-from fx_mm.tasks.schema import CROPS
-from fx_mm.tasks.table import Task
-
-LOC_OUTPUTS = ('boxes', 'scores', 'labels')
+from fx_mm.tasks import Task
+from fx_mm.tasks.kinds import CROPS
 
 
 @dataclass(frozen=True)
 class _View:
-    """Stands for the samples of a batch, which are all of one size."""
+    """Stands for the samples of a batch, which are all of one size.
 
-    task: str
-    kind: str
+    It has what the preprocessor and the branches ask a sample for.
+    """
+
+    owner: Task
     img_shape: tuple[int, int]
+
+    @property
+    def task(self) -> str:
+        return self.owner.name
+
+    @property
+    def kind(self) -> str:
+        return self.owner.kind.name
 
     @property
     def batch_input_shape(self) -> tuple[int, int]:
@@ -60,7 +65,7 @@ class TaskGraph(nn.Module):
             cropped = task.config.get('tta') in CROPS
             side = task.config['img_size']
             shape = (side, side) if cropped else size
-            view = _View(task.name, task.kind, shape)
+            view = _View(task, shape)
             statistics = preprocessor.statistics_of(view)
             key = (shape, *statistics.flatten().tolist())
             number = groups.setdefault(key, len(groups))
@@ -71,14 +76,13 @@ class TaskGraph(nn.Module):
 
     @property
     def output_names(self) -> list[str]:
-        """list[str]: The task's name; of boxes three, see :meth:`forward`."""
-        names = []
-        for view in self.views:
-            if view.kind == 'loc':
-                names += [f'{view.task}/{name}' for name in LOC_OUTPUTS]
-            else:
-                names.append(view.task)
-        return names
+        """list[str]: The task's name, or one name per output of its kind."""
+        return [name for view in self.views for name in self.names_of(view)]
+
+    def names_of(self, view: _View) -> list[str]:
+        """Return the names of one task's outputs."""
+        several = self.model.branch(view.owner.kind).graph_outputs
+        return [f'{view.task}/{name}' for name in several] or [view.task]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Answer all tasks.
@@ -100,30 +104,9 @@ class TaskGraph(nn.Module):
                 # one channel against three statistics: three channels
                 cropped = center_crop(images, list(view.img_shape))
                 maps[number] = self.model.extract_feat((cropped - mean) / std)
-            branch = self.model.branch(view.kind)
+            branch = self.model.branch(view.owner.kind)
             if (number, view.kind) not in states:
                 states[number, view.kind] = branch.encode(maps[number], [view])
             state = states[number, view.kind]
-            dataset = view.task.rsplit('/', 1)[0]
-            if view.kind == 'loc':
-                outputs += _boxes(branch, state, dataset, [view])
-            else:
-                outputs.append(branch.infer(state, dataset, [view]))
+            outputs += branch.graph(state, view.owner.dataset, [view])
         return tuple(outputs)
-
-
-def _boxes(
-    branch: LocalizationBranch, state: dict, dataset: str, views: list
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The best boxes as :meth:`TaskDINOHead.predict` chooses them."""
-    head = branch.tasks[dataset].head
-    decoded = branch.decode(state, dataset, views, denoise=False)
-    logits, boxes = head(
-        decoded['hidden_states'][-1:], decoded['references'][-2:]
-    )
-    scores = head.class_logits(logits[0]).sigmoid().flatten(1)
-    scores, best = scores.topk(head.test_cfg['max_per_img'], dim=1)
-    query = torch.div(best, head.num_classes, rounding_mode='floor')
-    boxes = bbox_cxcywh_to_xyxy(boxes[0]).clamp(0, 1)
-    boxes = boxes.gather(1, query[..., None].expand(-1, -1, 4))
-    return boxes, scores, best % head.num_classes

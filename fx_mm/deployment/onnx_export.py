@@ -17,9 +17,9 @@ from torch import Tensor
 
 from fx_mm.apis import FoundationXInferencer
 from fx_mm.apis.image_pipeline import ImagePipeline
-from fx_mm.deployment.graph import LOC_OUTPUTS, TaskGraph
-from fx_mm.tasks.schema import CROPS
-from fx_mm.tasks.table import Task
+from fx_mm.deployment.graph import TaskGraph
+from fx_mm.tasks import Task
+from fx_mm.tasks.kinds import CROPS
 from fx_mm.utils.checks import check_choice
 from fx_mm.utils.errors import UserError
 from fx_mm.version import __version__
@@ -37,7 +37,7 @@ def export_onnx(
     checkpoint: str | Path,
     out: str | Path,
     tasks: Sequence[str] | None = None,
-    weights: str = 'teacher',
+    predict_on: str = 'teacher',
     dtype: str = 'uint8',
     trust: bool = False,
     check: bool = True,
@@ -55,7 +55,7 @@ def export_onnx(
         checkpoint (str | Path): Checkpoint file or URL.
         out (str | Path): The file to write.
         tasks (Sequence[str], optional): Task names. Defaults to all.
-        weights (str): ``teacher`` or ``student``. Defaults to ``teacher``.
+        predict_on (str): ``teacher`` or ``student``. Defaults to ``teacher``.
         dtype (str): Type of the input, ``uint8`` or ``float32``. Defaults to
             ``uint8``.
         trust (bool): Unpickle anything in the checkpoint. Defaults to False.
@@ -75,7 +75,7 @@ def export_onnx(
     _check_packages(needed)
     given = (checkpoint,) if config is None else (config, checkpoint)
     infer = FoundationXInferencer(
-        *given, weights=weights, tasks=tasks, trust=trust
+        *given, predict_on=predict_on, tasks=tasks, trust=trust
     )
     model, preprocessor = infer.model.active, infer.model.data_preprocessor
     _check_guidance(model, infer.tasks)
@@ -110,8 +110,13 @@ def _check_packages(names: Sequence[str]) -> None:
 
 
 def _check_guidance(model, tasks: Sequence[Task]) -> None:
-    masks = [task.name for task in tasks if task.kind == 'seg']
-    if model.region_guidance is not None and masks:
+    guidance = model.region_guidance
+    masks = [
+        task.name
+        for task in tasks
+        if guidance is not None and guidance.guides(task, model.tasks)
+    ]
+    if masks:
         raise UserError(
             f'The masks of {", ".join(masks)} are guided by as many boxes as '
             'an image has, which ONNX cannot hold; export other tasks, see '
@@ -160,8 +165,9 @@ def _describe(
     tasks, notes = [], []
     for task in infer.tasks:
         entry = dict(task.meta, img_size=task.config['img_size'])
-        if task.kind == 'seg':
-            entry['threshold'] = infer.model.active.segmentation.threshold
+        branch = infer.model.active.branch(task.kind)
+        if hasattr(branch, 'threshold'):
+            entry['threshold'] = branch.threshold
         tasks.append(entry)
         tta = task.config.get('tta')
         if tta not in (None, 'center_crop'):
@@ -171,7 +177,7 @@ def _describe(
         schema_version=SCHEMA_VERSION,
         fx_mm_version=__version__,
         checkpoint=os.path.basename(infer.checkpoint),
-        weights=infer.weights,
+        predict_on=infer.predict_on,
         input=dict(
             name='images',
             shape=['batch', 1, *size],
@@ -253,9 +259,11 @@ def _compare(
         outputs = session.run(names, {'images': images.numpy()})
         theirs = dict(zip(names, outputs))
         for view in graph.views:
-            task = view.task
-            if view.kind == 'loc':
-                gap = _box_gap(*(_boxes_of(x, task) for x in (ours, theirs)))
+            task, own = view.task, graph.names_of(view)
+            if len(own) > 1:
+                gap = _list_gap(
+                    *(_side_by_side(x, own) for x in (ours, theirs))
+                )
             else:
                 gap = float(np.abs(ours[task] - theirs[task]).max())
             gaps[task] = max(gaps[task], gap)
@@ -268,20 +276,23 @@ def _compare(
     return gaps
 
 
-def _boxes_of(outputs: dict[str, np.ndarray], task: str) -> np.ndarray:
-    """Boxes, scores and labels side by side (B, n, 6)."""
-    boxes, scores, labels = (outputs[f'{task}/{n}'] for n in LOC_OUTPUTS)
-    return np.concatenate([boxes, scores[..., None], labels[..., None]], -1)
+def _side_by_side(
+    outputs: dict[str, np.ndarray], names: Sequence[str]
+) -> np.ndarray:
+    """Several outputs that list objects, such as boxes, as one (B, n, k)."""
+    values = [outputs[name] for name in names]
+    values = [v[..., None] if v.ndim == 2 else v for v in values]
+    return np.concatenate(values, -1)
 
 
-def _box_gap(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Difference to the nearest box, for all but a twentieth of the boxes.
+def _list_gap(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Difference to the nearest object, for all but a twentieth of them.
 
     Rounding swaps boxes and queries of nearly equal scores, as it does
     between two devices.
 
     Args:
-        ours (np.ndarray): Boxes, score, label (B, n, 6).
+        ours (np.ndarray): Objects, such as box, score and label (B, n, 6).
         theirs (np.ndarray): The same.
     """
     gaps = np.abs(ours[:, :, None] - theirs[:, None]).max(-1).min(-1)

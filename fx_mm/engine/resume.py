@@ -1,16 +1,12 @@
 """Resuming where tasks or the cycle are others than the checkpoint's."""
 
+from collections.abc import Container, Iterable
+
 from torch import Tensor, nn
 
-from fx_mm.tasks.table import MIXED
+from fx_mm.tasks import MIXED, all_kinds
 from fx_mm.utils.errors import UserError
 
-OWN_PARTS = {
-    'classification.heads.': 'cls',
-    'classification.head_norms.': 'cls',
-    'localization.tasks.': 'loc',
-    'segmentation.heads.': 'seg',
-}
 FITTED = 'localization.label_embedding.weight'
 """Its rows are fitted by the branch."""
 
@@ -99,7 +95,9 @@ def move_checkpoint(checkpoint: dict, runner) -> str:
     )
 
 
-def match_weights(state_dict: dict, model: nn.Module) -> str:
+def match_weights(
+    state_dict: dict[str, Tensor], model: nn.Module, saved: Iterable[str]
+) -> str:
     """Make a training's weights those of a model with other tasks.
 
     What the model does not have is left out; what the weights do not have
@@ -108,6 +106,7 @@ def match_weights(state_dict: dict, model: nn.Module) -> str:
     Args:
         state_dict (dict): Weights of a ``MeanTeacher``, changed in place.
         model (nn.Module): The ``MeanTeacher`` that will load them.
+        saved (Iterable[str]): Names of the tasks that they were trained on.
 
     Returns:
         str: What was left out and what is new, by task or branch; empty if
@@ -116,6 +115,7 @@ def match_weights(state_dict: dict, model: nn.Module) -> str:
     Raises:
         UserError: If a weight has another shape.
     """
+    tasks = {*saved, *model.student.task_names}
     wanted = model.state_dict()
     extra = [key for key in state_dict if key not in wanted]
     new = [key for key in wanted if key not in state_dict]
@@ -129,7 +129,7 @@ def match_weights(state_dict: dict, model: nn.Module) -> str:
             raise UserError(_other_shape(key, old, value))
     sentences = []
     for what, keys in (('left out', extra), ('newly initialised', new)):
-        owners = ', '.join(sorted({_owner(key) for key in keys}))
+        owners = ', '.join(sorted({_owner(key, tasks) for key in keys}))
         if owners:
             sentences.append(f'{what}: {owners} ({len(keys)} weights)')
     return '; '.join(sentences)
@@ -170,10 +170,18 @@ def _other_shape(key: str, found: Tensor, wanted: Tensor) -> str:
     )
 
 
-def _owner(key: str) -> str:
-    """Name the task, or the branch, that a weight belongs to."""
-    key = key.split('.', 1)[1]
-    for prefix, kind in OWN_PARTS.items():
-        if key.startswith(prefix):
-            return f'{key[len(prefix) :].split(".", 1)[0]}/{kind}'
-    return key.split('.', 1)[0]
+def _owner(key: str, tasks: Container[str]) -> str:
+    """Name the task, or the branch, that a weight belongs to.
+
+    Args:
+        key (str): Name in the state dict of a ``MeanTeacher``, such as
+            ``student.segmentation.heads.phantom_c.weight``.
+        tasks (Container[str]): Names of the tasks of both sides.
+    """
+    branch, *modules = key.split('.')[1:]
+    for kind in all_kinds():
+        for module in modules[:2]:
+            name = f'{module}/{kind.name}'
+            if kind.branch == branch and name in tasks:
+                return name
+    return branch

@@ -1,6 +1,9 @@
-"""Build the stock Runner from an fx_mm config."""
+"""The Runner of configs that train one model on many tasks."""
 
+import copy
 import os.path as osp
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -9,17 +12,309 @@ from mmengine.dist import (
     is_distributed,
     is_main_process,
 )
+from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
 
 from fx_mm.audit import warn_of_leaks
-from fx_mm.config import config_errors, expand_config
+from fx_mm.config import PlainConfig, expand_config
+from fx_mm.engine.closing_report import ClosingReport, ReportOptions
 from fx_mm.engine.hooks import LockReleaseHook, MeanTeacherHook
-from fx_mm.tasks.table import TaskTable
-from fx_mm.utils.checkpoint import find_checkpoint, register_loaders
+from fx_mm.engine.start_summary import QuietStart, start_summary
+from fx_mm.models import with_tasks
+from fx_mm.phantom import ensure_phantom
+from fx_mm.registry import RUNNERS
+from fx_mm.tasks import TaskTable
+from fx_mm.utils.build_errors import build_errors
+from fx_mm.utils.checkpoint import (
+    check_meta,
+    find_checkpoint,
+    load_source,
+    load_weights,
+    register_loaders,
+)
 from fx_mm.utils.dist import start_processes, unwrap
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.memory import keep_freed_memory
+
+
+@RUNNERS.register_module()
+class MultiTaskRunner(Runner):
+    """mmengine's Runner for configs with ``datasets`` and ``tasks``.
+
+    ``runner_type='fx_mm.MultiTaskRunner'`` in a config lets the unchanged
+    ``tools/train.py`` and ``tools/test.py`` of mmdet, mmseg and mmpretrain
+    run it: :meth:`from_cfg` expands the config, :meth:`train` draws phantoms
+    that the config asks for, looks for leaks, trains and closes with the
+    report, :meth:`test` refuses a checkpoint that does not fit and writes the
+    report.
+
+    Args:
+        *args: As of mmengine's Runner.
+        cfg (PlainConfig): The expanded config.
+        **kwargs: As of mmengine's Runner.
+
+    Attributes:
+        tasks (TaskTable): The active tasks, built once per run.
+        report_options (ReportOptions): What the report has besides the table.
+        trust (bool): Whether a checkpoint to test may hold any pickle.
+
+    Raises:
+        UserError: If the config or its data cannot be used.
+    """
+
+    def __init__(self, *args: Any, cfg: PlainConfig, **kwargs: Any) -> None:
+        self.tasks: TaskTable = cfg.task_table
+        self.report_options = ReportOptions()
+        self.trust = False
+        self._testing = False
+        self._ready = False
+        self._quiet_start = QuietStart()
+        with self._quiet_start, build_errors():
+            super().__init__(*args, cfg=cfg, **kwargs)
+        if self._resume:
+            # The file of the first weights may be gone by now.
+            unwrap(self.model).student.backbone.init_cfg = None
+
+    @classmethod
+    def from_cfg(
+        cls, cfg: Config, synthetic: bool = False
+    ) -> 'MultiTaskRunner':
+        """Build a runner from a config that is not expanded yet.
+
+        Args:
+            cfg (Config): The experiment's config; it is not changed.
+            synthetic (bool): Train on made-up samples. Defaults to False.
+
+        Raises:
+            UserError: If the config cannot be used.
+        """
+        register_loaders()
+        if not torch.cuda.is_available():
+            keep_freed_memory()
+        env = cfg.get('env_cfg') or {}
+        start_processes(cfg.get('launcher', 'none'), env.get('dist_cfg'))
+        cfg = expand_config(cfg, synthetic)
+        if cfg.get('resume'):
+            found = cfg.get('load_from') or find_checkpoint(cfg.work_dir)
+            # On a disk of several machines, some may not see the newest yet.
+            cfg.load_from = _from_main_process(found)
+            cfg.resume = cfg.load_from is not None
+        start = cfg.get('load_from')
+        local = start and '://' not in start
+        if local and not osp.isfile(osp.expanduser(start)):
+            raise UserError(f'load_from is "{start}", which does not exist.')
+        if is_distributed():
+            _expand_wrapper(cfg)
+        return super().from_cfg(cfg)
+
+    # ------------------------------------------------------------- building
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger; what mmengine says of a start goes to its file."""
+        logger = super().build_logger(*args, **kwargs)
+        self._quiet_start.apply(logger)
+        return logger
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build the model for the run's tasks."""
+        if isinstance(model, dict):
+            model = with_tasks(model, self.tasks)
+        return super().build_model(model)
+
+    def build_dataloader(
+        self, dataloader: DataLoader | dict, *args: Any, **kwargs: Any
+    ) -> DataLoader:
+        """Build a loader over the run's tasks, or over those it names."""
+        if isinstance(dataloader, dict):
+            dataset = dict(dataloader['dataset'])
+            names = dataset.get('tasks', self.tasks.names)
+            dataset['tasks'] = self.tasks.only(names)
+            dataloader = dict(dataloader, dataset=dataset)
+        return super().build_dataloader(dataloader, *args, **kwargs)
+
+    def prepare(self) -> None:
+        """Build at once what :meth:`train` would build on its way.
+
+        So a mistake shows before anything is run. Idempotent.
+
+        Raises:
+            UserError: If the config or its data cannot be used.
+        """
+        if self._ready:
+            return
+        self._draw_phantoms()
+        # The closing table of a training must not look at the test split,
+        # unless the config says so.
+        if self._test_dataloader is not None:
+            split = self.cfg.get('report', 'val')
+            self._test_dataloader['dataset']['split'] = split
+        with self._quiet_start, build_errors():
+            self._train_loop = self.build_train_loop(self._train_loop)
+            wrapper = self.build_optim_wrapper(self.optim_wrapper)
+            self.optim_wrapper = wrapper
+            if self._val_loop is not None:
+                self._val_loop = self.build_val_loop(self._val_loop)
+            if self._test_loop is not None:
+                self._test_loop = self.build_test_loop(self._test_loop)
+        self._check_hooks()
+        # The real schedulers record the rate after auto-scaling, so here they
+        # are only tried.
+        trial = OptimWrapper(torch.optim.SGD([torch.zeros(1)], lr=1.0))
+        with build_errors():
+            for scheduler in self.param_schedulers or []:
+                self._build_param_scheduler(ConfigDict(scheduler), trial)
+        self._audit()
+        self._ready = True
+
+    def init_model_weights(self) -> None:
+        """Initialise the weights as :meth:`train` does at its beginning."""
+        self._init_model_weights()
+
+    @property
+    def resumed(self) -> bool:
+        """bool: Whether the run goes on from a checkpoint."""
+        return bool(self._resume)
+
+    @property
+    def tested_checkpoint(self) -> str | None:
+        """str, optional: What a test was asked to load; none in training."""
+        return self._load_from if self._testing else None
+
+    # -------------------------------------------------------------- running
+
+    def train(self) -> nn.Module:
+        """Train, and close with the report once the end is reached."""
+        self.prepare()
+        self.logger.info(start_summary(self))
+        model = super().train()
+        if self.iter >= self.max_iters and self._test_loop is not None:
+            self.test()
+        return model
+
+    def val(self) -> dict[str, float]:
+        """Validate the checkpoint that the config names."""
+        self._draw_phantoms()
+        self._testing = not self._ready
+        return super().val()
+
+    def test(self) -> dict[str, float]:
+        """Evaluate, print the table and write the report.
+
+        Returns:
+            dict[str, float]: The headline metrics.
+
+        Raises:
+            UserError: If the checkpoint does not fit the config, or
+                predictions that :attr:`report_options` name do not.
+        """
+        self._testing = not self._ready
+        if self._testing:
+            self._draw_phantoms()
+        if self._test_loop is not None:
+            self._test_loop = self.build_test_loop(self._test_loop)
+        self.load_or_resume()
+        report = ClosingReport(self, self.report_options)
+        headlines = super().test()
+        if is_main_process():
+            report.write(headlines)
+        return headlines
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable = 'cpu',
+        strict: bool = False,
+        revise_keys: list[tuple[str, str]] = [(r'^module.', '')],
+    ) -> dict[str, Any]:
+        """Load weights; for a test, all that the model needs must be there.
+
+        Raises:
+            UserError: Names what does not fit.
+        """
+        if not self._testing:
+            return super().load_checkpoint(
+                filename, map_location, strict, revise_keys
+            )
+        checkpoint = load_source(filename, self.trust)
+        check_meta(checkpoint, self.tasks, need_all=True)
+        weights = checkpoint.get('state_dict', checkpoint)
+        load_weights(unwrap(self.model), weights, filename)
+        self._has_loaded = True
+        return checkpoint
+
+    # -------------------------------------------------------------- helpers
+
+    def _draw_phantoms(self) -> None:
+        """Draw the phantoms that the config asks for, if they are missing."""
+        if self.cfg.get('phantom') and not self._synthetic:
+            ensure_phantom(**self.cfg.phantom)
+
+    @property
+    def _synthetic(self) -> bool:
+        loader = self.cfg.get('train_dataloader') or {}
+        kind = (loader.get('dataset') or {}).get('type')
+        return kind == 'SyntheticDataset'
+
+    def _audit(self) -> None:
+        """Look for leaks on the main process; all stop together.
+
+        Raises:
+            UserError: If there is one and ``audit.on_leak`` is ``stop``.
+        """
+        if self._synthetic:
+            return
+        refusal = None
+        if is_main_process():
+            try:
+                loops = (self._train_loop, self._val_loop, self._test_loop)
+                built = [
+                    each
+                    for loop in loops
+                    if loop is not None
+                    for each in loop.dataloader.dataset.datasets
+                ]
+                warn_of_leaks(self.cfg, built, self.logger)
+            except UserError as error:
+                refusal = str(error)
+        refusal = _from_main_process(refusal)
+        if refusal is not None:
+            raise UserError(refusal)
+
+    def _check_hooks(self) -> None:
+        """Refuse lock passes or a teacher without the hook that makes them so.
+
+        A ``custom_hooks`` of a user's config replaces the list of its base.
+
+        Raises:
+            UserError: Names the hook.
+        """
+        loops = [self._train_loop, self._val_loop, self._test_loop]
+        schedule = getattr(loops[0], 'schedule', None)
+        if schedule is None:
+            return
+        locks = any(entry.mode != 'release' for entry in schedule.passes)
+        asked = any(
+            'teacher' in getattr(loop, 'predict_on', ()) for loop in loops
+        )
+        needs = (
+            (LockReleaseHook, locks, 'cycle.lock to "none"'),
+            (
+                MeanTeacherHook,
+                asked or unwrap(self.model).consistency_weight > 0,
+                'model.consistency_weight to 0 and val_cfg.predict_on and '
+                'test_cfg.predict_on to ["student"]',
+            ),
+        )
+        for hook, needed, instead in needs:
+            if needed and not any(isinstance(h, hook) for h in self.hooks):
+                raise UserError(
+                    f'custom_hooks has no {hook.__name__}, which this config '
+                    'needs (the list replaces that of the base config); add '
+                    f'dict(type="{hook.__name__}"), or set {instead}.'
+                )
 
 
 def build_runner(
@@ -27,8 +322,9 @@ def build_runner(
     resume: bool | str = False,
     train: bool = True,
     synthetic: bool = False,
-) -> Runner:
-    """Expand a config and build its Runner, all parts included.
+    checkpoint: str | None = None,
+) -> MultiTaskRunner:
+    """Expand a config and build its Runner, everything included.
 
     Args:
         cfg (Config): The experiment's config, not expanded.
@@ -37,87 +333,40 @@ def build_runner(
         train (bool): Build what training needs too. Defaults to True.
         synthetic (bool): Train on made-up samples, without the data and
             without validation and test: to measure. Defaults to False.
+        checkpoint (str, optional): What to test, where ``train`` is False: a
+            file or URL. Defaults to None.
 
     Raises:
         UserError: If the config or its data cannot be used.
     """
-    register_loaders()
-    if not torch.cuda.is_available():
-        keep_freed_memory()
-    env = cfg.get('env_cfg') or {}
-    start_processes(cfg.get('launcher', 'none'), env.get('dist_cfg'))
-    # The closing table of a training must not look at the test split,
-    # unless the config says so.
-    split = cfg.get('report', 'val') if train else 'test'
-    cfg = expand_config(cfg, test_split=split)
+    cfg = copy.deepcopy(cfg)
     if resume is not False:
-        found = find_checkpoint(cfg.work_dir) if resume is True else resume
-        # On a disk of several machines, some may not see the newest yet.
-        found = _from_main_process(found)
-        cfg.resume = found is not None
-        cfg.load_from = found or cfg.get('load_from')
+        cfg.resume = True
+        if resume is not True:
+            cfg.load_from = resume
+        elif not find_checkpoint(cfg.work_dir):
+            # the weights to start from still count
+            cfg.resume = False
     if not train:
-        cfg.load_from, cfg.resume = None, False
-        for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
-            cfg[key] = None
-        cfg.param_scheduler = None
-        _drop_loop(cfg, 'val')
-    start = cfg.get('load_from')
-    if start and '://' not in start and not osp.isfile(osp.expanduser(start)):
-        raise UserError(f'load_from is "{start}", which does not exist.')
+        cfg.load_from, cfg.resume = checkpoint, False
+    if not train or synthetic:
+        cfg.val_cfg = None
     if synthetic:
-        table = TaskTable.from_cfg(cfg)
-        cfg.train_dataloader.dataset = dict(
-            type='SyntheticDataset',
-            tasks=[task.meta for task in table],
-            img_sizes={t.name: t.config['img_size'] for t in table},
-        )
-        _drop_loop(cfg, 'val')
-        _drop_loop(cfg, 'test')
-    elif cfg.get('phantom'):
-        from fx_mm.phantom import ensure_phantom
-
-        with config_errors():
-            ensure_phantom(**cfg.phantom)
-    if is_distributed():
-        _expand_wrapper(cfg)
-    with config_errors():
-        runner = Runner.from_cfg(cfg)
-        if cfg.get('resume'):
-            # The file of the first weights may be gone by now.
-            unwrap(runner.model).student.backbone.init_cfg = None
-        if train:
-            _build_training(runner)
-            if not synthetic:
-                _audit(runner)
-        elif runner._test_loop is not None:
-            runner._test_loop = runner.build_test_loop(runner._test_loop)
-    if resume is True and not cfg.resume:
+        cfg.test_cfg = None
+    if not train:
+        cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = None
+    runner = MultiTaskRunner.from_cfg(cfg, synthetic)
+    if train:
+        runner.prepare()
+    if resume is True and not runner.resumed:
         runner.logger.warning(
             f'There is no checkpoint in {cfg.work_dir} to resume from: '
-            'training begins anew.'
+            'training starts from scratch.'
         )
     return runner
 
 
-def _audit(runner: Runner) -> None:
-    """Look for leaks in the data on the main process; all stop together.
-
-    Raises:
-        UserError: If there is one and ``audit.on_leak`` is ``stop``.
-    """
-    refusal = None
-    if is_main_process():
-        try:
-            warn_of_leaks(runner)
-        except UserError as error:
-            refusal = str(error)
-    refusal = _from_main_process(refusal)
-    if refusal is not None:
-        raise UserError(refusal)
-
-
-def _from_main_process(value):
+def _from_main_process(value: Any) -> Any:
     values = [value]
     broadcast_object_list(values)
     return values[0]
@@ -145,59 +394,3 @@ def _expand_wrapper(cfg: Config) -> None:
     # First of all, since the teacher copies these statistics.
     hooks = cfg.get('custom_hooks') or []
     cfg.custom_hooks = [dict(type='SyncStatisticsHook'), *hooks]
-
-
-def _drop_loop(cfg: Config, stage: str) -> None:
-    for key in ('dataloader', 'cfg', 'evaluator'):
-        cfg[f'{stage}_{key}'] = None
-
-
-def _build_training(runner: Runner) -> None:
-    """Build at once what ``Runner.train`` would build on its way.
-
-    So a mistake shows before anything is written or run.
-    """
-    runner._train_loop = runner.build_train_loop(runner._train_loop)
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    if runner._val_loop is not None:
-        runner._val_loop = runner.build_val_loop(runner._val_loop)
-    if runner._test_loop is not None:
-        runner._test_loop = runner.build_test_loop(runner._test_loop)
-    _check_hooks(runner)
-    # The real schedulers record the rate after auto-scaling, so here they
-    # are only tried.
-    trial = OptimWrapper(torch.optim.SGD([torch.zeros(1)], lr=1.0))
-    for scheduler in runner.param_schedulers or []:
-        runner._build_param_scheduler(ConfigDict(scheduler), trial)
-
-
-def _check_hooks(runner: Runner) -> None:
-    """Refuse lock passes or a teacher without the hook that makes them so.
-
-    A ``custom_hooks`` of a user's config replaces the list of its base.
-
-    Raises:
-        UserError: Names the hook.
-    """
-    loops = [runner._train_loop, runner._val_loop, runner._test_loop]
-    schedule = getattr(loops[0], 'schedule', None)
-    if schedule is None:
-        return
-    locks = any(entry.mode != 'release' for entry in schedule.passes)
-    asked = any('teacher' in getattr(loop, 'weights', ()) for loop in loops)
-    needs = (
-        (LockReleaseHook, locks, 'cycle.lock to "none"'),
-        (
-            MeanTeacherHook,
-            asked or unwrap(runner.model).consistency_weight > 0,
-            'model.consistency_weight to 0 and val_cfg.weights and '
-            'test_cfg.weights to ["student"]',
-        ),
-    )
-    for hook, needed, instead in needs:
-        if needed and not any(isinstance(h, hook) for h in runner.hooks):
-            raise UserError(
-                f'custom_hooks has no {hook.__name__}, which this config '
-                'needs (the list replaces that of the base config); add '
-                f'dict(type="{hook.__name__}"), or set {instead}.'
-            )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fx_mm.evaluation.metrics.base import mean_or_nan
-from fx_mm.evaluation.report.comparison import HEADLINES
+from fx_mm.tasks import find_kind, split_name
 from fx_mm.utils.files import write_whole
 
 VERSION = 1
@@ -59,12 +59,14 @@ class ScoreMatrix:
 
     Args:
         tasks (Sequence[str]): The columns.
-        weights (Sequence[str]): Whose scores: ``teacher``, ``student``.
+        predict_on (Sequence[str]): Whose scores: ``teacher``, ``student``.
     """
 
-    def __init__(self, tasks: Sequence[str], weights: Sequence[str]) -> None:
+    def __init__(
+        self, tasks: Sequence[str], predict_on: Sequence[str]
+    ) -> None:
         self.tasks = list(tasks)
-        self.weights = list(weights)
+        self.predict_on = list(predict_on)
         self.rows: list[Row] = []
 
     def add(
@@ -78,22 +80,22 @@ class ScoreMatrix:
             task (str): Task of the last pass.
             mode (str): Its lock state.
             metrics (Mapping): As the validation loop gives them: the first
-                of ``weights`` without prefix.
+                of ``predict_on`` without prefix.
         """
         scores = {}
-        for place, weights in enumerate(self.weights):
-            prefix = f'{weights}/' if place else ''
-            scores[weights] = {
+        for place, predict_on in enumerate(self.predict_on):
+            prefix = f'{predict_on}/' if place else ''
+            scores[predict_on] = {
                 name: float(metrics.get(f'{prefix}{headline(name)}', math.nan))
                 for name in self.tasks
             }
         self.rows = [row for row in self.rows if row.number < number]
         self.rows.append(Row(number, cycle, task, mode, scores))
 
-    def column(self, task: str, weights: str) -> list[float]:
+    def column(self, task: str, predict_on: str) -> list[float]:
         """Give the scores of a task, one a row."""
         return [
-            row.scores.get(weights, {}).get(task, math.nan)
+            row.scores.get(predict_on, {}).get(task, math.nan)
             for row in self.rows
         ]
 
@@ -120,9 +122,9 @@ class ScoreMatrix:
             for end in ends
         ]
 
-    def summary(self, task: str, weights: str) -> Summary:
+    def summary(self, task: str, predict_on: str) -> Summary:
         """Say what a task has and loses, see :data:`DEFINITIONS`."""
-        scores = self.column(task, weights)
+        scores = self.column(task, predict_on)
         ends, between = self.visits(task), self.between(task)
         focused = [scores[i] for i in ends]
         unfocused = [scores[i] for rows in between for i in rows]
@@ -144,26 +146,26 @@ class ScoreMatrix:
         return dict(
             version=VERSION,
             definitions=DEFINITIONS,
-            weights=self.weights,
+            predict_on=self.predict_on,
             metrics={task: headline(task) for task in self.tasks},
             summary={
-                weights: {
+                predict_on: {
                     task: {
                         key: _finite(value)
-                        for key, value in self.summary(task, weights)
+                        for key, value in self.summary(task, predict_on)
                         ._asdict()
                         .items()
                     }
                     for task in self.tasks
                 }
-                for weights in self.weights
+                for predict_on in self.predict_on
             },
             rows=[
                 dict(
                     row._asdict(),
                     scores={
-                        weights: {k: _finite(v) for k, v in scores.items()}
-                        for weights, scores in row.scores.items()
+                        predict_on: {k: _finite(v) for k, v in scores.items()}
+                        for predict_on, scores in row.scores.items()
                     },
                 )
                 for row in self.rows
@@ -187,11 +189,11 @@ class ScoreMatrix:
                     **dict(
                         row,
                         scores={
-                            weights: {
+                            predict_on: {
                                 k: math.nan if v is None else v
                                 for k, v in scores.items()
                             }
-                            for weights, scores in row['scores'].items()
+                            for predict_on, scores in row['scores'].items()
                         },
                     )
                 )
@@ -207,14 +209,20 @@ class ScoreMatrix:
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator='\n')
         writer.writerow(
-            ['pass', 'cycle', 'task', 'mode', 'weights', *self.tasks]
+            ['pass', 'cycle', 'task', 'mode', 'predict_on', *self.tasks]
         )
         for row in self.rows:
-            for weights, scores in row.scores.items():
+            for predict_on, scores in row.scores.items():
                 cells = (scores.get(task, math.nan) for task in self.tasks)
                 writer.writerow(
                     [
-                        *(row.number, row.cycle, row.task, row.mode, weights),
+                        *(
+                            row.number,
+                            row.cycle,
+                            row.task,
+                            row.mode,
+                            predict_on,
+                        ),
                         *('' if math.isnan(x) else f'{x:.6f}' for x in cells),
                     ]
                 )
@@ -226,7 +234,7 @@ class ScoreMatrix:
 
 def headline(task: str) -> str:
     """Give the validation result that stands for a task."""
-    return f'{task}/{HEADLINES[task.rsplit("/", 1)[1]]}'
+    return f'{task}/{find_kind(split_name(task)[1]).headline()}'
 
 
 def _best(values: Sequence[float]) -> float:

@@ -25,8 +25,8 @@ from fx_mm.models.losses import (
     MaskedSoftmaxLoss,
     SoftDiceLoss,
 )
-from fx_mm.models.mean_teacher import MeanTeacher
-from fx_mm.models.parts import Part
+from fx_mm.models.mean_teacher import MeanTeacher, with_tasks
+from fx_mm.models.param_groups import ParamGroup
 from fx_mm.models.task_modules import StackedMatcher
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
     'MaskedFocalLoss',
     'MaskedSoftmaxLoss',
     'MeanTeacher',
-    'Part',
+    'ParamGroup',
     'PretrainedWeights',
     'PyramidDecoder',
     'RegionGuidance',
@@ -52,4 +52,5 @@ __all__ = [
     'UPerDecoder',
     'build_backbone',
     'probe_backbone',
+    'with_tasks',
 ]

@@ -5,13 +5,8 @@ from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmengine.model import BaseDataPreprocessor, stack_batch
 
 from fx_mm.registry import MODELS
+from fx_mm.tasks import all_kinds
 from fx_mm.utils.errors import UserError
-
-IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
-CHEST_XRAY = dict(mean=0.5056 * 255, std=0.252 * 255)
-NORMALIZE = dict(cls=CHEST_XRAY, loc=IMAGENET, seg=IMAGENET)
-"""Values on the 0..255 scale. Foundation X takes Ark's statistics of chest
-X-rays for classification and ImageNet's for the others."""
 
 
 @MODELS.register_module()
@@ -22,10 +17,11 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
     of different sizes are padded at the right and bottom with the mean.
 
     Args:
-        normalize (dict, optional): ``cls``, ``loc``, ``seg`` or a task's name
-            to dict(mean, std) on the 0..255 scale, each one number or three;
+        normalize (dict, optional): A kind (``cls``) or a task's name to
+            dict(mean, std) on the 0..255 scale, each one number or three;
             a task's entry goes before its kind's. Missing kinds keep the
-            default. Defaults to None: the paper's values.
+            default, :attr:`TaskKind.normalize`. Defaults to None: the
+            paper's values.
         pad_size_divisor (int): Height and width become multiples of it.
             Defaults to 1.
         non_blocking (bool): Whether the copy to the device is asynchronous.
@@ -44,7 +40,8 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
     ) -> None:
         super().__init__(non_blocking)
         self.pad_size_divisor = pad_size_divisor
-        table = {**NORMALIZE, **(normalize or {})}
+        table = {kind.name: kind.normalize for kind in all_kinds()}
+        table.update(normalize or {})
         self._index = {name: i for i, name in enumerate(table)}
         self.register_buffer(
             'statistics',
@@ -114,7 +111,7 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
 
 
 def _statistics(name: str, entry: dict) -> torch.Tensor:
-    """Give mean and std of one entry, shape (2, 3, 1, 1)."""
+    """Return mean and std of one entry, shape (2, 3, 1, 1)."""
     values = []
     for key in ('mean', 'std'):
         if key not in entry:

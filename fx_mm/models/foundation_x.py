@@ -1,7 +1,8 @@
-"""FoundationX: one backbone, three branches, one task per batch."""
+"""FoundationX: one backbone, one branch per task kind, one task per batch."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,15 +14,18 @@ from fx_mm.models.branches import Branch
 from fx_mm.models.freeze_plan import freeze_plan
 from fx_mm.models.layers.region_guidance import RegionGuidance, evaluating
 from fx_mm.models.multi_view import build_views
-from fx_mm.models.parts import BRANCHES, FeatureGroups, Part
+from fx_mm.models.param_groups import FeatureGroups, ParamGroup
+from fx_mm.models.shared_features import SharedFeatures
 from fx_mm.registry import MODELS
-from fx_mm.utils.checks import check_number
+from fx_mm.structures import FXDataSample
+from fx_mm.tasks import Kind, Task, TaskTable, all_kinds
+from fx_mm.utils.checks import check_keys, check_number
 from fx_mm.utils.errors import UserError
 
 
 @MODELS.register_module()
 class FoundationX(BaseModel):
-    """Classification, localization and segmentation on one backbone.
+    """A branch for each kind of annotation on one backbone.
 
     Foundation X (WACV 2025), section 3. Every batch holds samples of exactly
     one task, named by ``data_samples[0].task`` (``'phantom_b/loc'``): the
@@ -30,14 +34,9 @@ class FoundationX(BaseModel):
     Args:
         backbone (dict): Config of a backbone of mmdet or mmpretrain with four
             output stages of strides 4, 8, 16 and 32.
-        tasks (Sequence[dict]): The tasks, each with ``dataset``, ``kind``
-            (``'cls'``, ``'loc'``, ``'seg'``), ``classes``, ``labels`` and
-            optionally ``loss_weight``, ``pos_weight``, ``img_size``, ``tta``
-            (test-time augmentation, see :class:`MultiView`).
-        classification (dict, optional): Config of the branch; needed if there
-            is such a task. Defaults to None.
-        localization (dict, optional): The same. Defaults to None.
-        segmentation (dict, optional): The same. Defaults to None.
+        tasks (TaskTable | Sequence[Task]): Of their entries the model reads
+            ``loss_weight``, ``tta`` (test-time augmentation, see
+            :class:`MultiView`) and what the branches name.
         region_guidance (dict, optional): Config of :class:`RegionGuidance`
             (Foundation X+): boxes that the model predicts weight the maps
             for segmentation, for each dataset that has both tasks in
@@ -47,108 +46,79 @@ class FoundationX(BaseModel):
         data_preprocessor (dict, optional): Config of the preprocessor; not
             needed inside of :class:`MeanTeacher`. Defaults to None.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
+        **branches (dict, optional): Config of each branch under the name
+            that its kind gives it (:attr:`TaskKind.branch`):
+            ``classification``, ``localization``, ``segmentation``, ...;
+            needed if there is such a task.
 
     Raises:
-        UserError: If a task has no branch or occurs twice, or there is
-            nothing to guide segmentation.
+        UserError: If a task has no branch or occurs twice, a branch is
+            unknown, or there is nothing to guide segmentation.
     """
 
     def __init__(
         self,
         backbone: dict,
-        tasks: Sequence[dict],
-        classification: dict | None = None,
-        localization: dict | None = None,
-        segmentation: dict | None = None,
+        tasks: TaskTable | Sequence[Task],
         region_guidance: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        **branches: dict | None,
     ) -> None:
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = build_backbone(copy.deepcopy(backbone))
         channels, strides = probe_backbone(self.backbone)
-        self.loss_weights = self._loss_weights(tasks)
+        if not isinstance(tasks, TaskTable):
+            tasks = TaskTable(tasks)
+        self.tasks = tasks
+        self.loss_weights = {task.name: _loss_weight(task) for task in tasks}
         self.views = build_views(tasks)
-        configs = dict(cls=classification, loc=localization, seg=segmentation)
-        for kind, (name, default) in BRANCHES.items():
-            chosen = [task for task in tasks if task['kind'] == kind]
-            if not chosen:
+        known = {kind.branch: kind for kind in all_kinds()}
+        check_keys(branches, known, 'model.student')
+        for name, kind in known.items():
+            chosen = tasks.of_kind(kind)
+            if not len(chosen):
                 continue
-            if configs[kind] is None:
+            if branches.get(name) is None:
                 raise UserError(
-                    f'task {chosen[0]["dataset"]}/{kind} needs '
-                    f'model.student.{name}, which the config does not set.'
+                    f'task {chosen.names[0]} needs model.student.{name}, '
+                    'which the config does not set.'
                 )
-            cfg = dict(copy.deepcopy(configs[kind]))
-            cfg.setdefault('type', default)
-            cfg.update(in_channels=channels, tasks=chosen)
-            if kind == 'loc':
-                cfg.update(strides=strides)
+            cfg = dict(copy.deepcopy(branches[name]))
+            cfg.setdefault('type', kind.branch_type)
+            cfg.update(in_channels=channels, strides=strides, tasks=chosen)
             setattr(self, name, MODELS.build(cfg))
-        self.region_guidance = self._build_guidance(
-            region_guidance, tasks, strides
-        )
+        self.region_guidance = self._build_guidance(region_guidance, strides)
         self.locked: tuple[str, ...] = ()
+        self._shared: SharedFeatures | None = None
         self._never_trained = frozenset(
             name for name, p in self.named_parameters() if not p.requires_grad
         )
 
-    @staticmethod
-    def _loss_weights(tasks: Sequence[dict]) -> dict[str, float]:
-        weights = {}
-        for task in tasks:
-            name = f'{task["dataset"]}/{task["kind"]}'
-            if name in weights:
-                raise UserError(
-                    f'task {name} is listed twice; remove one from tasks.'
-                )
-            if '.' in name or hasattr(nn.ModuleDict(), task['dataset']):
-                raise UserError(
-                    f'dataset {task["dataset"]!r} cannot have this name, '
-                    'which holds a dot or is one of torch; rename it.'
-                )
-            weight = task.get('loss_weight')
-            weight = 1.0 if weight is None else weight
-            check_number(f'loss_weight of {name}', weight, 0)
-            weights[name] = float(weight)
-        return weights
-
     def _build_guidance(
-        self,
-        cfg: dict | None,
-        tasks: Sequence[dict],
-        strides: Sequence[int],
+        self, cfg: dict | None, strides: Sequence[int]
     ) -> RegionGuidance | None:
-        masks = [task for task in tasks if task['kind'] == 'seg']
-        if cfg is None or not masks:
+        if cfg is None:
             return None
         cfg = dict(cfg, strides=strides)
         cfg.setdefault('type', 'RegionGuidance')
-        with_boxes = {t['dataset'] for t in tasks if t['kind'] == 'loc'}
-        names = {task['dataset'] for task in masks}
-        # what was trained with guidance must not be tested without
-        wanted = names & set(cfg.pop('datasets', with_boxes)) or names
-        if wanted - with_boxes:
-            boxes = ', '.join(f'{n}/loc' for n in sorted(wanted - with_boxes))
-            raise UserError(
-                f'model.student.region_guidance needs the boxes of {boxes}; '
-                'add them to tasks or set model.student.region_guidance to '
-                'None.'
-            )
-        guided = [task for task in masks if task['dataset'] in wanted]
-        self.localization.check_queries(guided, strides)
-        return MODELS.build(cfg)
+        guidance = MODELS.build(cfg)
+        guided = guidance.guided_tasks(self.tasks)
+        if not guided:
+            return None
+        getattr(self, guidance.source).check_queries(guided, strides)
+        return guidance
 
     @property
     def task_names(self) -> tuple[str, ...]:
         """Names of the tasks, in the order of the config."""
         return tuple(self.loss_weights)
 
-    def branch(self, kind: str) -> Branch:
-        """The branch of a task kind (``'cls'``, ``'loc'``, ``'seg'``)."""
-        return getattr(self, BRANCHES[kind][0])
+    def branch(self, kind: Kind) -> Branch:
+        """Return the branch of a task kind."""
+        return getattr(self, kind.branch)
 
     # ------------------------------------------------------------- forward
 
@@ -161,29 +131,54 @@ class FoundationX(BaseModel):
         Returns:
             tuple[Tensor]: Raw maps of strides 4, 8, 16 and 32.
         """
+        if self._shared is not None:
+            return self._shared.maps(self._run_backbone, inputs)
+        return self._run_backbone(inputs)
+
+    def _run_backbone(self, inputs: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.backbone(inputs))
 
+    @contextmanager
+    def sharing_features(self) -> Iterator[None]:
+        """Run what tasks have in common once, inside of a ``with``.
+
+        For one batch of images that many tasks see, see
+        :class:`SharedFeatures`; in eval mode, without autograd.
+        """
+        self._shared = SharedFeatures()
+        try:
+            yield
+        finally:
+            self._shared = None
+
     def _encode(
-        self, inputs: Tensor, data_samples: list
-    ) -> tuple[Branch, str, str, dict[str, Any]]:
+        self, inputs: Tensor, data_samples: list[FXDataSample]
+    ) -> tuple[Branch, Task, dict[str, Any]]:
         name = data_samples[0].task
         if any(sample.task != name for sample in data_samples):
             raise ValueError('a batch must hold samples of one task')
-        if name not in self.loss_weights:
+        if name not in self.tasks:
             raise UserError(
                 f'the model has no task {name!r}; it has '
                 f'{", ".join(self.task_names)}.'
             )
-        dataset, kind = name.rsplit('/', 1)
-        branch = self.branch(kind)
+        task = self.tasks[name]
+        branch = self.branch(task.kind)
         pyramid = self.extract_feat(inputs)
-        if kind == 'seg' and self.region_guidance is not None:
-            pyramid = self._guide(pyramid, dataset, data_samples)
-        state = branch.encode(pyramid, data_samples)
-        return branch, dataset, name, state
+        guidance = self.region_guidance
+        if guidance is not None and guidance.guides(task, self.tasks):
+            pyramid = self._guide(pyramid, task.dataset, data_samples)
+        if self._shared is None:
+            state = branch.encode(pyramid, data_samples)
+        else:
+            state = self._shared.state(branch, pyramid, data_samples)
+        return branch, task, state
 
     def _guide(
-        self, pyramid: tuple[Tensor, ...], dataset: str, data_samples: list
+        self,
+        pyramid: tuple[Tensor, ...],
+        dataset: str,
+        data_samples: list[FXDataSample],
     ) -> tuple[Tensor, ...]:
         """Weigh the maps of a segmentation batch by the dataset's boxes.
 
@@ -194,9 +189,7 @@ class FoundationX(BaseModel):
         branch itself is in eval mode, without gradient and without
         denoising.
         """
-        if f'{dataset}/loc' not in self.loss_weights:
-            return pyramid
-        branch = self.branch('loc')
+        branch = getattr(self, self.region_guidance.source)
         with torch.no_grad(), evaluating(branch):
             state = branch.encode(pyramid, data_samples)
             logits, boxes = branch(state, dataset, data_samples)
@@ -206,7 +199,7 @@ class FoundationX(BaseModel):
     def forward(
         self,
         inputs: Tensor,
-        data_samples: list | None = None,
+        data_samples: list[FXDataSample] | None = None,
         mode: str = 'tensor',
     ) -> Any:
         """Forward in mmengine's modes.
@@ -230,11 +223,11 @@ class FoundationX(BaseModel):
             raise ValueError(f'mode {mode!r} is not tensor, loss or predict')
         if data_samples is None:
             return self.extract_feat(inputs)
-        branch, dataset, _, state = self._encode(inputs, data_samples)
-        return branch(state, dataset, data_samples)
+        branch, task, state = self._encode(inputs, data_samples)
+        return branch(state, task.dataset, data_samples)
 
     def loss_and_features(
-        self, inputs: Tensor, data_samples: list
+        self, inputs: Tensor, data_samples: list[FXDataSample]
     ) -> tuple[dict[str, Tensor], FeatureGroups]:
         """Losses and consistency features of one forward.
 
@@ -246,9 +239,9 @@ class FoundationX(BaseModel):
             tuple: Losses by name, times the ``loss_weight`` of the task, and
             the features, see :meth:`features`.
         """
-        branch, dataset, name, state = self._encode(inputs, data_samples)
-        losses = branch.loss(state, dataset, data_samples)
-        weight = self.loss_weights[name]
+        branch, task, state = self._encode(inputs, data_samples)
+        losses = branch.loss(state, task.dataset, data_samples)
+        weight = self.loss_weights[task.name]
         if weight != 1:
             losses = {
                 key: value * weight if 'loss' in key else value
@@ -256,7 +249,9 @@ class FoundationX(BaseModel):
             }
         return losses, branch.consistency(state)
 
-    def features(self, inputs: Tensor, data_samples: list) -> FeatureGroups:
+    def features(
+        self, inputs: Tensor, data_samples: list[FXDataSample]
+    ) -> FeatureGroups:
         """Consistency features alone: no decoder of boxes, no head.
 
         Args:
@@ -266,14 +261,18 @@ class FoundationX(BaseModel):
         Returns:
             tuple[tuple[Tensor]]: Groups of feature maps.
         """
-        branch, _, _, state = self._encode(inputs, data_samples)
+        branch, _, state = self._encode(inputs, data_samples)
         return branch.consistency(state)
 
-    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+    def loss(
+        self, inputs: Tensor, data_samples: list[FXDataSample]
+    ) -> dict[str, Tensor]:
         """Losses of a batch of one task, see the branches."""
         return self.loss_and_features(inputs, data_samples)[0]
 
-    def predict(self, inputs: Tensor, data_samples: list) -> list:
+    def predict(
+        self, inputs: Tensor, data_samples: list[FXDataSample]
+    ) -> list:
         """Predictions of a batch of one task, with its test-time augmentation.
 
         Returns:
@@ -281,60 +280,67 @@ class FoundationX(BaseModel):
             ``pred_instances`` (boxes in original pixels) or
             ``pred_sem_seg`` (C, h, w) at the original size.
         """
-        name = data_samples[0].task
-        if name in self.views:
-            answers = self.views[name](self._infer, inputs, data_samples)
+        task = self.tasks[data_samples[0].task]
+        branch = self.branch(task.kind)
+        if task.name in self.views:
+            answers = self.views[task.name](
+                self._infer, branch.merge_flips, inputs, data_samples
+            )
         else:
             answers = self._infer(inputs, data_samples)
-        kind = name.rsplit('/', 1)[1]
-        return self.branch(kind).write(answers, data_samples)
+        return branch.add_pred_to_datasample(answers, data_samples)
 
-    def _infer(self, inputs: Tensor, data_samples: list) -> Any:
-        branch, dataset, _, state = self._encode(inputs, data_samples)
-        return branch.infer(state, dataset, data_samples)
+    def _infer(self, inputs: Tensor, data_samples: list[FXDataSample]) -> Any:
+        branch, task, state = self._encode(inputs, data_samples)
+        return branch.infer(state, task.dataset, data_samples)
 
-    # ------------------------------------------------------- parts and lock
+    # ------------------------------------------------------ groups and lock
 
-    def parts(self) -> list[Part]:
-        """The parts of the model; every parameter is in exactly one."""
-        parts = [Part('backbone', None, ('backbone',))]
-        for name, _ in BRANCHES.values():
-            branch = getattr(self, name, None)
+    def param_groups(self) -> list[ParamGroup]:
+        """The groups of the model; every parameter is in exactly one."""
+        groups = [ParamGroup('backbone', None, ('backbone',))]
+        for kind in all_kinds():
+            branch = getattr(self, kind.branch, None)
             if branch is not None:
-                parts += [part.under(name) for part in branch.parts()]
-        return parts
+                groups += [
+                    group.under(kind.branch) for group in branch.param_groups()
+                ]
+        return groups
 
     def freeze_plan(self, task_name: str, mode: str) -> tuple[str, ...]:
-        """Names of the parts that stand still in a pass, for :meth:`lock`.
+        """Names of the groups that are frozen in a pass, for :meth:`lock`.
 
         See :func:`fx_mm.models.freeze_plan.freeze_plan`.
         """
-        return freeze_plan(self.parts(), self.task_names, task_name, mode)
+        groups = self.param_groups()
+        return freeze_plan(groups, self.task_names, task_name, mode)
 
-    def lock(self, part_names: Iterable[str]) -> None:
-        """Lock these parts and release all others. Idempotent.
+    def lock(self, group_names: Iterable[str]) -> None:
+        """Lock these groups and release all others. Idempotent.
 
-        A locked part takes no gradient (its ``grad`` becomes None, so that
+        A locked group takes no gradient (its ``grad`` becomes None, so that
         no optimizer touches it) and is in eval mode, which also outlasts
         :meth:`train`. Parameters that were frozen when the model was built
         stay so.
 
         Args:
-            part_names (Iterable[str]): Names of parts; empty releases all.
+            group_names (Iterable[str]): Names of groups; empty releases all.
 
         Raises:
             ValueError: If a name is unknown.
         """
-        parts = {part.name: part for part in self.parts()}
-        chosen = tuple(dict.fromkeys(part_names))
-        unknown = [name for name in chosen if name not in parts]
+        groups = {group.name: group for group in self.param_groups()}
+        chosen = tuple(dict.fromkeys(group_names))
+        unknown = [name for name in chosen if name not in groups]
         if unknown:
-            raise ValueError(f'unknown parts {unknown}, known: {list(parts)}')
+            raise ValueError(
+                f'unknown groups {unknown}, known: {list(groups)}'
+            )
         self.locked = chosen
-        locked = [parts[name] for name in chosen]
+        locked = [groups[name] for name in chosen]
         for name, parameter in self.named_parameters():
             trained = name not in self._never_trained and not any(
-                part.owns(name) for part in locked
+                group.owns(name) for group in locked
             )
             parameter.requires_grad_(trained)
             if not trained:
@@ -342,13 +348,31 @@ class FoundationX(BaseModel):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> nn.Module:
-        """Set the mode; locked parts stay in eval mode."""
+        """Set the mode; locked groups stay in eval mode."""
         super().train(mode)
         if mode and self.locked:
             modules = dict(self.named_modules())
-            for part in self.parts():
-                if part.name in self.locked:
-                    for prefix in part.modules:
+            for group in self.param_groups():
+                if group.name in self.locked:
+                    for prefix in group.modules:
                         if prefix in modules:
                             modules[prefix].eval()
         return self
+
+
+def _loss_weight(task: Task) -> float:
+    """Return the factor of a task's losses.
+
+    Raises:
+        UserError: If the weight makes no sense, or torch cannot have a module
+            of the dataset's name.
+    """
+    if '.' in task.name or hasattr(nn.ModuleDict(), task.dataset):
+        raise UserError(
+            f'dataset {task.dataset!r} cannot have this name, which holds a '
+            'dot or is one of torch; rename it.'
+        )
+    weight = task.config.get('loss_weight')
+    weight = 1.0 if weight is None else weight
+    check_number(f'loss_weight of {task.name}', weight, 0)
+    return float(weight)

@@ -1,7 +1,7 @@
 """MeanTeacher: a student, its moving average, and their consistency."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,11 +11,11 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from fx_mm.models.foundation_x import FoundationX
-from fx_mm.models.parts import FeatureGroups
+from fx_mm.models.param_groups import FeatureGroups
 from fx_mm.registry import MODELS
-from fx_mm.utils.checks import check_number
-
-WEIGHTS = ('teacher', 'student')
+from fx_mm.tasks import TaskTable
+from fx_mm.utils.checks import check_choice, check_number
+from fx_mm.utils.predictors import PREDICTORS
 
 
 def consistency_loss(student: FeatureGroups, teacher: FeatureGroups) -> Tensor:
@@ -37,6 +37,16 @@ def consistency_loss(student: FeatureGroups, teacher: FeatureGroups) -> Tensor:
     return torch.stack(groups).mean()
 
 
+def with_tasks(model: Mapping[str, Any], tasks: TaskTable) -> dict[str, Any]:
+    """Return the config of a model with the tasks that it is built for.
+
+    Args:
+        model (Mapping): Config of :class:`MeanTeacher`; it is not changed.
+        tasks (TaskTable): The active tasks.
+    """
+    return dict(model, student=dict(model['student'], tasks=tasks))
+
+
 @MODELS.register_module()
 class MeanTeacher(BaseModel):
     """Student, teacher and the loss ``(1 - w) * task + w * consistency``.
@@ -52,8 +62,9 @@ class MeanTeacher(BaseModel):
         student (dict): Config of :class:`FoundationX`.
         consistency_weight (float): ``w``; may be set at any time, by a
             schedule for example. Defaults to 0.5.
-        weights (str): Who answers in mode ``'predict'`` and ``'tensor'``:
-            ``'teacher'`` or ``'student'``. Defaults to ``'teacher'``.
+        predict_on (str): Which model predicts, in the modes ``'predict'``
+            and ``'tensor'``: ``'teacher'`` or ``'student'``. Defaults to
+            ``'teacher'``.
         compile_backbone (bool): Compile both backbones with
             ``torch.compile``, each anew for every image size. Names of
             weights stay. Defaults to False.
@@ -66,7 +77,7 @@ class MeanTeacher(BaseModel):
         self,
         student: dict,
         consistency_weight: float = 0.5,
-        weights: str = 'teacher',
+        predict_on: str = 'teacher',
         compile_backbone: bool = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -82,11 +93,11 @@ class MeanTeacher(BaseModel):
             self.student.backbone.compile()
             self.teacher.backbone.compile()
         self.consistency_weight = consistency_weight
-        self._weights = 'teacher'
-        self.weights = weights
+        self._predict_on = 'teacher'
+        self.predict_on = predict_on
         self._pairs: tuple[list[Tensor], ...] | None = None
 
-    # ------------------------------------------------------------- weights
+    # ------------------------------------------------------ student, teacher
 
     @property
     def consistency_weight(self) -> float:
@@ -99,30 +110,29 @@ class MeanTeacher(BaseModel):
         self._consistency_weight = value
 
     @property
-    def weights(self) -> str:
-        """Who answers in prediction: ``'teacher'`` or ``'student'``."""
-        return self._weights
+    def predict_on(self) -> str:
+        """Which model predicts: ``'teacher'`` or ``'student'``."""
+        return self._predict_on
 
-    @weights.setter
-    def weights(self, value: str) -> None:
-        if value not in WEIGHTS:
-            raise ValueError(f'weights {value!r} is not one of {WEIGHTS}')
-        self._weights = value
+    @predict_on.setter
+    def predict_on(self, value: str) -> None:
+        check_choice('predict_on', value, PREDICTORS)
+        self._predict_on = value
 
     @contextmanager
-    def using(self, weights: str) -> Iterator['MeanTeacher']:
-        """Let the student or the teacher answer inside of a ``with``."""
-        before = self.weights
-        self.weights = weights
+    def using(self, predict_on: str) -> Iterator['MeanTeacher']:
+        """Let the student or the teacher predict inside of a ``with``."""
+        before = self.predict_on
+        self.predict_on = predict_on
         try:
             yield self
         finally:
-            self.weights = before
+            self.predict_on = before
 
     @property
     def active(self) -> FoundationX:
-        """The model that answers in prediction."""
-        return getattr(self, self.weights)
+        """The model that predicts."""
+        return getattr(self, self.predict_on)
 
     def _collect(self) -> tuple[list[Tensor], ...]:
         """Parameters and buffers of teacher and student, in equal order."""
@@ -198,8 +208,8 @@ class MeanTeacher(BaseModel):
     ) -> Any:
         """Forward in mmengine's modes, see :meth:`FoundationX.forward`.
 
-        ``'loss'`` is :meth:`loss`; the other modes are answered by the model
-        that :attr:`weights` names, on ``inputs``.
+        ``'loss'`` is :meth:`loss`; in the other modes the model that
+        :attr:`predict_on` names runs on ``inputs``.
         """
         if mode == 'loss':
             return self.loss(inputs, data_samples, teacher_inputs)
@@ -243,7 +253,7 @@ class MeanTeacher(BaseModel):
         return losses
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Backbone maps of the model that :attr:`weights` names."""
+        """Backbone maps of the model that :attr:`predict_on` names."""
         return self.active.extract_feat(inputs)
 
     # ------------------------------------------------------------- loading

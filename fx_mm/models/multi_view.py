@@ -4,70 +4,59 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from mmcv.ops import batched_nms
-from mmdet.structures.bbox import bbox_flip
-from mmengine.structures import InstanceData
 from torch import Tensor
 from torchvision.transforms.functional import center_crop, five_crop
 
 from fx_mm.structures import FXDataSample
+from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
-NMS = dict(type='nms', iou_threshold=0.5)
-"""Merges the boxes of two views, as mmdet's test-time augmentation does."""
 
-
-def build_views(tasks: Sequence[dict]) -> dict[str, 'MultiView']:
-    """Give the augmentation of each task that has ``tta``."""
+def build_views(tasks: Sequence[Task]) -> dict[str, 'MultiView']:
+    """Return the augmentation of each task that has ``tta``, by name."""
     return {
-        f'{task["dataset"]}/{task["kind"]}': MultiView(
-            task['kind'], task['tta'], task.get('img_size')
-        )
+        task.name: MultiView(task.config['tta'], task.config.get('img_size'))
         for task in tasks
-        if task.get('tta') is not None
+        if task.config.get('tta') is not None
     }
 
 
 class MultiView:
     """Predict on several views, one after the other, and merge.
 
-    Each view is a batch of its own, so memory stays that of one. What is
-    averaged are probabilities:
-
-    - classification: the vectors of all views;
-    - segmentation: the maps of the image and of its mirror image, flipped
-      back;
-    - localization: the boxes of both go through NMS class by class (a
-      single view has none); as many as of one view stay.
+    Each view is a batch of its own, so memory stays that of one. Probabilities
+    of crops are averaged; an image and its mirror image are merged by
+    :meth:`Branch.merge_flips`.
 
     Where classes have a side (left lung, right lung), a mirror image does not
     show what the model has learned.
 
     Args:
-        kind (str): Task kind, ``'cls'``, ``'loc'`` or ``'seg'``.
-        name (str): ``'flip'``: the image and its mirror image; for ``cls``
-            also ``'center_crop'`` and ``'ten_crop'``: the four corners, the
-            centre and their mirror images, each of ``img_size``, of images
-            that the test pipeline makes larger (Ark: 224 of 256 pixels).
+        name (str): ``'flip'``: the image and its mirror image;
+            ``'center_crop'`` and ``'ten_crop'`` (labels): the four corners,
+            the centre and their mirror images, each of ``img_size``, of
+            images that the test pipeline makes larger (Ark: 224 of 256
+            pixels).
         img_size (int): Side of a crop in pixels.
     """
 
-    def __init__(self, kind: str, name: str, img_size: int) -> None:
-        self.kind = kind
+    def __init__(self, name: str, img_size: int) -> None:
         self.name = name
         self.img_size = img_size
 
     def __call__(
         self,
-        infer: Callable[[Tensor, list], Any],
+        infer: Callable[[Tensor, list[FXDataSample]], Any],
+        merge_flips: Callable[[Any, Any, list[FXDataSample]], Any],
         inputs: Tensor,
-        data_samples: list,
+        data_samples: list[FXDataSample],
     ) -> Any:
         """Infer on each view and merge.
 
         Args:
-            infer (Callable): Gives the answer of a branch, see
-                :meth:`Branch.infer`, to images and samples.
+            infer (Callable): From images and samples to the result of
+                :meth:`Branch.infer`.
+            merge_flips (Callable): :meth:`Branch.merge_flips`.
             inputs (Tensor): Images (B, 3, H, W).
             data_samples (list[FXDataSample]): Samples of one task, with
                 ``img_shape``, the part of the image that is no padding.
@@ -80,18 +69,12 @@ class MultiView:
         """
         if self.name != 'flip':
             return _mean(infer(*v) for v in self._crops(inputs, data_samples))
-        answers = (
-            infer(inputs, data_samples),
-            infer(_mirrored(inputs, data_samples), data_samples),
-        )
-        if self.kind == 'loc':
-            return [_merge(*each) for each in zip(*answers, data_samples)]
-        if self.kind == 'seg':
-            answers = answers[0], _mirrored(answers[1], data_samples)
-        return _mean(answers)
+        plain = infer(inputs, data_samples)
+        mirrored = infer(mirror_maps(inputs, data_samples), data_samples)
+        return merge_flips(plain, mirrored, data_samples)
 
     def _crops(
-        self, inputs: Tensor, data_samples: list
+        self, inputs: Tensor, data_samples: list[FXDataSample]
     ) -> Iterator[tuple[Tensor, list]]:
         side = self.img_size
         wholes = []
@@ -130,7 +113,7 @@ def _mean(answers) -> Tensor:
     return total / count
 
 
-def _mirrored(maps: Tensor, data_samples: list) -> Tensor:
+def mirror_maps(maps: Tensor, data_samples: list[FXDataSample]) -> Tensor:
     """Flip maps (B, C, H, W) left to right; padding stays where it is."""
     maps = maps.clone()
     for image, sample in zip(maps, data_samples):
@@ -138,17 +121,3 @@ def _mirrored(maps: Tensor, data_samples: list) -> Tensor:
         part = image[:, :height, :width]
         part.copy_(part.flip(-1))
     return maps
-
-
-def _merge(
-    plain: InstanceData, mirrored: InstanceData, sample: FXDataSample
-) -> InstanceData:
-    """Join the boxes of an image and its mirror image, in original pixels."""
-    mirrored.bboxes = bbox_flip(mirrored.bboxes, sample.ori_shape[:2])
-    both = InstanceData.cat([plain, mirrored])
-    if not len(both):
-        return plain
-    _, kept = batched_nms(
-        both.bboxes.float(), both.scores.float(), both.labels, NMS
-    )
-    return both[kept[: max(len(plain), len(mirrored))]]

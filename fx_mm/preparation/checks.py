@@ -18,7 +18,7 @@ from fx_mm.preparation.entries import find_release
 from fx_mm.preparation.manifest import Manifest, describe_arguments
 from fx_mm.preparation.prepared_reader import Stored, read_tables
 from fx_mm.preparation.splits import shared_patients
-from fx_mm.tasks.table import SPLITS
+from fx_mm.tasks import SPLITS
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.parallel import map_forked
 from fx_mm.visualization.contact_sheet import make_grid
@@ -27,7 +27,7 @@ from fx_mm.visualization.dataset_sheet import (
     draw_sample,
     open_tasks,
 )
-from fx_mm.visualization.draw import save_picture
+from fx_mm.visualization.tiles import save_picture
 
 _CHUNK = 8
 _TILES = 24

@@ -31,7 +31,7 @@ from fx_mm.preparation.reading import (
 from fx_mm.preparation.skipped import collect_left_out
 from fx_mm.preparation.splits import shared_patients, split_entries
 from fx_mm.preparation.write_tables import write_tables
-from fx_mm.tasks.table import SPLITS
+from fx_mm.tasks import SPLITS
 from fx_mm.utils.checks import check_number, suggest
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import locked, remove_leftovers

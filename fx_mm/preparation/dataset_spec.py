@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fx_mm.config import load_config
-from fx_mm.tasks.table import KINDS, SPLITS
+from fx_mm.tasks import SPLITS
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.errors import UserError
 
@@ -96,7 +96,6 @@ def read_target(config: str | Path, data_root: str | None = None) -> Target:
     tasks = {
         kind: _task(f'{path}: {name}.tasks.{kind}', kind, task)
         for kind, task in entry['tasks'].items()
-        if kind in KINDS
     }
     tasks = {kind: task for kind, task in tasks.items() if task.files}
     if not tasks:

@@ -112,7 +112,7 @@ def find_release(name: str) -> Release:
     Raises:
         UserError: If there is none; lists those that are known.
     """
-    from fx_mm.preparation import releases  # noqa: F401  registers all
+    from fx_mm.preparation import raw  # noqa: F401  registers all
 
     if name not in RELEASES:
         raise UserError(

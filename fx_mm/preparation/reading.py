@@ -9,7 +9,7 @@ from fx_mm.preparation.dataset_spec import Target
 from fx_mm.preparation.entries import Entry, Release
 from fx_mm.preparation.manifest import files_read
 from fx_mm.preparation.splits import cut_suffix
-from fx_mm.tasks.table import SPLITS
+from fx_mm.tasks import SPLITS
 from fx_mm.utils.checks import check_number, suggest
 from fx_mm.utils.errors import UserError
 

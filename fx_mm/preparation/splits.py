@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
 from fx_mm.preparation.entries import Entry, Release
 from fx_mm.preparation.skipped import leave_out
-from fx_mm.tasks.table import SPLITS
+from fx_mm.tasks import SPLITS
 from fx_mm.utils.errors import UserError
 
 _HOLD_OUT = 0.1

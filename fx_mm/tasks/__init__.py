@@ -1,0 +1,40 @@
+"""Tasks: what a run trains, and the one row per kind that says how."""
+
+from fx_mm.tasks.kinds import (
+    TASK_KINDS,
+    ClassificationKind,
+    Column,
+    Kind,
+    LocalizationKind,
+    SegmentationKind,
+    TaskKind,
+    all_kinds,
+    find_kind,
+)
+from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks.task import Task, split_name, task_of
+
+MODES = ('lock', 'lock_plus', 'release')
+"""Lock states of a pass."""
+MIXED = 'mixed'
+"""Stands for the task of a pass that holds several."""
+SPLITS = ('train', 'val', 'test')
+
+__all__ = [
+    'MIXED',
+    'MODES',
+    'SPLITS',
+    'TASK_KINDS',
+    'ClassificationKind',
+    'Column',
+    'Kind',
+    'LocalizationKind',
+    'SegmentationKind',
+    'Task',
+    'TaskKind',
+    'TaskTable',
+    'all_kinds',
+    'find_kind',
+    'split_name',
+    'task_of',
+]

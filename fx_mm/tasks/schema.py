@@ -4,61 +4,53 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from fx_mm.tasks.kinds import CROPS, Kind, all_kinds
 from fx_mm.utils.checks import (
     check_choice,
     check_inside,
     check_keys,
     check_number,
-    check_per_class,
 )
 from fx_mm.utils.errors import UserError
 
-TASK_KEYS = (
+COMMON_KEYS = (
     'classes',
-    'labels',
     'reader',
     'splits',
-    'class_groups',
     'batch_size',
     'img_size',
     'resize_size',
     'flip_prob',
     'tta',
     'loss_weight',
-    'pos_weight',
-    'focal',
-    'box_free_share',
     'train_pipeline',
     'test_pipeline',
-    'only',
+    'img_ids',
     'few_shot',
     'metric',
 )
-KIND_OF_KEY = dict(
-    labels='cls',
-    pos_weight='cls',
-    focal='cls',
-    box_free_share='loc',
-    class_groups='seg',
-)
-NEEDED = ('classes', 'reader', 'splits', 'img_size', 'batch_size')
-LABELS = ('multi-label', 'multi-class')
-CROPS = ('center_crop', 'ten_crop')
-TTA = dict(cls=('flip', *CROPS), loc=('flip',), seg=('flip',))
-"""Test-time augmentations, see :class:`fx_mm.models.multi_view.MultiView`."""
+"""Keys of every kind; each kind adds its own, see ``TaskKind.keys``."""
+NEEDED = ('classes', 'splits', 'img_size', 'batch_size')
 SIZES = ('img_size', 'resize_size')
+CACHE_FACTOR = 1.15
+"""Reduced images are so much larger than a task's own size."""
+
+
+def entry_keys(kind: Kind) -> tuple[str, ...]:
+    """Return the keys that a task's entry of a kind may have."""
+    return (*COMMON_KEYS, *kind.keys)
 
 
 def merge_entry(
-    where: str, kind: str, entry: Mapping, defaults: Mapping
+    where: str, kind: Kind, entry: Mapping, defaults: Mapping
 ) -> dict[str, Any]:
     """Put a task's entry over the defaults of its kind, and check it.
 
     Args:
         where (str): The entry's place in the config, for messages.
-        kind (str): ``cls``, ``loc`` or ``seg``.
+        kind (type[TaskKind]): The task's kind.
         entry (dict): What the dataset says of the task.
-        defaults (dict): What the task's kind has by default.
+        defaults (dict): The config's ``task_defaults`` of the kind.
 
     Returns:
         dict: All that is known of the task.
@@ -66,20 +58,23 @@ def merge_entry(
     Raises:
         UserError: If a key is unknown or missing, or a value makes no sense.
     """
-    check_keys(entry, TASK_KEYS, where)
-    for key, owner in KIND_OF_KEY.items():
-        if key in entry and owner != kind:
-            raise UserError(f'{where}.{key} is for {owner} tasks; remove it.')
-    config: dict[str, Any] = dict(labels='multi-label')
-    config.update(copy.deepcopy(dict(defaults)))
-    config.update(copy.deepcopy(dict(entry)))
+    _check_keys(where, kind, entry)
+    config: dict[str, Any] = dict(reader=dict(type=kind.reader))
+    for part in (kind.defaults, defaults, entry):
+        config.update(copy.deepcopy(dict(part)))
     for key in NEEDED:
         if not config.get(key):
             raise UserError(
                 f'{where} has no "{key}"; add it there or to '
-                f'task_defaults.{kind}.'
+                f'task_defaults.{kind.name}.'
             )
-    _check_classes(where, kind, config)
+    classes = config['classes']
+    if isinstance(classes, str) or len(set(classes)) != len(classes):
+        raise UserError(
+            f'{where}.classes must be a list of distinct names, '
+            f'not {classes!r}.'
+        )
+    kind.check_entry(where, config)
     _check_views(where, kind, config)
     if config.get('flip_prob') is not None:
         check_number(f'{where}.flip_prob', config['flip_prob'], 0, 1)
@@ -88,39 +83,43 @@ def merge_entry(
         # a default of the kind may stay without use
         if 'flip_prob' in entry:
             _check_flip(where, config)
-    _check_focal(where, config)
     _check_few_shot(where, config.get('few_shot'))
     for split, path in config['splits'].items():
         check_inside(f'{where}.splits.{split}', path, 'data_root')
     return config
 
 
-def _check_classes(where: str, kind: str, config: dict) -> None:
-    """Refuse classes, labels and weights that do not go together."""
-    classes, labels = config['classes'], config['labels']
-    if isinstance(classes, str) or len(set(classes)) != len(classes):
+def check_cache(cache: Any) -> None:
+    """Refuse a ``cache`` of a config that makes no sense.
+
+    Raises:
+        UserError: Says what to write.
+    """
+    if cache is None:
+        return
+    if not isinstance(cache, dict) or not cache.get('dir'):
         raise UserError(
-            f'{where}.classes must be a list of distinct names, '
-            f'not {classes!r}.'
+            f'cache is {cache!r}, which names no "dir"; write the folder of '
+            'the reduced images, such as cache = dict(dir="data/cache").'
         )
-    if kind == 'cls' and labels not in LABELS:
-        raise UserError(
-            f'{where}.labels is "{labels}"; '
-            f'it must be one of: {", ".join(LABELS)}.'
-        )
-    if labels == 'multi-class' and len(classes) < 2:
-        raise UserError(
-            f'{where} has one class and exclusive labels, which leaves '
-            'nothing to choose; write labels="multi-label".'
-        )
-    check_per_class(f'{where}.pos_weight', config.get('pos_weight'), classes)
-    for group, members in (config.get('class_groups') or {}).items():
-        check_keys(
-            dict.fromkeys(members), classes, f'{where}.class_groups.{group}'
-        )
+    check_keys(cache, ('dir', 'factor'), 'cache')
+    check_number('cache.factor', cache.get('factor', CACHE_FACTOR), 1)
 
 
-def _check_views(where: str, kind: str, config: dict) -> None:
+def _check_keys(where: str, kind: Kind, entry: Mapping) -> None:
+    """Refuse an unknown key, or one of another kind."""
+    known = entry_keys(kind)
+    for key in entry:
+        owners = [k.name for k in all_kinds() if key in k.keys]
+        if key not in known and owners:
+            raise UserError(
+                f'{where}.{key} is for {" and ".join(owners)} tasks; '
+                'remove it.'
+            )
+    check_keys(entry, known, where)
+
+
+def _check_views(where: str, kind: Kind, config: dict) -> None:
     """Refuse sizes and views of an image that make no sense."""
     for key in (*SIZES, 'batch_size'):
         if key == 'resize_size' and config.get(key) is None:
@@ -131,7 +130,7 @@ def _check_views(where: str, kind: str, config: dict) -> None:
                 'whole number above 0.'
             )
     tta = config.get('tta')
-    check_choice(f'{where}.tta', tta, (None, *TTA[kind]))
+    check_choice(f'{where}.tta', tta, (None, *kind.tta))
     larger = (config.get('resize_size') or 0) > config['img_size']
     if tta in CROPS and not larger:
         raise UserError(
@@ -154,7 +153,7 @@ def _check_flip(where: str, config: dict) -> None:
 
 
 def _asks_to_flip(steps: Any) -> bool:
-    """Say whether some transform has the value ``'flip_prob'``."""
+    """Return whether some transform has the value ``'flip_prob'``."""
     if isinstance(steps, dict):
         steps = steps.values()
     elif not isinstance(steps, list | tuple):
@@ -162,34 +161,7 @@ def _asks_to_flip(steps: Any) -> bool:
     return any(map(_asks_to_flip, steps))
 
 
-def _check_focal(where: str, config: dict) -> None:
-    """Refuse a focal loss that makes no sense."""
-    focal = config.get('focal')
-    if focal is None:
-        return
-    if not isinstance(focal, dict):
-        raise UserError(
-            f'{where}.focal is {focal!r}; write dict(gamma=2.0), or '
-            'dict(gamma=2.0, alpha=0.25).'
-        )
-    check_keys(focal, ('gamma', 'alpha'), f'{where}.focal')
-    check_number(f'{where}.focal.gamma', focal.get('gamma', 2.0), 0)
-    check_per_class(
-        f'{where}.focal.alpha', focal.get('alpha'), config['classes'], 1
-    )
-    if config['labels'] == 'multi-class':
-        raise UserError(
-            f'{where}.focal is for labels="multi-label"; exclusive classes '
-            'take pos_weight, one a class.'
-        )
-    if config.get('pos_weight') is not None:
-        raise UserError(
-            f'{where} has both pos_weight and focal; remove one (focal.alpha '
-            'is the weight of positives).'
-        )
-
-
-def _check_few_shot(where: str, few_shot) -> None:
+def _check_few_shot(where: str, few_shot: Any) -> None:
     """Refuse a draw of few training images that makes no sense."""
     if few_shot is None:
         return

@@ -1,165 +1,53 @@
-"""Tasks: the one place that turns a config's ``datasets`` into work.
+"""The active tasks of a run."""
 
-A *task* is one dataset with one kind of annotation, written
-``candid_ptx/loc``. :class:`TaskTable` reads the ``datasets``, ``tasks`` and
-``task_defaults`` of a config and gives the heads, loaders and evaluators that
-the stock Runner is built from.
-"""
-
-import copy
-import os.path as osp
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from fx_mm.tasks.schema import SIZES, TASK_KEYS, merge_entry
+from fx_mm.tasks.kinds import Kind, all_kinds, find_kind
+from fx_mm.tasks.schema import check_cache, entry_keys, merge_entry
+from fx_mm.tasks.task import Task
 from fx_mm.utils.checks import check_keys, suggest
 from fx_mm.utils.errors import UserError
 
-KINDS = ('cls', 'loc', 'seg')
-MODES = ('lock', 'lock_plus', 'release')
-"""Lock states of a pass."""
-MIXED = 'mixed'
-"""Stands for the task of a pass that holds several."""
 DATASET_KEYS = ('data_root', 'img_dir', 'patient', 'tasks')
-METRICS = dict(cls='ClsMetric', loc='LocMetric', seg='SegMetric')
-SPLITS = ('train', 'val', 'test')
-PIPELINE_KEYS = (*SIZES, 'flip_prob')
-"""Written as a transform's value, they stand for the task's own; sizes for
-the sides of a square."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One dataset with one kind of annotation.
-
-    Args:
-        dataset (str): Name of the dataset, such as ``candid_ptx``.
-        kind (str): ``cls``, ``loc`` or ``seg``.
-        classes (tuple[str]): Class names in the order of the head's outputs.
-        labels (str, optional): ``multi-label`` or ``multi-class`` for ``cls``.
-        data_root (str): Folder that annotation files are relative to.
-        img_dir (str): Folder of the images, relative to ``data_root``.
-        config (dict): The task's entry, merged over the kind's defaults.
-    """
-
-    dataset: str
-    kind: str
-    classes: tuple
-    labels: str | None = None
-    data_root: str = ''
-    img_dir: str = ''
-    config: dict = field(default_factory=dict, compare=False, repr=False)
-
-    @classmethod
-    def from_meta(cls, meta: dict) -> 'Task':
-        """Give the task that :attr:`meta` describes."""
-        keys = ('dataset', 'kind', 'labels')
-        fields = {key: meta[key] for key in keys if key in meta}
-        return cls(classes=tuple(meta['classes']), **fields)
-
-    @property
-    def name(self) -> str:
-        """str: ``dataset/kind``."""
-        return f'{self.dataset}/{self.kind}'
-
-    @property
-    def meta(self) -> dict:
-        """dict: What identifies the task in samples and checkpoints."""
-        return dict(
-            task=self.name,
-            dataset=self.dataset,
-            kind=self.kind,
-            classes=list(self.classes),
-            labels=self.labels,
-        )
-
-    def pipeline(self, which: str) -> list:
-        """Give the transforms, the task's values filled in.
-
-        Args:
-            which (str): ``train`` or ``test``.
-
-        Raises:
-            UserError: If the task lacks a value that a transform asks for.
-        """
-        steps = copy.deepcopy(self.config[f'{which}_pipeline'])
-        return [self._filled(step, which) for step in steps]
-
-    def _filled(self, value: Any, which: str) -> Any:
-        """Put the task's values for names in :data:`PIPELINE_KEYS`."""
-        if isinstance(value, dict):
-            return {k: self._filled(v, which) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return type(value)(self._filled(each, which) for each in value)
-        if not isinstance(value, str) or value not in PIPELINE_KEYS:
-            return value
-        if self.config.get(value) is None:
-            raise UserError(
-                f'The {which}_pipeline of task {self.name} asks for '
-                f'"{value}", which the task does not set; add it there or to '
-                f'task_defaults.{self.kind}.'
-            )
-        own = self.config[value]
-        return (own, own) if value in SIZES else own
-
-    def dataset_cfg(self, split: str) -> dict:
-        """Give the config of the task's ``TaskDataset`` for one split.
-
-        Raises:
-            UserError: If the dataset has no such split.
-        """
-        splits = self.config.get('splits') or {}
-        if splits.get(split) is None:
-            raise UserError(
-                f'Dataset "{self.dataset}" has no "{split}" split for its '
-                f'"{self.kind}" task; add splits.{split} to its config.'
-            )
-        return dict(
-            task=self.meta,
-            reader=copy.deepcopy(self.config['reader']),
-            ann_file=osp.join(self.data_root, splits[split]),
-            img_dir=osp.join(self.data_root, self.img_dir),
-            pipeline=self.pipeline('train' if split == 'train' else 'test'),
-            only=self.config.get('only'),
-            few_shot=self.config.get('few_shot') if split == 'train' else None,
-            patient=self.config.get('patient'),
-            data_root=self.data_root,
-        )
-
-    def head_cfg(self) -> dict:
-        """Give what the model needs to build the task's own part."""
-        keys = ('img_size', 'loss_weight', 'pos_weight', 'focal', 'tta')
-        extra = {k: self.config[k] for k in keys if k in self.config}
-        return dict(
-            dataset=self.dataset,
-            kind=self.kind,
-            classes=list(self.classes),
-            labels=self.labels,
-            **extra,
-        )
-
-    def metric_cfg(self) -> dict:
-        """Give the config of the task's metric."""
-        metric = dict(type=METRICS[self.kind])
-        metric.update(copy.deepcopy(self.config.get('metric') or {}))
-        if self.kind == 'seg' and self.config.get('class_groups'):
-            metric.setdefault('class_groups', self.config['class_groups'])
-        return metric
 
 
 class TaskTable:
     """The active tasks of a config, in the order of the cycle.
 
+    The one place that turns a config's ``datasets``, ``tasks`` and
+    ``task_defaults`` into tasks. It is built once per run, and is
+    ``runner.tasks``.
+
     Args:
-        tasks (list[Task]): The tasks.
+        tasks (Iterable[Task]): The tasks.
+        configured (Mapping[str, Sequence[str]], optional): Task name to
+            classes of all tasks that the config's datasets have, active or
+            not: what is shared must not depend on which are active. Defaults
+            to None: those of ``tasks``.
+
+    Raises:
+        UserError: If a task is listed twice.
     """
 
-    def __init__(self, tasks) -> None:
-        self._tasks = {task.name: task for task in tasks}
+    def __init__(
+        self,
+        tasks: Iterable[Task],
+        configured: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self._tasks: dict[str, Task] = {}
+        for task in tasks:
+            if task.name in self._tasks:
+                raise UserError(
+                    f'Task "{task.name}" is listed twice in "tasks".'
+                )
+            self._tasks[task.name] = task
+        if configured is None:
+            configured = {task.name: task.classes for task in self}
+        self.configured = configured
 
     @classmethod
-    def from_cfg(cls, cfg: dict) -> 'TaskTable':
+    def from_cfg(cls, cfg: Mapping[str, Any]) -> 'TaskTable':
         """Read ``datasets``, ``tasks`` and ``task_defaults`` of a config.
 
         Args:
@@ -174,20 +62,21 @@ class TaskTable:
                 'The config has no "datasets"; list at least one, such as '
                 'datasets = dict(nih14={{_base_.nih14}}).'
             )
+        kinds = {kind.name: kind for kind in all_kinds()}
         defaults = cfg.get('task_defaults') or {}
-        check_keys(defaults, KINDS, 'task_defaults')
-        for kind, entry in defaults.items():
-            check_keys(entry, TASK_KEYS, f'task_defaults.{kind}')
+        check_keys(defaults, kinds, 'task_defaults')
+        for name, entry in defaults.items():
+            known = entry_keys(kinds[name])
+            check_keys(entry, known, f'task_defaults.{name}')
         known = {}
         for name, dataset in datasets.items():
             if not isinstance(dataset, dict):
                 raise UserError(f'datasets.{name} must be a dict.')
             check_keys(dataset, DATASET_KEYS, f'datasets.{name}')
-            check_keys(
-                dataset.get('tasks') or {}, KINDS, f'datasets.{name}.tasks'
-            )
-            for kind, entry in (dataset.get('tasks') or {}).items():
-                known[f'{name}/{kind}'] = (dataset, entry)
+            entries = dataset.get('tasks') or {}
+            check_keys(entries, kinds, f'datasets.{name}.tasks')
+            for kind, entry in entries.items():
+                known[f'{name}/{kind}'] = (name, kind, dataset, entry)
         names = cfg.get('tasks') or list(known)
         if isinstance(names, str):
             names = [names]
@@ -197,27 +86,42 @@ class TaskTable:
                 raise UserError(
                     f'Unknown task "{name}"; {suggest(name, known)}.'
                 )
-            tasks.append(cls._task(name, *known[name], defaults))
-        if len(set(names)) != len(names):
-            twice = next(n for n in names if list(names).count(n) > 1)
-            raise UserError(f'Task "{twice}" is listed twice in "tasks".')
-        return cls(tasks)
+            tasks.append(cls._task(*known[name], defaults, cfg.get('cache')))
+        return cls(
+            tasks,
+            {
+                name: tuple(entry.get('classes') or ())
+                for name, (*_, entry) in known.items()
+            },
+        )
 
     @staticmethod
-    def _task(name: str, dataset: dict, entry: dict, defaults: dict) -> Task:
-        where = f'datasets.{name.replace("/", ".tasks.")}'
-        kind = name.rsplit('/', 1)[1]
-        config = merge_entry(where, kind, entry, defaults.get(kind, {}))
+    def _task(
+        name: str,
+        kind: str,
+        dataset: dict,
+        entry: dict,
+        defaults: dict,
+        cache: Any,
+    ) -> Task:
+        where = f'datasets.{name}.tasks.{kind}'
+        row = find_kind(kind)
+        config = merge_entry(where, row, entry, defaults.get(kind, {}))
         config['patient'] = dataset.get('patient')
+        check_cache(cache)
+        config['cache'] = cache
         return Task(
-            dataset=name.rsplit('/', 1)[0],
-            kind=kind,
+            dataset=name,
+            kind=row,
             classes=tuple(config['classes']),
-            labels=config['labels'] if kind == 'cls' else None,
             data_root=dataset.get('data_root', ''),
             img_dir=dataset.get('img_dir', ''),
             config=config,
         )
+
+    def __deepcopy__(self, memo: dict) -> 'TaskTable':
+        # never changed: a config that is copied keeps the one table
+        return self
 
     def __iter__(self) -> Iterator[Task]:
         return iter(self._tasks.values())
@@ -225,8 +129,11 @@ class TaskTable:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._tasks
+
     def __getitem__(self, name: str) -> Task:
-        """Give a task by name.
+        """Return a task by name.
 
         Raises:
             UserError: If the table has no such task.
@@ -237,24 +144,32 @@ class TaskTable:
             )
         return self._tasks[name]
 
+    def only(self, names: Iterable[str]) -> 'TaskTable':
+        """Return the table of some of the tasks, in the order of names.
+
+        Raises:
+            UserError: If the table has no such task.
+        """
+        return TaskTable([self[name] for name in names], self.configured)
+
+    def of_kind(self, kind: Kind) -> 'TaskTable':
+        """Return the table of the tasks of one kind, which may be empty."""
+        suffix = f'/{kind.name}'
+        return TaskTable(
+            [task for task in self if task.kind is kind],
+            {k: v for k, v in self.configured.items() if k.endswith(suffix)},
+        )
+
     @property
-    def names(self) -> list:
+    def names(self) -> list[str]:
         """list[str]: Task names in the order of the cycle."""
         return list(self._tasks)
 
     @property
-    def batch_sizes(self) -> dict:
+    def batch_sizes(self) -> dict[str, int]:
         """dict: Task name to batch size (of one process)."""
         return {t.name: int(t.config['batch_size']) for t in self}
 
-    def dataset_cfg(self, split: str) -> dict:
-        """Give the config of the ``MultiTaskDataset`` of one split."""
-        return dict(
-            type='MultiTaskDataset',
-            datasets=[task.dataset_cfg(split) for task in self],
-            test_mode=split != 'train',
-        )
-
-    def evaluators(self) -> dict:
-        """Give one evaluator config a task."""
+    def evaluators(self) -> dict[str, dict]:
+        """Return one evaluator config per task."""
         return {task.name: task.metric_cfg() for task in self}

@@ -12,6 +12,7 @@ from mmengine.dist import barrier as dist_barrier
 from mmengine.dist import get_local_rank, is_distributed
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
+from torch import Tensor, nn
 
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
@@ -197,6 +198,32 @@ def check_meta(checkpoint: dict, table, need_all: bool = False) -> None:
                 f'{", ".join(task.classes)}; use the same list, or give the '
                 'dataset another name to train a new head.'
             )
+
+
+def load_weights(
+    model: nn.Module, state_dict: dict[str, Tensor], source: str
+) -> None:
+    """Load a state dict; whatever a model needs must be in it.
+
+    Weights of tasks that the model does not have may be left over.
+
+    Raises:
+        UserError: Counts and names the missing or misshapen weights.
+    """
+    try:
+        result = model.load_state_dict(state_dict, strict=False)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        wrong = next((x for x in lines if 'size mismatch' in x), lines[-1])
+        raise UserError(
+            f'Checkpoint "{source}" does not fit the config: {wrong}'
+        ) from error
+    if result.missing_keys:
+        raise UserError(
+            f'Checkpoint "{source}" lacks {len(result.missing_keys)} weights '
+            f'of the model, such as {result.missing_keys[0]}; '
+            'use the config it was trained with.'
+        )
 
 
 def config_diff(before: str, after: str) -> str:

@@ -3,14 +3,21 @@
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable
 
 import torch
 import torch.distributed as torch_dist
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from mmengine.dist import is_distributed
 
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
+
+FAULT = (
+    'error: this is a fault of fx_mm and not of your config or data; please '
+    'report it with the lines above and the output of "make env".'
+)
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +33,51 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_launcher_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options by which launchers start several processes."""
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def change_config(cfg: Config, args: argparse.Namespace) -> None:
+    """Take over the options of a tool that have keys in a config.
+
+    Args:
+        cfg (Config): Changed in place.
+        args (Namespace): With ``launcher`` and ``work_dir``, perhaps ``amp``
+            and ``auto_scale_lr``.
+
+    Raises:
+        UserError: If the config lacks what an option needs.
+    """
+    cfg.launcher = args.launcher
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    if getattr(args, 'amp', False):
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    if getattr(args, 'auto_scale_lr', False):
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise UserError(
+                '--auto-scale-lr needs the batch size that the rate is for; '
+                'add auto_scale_lr = dict(base_batch_size=24) to the config.'
+            )
+        cfg.auto_scale_lr.enable = True
+
+
+def add_predict_on(parser: argparse.ArgumentParser) -> None:
+    """Add the option that chooses which model predicts."""
+    parser.add_argument(
+        '--predict-on',
+        choices=PREDICTORS,
+        default=PREDICTORS[0],
+        help='which model predicts (default: %(default)s)',
+    )
+
+
 def add_trust_option(parser: argparse.ArgumentParser) -> None:
     """Add the option of everything that reads a checkpoint."""
     parser.add_argument(
@@ -37,9 +89,7 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of what runs a trained model on images."""
-    parser.add_argument(
-        '--weights', choices=['teacher', 'student'], default='teacher'
-    )
+    add_predict_on(parser)
     parser.add_argument(
         '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
     )
@@ -55,7 +105,7 @@ def add_bootstrap_options(
 
 
 def at_least(low: int) -> Callable[[str], int]:
-    """Give the type of an option: whole numbers from ``low`` on."""
+    """Return the type of an option: whole numbers from ``low`` on."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < low:
@@ -68,7 +118,7 @@ def at_least(low: int) -> Callable[[str], int]:
 
 
 def sentence(error: UserError) -> str:
-    """Give the message alone, also of an error from a loader's worker.
+    """Return the message alone, also of an error from a loader's worker.
 
     There torch puts the worker's traceback in front of it.
     """
@@ -78,8 +128,11 @@ def sentence(error: UserError) -> str:
     return text
 
 
-def run_tool(main) -> None:
+def run_tool(main: Callable[[], int | None]) -> None:
     """Run a tool's ``main``; a user's mistake is one sentence and exit 1.
+
+    Any other error is ours: it shows its traceback, says so, and exits with
+    2.
 
     Set ``FX_MM_DEBUG=1`` to see the traceback as well.
     """
@@ -95,6 +148,10 @@ def run_tool(main) -> None:
             raise
         print(f'error: {sentence(error)}', file=sys.stderr)
         code = 1
+    except Exception:
+        traceback.print_exc()
+        print(FAULT, file=sys.stderr)
+        code = 2
     except KeyboardInterrupt:
         if os.environ.get('FX_MM_DEBUG'):
             raise

@@ -8,13 +8,11 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fx_mm.tasks import all_kinds, find_kind, split_name, task_of
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.visualization.contact_sheet import PALETTE
 
-METRICS = dict(
-    cls=('AUC',), loc=('mAP_40', 'mAP_50', 'mAP'), seg=('Dice_pos', 'Dice')
-)
-WEIGHTS = ('teacher', 'student')
 MAX_LOSSES = 6
 TASKS_PER_ROW = 2
 
@@ -24,7 +22,7 @@ Curve = list[tuple[float, float]]
 def plot_curves(
     scalars: str | Path | Sequence[str | Path],
     out_file: str | Path,
-    weights: str = 'teacher',
+    predict_on: str = 'teacher',
 ) -> Path:
     """Draw the losses and the metrics of every task.
 
@@ -38,7 +36,7 @@ def plot_curves(
             of them (a resumed run writes one each time; where they
             overlap, the later file counts).
         out_file (str | Path): The picture, e.g. ``curves.png``.
-        weights (str): Whose metrics carry no name in front. Defaults to
+        predict_on (str): Whose metrics carry no name in front. Defaults to
             ``teacher``.
 
     Returns:
@@ -50,7 +48,7 @@ def plot_curves(
     if isinstance(scalars, str | Path):
         scalars = [scalars]
     curves = read_scalars(scalars)
-    panels = _by_task(curves, weights)
+    panels = _by_task(curves, predict_on)
     if not panels:
         raise UserError(
             f'{", ".join(map(str, scalars))}: no loss or metric of a task '
@@ -107,20 +105,23 @@ def read_scalars(files: Iterable[str | Path]) -> dict[str, Curve]:
 
 
 def _by_task(
-    curves: dict[str, Curve], weights: str
+    curves: dict[str, Curve], predict_on: str
 ) -> dict[str, tuple[dict, dict]]:
     """Sort curves into (losses, metrics) of each task, in order of names."""
+    kinds = {kind.name: kind for kind in all_kinds()}
     tasks: dict[str, tuple[dict, dict]] = {}
     for name, curve in curves.items():
-        parts = name.split('/')
-        owner = weights
-        if parts[0] in WEIGHTS and len(parts) > 3:
-            owner, parts = parts[0], parts[1:]
-        if len(parts) < 3 or parts[1] not in METRICS:
+        owner, key = predict_on, name
+        head, rest = split_name(name)
+        if head in PREDICTORS and rest.count('/') > 1:
+            owner, key = head, rest
+        task = task_of(key)
+        metric = key.removeprefix(f'{task}/')
+        kind = kinds.get(split_name(task)[1])
+        if kind is None or metric == key:
             continue
-        task, kind, metric = '/'.join(parts[:2]), parts[1], '/'.join(parts[2:])
         losses, metrics = tasks.setdefault(task, ({}, {}))
-        if metric in METRICS[kind]:
+        if metric in kind.curves:
             metrics[metric, owner] = curve
         elif 'loss' in metric:
             losses[metric] = curve
@@ -159,7 +160,7 @@ def _draw_metrics(
 ) -> None:
     ax.set_visible(True)
     ax.set_title(f'{task}: validation', fontsize=9)
-    order = METRICS[task.rsplit('/', 1)[1]]
+    order = find_kind(split_name(task)[1]).curves
     for (metric, owner), curve in metrics.items():
         steps, values = zip(*curve, strict=True)
         ax.plot(

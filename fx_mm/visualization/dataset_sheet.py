@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from fx_mm.datasets import TaskDataset, read_xray
-from fx_mm.tasks.table import TaskTable
-from fx_mm.visualization.contact_sheet import color_of, draw_tile
+from fx_mm.tasks import TaskTable
+from fx_mm.visualization.contact_sheet import draw_tile
+from fx_mm.visualization.results import Marks, result_class
 
 PIPELINE = [
     dict(type='LoadXray'),
@@ -34,10 +35,7 @@ def open_tasks(name: str, entry: dict, split: str) -> list:
     kinds = entry.get('tasks') or {}
     tasks = {kind: dict(task, **usual) for kind, task in kinds.items()}
     table = TaskTable.from_cfg(dict(datasets={name: dict(entry, tasks=tasks)}))
-    return [
-        TaskDataset(**task.dataset_cfg(split), test_mode=True)
-        for task in table
-    ]
+    return [TaskDataset(task, split, test_mode=True) for task in table]
 
 
 def collect_images(datasets: Sequence[TaskDataset]) -> dict:
@@ -45,7 +43,7 @@ def collect_images(datasets: Sequence[TaskDataset]) -> dict:
     places: dict = {}
     for dataset in datasets:
         for index in range(len(dataset)):
-            path = dataset.records[index]['img_path']
+            path = dataset.get_data_info(index)['img_path']
             places.setdefault(path, []).append((dataset, index))
     return places
 
@@ -65,29 +63,16 @@ def draw_sample(
         tuple: The tile, uint8 (H, W, 3) RGB, and the set of the classes that
         the image has.
     """
-    boxes, masks, lines = [], [], []
-    present = set()
+    drawn = Marks(lines=[Path(path).name])
     for dataset, index in places:
-        classes = dataset.task.classes
+        task = dataset.task
         sample = dataset.sample(index, 0)['data_samples']
-        if sample.kind == 'cls':
-            scores = dict(zip(classes, sample.gt_score.tolist()))
-            labels = [name for name in classes if scores[name] > 0]
-            unknown = sum(np.isnan(list(scores.values())))
-            text = ', '.join(labels) or 'no finding'
-            lines.append(text + (f', {unknown} unknown' if unknown else ''))
-            present.update(labels)
-        elif sample.kind == 'loc':
-            truth = sample.gt_instances
-            corners = getattr(truth.bboxes, 'tensor', truth.bboxes)
-            for box, label in zip(corners.tolist(), truth.labels.tolist()):
-                name = classes[label]
-                boxes.append((*box, name, color_of(name, names)))
-                present.add(name)
-        else:
-            for name, mask in zip(classes, sample.gt_sem_seg.data.numpy()):
-                if mask.any():
-                    masks.append((mask, color_of(name, names)))
-                    present.add(name)
-    lines.insert(0, Path(path).name)
-    return draw_tile(read_xray(path), boxes, masks, lines, size), present
+        marks = result_class(task).mark_truth(task, sample, names)
+        drawn.boxes += marks.boxes
+        drawn.masks += marks.masks
+        drawn.lines += marks.lines
+        drawn.present |= marks.present
+    tile = draw_tile(
+        read_xray(path), drawn.boxes, drawn.masks, drawn.lines, size
+    )
+    return tile, drawn.present

@@ -13,20 +13,20 @@ FOCUSED, UNFOCUSED = 'tab:red', 'tab:blue'
 
 
 def plot_forgetting(
-    matrix: ScoreMatrix, out_file: str | Path, weights: str | None = None
+    matrix: ScoreMatrix, out_file: str | Path, predict_on: str | None = None
 ) -> Path:
     """Draw the matrix, and a panel a task: focused against unfocused.
 
     Args:
         matrix (ScoreMatrix): With at least one row.
         out_file (str | Path): The picture, such as ``forgetting.png``.
-        weights (str, optional): Whose scores. Defaults to the first of the
+        predict_on (str, optional): Whose scores. Defaults to the first of the
             matrix.
 
     Returns:
         Path: ``out_file``.
     """
-    weights = weights or matrix.weights[0]
+    predict_on = predict_on or matrix.predict_on[0]
     numbers = [row.number for row in matrix.rows]
     n_rows = math.ceil(len(matrix.tasks) / COLUMNS)
     height = 1.2 + 0.25 * len(matrix.tasks)
@@ -34,13 +34,13 @@ def plot_forgetting(
         figsize=(4 * COLUMNS, height + 2.3 * n_rows), layout='constrained'
     )
     top, bottom = figure.subfigures(2, 1, height_ratios=(height, 2.3 * n_rows))
-    _draw_matrix(top, matrix, weights)
+    _draw_matrix(top, matrix, predict_on)
     axes = bottom.subplots(n_rows, COLUMNS, squeeze=False)
     for ax in axes.flat[len(matrix.tasks) :]:
         ax.set_visible(False)
     for ax, task in zip(axes.flat, matrix.tasks):
-        scores = matrix.column(task, weights)
-        forgotten = matrix.summary(task, weights).forgotten
+        scores = matrix.column(task, predict_on)
+        forgotten = matrix.summary(task, predict_on).forgotten
         ax.plot(numbers, scores, color='0.75', lw=0.8)
         after = [i for rows in matrix.between(task) for i in rows]
         for places, color, size, name in (
@@ -60,17 +60,19 @@ def plot_forgetting(
         ax.tick_params(labelsize=7)
         ax.grid(alpha=0.3)
     axes.flat[0].legend(fontsize=6, framealpha=0.7)
-    bottom.supxlabel(f'pass ({weights})', fontsize=8)
+    bottom.supxlabel(f'pass ({predict_on})', fontsize=8)
     out_file = Path(out_file)
     out_file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out_file, dpi=110)
     return out_file
 
 
-def _draw_matrix(figure, matrix: ScoreMatrix, weights: str) -> None:
+def _draw_matrix(figure, matrix: ScoreMatrix, predict_on: str) -> None:
     """Draw passes by tasks; dots mark the passes of the task itself."""
     ax = figure.subplots()
-    values = np.array([matrix.column(task, weights) for task in matrix.tasks])
+    values = np.array(
+        [matrix.column(task, predict_on) for task in matrix.tasks]
+    )
     picture = ax.imshow(values, aspect='auto', vmin=0, vmax=1, cmap='viridis')
     for y, task in enumerate(matrix.tasks):
         own = [i for i, row in enumerate(matrix.rows) if row.task == task]

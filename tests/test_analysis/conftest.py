@@ -10,7 +10,7 @@ from fx_mm.apis import expand_config, load_config
 from fx_mm.phantom import write_release
 from fx_mm.preparation import prepare
 from fx_mm.registry import MODELS
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 
 CONFIG = 'configs/ark/ark6_swin-b_200c.py'
 TINY = {

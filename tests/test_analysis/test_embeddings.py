@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from fx_mm.analysis.embeddings import Embeddings, embed
 from fx_mm.apis import load_config
 from fx_mm.datasets import TaskDataset
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.errors import UserError
 
 

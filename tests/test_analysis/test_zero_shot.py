@@ -12,7 +12,7 @@ from fx_mm.analysis.zero_shot import (
     normalise,
     shared_images,
 )
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 
 TASKS = [
     Task('nih14', 'cls', ('Effusion', 'Mass', 'Nodule'), 'multi-label'),

@@ -17,7 +17,7 @@ from fx_mm.converters.classes import (
 )
 from fx_mm.converters.importing import default_config, import_checkpoint
 from fx_mm.converters.sources import read_source
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.errors import UserError
 
 START = ['classification/head', 'classification/projector']

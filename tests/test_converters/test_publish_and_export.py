@@ -19,7 +19,7 @@ from fx_mm.converters.publishing import (
     write_published,
 )
 from fx_mm.registry import MODELS
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.checkpoint import load_file
 from fx_mm.utils.errors import UserError
 

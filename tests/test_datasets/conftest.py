@@ -7,7 +7,7 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 
 
 @pytest.fixture

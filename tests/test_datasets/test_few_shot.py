@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fx_mm.datasets import TaskDataset
 from fx_mm.datasets.few_shot import draw_few
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.errors import UserError
 
 PAPER = (3, 6, 12, 15, 20, 24)

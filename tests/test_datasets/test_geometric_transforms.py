@@ -15,7 +15,7 @@ from fx_mm.apis import load_config
 from fx_mm.datasets.task_dataset import seeded
 from fx_mm.datasets.transforms import RandomResizedCrop, ShiftScaleRotate
 from fx_mm.registry import TRANSFORMS
-from fx_mm.tasks.table import KINDS, Task, TaskTable
+from fx_mm.tasks import KINDS, Task, TaskTable
 from fx_mm.utils.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

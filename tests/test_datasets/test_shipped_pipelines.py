@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from fx_mm.apis import load_config
 from fx_mm.datasets.task_dataset import seeded
 from fx_mm.registry import TRANSFORMS
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 PAPER = 'foundation_x/foundation-x_swin-b_150c.py'

@@ -16,7 +16,7 @@ from fx_mm.datasets import ImageReadError, MultiTaskDataset, TaskDataset
 from fx_mm.datasets.samplers import SampleKey
 from fx_mm.datasets.task_dataset import seeded
 from fx_mm.registry import DATASETS, TRANSFORMS
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_'

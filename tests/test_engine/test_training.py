@@ -289,7 +289,7 @@ def test_a_step_that_is_not_finite_is_left_out(make_runner):
 
 
 def test_too_many_steps_left_out_stop_with_a_checkpoint(make_runner):
-    runner = make_runner(**ONE_TASK, **{'train_cfg.max_skipped': 2})
+    runner = make_runner(**ONE_TASK, **{'train_cfg.max_nonfinite_steps': 2})
     runner.register_hook(Spoil({1, 2}))
     with pytest.raises(UserError, match='2 steps in a row .* not finite'):
         runner.train()
@@ -299,7 +299,7 @@ def test_too_many_steps_left_out_stop_with_a_checkpoint(make_runner):
 
 
 def test_weights_that_are_not_finite_are_not_saved(make_runner):
-    runner = make_runner(**ONE_TASK, **{'train_cfg.max_skipped': 2})
+    runner = make_runner(**ONE_TASK, **{'train_cfg.max_nonfinite_steps': 2})
 
     def spoil(runner):
         with torch.no_grad():
@@ -466,7 +466,7 @@ def test_images_that_other_ranks_cannot_read_count(make_runner, monkeypatch):
         train_loop, 'all_gather_object', lambda ours: [ours, theirs]
     )
     runner = make_runner(
-        **ONE_TASK, **{'train_cfg.max_bad_share': 0.1, 'log_level': 'INFO'}
+        **ONE_TASK, **{'train_cfg.max_unreadable_ratio': 0.1, 'log_level': 'INFO'}
     )
     runner.train_loop.sampler.world_size = 2
     with pytest.raises(UserError, match='2 images cannot be read'):

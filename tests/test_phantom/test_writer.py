@@ -19,7 +19,7 @@ from fx_mm.phantom import (
     render_phantom,
     writer,
 )
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.errors import UserError
 
 COUNTS = dict(train=5, val=2, test=3)

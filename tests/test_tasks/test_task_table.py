@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from fx_mm.tasks.table import Task, TaskTable
+from fx_mm.tasks import Task, TaskTable
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.errors import UserError
 

@@ -83,7 +83,7 @@ def run(tool, tmp_path, monkeypatch, capsys):
 def steps_by_task(path):
     """Count the planned steps of each task, lock passes included."""
     cfg = load_config(str(path))
-    caps, share = cfg.cycle.max_batches, cfg.cycle.lock_share
+    caps, share = cfg.cycle.max_batches, cfg.cycle.lock_data_ratio
     locked = cfg.cycle.lock != 'none'
     steps = {}
     for task in cfg.tasks:

@@ -1,6 +1,6 @@
 import json
 
-from fx_mm.tasks.table import KINDS
+from fx_mm.tasks import KINDS
 
 
 def test_report_of_all_kinds(run, tmp_path):

@@ -213,9 +213,9 @@ def test_truncated_images_stop_beyond_the_share(spoiled, workers):
     options = {'loader.num_workers': workers}
     code, _, err = train(**options)
     assert code == 1
-    assert images[0].name in err and 'max_bad_share' in err
+    assert images[0].name in err and 'max_unreadable_ratio' in err
     assert 'Traceback' not in err
-    code, _, err = train(**{'train_cfg.max_bad_share': 0.5, **options})
+    code, _, err = train(**{'train_cfg.max_unreadable_ratio': 0.5, **options})
     assert code == 0, err
 
 

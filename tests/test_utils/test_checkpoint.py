@@ -8,7 +8,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 from fx_mm.utils import checkpoint as module
 from fx_mm.utils.errors import UserError
 

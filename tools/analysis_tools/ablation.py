@@ -61,13 +61,13 @@ class Run:
         config (Path): Its file.
         seed (int): Of weights and order.
         folder (Path): Work directory.
-        weights (str): Whose results count.
+        predict_on (str): Whose results count.
     """
 
     config: Path
     seed: int
     folder: Path
-    weights: str
+    predict_on: str
     seconds: float = field(default=0.0, init=False)
 
     @property
@@ -161,7 +161,7 @@ class Progress:
         """Print the line of a run whose process has ended."""
         self._done.append(run)
         if run.results.is_file():
-            headlines = read_headlines(run.results, run.weights)
+            headlines = read_headlines(run.results, run.predict_on)
             state = 'done  ' + '  '.join(
                 f'{name} {value:.3f}' for name, value in headlines.items()
             )
@@ -244,7 +244,7 @@ def plan(args) -> tuple[list[Run], dict]:
     for seed in args.seeds:
         for path, cfg in cfgs.items():
             folder = args.work_dir / path.stem / f'seed_{seed}'
-            run = Run(path, seed, folder, cfg.test_cfg.weights[0])
+            run = Run(path, seed, folder, cfg.test_cfg.predict_on[0])
             check_unchanged(run, expand_config(cfg).pretty_text)
             runs.append(run)
     return runs, cfgs
@@ -282,7 +282,7 @@ def compare(runs: list[Run], args) -> None:
     comparison = Comparison(runs[0].variant, NOTE)
     for run in runs:
         if run.results.is_file():
-            headlines = read_headlines(run.results, run.weights)
+            headlines = read_headlines(run.results, run.predict_on)
             comparison.add(run.variant, run.seed, headlines)
     if not comparison.metrics:
         return

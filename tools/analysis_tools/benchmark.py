@@ -31,7 +31,7 @@ from mmengine.config import Config, DictAction
 from step_timing import StockTrainer, Trainer, count_waits, measure, ratio
 
 from fx_mm.apis import load_config
-from fx_mm.tasks.table import KINDS
+from fx_mm.tasks import all_kinds, split_name
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
 
@@ -102,11 +102,11 @@ def with_tasks(cfg: Config, count: int) -> Config:
     cfg = Config(cfg.to_dict())
     first = {}
     for name in cfg.tasks:
-        first.setdefault(name.rsplit('/', 1)[1], name)
+        first.setdefault(split_name(name)[1], name)
     datasets, tasks = {}, []
     for index in range(count):
         kind, name = list(first.items())[index % len(first)]
-        dataset = cfg.datasets[name.rsplit('/', 1)[0]]
+        dataset = cfg.datasets[split_name(name)[0]]
         datasets[f'copy{index}'] = dict(
             dataset, tasks={kind: dataset.tasks[kind]}
         )
@@ -218,7 +218,8 @@ def parse_args():
     parser.add_argument('--warmup', type=int, default=3)
     parser.add_argument('--batch-size', type=int, help='of all tasks')
     parser.add_argument('--threads', type=int, help='threads of torch')
-    parser.add_argument('--kinds', nargs='+', choices=KINDS, default=KINDS)
+    kinds = [kind.name for kind in all_kinds()]
+    parser.add_argument('--kinds', nargs='+', choices=kinds, default=kinds)
     parser.add_argument(
         '--tasks', type=int, default=20, help='many, of the suite "tasks"'
     )

@@ -27,10 +27,9 @@ import cv2
 import torch
 from mmengine.config import Config
 
-from fx_mm.config import use_cache
 from fx_mm.datasets import TaskDataset
 from fx_mm.phantom import ensure_phantom
-from fx_mm.tasks.table import KINDS, TaskTable
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.cli import run_tool
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_'
@@ -44,24 +43,23 @@ def build_datasets(root: Path, args) -> dict[str, dict]:
     cfg = Config.fromfile(CONFIGS / 'datasets/phantom_c.py')
     cfg.merge_from_dict(Config.fromfile(args.defaults).to_dict())
     cfg.phantom_c.data_root = f'{home}/hospital_c/'
-    for kind in KINDS:
-        cfg.task_defaults[kind].img_size = args.img_size
+    for entry in cfg.task_defaults.values():
+        entry.img_size = args.img_size
     cfg.datasets = dict(phantom_c=cfg.phantom_c)
     datasets: dict = {}
-    for task in TaskTable.from_cfg(cfg):
-        sides = {side: task.dataset_cfg('train') for side in STORED}
-        folder = f'{root}/cache'
-        use_cache(sides['cache']['pipeline'], task, folder, args.factor)
-        datasets[task.kind] = {
-            side: TaskDataset(**config) for side, config in sides.items()
-        }
+    caches = (None, dict(dir=f'{root}/cache', factor=args.factor))
+    for side, cache in zip(STORED, caches):
+        cfg.cache = cache
+        for task in TaskTable.from_cfg(cfg):
+            sides = datasets.setdefault(task.kind.name, {})
+            sides[side] = TaskDataset(task, 'train')
     return datasets
 
 
 def load(dataset: TaskDataset, index: int, _: int) -> None:
     """Load an image with its annotation."""
-    results = dict(dataset.records[index], **dataset.metainfo)
-    for step in dataset.pipeline[:2]:
+    results = dict(dataset.get_data_info(index), **dataset.metainfo)
+    for step in dataset.pipeline.transforms[:2]:
         results = step(results)
 
 

@@ -20,7 +20,12 @@ from pathlib import Path
 from fx_mm.apis import load_config
 from fx_mm.apis.sources import find_images
 from fx_mm.datasets import TaskDataset
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import (
+    ClassificationKind,
+    LocalizationKind,
+    SegmentationKind,
+    Task,
+)
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
@@ -31,7 +36,7 @@ from fx_mm.visualization.dataset_sheet import (
     draw_sample,
     open_tasks,
 )
-from fx_mm.visualization.draw import save_picture
+from fx_mm.visualization.tiles import save_picture
 
 
 def parse_args():
@@ -91,24 +96,16 @@ def open_config(path: str, dataset: str | None, split: str) -> list:
 def open_files(folder: str, args) -> list:
     """Open the annotation files given beside a folder of images."""
     found = []
-    for kind, path, reader, names in (
-        ('cls', args.labels, 'CsvLabelReader', header_classes),
-        ('loc', args.boxes, 'CocoReader', coco_classes),
-        ('seg', args.masks, 'MaskReader', header_classes),
+    for kind, path, names in (
+        (ClassificationKind, args.labels, header_classes),
+        (LocalizationKind, args.boxes, coco_classes),
+        (SegmentationKind, args.masks, header_classes),
     ):
         if path is None:
             continue
-        labels = 'multi-label' if kind == 'cls' else None
-        found.append(
-            TaskDataset(
-                Task('files', kind, names(path), labels),
-                dict(type=reader),
-                path,
-                folder,
-                PIPELINE,
-                test_mode=True,
-            )
-        )
+        entry = dict(reader=dict(type=kind.reader), splits=dict(test=path))
+        task = Task('files', kind, names(path), '', folder, entry)
+        found.append(TaskDataset(task, 'test', pipeline=PIPELINE))
     return found
 
 

@@ -11,7 +11,7 @@ import argparse
 
 from fx_mm.analysis.embeddings import LAYERS, embed
 from fx_mm.apis import load_config
-from fx_mm.tasks.table import SPLITS
+from fx_mm.tasks import SPLITS
 from fx_mm.utils.cli import (
     add_config_options,
     add_model_options,
@@ -53,7 +53,7 @@ def main():
         cfg,
         args.checkpoint,
         args.layer,
-        args.weights,
+        args.predict_on,
         args.splits,
         args.batch_size,
         args.device,
@@ -63,7 +63,7 @@ def main():
     number, width = found.vectors.shape
     print(
         f'{args.out}: {number} vectors of {width} ({args.layer}, '
-        f'{args.weights}) of {", ".join(found.meta["datasets"])}'
+        f'{args.predict_on}) of {", ".join(found.meta["datasets"])}'
     )
 
 

@@ -28,13 +28,9 @@ from ablation import (
 
 from fx_mm.analysis.reports import write_json
 from fx_mm.apis import expand_config, load_config
-from fx_mm.evaluation.report.comparison import (
-    HEADLINES,
-    Comparison,
-    read_headlines,
-)
+from fx_mm.evaluation.report.comparison import Comparison, read_headlines
 from fx_mm.evaluation.report.results_file import read_results
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable, find_kind, split_name
 from fx_mm.utils.checkpoint import find_checkpoint
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
@@ -138,7 +134,7 @@ def pretrain(args) -> str:
         args.pretraining,
         0,
         args.work_dir / 'pretraining',
-        cfg.test_cfg.weights[0],
+        cfg.test_cfg.predict_on[0],
     )
     check_unchanged(run, expand_config(cfg).pretty_text)
     work([run], lambda run: common_words(run, args), args)
@@ -168,7 +164,7 @@ def plan(args) -> tuple[list[StudyRun], list[str]]:
                     args.target,
                     seed,
                     folder / f'seed_{seed}',
-                    cfg.test_cfg.weights[0],
+                    cfg.test_cfg.predict_on[0],
                     name=name,
                     images=images,
                 )
@@ -197,10 +193,10 @@ def train(runs: list[StudyRun], tasks: list[str], start: str, args) -> None:
 
 def figures(run: StudyRun) -> dict[str, float]:
     """Give the headline metric of each task, and of each of its classes."""
-    found = read_headlines(run.results, run.weights)
-    metrics = read_results(run.results)['metrics'][run.weights]
+    found = read_headlines(run.results, run.predict_on)
+    metrics = read_results(run.results)['metrics'][run.predict_on]
     for task, values in metrics.items():
-        start = HEADLINES[task.rsplit('/', 1)[1]] + '/'
+        start = find_kind(split_name(task)[1]).headline() + '/'
         for name, value in values.items():
             if name.startswith(start) and value is not None:
                 found[f'{task}/{name}'] = float(value)

@@ -11,39 +11,39 @@ from rich.console import Console
 from rich.table import Table
 
 from fx_mm.apis import expand_config, load_config
-from fx_mm.config import config_errors
 from fx_mm.models import FoundationX
 from fx_mm.registry import MODELS
+from fx_mm.utils.build_errors import build_part
 from fx_mm.utils.cli import run_tool
 
 
 def count_parts(model: FoundationX) -> dict[str, dict[str, int]]:
-    """Count parameters by part and owner.
+    """Count parameters by group and owner.
 
     Args:
         model (FoundationX): The model.
 
     Returns:
-        dict: Part, such as ``backbone``, ``localization/encoder`` or
+        dict: Group, such as ``backbone``, ``localization/encoder`` or
         ``loc/decoder``, to the number of parameters by owner: the dataset,
         or ``shared``.
     """
     counts = defaultdict(dict)
     parameters = dict(model.named_parameters())
-    for part in model.parts():
-        name, owner = part.name, 'shared'
-        if part.task:
+    for group in model.param_groups():
+        name, owner = group.name, 'shared'
+        if group.task:
             owner, name = name.split('/', 1)
         counts[name][owner] = sum(
-            p.numel() for key, p in parameters.items() if part.owns(key)
+            p.numel() for key, p in parameters.items() if group.owns(key)
         )
     return dict(counts)
 
 
 def make_table(counts: dict, title: str) -> Table:
-    """Make the table: a row a part, own parts with the datasets' counts."""
+    """Make the table: a row per group, own ones with the datasets' counts."""
     table = Table(title=title)
-    table.add_column('part')
+    table.add_column('group')
     table.add_column('parameters', justify='right')
     table.add_column('of')
     for name, owners in counts.items():
@@ -75,8 +75,8 @@ def main():
     init_default_scope('fx_mm')
     MMLogger.get_instance('model_summary', log_level='ERROR')
     cfg = expand_config(load_config(args.config, args.cfg_options))
-    with config_errors():
-        model = MODELS.build(cfg.model.student)
+    student = dict(cfg.model.student, tasks=cfg.task_table)
+    model = build_part(MODELS, student)
     counts = count_parts(model)
     Console(width=100).print(make_table(counts, args.config))
     if args.out:

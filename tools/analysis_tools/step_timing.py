@@ -16,6 +16,7 @@ from stock_dino import build_stock_dino
 from torch.profiler import ProfilerActivity, profile
 
 from fx_mm.apis import build_runner
+from fx_mm.tasks import split_name
 
 # Operators that wait for a GPU; methods that copy to the host.
 WAITING_OPS = ('aten::_local_scalar_dense', 'aten::nonzero')
@@ -51,7 +52,7 @@ class Trainer:
         runner.param_schedulers = runner.build_param_scheduler(
             runner.param_schedulers
         )
-        runner._init_model_weights()
+        runner.init_model_weights()
         runner.call_hook('before_run')
         runner.call_hook('before_train')
         # Ark's hook raises it from 0
@@ -63,7 +64,7 @@ class Trainer:
         names = [entry.task for entry in self.loop.schedule.passes]
         found = {}
         for name in names:
-            kind = name.rsplit('/', 1)[1]
+            kind = split_name(name)[1]
             if kind in kinds:
                 found.setdefault(kind, name)
         return found
@@ -117,7 +118,7 @@ class StockTrainer:
         cfg = ours.runner.cfg
         branch = ours.runner.model.student.localization
         widths = [norm.normalized_shape[0] for norm in branch.encoder.norms]
-        classes = branch.tasks[task.rsplit('/', 1)[0]].head.num_classes
+        classes = branch.tasks[split_name(task)[0]].head.num_classes
         self.model = build_stock_dino(cfg.model.student, classes, widths)
         self.model.init_weights()
         self.model.train()

@@ -29,7 +29,7 @@ from fx_mm.audit.parts import task_table
 from fx_mm.datasets import TaskDataset
 from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
-from fx_mm.tasks.table import SPLITS, Task, TaskTable
+from fx_mm.tasks import SPLITS, ClassificationKind, Task, TaskTable, split_name
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.cli import (
     add_bootstrap_options,
@@ -83,7 +83,7 @@ def open_target(args) -> tuple[Task, TaskDataset, list | None]:
     """Give the target's task, its images and their patients."""
     cfg = load_config(args.target, data_root=args.data_root)
     table = task_table(cfg)
-    names = [task.name for task in table if task.kind == 'cls']
+    names = [t.name for t in table if t.kind is ClassificationKind]
     if args.target_task is not None and args.target_task not in names:
         raise UserError(
             f'{args.target} has no task "{args.target_task}" with labels; '
@@ -98,14 +98,12 @@ def open_target(args) -> tuple[Task, TaskDataset, list | None]:
         )
     task = table[args.target_task or names[0]]
     init_default_scope('fx_mm')
-    entry = task.dataset_cfg(args.split)
-    dataset = TaskDataset(**entry, test_mode=True)
-    datasets = cfg.get('datasets') or cfg
+    dataset = TaskDataset(task, args.split, test_mode=True)
     patients = find_patients(
         task,
-        entry['ann_file'],
-        list(dataset.records.column('img_id')),
-        datasets[task.dataset].get('patient'),
+        dataset.ann_file,
+        list(dataset.data_list.column('img_id')),
+        task.config.get('patient'),
     )
     return task, dataset, patients
 
@@ -141,7 +139,7 @@ def choose_heads(tasks: list, target: Task, args) -> tuple[dict, dict]:
     refused: dict[str, str] = {}
     for name in args.classes or classes:
         for head in find_heads(tasks, name, also.get(name, ())):
-            dataset = head.task.rsplit('/', 1)[0]
+            dataset = split_name(head.task)[0]
             reason = shared_images(dataset, target.dataset)
             if reason and not args.allow_overlap:
                 refused[str(head)] = reason
@@ -169,17 +167,17 @@ def main():
     infer = FoundationXInferencer(
         cfg,
         args.checkpoint,
-        weights=args.weights,
+        predict_on=args.predict_on,
         tasks=list(used),
         device=args.device,
         trust=args.trust,
     )
-    paths = list(dataset.records.column('img_path'))
+    paths = list(dataset.data_list.column('img_path'))
     answers = infer.iterate(paths, args.batch_size)
     found = [
         {task: result[task].scores for task in used} for result in answers
     ]
-    labels = np.stack([record['gt_score'] for record in dataset.records])
+    labels = np.stack([record['gt_score'] for record in dataset.data_list])
 
     seen = {
         task.dataset: reason
@@ -227,7 +225,7 @@ def main():
             split=args.split,
             images=len(labels),
             mean_is=MEAN,
-            weights=args.weights,
+            predict_on=args.predict_on,
             checkpoint=Path(args.checkpoint).name,
             classes=content,
             without_head=alone,
@@ -235,7 +233,7 @@ def main():
             backbone_saw=seen,
         ),
     )
-    names = list(dataset.records.column('img_id'))
+    names = list(dataset.data_list.column('img_id'))
     write_scores(out / 'scores.csv', names, columns, truths)
     print(text)
 

@@ -19,7 +19,7 @@ from fx_mm.preparation import (
     find_release,
     prepare,
 )
-from fx_mm.tasks.table import SPLITS
+from fx_mm.tasks import SPLITS
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
 

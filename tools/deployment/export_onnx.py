@@ -8,7 +8,12 @@ import argparse
 from fx_mm.apis import load_config
 from fx_mm.deployment import export_onnx
 from fx_mm.deployment.onnx_export import DTYPES
-from fx_mm.utils.cli import add_config_options, add_trust_option, run_tool
+from fx_mm.utils.cli import (
+    add_config_options,
+    add_predict_on,
+    add_trust_option,
+    run_tool,
+)
 from fx_mm.utils.errors import UserError
 
 
@@ -25,9 +30,7 @@ def parse_args():
         'holds; checkpoint file or URL; file to write (.onnx)',
     )
     parser.add_argument('--tasks', nargs='+', help='only these tasks')
-    parser.add_argument(
-        '--weights', choices=['teacher', 'student'], default='teacher'
-    )
+    add_predict_on(parser)
     parser.add_argument(
         '--dtype', choices=DTYPES, default='uint8', help='type of the input'
     )
@@ -62,7 +65,7 @@ def main():
         checkpoint,
         out,
         tasks=args.tasks,
-        weights=args.weights,
+        predict_on=args.predict_on,
         dtype=args.dtype,
         trust=args.trust,
         check=not args.no_check,

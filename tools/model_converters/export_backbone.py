@@ -7,7 +7,7 @@ import argparse
 
 from fx_mm.converters.exporting import OUTPUT_NORMS, TARGETS, export_backbone
 from fx_mm.converters.files import check_free, write_checkpoint
-from fx_mm.utils.cli import run_tool
+from fx_mm.utils.cli import add_predict_on, run_tool
 
 
 def parse_args():
@@ -23,9 +23,7 @@ def parse_args():
         required=True,
         help='package: timm is version 0.9 and later, microsoft also earlier',
     )
-    parser.add_argument(
-        '--weights', choices=['teacher', 'student'], default='teacher'
-    )
+    add_predict_on(parser)
     parser.add_argument(
         '--norms',
         choices=OUTPUT_NORMS,
@@ -39,7 +37,7 @@ def main():
     args = parse_args()
     check_free(args.out)
     exported, notes = export_backbone(
-        args.checkpoint, args.to, args.weights, args.norms
+        args.checkpoint, args.to, args.predict_on, args.norms
     )
     write_checkpoint(exported, args.out)
     print(f'written to {args.out}')

@@ -9,6 +9,7 @@ import argparse
 from fx_mm.converters.publishing import publish_checkpoint, write_published
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.cli import add_trust_option, run_tool
+from fx_mm.utils.predictors import PREDICTORS
 
 
 def parse_args():
@@ -19,8 +20,8 @@ def parse_args():
     parser.add_argument('checkpoint', help='checkpoint of fx_mm')
     parser.add_argument('out', help='file to write, with or without .pth')
     parser.add_argument(
-        '--weights',
-        choices=['teacher', 'student'],
+        '--predict-on',
+        choices=PREDICTORS,
         help='keep these alone; both by default',
     )
     add_trust_option(parser)
@@ -30,7 +31,9 @@ def parse_args():
 def main():
     args = parse_args()
     checkpoint = load_source(args.checkpoint, args.trust)
-    published = publish_checkpoint(checkpoint, args.checkpoint, args.weights)
+    published = publish_checkpoint(
+        checkpoint, args.checkpoint, args.predict_on
+    )
     print(f'written to {write_published(published, args.out)}')
 
 

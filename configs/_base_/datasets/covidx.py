@@ -6,7 +6,7 @@ covidx = dict(
     tasks=dict(
         cls=dict(
             classes=('normal', 'pneumonia', 'COVID-19'),
-            labels='multi-class',
+            label_type='multi-class',
             reader=dict(type='CsvLabelReader'),
             splits={s: f'prepared/{s}.csv' for s in ('train', 'val', 'test')},
         ),

@@ -13,7 +13,7 @@ phantom_a = dict(
                 'Pneumothorax',
                 'Cardiomegaly',
             ),
-            labels='multi-label',
+            label_type='multi-label',
             reader=dict(type='CsvLabelReader'),
             splits=dict(train='train.csv', val='val.csv', test='test.csv'),
         ),

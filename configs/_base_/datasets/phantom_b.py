@@ -14,7 +14,7 @@ phantom_b = dict(
     tasks=dict(
         cls=dict(
             classes=__findings,
-            labels='multi-label',
+            label_type='multi-label',
             reader=dict(type='CsvLabelReader'),
             splits=dict(train='train.csv', val='val.csv', test='test.csv'),
         ),

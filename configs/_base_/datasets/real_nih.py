@@ -22,11 +22,11 @@ real_nih = dict(
                 'Pleural_Thickening',
                 'Hernia',
             ),
-            labels='multi-label',
+            label_type='multi-label',
             reader=dict(
                 type='CsvLabelReader', findings_column='Finding Labels'
             ),
-            only=('00000001_000.png', '00027426_000.png'),
+            img_ids=('00000001_000.png', '00027426_000.png'),
             splits=dict(
                 train='Data_Entry_2017_v2020.csv',
                 val='Data_Entry_2017_v2020.csv',

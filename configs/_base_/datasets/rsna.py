@@ -5,7 +5,7 @@ rsna = dict(
     tasks=dict(
         cls=dict(
             classes=('Normal', 'No Lung Opacity/Not Normal', 'Lung Opacity'),
-            labels='multi-class',
+            label_type='multi-class',
             reader=dict(type='CsvLabelReader'),
             splits={s: f'prepared/{s}.csv' for s in ('train', 'val', 'test')},
         ),

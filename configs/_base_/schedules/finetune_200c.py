@@ -1,10 +1,10 @@
 # Fine-tuning on one data set. cycle.lock says what learns: 'none' everything,
 # 'heads' the task's own part, 'paper' (labels: 'plus') both in turn.
 # A pass over few images walks them again until it has 20 steps.
-cycle = dict(order='cyclic', lock='none', lock_share=0.5, min_batches=20)
+cycle = dict(order='cyclic', lock='none', lock_data_ratio=0.5, min_batches=20)
 train_cfg = dict(type='CyclicTrainLoop', max_cycles=200, val_interval=5)
-val_cfg = dict(type='MultiTaskValLoop', weights=['teacher'])
-test_cfg = dict(type='MultiTaskTestLoop', weights=['teacher'])
+val_cfg = dict(type='MultiTaskValLoop', predict_on=['teacher'])
+test_cfg = dict(type='MultiTaskTestLoop', predict_on=['teacher'])
 optim_wrapper = dict(
     type='MultiTaskOptimWrapper',
     constructor='MergedOptimWrapperConstructor',

@@ -2,9 +2,14 @@
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from fx_mm.datasets.readers.images import ImageNames
+from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_number
+from fx_mm.utils.errors import UserError
 
 
 class BaseReader(metaclass=ABCMeta):
@@ -26,7 +31,7 @@ class BaseReader(metaclass=ABCMeta):
     leave the data by ``..``, are refused.
 
     Args:
-        only (Sequence[str], optional): Names of the images to keep, as the
+        img_ids (Sequence[str], optional): Names of the images to keep, as the
             annotation file writes them. Defaults to None, which keeps all.
         img_suffix (str): What the files' names have and the annotation lacks,
             such as ``.png``. Defaults to ''.
@@ -40,25 +45,27 @@ class BaseReader(metaclass=ABCMeta):
 
     def __init__(
         self,
-        only: Sequence[str] | None = None,
+        img_ids: Sequence[str] | None = None,
         img_suffix: str = '',
         max_missing: float = 0.001,
         data_root: str | None = None,
     ) -> None:
         check_number("The reader's max_missing", max_missing, 0, 1)
-        self.only = only
+        self.img_ids = img_ids
         self.img_suffix = img_suffix
         self.max_missing = max_missing
         self.data_root = data_root
 
     @abstractmethod
-    def __call__(self, ann_file: str, img_dir: str, task) -> Sequence[dict]:
+    def __call__(
+        self, ann_file: str, img_dir: str, task: Task
+    ) -> Sequence[dict]:
         """Read one split.
 
         Args:
             ann_file (str): Path of the annotation file.
             img_dir (str): Folder that image names are relative to.
-            task (Task): Gives ``name``, ``classes`` and ``labels``.
+            task (Task): Gives ``name``, ``classes`` and ``label_type``.
 
         Returns:
             Sequence[dict]: Records in the order of the file.
@@ -67,6 +74,29 @@ class BaseReader(metaclass=ABCMeta):
             UserError: Names the file and row of what is wrong.
         """
 
+    @classmethod
+    def made_up(
+        cls, task: Task, index: int, size: int, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """Make up the annotation of an image, to measure and try a config.
+
+        Args:
+            task (Task): The task.
+            index (int): Number of the image.
+            size (int): Side of the image in pixels.
+            rng (np.random.Generator): Draws what is random.
+
+        Returns:
+            dict: Fields of the sample, such as ``gt_score``.
+
+        Raises:
+            UserError: If this reader makes nothing up.
+        """
+        raise UserError(
+            f'{cls.__name__} makes up no samples, so task {task.name} cannot '
+            'be measured without its data; leave it out of "tasks".'
+        )
+
     def images(
         self, ann_file: str, img_dir: str, unit: str = 'row'
     ) -> ImageNames:
@@ -74,7 +104,7 @@ class BaseReader(metaclass=ABCMeta):
         return ImageNames(
             ann_file,
             img_dir,
-            self.only,
+            self.img_ids,
             self.img_suffix,
             self.max_missing,
             self.data_root,

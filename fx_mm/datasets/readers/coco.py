@@ -1,8 +1,11 @@
 """Boxes from a COCO annotation file."""
 
 import json
+from typing import Any
 
 import numpy as np
+import torch
+from mmengine.structures import InstanceData
 
 from fx_mm.datasets.readers.base import BaseReader
 from fx_mm.datasets.readers.images import ImageNames
@@ -12,7 +15,11 @@ from fx_mm.datasets.readers.tables import (
 )
 from fx_mm.datasets.records import Ragged, Records
 from fx_mm.registry import READERS
+from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
+
+MADE_UP = 2
+"""Boxes of each made-up image."""
 
 IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
 BOX_KEYS = ('image_id', 'category_id', 'bbox')
@@ -37,7 +44,23 @@ class CocoReader(BaseReader):
         super().__init__(**kwargs)
         self.merge_classes = merge_classes
 
-    def __call__(self, ann_file: str, img_dir: str, task) -> Records:
+    @classmethod
+    def made_up(
+        cls, task: Task, index: int, size: int, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """Make up ``gt_instances``: two boxes, an eighth to half a side."""
+        sides = rng.uniform(0.125, 0.5, (MADE_UP, 2))
+        corners = rng.uniform(0, 1 - sides)
+        boxes = np.concatenate([corners, corners + sides], axis=1) * size
+        labels = rng.integers(len(task.classes), size=MADE_UP)
+        return dict(
+            gt_instances=InstanceData(
+                bboxes=torch.from_numpy(boxes.astype(np.float32)),
+                labels=torch.from_numpy(labels),
+            )
+        )
+
+    def __call__(self, ann_file: str, img_dir: str, task: Task) -> Records:
         """Read one split; see :class:`BaseReader`.
 
         Returns:
@@ -48,7 +71,7 @@ class CocoReader(BaseReader):
         with without_garbage_collection():
             return self._read(ann_file, img_dir, task)
 
-    def _read(self, ann_file: str, img_dir: str, task) -> Records:
+    def _read(self, ann_file: str, img_dir: str, task: Task) -> Records:
         content = self._load(ann_file, task)
         labels = self._labels(content['categories'], ann_file, task)
         images = self.images(ann_file, img_dir, 'image')
@@ -138,7 +161,7 @@ class _Boxes:
         self._ann_file = ann_file
         self._names = names
         rows = _columns(entries, BOX_KEYS, f'{ann_file}, annotation')
-        # number in the file, image, category, box; -1: not among "only"
+        # number in the file, image, category, box; -1: not among "img_ids"
         self._kept = []
         for number, (image, category, box) in enumerate(rows):
             index = _find(known, image)

@@ -47,7 +47,7 @@ class ImageNames:
     Args:
         ann_file (str): For the messages.
         img_dir (str): Folder of the images.
-        only (Sequence[str], optional): Names to keep. Defaults to None.
+        img_ids (Sequence[str], optional): Names to keep. Defaults to None.
         suffix (str): Added to each name. Defaults to ''.
         max_missing (float): Share of the images that may be missing on disk.
             Defaults to 0.
@@ -65,14 +65,14 @@ class ImageNames:
         self,
         ann_file: str,
         img_dir: str,
-        only: Sequence[str] | None = None,
+        img_ids: Sequence[str] | None = None,
         suffix: str = '',
         max_missing: float = 0.0,
         data_root: str | None = None,
         unit: str = 'row',
     ) -> None:
         self.ann_file = ann_file
-        self.only = None if only is None else set(only)
+        self.img_ids = None if img_ids is None else set(img_ids)
         self.suffix = suffix
         self.max_missing = max_missing
         self.names: list = []
@@ -109,7 +109,7 @@ class ImageNames:
                 f'{self._unit} {self._seen[name]}; keep one of the two.'
             )
         self._seen[name] = place
-        if self.only is not None and name not in self.only:
+        if self.img_ids is not None and name not in self.img_ids:
             return False
         path = self._folder.join(name + self.suffix)
         if path is None:
@@ -127,7 +127,7 @@ class ImageNames:
         """Check the whole; warn of images that are missing on disk.
 
         Raises:
-            UserError: If there were no images, not all of ``only``, or too
+            UserError: If there were no images, not all of ``img_ids``, or too
                 many are missing on disk.
         """
         if not self._seen:
@@ -135,15 +135,15 @@ class ImageNames:
                 f'{self.ann_file}: lists no images; name the file of the '
                 'split that has them.'
             )
-        absent = sorted((self.only or set()) - set(self._seen))
+        absent = sorted((self.img_ids or set()) - set(self._seen))
         if absent:
             raise UserError(
-                f'{self.ann_file}: "only" asks for "{absent[0]}", which is '
+                f'{self.ann_file}: "img_ids" asks for "{absent[0]}", which is '
                 f'not among its {len(self._seen)} images.'
             )
-        if self.only is not None and not self.only:
+        if self.img_ids is not None and not self.img_ids:
             raise UserError(
-                f'"only" is an empty list and leaves nothing of '
+                f'"img_ids" is an empty list and leaves nothing of '
                 f'{self.ann_file}; name the images to keep or remove it.'
             )
         if self._missing:

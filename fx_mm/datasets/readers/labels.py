@@ -4,13 +4,16 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
+import torch
 
 from fx_mm.datasets.readers.base import BaseReader
 from fx_mm.datasets.readers.images import ImageNames
 from fx_mm.datasets.readers.tables import without_garbage_collection
 from fx_mm.datasets.records import Records
+from fx_mm.tasks import Task
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.errors import UserError
 
@@ -63,8 +66,16 @@ class LabelReader(BaseReader):
         self.uncertain = uncertain
         self.blank = blank
 
+    @classmethod
+    def made_up(
+        cls, task: Task, index: int, size: int, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """Make up ``gt_score``: each image has one of the classes."""
+        classes = len(task.classes)
+        return dict(gt_score=torch.eye(classes)[index % classes])
+
     @abstractmethod
-    def rows(self, ann_file: str, task) -> Iterator[tuple]:
+    def rows(self, ann_file: str, task: Task) -> Iterator[tuple]:
         """Walk the rows of a file.
 
         Args:
@@ -76,12 +87,12 @@ class LabelReader(BaseReader):
             stand, as said in messages; one text a class.
         """
 
-    def __call__(self, ann_file: str, img_dir: str, task) -> Records:
+    def __call__(self, ann_file: str, img_dir: str, task: Task) -> Records:
         """Read one split; see :class:`BaseReader`."""
         with without_garbage_collection():
             return self._read(ann_file, img_dir, task)
 
-    def _read(self, ann_file: str, img_dir: str, task) -> Records:
+    def _read(self, ann_file: str, img_dir: str, task: Task) -> Records:
         labels = LabelColumns(task, self.uncertain, self.blank)
         images = self.images(ann_file, img_dir)
         blocks, cells, places = [], [], []
@@ -160,7 +171,7 @@ class LabelColumns:
                     where = f'{place}, class "{name}"'
                     parse_label(text, where, values.uncertain)
                 raise
-        if self.task.labels == 'multi-class':
+        if self.task.label_type == 'multi-class':
             known = (scores == 0).sum(1) == scores.shape[1] - 1
             wrong = ~(known & ((scores == 1).sum(1) == 1))
             for row in wrong.nonzero()[0][:1]:

@@ -3,6 +3,11 @@
 import os
 import os.path as osp
 import re
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.structures import PixelData
 
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
 from fx_mm.datasets.readers.base import BaseReader
@@ -10,6 +15,7 @@ from fx_mm.datasets.readers.images import FileIndex, Folder, ImageNames
 from fx_mm.datasets.readers.tables import Table
 from fx_mm.datasets.records import Records
 from fx_mm.registry import READERS
+from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
 BITS = 16
@@ -53,7 +59,17 @@ class MaskReader(BaseReader):
         self.suffix = suffix
         self.image_column = image_column
 
-    def __call__(self, ann_file: str, img_dir: str, task) -> Records:
+    @classmethod
+    def made_up(
+        cls, task: Task, index: int, size: int, rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """Make up ``gt_sem_seg``: a square for every class."""
+        masks = torch.zeros(len(task.classes), size, size, dtype=torch.uint8)
+        low, high = size // 4, size // 2
+        masks[:, low:high, low:high] = 1
+        return dict(gt_sem_seg=PixelData(data=masks))
+
+    def __call__(self, ann_file: str, img_dir: str, task: Task) -> Records:
         """Read one split; see :class:`BaseReader`."""
         if self.suffix is not None:
             return self._from_folder(ann_file, img_dir, task)
@@ -79,7 +95,7 @@ class MaskReader(BaseReader):
         images.finish()
         return _records(images, paths)
 
-    def _from_folder(self, mask_dir: str, img_dir: str, task) -> Records:
+    def _from_folder(self, mask_dir: str, img_dir: str, task: Task) -> Records:
         suffixes = self._suffixes(task)
         images = self.images(img_dir, img_dir, 'file')
         masks = _MaskFiles(mask_dir, self.data_root)

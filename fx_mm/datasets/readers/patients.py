@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 from fx_mm.datasets.readers.tables import read_lines
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 from fx_mm.utils.checks import compile_patient
 
 COLUMN = 'patient'

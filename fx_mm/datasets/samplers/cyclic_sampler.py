@@ -13,7 +13,7 @@ from fx_mm.datasets.samplers.pass_schedule import (
     plan_cycle,
 )
 from fx_mm.registry import DATA_SAMPLERS
-from fx_mm.tasks.table import KINDS, MIXED
+from fx_mm.tasks import MIXED, all_kinds, split_name
 from fx_mm.utils.checks import check_keys, check_number
 from fx_mm.utils.errors import UserError
 
@@ -50,13 +50,13 @@ class CyclicBatchSampler:
             whatever the batch size and the cap of a task. A dict of task or
             kind to weight: shared by these. Defaults to ``cyclic``.
         lock (str or list): See :func:`plan_cycle`. Defaults to ``paper``.
-        lock_share (float): Share of the data in a lock pass, drawn anew each
+        lock_data_ratio (float): Share of the data in a lock pass, drawn anew each
             time, but all of them with ``lock="heads"``. Defaults to 0.5.
         max_batches (int or dict, optional): Cap on a release pass's batches:
-            one for all, or per task or kind; a lock pass has ``lock_share``
+            one for all, or per task or kind; a lock pass has ``lock_data_ratio``
             of it. Defaults to None, no cap.
         min_batches (int): A release pass has at least so many, for which few
-            images are walked again; a lock pass has ``lock_share`` of it.
+            images are walked again; a lock pass has ``lock_data_ratio`` of it.
             Defaults to 1.
         box_free_share (dict, optional): Task name to the share of images
             without boxes in each batch. Defaults to as in the data.
@@ -73,7 +73,7 @@ class CyclicBatchSampler:
         batch_sizes: dict,
         order: str | dict = 'cyclic',
         lock: str | list = 'paper',
-        lock_share: float = 0.5,
+        lock_data_ratio: float = 0.5,
         max_batches: int | dict | None = None,
         min_batches: int = 1,
         box_free_share: dict | None = None,
@@ -85,7 +85,7 @@ class CyclicBatchSampler:
         check_number('cycle.min_batches', min_batches, 1, whole=True)
         self.min_batches = int(min_batches)
         # there is no release pass that would see the rest
-        self.lock_share = 1.0 if lock == 'heads' else lock_share
+        self.lock_data_ratio = 1.0 if lock == 'heads' else lock_data_ratio
         self._tasks = {
             dataset.task.name: (i, dataset)
             for i, dataset in enumerate(sampler.dataset.datasets)
@@ -96,7 +96,7 @@ class CyclicBatchSampler:
         for cap in caps.values():
             if cap is not None:
                 check_number('cycle.max_batches', cap, 1, whole=True)
-        shares = dict(box_free_share or {}, lock_share=lock_share)
+        shares = dict(box_free_share or {}, lock_data_ratio=lock_data_ratio)
         for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise UserError(
@@ -110,13 +110,14 @@ class CyclicBatchSampler:
             for name in self._tasks
         }
         if isinstance(max_batches, dict):
-            known = [*self._tasks, *KINDS]
+            known = [*self._tasks, *(kind.name for kind in all_kinds())]
             check_keys(max_batches, known, 'cycle.max_batches')
+        tasks = sampler.dataset.tasks
         visits = [
             (visit, self._length(visit, max_batches))
-            for visit in plan_cycle(list(self._tasks), lock)
+            for visit in plan_cycle(tasks, lock)
         ]
-        passes = plan_cycle(list(self._tasks), lock, order)
+        passes = plan_cycle(tasks, lock, order)
         if is_mixed(order):
             counts = [self._mix(entry.mode, visits, order) for entry in passes]
         else:
@@ -136,14 +137,14 @@ class CyclicBatchSampler:
         """Give what decides which images a batch holds, but the seed.
 
         Returns:
-            dict: ``lock_share``, and ``pools``: task name to the size and
+            dict: ``lock_data_ratio``, and ``pools``: task name to the size and
             the images a global batch of each of its pools.
         """
         pools = {
             name: [[len(pool), count] for pool, count in pools]
             for name, pools in self._pools.items()
         }
-        return dict(lock_share=self.lock_share, pools=pools)
+        return dict(lock_data_ratio=self.lock_data_ratio, pools=pools)
 
     def _make_pools(self, name: str, share: float | None) -> list:
         """Split a task's images into pools, each with its count a batch."""
@@ -166,12 +167,12 @@ class CyclicBatchSampler:
         pool, count = self._pools[entry.task][0]
         length = max(len(pool) // count, self.min_batches)
         if isinstance(max_batches, dict):
-            kind = entry.task.rsplit('/', 1)[1]
+            kind = split_name(entry.task)[1]
             max_batches = max_batches.get(entry.task, max_batches.get(kind))
         if max_batches:
             length = min(length, max_batches)
         if entry.mode != 'release':
-            length = int(length * self.lock_share)
+            length = int(length * self.lock_data_ratio)
         return max(length, 1)
 
     def _mix(self, mode: str, visits: list, order: str | Mapping) -> dict:

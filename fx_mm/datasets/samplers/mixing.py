@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fx_mm.tasks.table import KINDS
+from fx_mm.tasks import all_kinds, split_name
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.errors import UserError
 
@@ -38,7 +38,7 @@ def check_order(order: str | Mapping, tasks: Sequence[str]) -> None:
             f'cycle.order is {order!r}; it must be one of '
             f'{", ".join(ORDERS)}, or a dict of task to weight.'
         )
-    known = (*tasks, *KINDS)
+    known = (*tasks, *(kind.name for kind in all_kinds()))
     for name, weight in order.items():
         if name not in known:
             raise UserError(
@@ -55,7 +55,7 @@ def check_order(order: str | Mapping, tasks: Sequence[str]) -> None:
         if _weight(order, task) is None:
             raise UserError(
                 f'cycle.order has no weight for the task "{task}"; add it '
-                f'or "{task.rsplit("/", 1)[1]}" for all of its kind.'
+                f'or "{split_name(task)[1]}" for all of its kind.'
             )
 
 
@@ -115,4 +115,4 @@ def apportion(total: int, weights: Sequence[float]) -> list[int]:
 
 
 def _weight(ratios: Mapping, task: str) -> float | None:
-    return ratios.get(task, ratios.get(task.rsplit('/', 1)[1]))
+    return ratios.get(task, ratios.get(split_name(task)[1]))

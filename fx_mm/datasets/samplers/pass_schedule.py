@@ -1,14 +1,14 @@
 """Which task is walked when: cycles, passes and their lengths."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, groupby
 from typing import NamedTuple
 
 import numpy as np
 
 from fx_mm.datasets.samplers.mixing import check_order, is_mixed
-from fx_mm.tasks.table import MIXED, MODES
+from fx_mm.tasks import MIXED, MODES, Task
 from fx_mm.utils.errors import UserError
 
 LOCK_PLANS = ('paper', 'plus', 'heads', 'none')
@@ -29,22 +29,23 @@ class Pass(NamedTuple):
 
 
 def plan_cycle(
-    tasks: Sequence[str],
+    tasks: Iterable[Task],
     lock: str | Sequence,
     order: str | Mapping = 'cyclic',
-) -> list:
+) -> list[Pass]:
     """List the passes of one cycle (reference: paper, Lock-Release, table).
 
     In a mixed order the passes of equal lock state are one: with ``paper`` a
     lock pass over the tasks that have one, and a release pass over all.
 
     Args:
-        tasks (list[str]): Active tasks in order, ``dataset/kind``.
-        lock (str or list): ``paper``: ``loc`` and ``seg`` have a lock pass
-            before their release pass, ``cls`` has none. ``plus``: every task
-            has one, with the localization decoder locked too. ``heads``:
-            lock passes alone, so only own parts ever learn. ``none``: no
-            lock passes. Or an explicit list of (task, mode).
+        tasks (Iterable[Task]): Active tasks in order.
+        lock (str or list): ``paper``: tasks whose kind has a lock pass
+            (boxes and masks) walk it before their release pass, the others
+            (labels) have none. ``plus``: every task has one, with the
+            localization decoder locked too. ``heads``: lock passes alone, so
+            only own groups ever learn. ``none``: no lock passes. Or an
+            explicit list of (task, mode).
         order (str or dict): See :class:`CyclicBatchSampler`. Defaults to
             ``cyclic``.
 
@@ -54,7 +55,8 @@ def plan_cycle(
     Raises:
         UserError: If the plan, the order, a task or a mode is unknown.
     """
-    check_order(order, tasks)
+    tasks = list(tasks)
+    check_order(order, [task.name for task in tasks])
     passes = _walk_tasks(tasks, lock)
     if not is_mixed(order):
         return passes
@@ -62,7 +64,7 @@ def plan_cycle(
     return [Pass(MIXED, mode) for mode in MODES if mode in present]
 
 
-def _walk_tasks(tasks: Sequence[str], lock: str | Sequence) -> list:
+def _walk_tasks(tasks: Sequence[Task], lock: str | Sequence) -> list[Pass]:
     """List the passes of a cycle that walks task after task."""
     if isinstance(lock, str):
         if lock not in LOCK_PLANS:
@@ -72,13 +74,13 @@ def _walk_tasks(tasks: Sequence[str], lock: str | Sequence) -> list:
             )
         passes = []
         for task in tasks:
-            kind = task.rsplit('/', 1)[1]
+            own = lock == 'heads' or (lock == 'paper' and task.kind.lock_pass)
             if lock == 'plus':
-                passes.append(Pass(task, 'lock_plus'))
-            elif lock == 'heads' or (lock == 'paper' and kind != 'cls'):
-                passes.append(Pass(task, 'lock'))
+                passes.append(Pass(task.name, 'lock_plus'))
+            elif own:
+                passes.append(Pass(task.name, 'lock'))
             if lock != 'heads':
-                passes.append(Pass(task, 'release'))
+                passes.append(Pass(task.name, 'release'))
         return passes
     try:
         passes = [Pass(*entry) for entry in lock]
@@ -92,11 +94,12 @@ def _walk_tasks(tasks: Sequence[str], lock: str | Sequence) -> list:
             'cycle.lock is an empty list; list (task, mode), or use one of '
             f'{", ".join(LOCK_PLANS)}.'
         )
+    names = [task.name for task in tasks]
     for entry in passes:
-        if entry.task not in tasks:
+        if entry.task not in names:
             raise UserError(
                 f'cycle.lock names the task "{entry.task}", which is not '
-                f'active; active: {", ".join(tasks)}.'
+                f'active; active: {", ".join(names)}.'
             )
         if entry.mode not in MODES:
             raise UserError(

@@ -30,7 +30,8 @@ class PackXray(BaseTransform):
     Required Keys:
 
     - img (np.uint8): (H, W, 3)
-    - what LoadXray and LoadXrayAnnotations added, for the sample's kind
+    - gt_bboxes and gt_bboxes_labels, or gt_masks, or any other arrays whose
+      names begin with ``gt_``, such as gt_score: fields of the sample
 
     Args:
         min_box_size (float): Boxes must be wider and higher than this, in
@@ -50,7 +51,7 @@ class PackXray(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """Give the sample.
+        """Return the sample.
 
         Returns:
             dict: ``inputs`` (uint8 Tensor (3, H, W)), ``data_samples``
@@ -65,12 +66,14 @@ class PackXray(BaseTransform):
             metainfo={key: results[key] for key in META_KEYS}
             | {k: results[k] for k in self.meta_keys if k in results}
         )
-        if results['kind'] == 'cls':
-            sample.gt_score = torch.from_numpy(results['gt_score'])
-        elif results['kind'] == 'loc':
+        if 'gt_bboxes' in results:
             sample.gt_instances = self._instances(results)
-        else:
+        elif 'gt_masks' in results:
             sample.gt_sem_seg = self._sem_seg(results)
+        else:
+            for key, value in results.items():
+                if key.startswith('gt_'):
+                    setattr(sample, key, torch.from_numpy(value))
         packed = dict(inputs=_tensor(results['img']), data_samples=sample)
         if 'teacher_img' in results:
             check_teacher_view(results)

@@ -121,17 +121,16 @@ class LoadXrayAnnotations(BaseTransform):
 
     Required Keys:
 
-    - kind, ori_shape, img_shape, img_path
+    - ori_shape, img_shape, img_path
     - loaded_shape (tuple): of LoadXray (optional, as ori_shape)
-    - gt_score (cls); boxes, box_labels (loc); mask_paths (seg)
+    - boxes and box_labels, or mask_paths, or other fields of the record
     - test_mode (bool): of the dataset (optional)
 
     Added Keys:
 
-    - gt_score (np.float32): (C,), for cls
     - gt_bboxes (HorizontalBoxes), gt_bboxes_labels (np.int64),
-      gt_ignore_flags (np.bool_): n boxes, for loc
-    - gt_masks (BitmapMasks): exactly one 0/1 mask a class, for seg
+      gt_ignore_flags (np.bool_): n boxes
+    - gt_masks (BitmapMasks): exactly one 0/1 mask per class
     - truth_at_ori_shape (bool): whether the truth is at the size of the
       original, and not of the image
 
@@ -157,7 +156,7 @@ class LoadXrayAnnotations(BaseTransform):
         self.cache = build_cache(type(self).__name__, cache_dir, cache_size)
 
     def transform(self, results: dict) -> dict:
-        """Add the annotation of the sample's kind."""
+        """Add boxes or masks; other annotations are in the record."""
         original = results['ori_shape']
         loaded = results.get('loaded_shape', original)
         at_original = (
@@ -168,9 +167,9 @@ class LoadXrayAnnotations(BaseTransform):
             # a resize knows only the image that it was given
             results['scale_factor'] = _scale(results['img_shape'], original)
         shape = original if at_original else loaded
-        if results['kind'] == 'loc':
+        if 'boxes' in results:
             self._boxes(results, shape)
-        elif results['kind'] == 'seg':
+        elif 'mask_paths' in results:
             self._masks(results, shape)
         return results
 

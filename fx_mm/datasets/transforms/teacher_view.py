@@ -64,9 +64,9 @@ def check_teacher_view(results: dict) -> None:
     Raises:
         UserError: Says what to change.
     """
-    if results['kind'] == 'cls':
-        return
     before, now = results['teacher_geometry'], _geometry(results)
+    if now['boxes'] is None and now['masks'] is None:
+        return  # labels of a whole image lie nowhere
     if not all(_equal(before[key], now[key]) for key in now):
         raise UserError(
             f'The teacher view of task {results["task"]} lies otherwise than '

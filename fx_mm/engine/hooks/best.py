@@ -47,7 +47,7 @@ class Best:
                 'no validation (val_cfg).'
             )
         tasks = list(getattr(val_loop, 'evaluators', ()))
-        others = list(getattr(val_loop, 'weights', ()))[1:]
+        others = list(getattr(val_loop, 'predict_on', ()))[1:]
         starts = [f'{task}/' for task in tasks]
         starts += [f'{owner}/{start}' for owner in others for start in starts]
         for name in self.of:

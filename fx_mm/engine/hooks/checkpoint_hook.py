@@ -17,7 +17,6 @@ from fx_mm.engine.resume import (
     move_checkpoint,
 )
 from fx_mm.registry import HOOKS
-from fx_mm.tasks.table import TaskTable
 from fx_mm.utils.checkpoint import (
     ATOMIC_BACKEND,
     LAST_CHECKPOINT,
@@ -152,18 +151,17 @@ class CyclicCheckpointHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Add the task table to the meta."""
-        table = TaskTable.from_cfg(runner.cfg)
-        checkpoint['meta']['tasks'] = [task.meta for task in table]
+        checkpoint['meta']['tasks'] = [task.meta for task in runner.tasks]
         schedule = runner.train_loop.schedule
         checkpoint['meta']['schedule'] = describe_schedule(schedule)
         checkpoint['meta']['draws'] = describe_draws(runner)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Refuse other classes, show a changed config, restore marks."""
-        check_meta(checkpoint, TaskTable.from_cfg(runner.cfg))
+        check_meta(checkpoint, runner.tasks)
         weights = checkpoint.get('state_dict', checkpoint)
         model = unwrap(runner.model)
-        if not runner._resume:
+        if not runner.resumed:
             check_weights(weights, model)
             return
         seed = checkpoint['meta'].get('seed')
@@ -173,7 +171,8 @@ class CyclicCheckpointHook(Hook):
         moved = move_checkpoint(checkpoint, runner)
         if moved:
             runner.logger.warning(moved)
-        matched = match_weights(weights, model)
+        tasks = [meta['task'] for meta in checkpoint['meta']['tasks']]
+        matched = match_weights(weights, model, tasks)
         if matched:
             runner.logger.warning(f'Weights of the checkpoint {matched}.')
         before = checkpoint['meta'].get('cfg', '')

@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 
 from fx_mm.evaluation.forgetting import ScoreMatrix
 from fx_mm.registry import HOOKS
-from fx_mm.tasks.table import MIXED
+from fx_mm.tasks import MIXED
 from fx_mm.utils.errors import UserError
 from fx_mm.visualization.forgetting import plot_forgetting
 
@@ -63,7 +63,9 @@ class ForgettingHook(Hook):
                 'train_cfg.val_unit="pass" and train_cfg.val_interval to the '
                 'passes between two of them.'
             )
-        self.matrix = ScoreMatrix(list(val_loop.evaluators), val_loop.weights)
+        self.matrix = ScoreMatrix(
+            list(val_loop.evaluators), val_loop.predict_on
+        )
         file = Path(runner.work_dir) / 'forgetting.json'
         if not runner.iter or not file.is_file():
             return

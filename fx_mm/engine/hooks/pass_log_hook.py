@@ -8,8 +8,9 @@ from mmengine.dist import master_only
 from mmengine.hooks import LoggerHook, RuntimeInfoHook
 
 from fx_mm.registry import HOOKS
-from fx_mm.tasks.table import MIXED
+from fx_mm.tasks import MIXED
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
 
 
 @HOOKS.register_module()
@@ -157,11 +158,13 @@ class PassLogHook(LoggerHook):
         """Write the validation's main figures and all its scalars."""
         seconds = time.perf_counter() - self._val_begin
         self._validation.add('val', seconds)
+        headlines = {
+            f'{prefix}{task.name}/{task.kind.headline()}'
+            for task in runner.tasks
+            for prefix in ('', *(f'{name}/' for name in PREDICTORS))
+        }
         main = {
-            key: value
-            for key, value in metrics.items()
-            if key.rsplit('/', 1)[-1] in ('AUC', 'mAP_40', 'Dice_pos')
-            and key.split('/')[-2] in ('cls', 'loc', 'seg')
+            key: value for key, value in metrics.items() if key in headlines
         }
         figures = '  '.join(f'{k} {v:.3f}' for k, v in main.items())
         runner.logger.info(f'validation in {seconds:.0f} s: {figures}')

@@ -3,21 +3,12 @@
 import os.path as osp
 from collections import defaultdict
 
-import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
 from fx_mm.registry import HOOKS
 from fx_mm.visualization import prediction_sheet
-
-
-def has_finding(sample) -> bool:
-    """Tell whether anything is annotated on a sample."""
-    if 'gt_score' in sample:
-        return bool(torch.nan_to_num(sample.gt_score).sum() > 0)
-    if 'gt_sem_seg' in sample:
-        return bool(sample.gt_sem_seg.data.any())
-    return len(sample.gt_instances) > 0
+from fx_mm.visualization.results import result_class
 
 
 @HOOKS.register_module()
@@ -35,7 +26,7 @@ class PredictionSheetHook(Hook):
         self.score_thr = score_thr
 
     def before_test(self, runner) -> None:
-        """Start anew."""
+        """Start from scratch."""
         self._kept: dict = defaultdict(list)
 
     def after_test_iter(
@@ -43,7 +34,8 @@ class PredictionSheetHook(Hook):
     ) -> None:
         """Keep the first images with findings, and one without."""
         for sample in outputs:
-            finding = has_finding(sample)
+            result = result_class(runner.tasks[sample.task])
+            finding = result.has_finding(sample)
             kept = self._kept[sample.task, finding]
             if any(sample.img_id == other.img_id for other in kept):
                 continue
@@ -53,15 +45,14 @@ class PredictionSheetHook(Hook):
     @master_only
     def after_test_epoch(self, runner, metrics=None) -> None:
         """Draw what was kept."""
-        datasets = runner.test_dataloader.dataset.datasets
-        classes = {d.task.name: d.task.classes for d in datasets}
+        tasks = runner.test_dataloader.dataset.tasks
         samples = [
             sample
-            for name in classes
+            for name in [task.name for task in tasks]
             for finding in (True, False)
             for sample in self._kept[name, finding]
         ]
         path = osp.join(runner.work_dir, 'predictions.png')
         prediction_sheet(
-            samples, classes, path, score_thr=self.score_thr, columns=3
+            samples, tasks, path, score_thr=self.score_thr, columns=3
         )

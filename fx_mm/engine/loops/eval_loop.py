@@ -5,12 +5,16 @@ import os.path as osp
 from collections.abc import Sequence
 
 import torch
-from mmengine.runner import BaseLoop
+from mmengine.evaluator import Evaluator
+from mmengine.runner import BaseLoop, Runner
+from torch.utils.data import DataLoader
 
 from fx_mm.engine.process_failures import lost_processes, outlive_signals
 from fx_mm.registry import LOOPS
+from fx_mm.utils.checks import check_choice
 from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
 
 
 class _MultiTaskEvalLoop(BaseLoop):
@@ -20,10 +24,10 @@ class _MultiTaskEvalLoop(BaseLoop):
 
     def __init__(
         self,
-        runner,
-        dataloader,
-        evaluator: dict,
-        weights: Sequence[str] = ('teacher',),
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        evaluator: dict[str, dict],
+        predict_on: Sequence[str] = ('teacher',),
         amp_dtype: str | None = None,
         tasks: Sequence[str] | None = None,
     ) -> None:
@@ -31,13 +35,9 @@ class _MultiTaskEvalLoop(BaseLoop):
             dataloader, evaluator = self._choose(dataloader, evaluator, tasks)
         super().__init__(runner, dataloader)
         outlive_signals(self.dataloader)
-        self.weights = list(weights)
-        for name in self.weights:
-            if name not in ('teacher', 'student'):
-                raise UserError(
-                    f'{self.stage}_cfg.weights lists "{name}"; '
-                    'it may list "teacher" and "student".'
-                )
+        self.predict_on = list(predict_on)
+        for name in self.predict_on:
+            check_choice(f'{self.stage}_cfg.predict_on', name, PREDICTORS)
         if amp_dtype not in (None, 'bfloat16', 'float16'):
             raise UserError(
                 f'{self.stage}_cfg.amp_dtype is "{amp_dtype}"; it must be '
@@ -45,19 +45,21 @@ class _MultiTaskEvalLoop(BaseLoop):
             )
         self.amp_dtype = amp_dtype
         datasets = self.dataloader.dataset.datasets
-        metas = {d.task.name: d.metainfo for d in datasets}
-        self.evaluators = {}
-        for name, cfg in evaluator.items():
-            self.evaluators[name] = runner.build_evaluator(cfg)
-            self.evaluators[name].dataset_meta = metas[name]
+        self.evaluators: dict[str, Evaluator] = {}
+        for dataset in datasets:
+            name = dataset.task.name
+            self.evaluators[name] = runner.build_evaluator(evaluator[name])
+            self.evaluators[name].dataset_meta = dataset.metainfo
             for metric in self.evaluators[name].metrics:
                 # Where processes meet; mmengine's default is a folder of
                 # the working directory.
                 if metric.collect_device == 'cpu' and not metric.collect_dir:
                     metric.collect_dir = osp.join(runner.work_dir, '.gather')
 
-    def _choose(self, dataloader: dict, evaluator: dict, tasks) -> tuple:
-        """Leave only some tasks in the configs of loader and evaluators."""
+    def _choose(
+        self, dataloader: dict, evaluator: dict, tasks: Sequence[str]
+    ) -> tuple[dict, dict]:
+        """Keep only some tasks in the configs of loader and evaluators."""
         if not tasks:
             raise UserError(
                 f'{self.stage}_cfg.tasks is empty; name some of: '
@@ -69,12 +71,8 @@ class _MultiTaskEvalLoop(BaseLoop):
                     f'{self.stage}_cfg.tasks names "{name}", which is not '
                     f'active; active: {", ".join(evaluator)}.'
                 )
-        dataset = dict(dataloader['dataset'])
-        dataset['datasets'] = [
-            entry
-            for entry in dataset['datasets']
-            if entry['task']['task'] in tasks
-        ]
+        chosen = [name for name in evaluator if name in tasks]
+        dataset = dict(dataloader['dataset'], tasks=chosen)
         sampler = dict(dataloader['batch_sampler'])
         sampler['batch_sizes'] = _only(sampler.get('batch_sizes', {}), tasks)
         loader = dict(dataloader, dataset=dataset, batch_sampler=sampler)
@@ -82,11 +80,11 @@ class _MultiTaskEvalLoop(BaseLoop):
 
     @lost_processes()
     @torch.no_grad()
-    def run(self) -> dict:
-        """Evaluate with each of the wanted weights.
+    def run(self) -> dict[str, float]:
+        """Evaluate with each of the wanted models.
 
         Returns:
-            dict: ``dataset/kind/metric`` of the first of ``weights``, and
+            dict: ``dataset/kind/metric`` of the first of ``predict_on``, and
             with the prefix ``student/`` or ``teacher/`` of the others.
         """
         call = self.runner.call_hook
@@ -94,16 +92,16 @@ class _MultiTaskEvalLoop(BaseLoop):
         call(f'before_{self.stage}_epoch')
         self.runner.model.eval()
         metrics = {}
-        for i, weights in enumerate(self.weights):
-            prefix = f'{weights}/' if i else ''
-            with unwrap(self.runner.model).using(weights):
-                results = self._run_weights()
+        for i, name in enumerate(self.predict_on):
+            prefix = f'{name}/' if i else ''
+            with unwrap(self.runner.model).using(name):
+                results = self._run_model()
             metrics.update({prefix + k: v for k, v in results.items()})
         call(f'after_{self.stage}_epoch', metrics=metrics)
         call(f'after_{self.stage}')
         return metrics
 
-    def _run_weights(self) -> dict:
+    def _run_model(self) -> dict[str, float]:
         for index, batch in enumerate(self.dataloader):
             self.runner.call_hook(
                 f'before_{self.stage}_iter', batch_idx=index, data_batch=batch
@@ -127,7 +125,7 @@ class _MultiTaskEvalLoop(BaseLoop):
             metrics.update({f'{name}/{k}': v for k, v in results.items()})
         return metrics
 
-    def _autocast(self):
+    def _autocast(self) -> contextlib.AbstractContextManager:
         if self.amp_dtype is None:
             return contextlib.nullcontext()
         device = next(self.runner.model.parameters()).device.type
@@ -147,8 +145,9 @@ class MultiTaskValLoop(_MultiTaskEvalLoop):
         dataloader (DataLoader or dict): Over a ``MultiTaskDataset`` with a
             ``TaskSequentialBatchSampler``.
         evaluator (dict): Task name to the config of its metric.
-        weights (list[str]): Who answers: ``teacher``, ``student`` or both;
-            the first one's results have no prefix. Defaults to the teacher.
+        predict_on (list[str]): Which models predict: ``teacher``,
+            ``student`` or both; the results of the first have no prefix.
+            Defaults to the teacher.
         amp_dtype (str, optional): Autocast type, such as ``bfloat16``.
             Defaults to None, full precision.
         tasks (list[str], optional): Tasks to evaluate. Defaults to None, all.
@@ -160,7 +159,7 @@ class MultiTaskValLoop(_MultiTaskEvalLoop):
     stage = 'val'
     validated_pass = 0
 
-    def run(self) -> dict:
+    def run(self) -> dict[str, float]:
         """Evaluate, and remember after which pass."""
         metrics = super().run()
         self.validated_pass = self.runner.epoch

@@ -17,7 +17,7 @@ from fx_mm.engine.process_failures import (
     outlive_signals,
 )
 from fx_mm.registry import LOOPS
-from fx_mm.tasks.table import MIXED
+from fx_mm.tasks import MIXED, split_name
 from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
@@ -54,9 +54,9 @@ class CyclicTrainLoop(BaseLoop):
         val_interval (int): Cycles, or passes, between validations; the end
             is always validated. Defaults to 1.
         val_unit (str): ``cycle`` or ``pass``. Defaults to ``cycle``.
-        max_bad_share (float): Share of unreadable images, of all, above
+        max_unreadable_ratio (float): Share of unreadable images, of all, above
             which training stops. Defaults to 0.001.
-        max_skipped (int): Steps in a row that may be left out because their
+        max_nonfinite_steps (int): Steps in a row that may be left out because their
             gradients are not finite, before training stops. Defaults to 10.
 
     Raises:
@@ -71,8 +71,8 @@ class CyclicTrainLoop(BaseLoop):
         max_cycles: int,
         val_interval: int = 1,
         val_unit: str = 'cycle',
-        max_bad_share: float = 0.001,
-        max_skipped: int = 10,
+        max_unreadable_ratio: float = 0.001,
+        max_nonfinite_steps: int = 10,
     ) -> None:
         super().__init__(runner, dataloader)
         outlive_signals(self.dataloader)
@@ -81,17 +81,17 @@ class CyclicTrainLoop(BaseLoop):
         for key, value in (
             ('max_cycles', max_cycles),
             ('val_interval', val_interval),
-            ('max_skipped', max_skipped),
+            ('max_nonfinite_steps', max_nonfinite_steps),
         ):
             check_number(f'train_cfg.{key}', value, 1, whole=True)
-        check_number('train_cfg.max_bad_share', max_bad_share, 0, 1)
+        check_number('train_cfg.max_unreadable_ratio', max_unreadable_ratio, 0, 1)
         check_choice('train_cfg.val_unit', val_unit, VAL_UNITS)
         self.max_cycles = int(max_cycles)
         self.val_interval = val_interval
         if val_unit == 'cycle':
             self.val_interval *= self.schedule.passes_per_cycle
-        self.max_bad_share = max_bad_share
-        self.max_skipped = max_skipped
+        self.max_unreadable_ratio = max_unreadable_ratio
+        self.max_nonfinite_steps = max_nonfinite_steps
         self.stop_training = False
         self.stopped_by: str | None = None
         self._epoch = 0
@@ -202,7 +202,7 @@ class CyclicTrainLoop(BaseLoop):
         wrapper = self.runner.optim_wrapper
         if hasattr(wrapper, 'begin_pass'):
             task = self.current_pass.task
-            kind = None if task == MIXED else task.rsplit('/', 1)[1]
+            kind = None if task == MIXED else split_name(task)[1]
             wrapper.begin_pass(kind, done, self.schedule.length(index))
 
     def begin_step(self, data_batch: dict) -> None:
@@ -210,7 +210,7 @@ class CyclicTrainLoop(BaseLoop):
         wrapper = self.runner.optim_wrapper
         if self.current_pass.task == MIXED and hasattr(wrapper, 'begin_step'):
             task = data_batch['data_samples'][0].task
-            wrapper.begin_step(task.rsplit('/', 1)[1])
+            wrapper.begin_step(split_name(task)[1])
 
     def run_iter(self, index: int, data_batch: dict) -> None:
         """Run one training step."""
@@ -256,7 +256,7 @@ class CyclicTrainLoop(BaseLoop):
             f'{where}: the loss or its gradients are not finite, the step is '
             f'left out (images: {images})'
         )
-        if skipped < self.max_skipped:
+        if skipped < self.max_nonfinite_steps:
             return
         weights = unwrap(runner.model).student.parameters()
         if all(weight.isfinite().all() for weight in weights):
@@ -299,11 +299,11 @@ class CyclicTrainLoop(BaseLoop):
                     f'{task}: an unreadable image was replaced by '
                     f'another of the task: {bad}'
                 )
-        allowed = self.max_bad_share * len(self.dataloader.dataset)
+        allowed = self.max_unreadable_ratio * len(self.dataloader.dataset)
         if self._bad_images and len(self._bad_images) > allowed:
             raise UserError(
                 f'{len(self._bad_images)} images cannot be read, more than '
-                f'the share train_cfg.max_bad_share={self.max_bad_share} '
+                f'the share train_cfg.max_unreadable_ratio={self.max_unreadable_ratio} '
                 f'allows; mend or remove them, or raise it. The last: '
                 f'{next(reversed(self._bad_images))}'
             )

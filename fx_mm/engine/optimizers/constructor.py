@@ -5,9 +5,8 @@ from torch import nn
 
 from fx_mm.engine.optimizers.optim_wrapper import MultiTaskOptimWrapper
 from fx_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from fx_mm.tasks import all_kinds
 from fx_mm.utils.errors import UserError
-
-BRANCHES = ('classification', 'localization', 'segmentation')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -16,8 +15,8 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     mmengine makes one group per parameter as soon as ``paramwise_cfg`` is
     set; here parameters with equal settings share a group, in the order of
-    the model, which is what lets AdamW's foreach path work. The teacher is no
-    student of the optimizer. Build it while everything is trainable.
+    the model, which is what lets AdamW's foreach path work. Teacher
+    parameters are excluded. Build it while everything is trainable.
 
     ``paramwise_cfg`` understands ``custom_keys`` (name pattern to ``lr_mult``
     and ``decay_mult``; the longest pattern that occurs in the name wins),
@@ -68,7 +67,8 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 key = max(matches, key=len, default=None)
                 settings = self._settings(child, name, custom.get(key, {}))
                 groups.setdefault(settings, {})[id(param)] = param
-        absent = [name for name in BRANCHES if not hasattr(module, name)]
+        branches = [kind.branch for kind in all_kinds()]
+        absent = [name for name in branches if not hasattr(module, name)]
         unused = {k for k in unused if not any(name in k for name in absent)}
         if unused:
             raise UserError(

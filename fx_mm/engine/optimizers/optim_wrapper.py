@@ -8,7 +8,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from fx_mm.registry import OPTIM_WRAPPERS
-from fx_mm.tasks.table import KINDS
+from fx_mm.tasks import all_kinds
 from fx_mm.utils.checks import check_keys, check_number
 from fx_mm.utils.dist import sum_over_ranks
 from fx_mm.utils.errors import UserError
@@ -66,7 +66,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
         )
         super().__init__(optimizer, accumulative_counts)
         self.clip_by_kind = dict(clip_grad or {})
-        check_keys(self.clip_by_kind, KINDS, 'optim_wrapper.clip_grad')
+        known = [kind.name for kind in all_kinds()]
+        check_keys(self.clip_by_kind, known, 'optim_wrapper.clip_grad')
         for kind, clip in self.clip_by_kind.items():
             if clip is None:
                 continue

@@ -2,7 +2,8 @@
 
 import sys
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -40,6 +41,8 @@ class TaskMetric(BaseMetric):
 
     record: type
     """Named tuple of what is kept of an image."""
+    takes_thresholds = False
+    """Whether some results need thresholds from the validation split."""
     # Empty instead of None: BaseMetric warns about a prefix that is None.
     default_prefix = ''
 
@@ -161,6 +164,52 @@ class TaskMetric(BaseMetric):
             each (R,). With weights of one they are those of
             :meth:`compute_unique` and :meth:`details`.
         """
+
+    @abstractmethod
+    def pack(self, records: list[tuple]) -> dict[str, np.ndarray]:
+        """Return records as arrays, to save predictions.
+
+        Args:
+            records (list[tuple]): As of :meth:`compute_unique`.
+
+        Returns:
+            dict[str, np.ndarray]: By any names, without objects.
+        """
+
+    @abstractmethod
+    def unpack(
+        self, columns: dict[str, np.ndarray], img_ids: list[str]
+    ) -> Iterator[dict[str, Any]]:
+        """Return the samples that :meth:`pack` saved, for :meth:`process`.
+
+        Args:
+            columns (dict[str, np.ndarray]): What :meth:`pack` returned.
+            img_ids (list[str]): Names of the images, in order.
+
+        Yields:
+            dict: ``img_id`` and the fields of truth and prediction.
+        """
+
+    @abstractmethod
+    def same_truth(self, own: tuple, other: tuple) -> bool:
+        """Whether two records of an image have the same truth."""
+
+    def notes(
+        self,
+        records: list[tuple],
+        values: Mapping[str, float],
+        predict_on: str,
+        has_thresholds: bool,
+    ) -> list[str]:
+        """Return what the numbers of a report need to be read rightly.
+
+        Args:
+            records (list[tuple]): As of :meth:`compute_unique`.
+            values (Mapping[str, float]): All results of the task.
+            predict_on (str): Which model predicted.
+            has_thresholds (bool): Whether thresholds were chosen.
+        """
+        return []
 
 
 def mean_or_nan(values) -> float:

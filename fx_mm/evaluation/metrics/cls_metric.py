@@ -1,10 +1,11 @@
 """Metrics of a classification task."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from mmengine.logging import print_log
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -62,6 +63,8 @@ class ClsMetric(TaskMetric):
     """
 
     record = Scores
+
+    takes_thresholds = True
 
     def __init__(self, classes: Sequence[str] | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -255,6 +258,60 @@ class ClsMetric(TaskMetric):
             )
             return NAN
         return float(score(labels, scores))
+
+    def pack(self, records: list[tuple]) -> dict[str, np.ndarray]:
+        """Return what predictions are saved as; see :class:`TaskMetric`."""
+        shape = (len(records), len(self.classes))
+        return dict(
+            labels=np.array([r.labels for r in records]).reshape(shape),
+            scores=np.array([r.scores for r in records]).reshape(shape),
+        )
+
+    def unpack(
+        self, columns: dict[str, np.ndarray], img_ids: list[str]
+    ) -> Iterator[dict[str, Any]]:
+        """Return the samples that were saved; see :class:`TaskMetric`."""
+        rows = zip(img_ids, columns['labels'], columns['scores'], strict=True)
+        for img_id, labels, scores in rows:
+            yield dict(
+                img_id=img_id,
+                gt_score=torch.from_numpy(labels),
+                pred_score=torch.from_numpy(scores),
+            )
+
+    def same_truth(self, own: Scores, other: Scores) -> bool:
+        """Whether the labels are the same, unknown ones too."""
+        return np.array_equal(own.labels, other.labels, equal_nan=True)
+
+    def notes(
+        self,
+        records: list[tuple],
+        values: Mapping[str, float],
+        predict_on: str,
+        has_thresholds: bool,
+    ) -> list[str]:
+        """Name the classes without an AUC, and missing thresholds."""
+        notes = []
+        broken = self.unusable(records)
+        if broken:
+            notes.append(
+                f'The {predict_on} gives scores that are not finite for '
+                f'{", ".join(broken)}, which have no AUC: its weights are '
+                'broken.'
+            )
+        skipped = [n for n in self.skipped(values) if n not in broken]
+        if skipped:
+            notes.append(
+                f'AUC is the mean of {values["n_classes"]:.0f} classes; '
+                f'{len(skipped)} lack a positive or a negative image: '
+                f'{", ".join(skipped)}.'
+            )
+        if not has_thresholds:
+            notes.append(
+                'F1 and MCC are undefined: their thresholds come from the '
+                'validation split (--thresholds-from val).'
+            )
+        return notes
 
 
 def likeliest(

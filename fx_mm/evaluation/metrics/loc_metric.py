@@ -1,12 +1,13 @@
 """Metrics of a localization task."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.logging import print_log
 
 from fx_mm.evaluation.metrics.base import (
@@ -269,6 +270,61 @@ class LocMetric(TaskMetric):
         )
         coco.createIndex()
         return coco
+
+    def pack(self, records: list[tuple]) -> dict[str, np.ndarray]:
+        """Return what predictions are saved as; see :class:`TaskMetric`."""
+
+        def join(values: list, like) -> np.ndarray:
+            return np.concatenate([*values, like])
+
+        none, no_boxes = np.zeros(0, np.int64), np.zeros((0, 4))
+        return dict(
+            true_counts=np.array([len(r.truth) for r in records], np.int64),
+            true_boxes=join([r.truth for r in records], no_boxes),
+            true_labels=join([r.labels for r in records], none),
+            true_crowd=join([r.crowd for r in records], none.astype(bool)),
+            pred_counts=np.array([len(r.pred) for r in records], np.int64),
+            pred_boxes=join([r.pred for r in records], no_boxes),
+            pred_labels=join([r.pred_labels for r in records], none),
+            pred_scores=join([r.scores for r in records], np.zeros(0)),
+        )
+
+    def unpack(
+        self, columns: dict[str, np.ndarray], img_ids: list[str]
+    ) -> Iterator[dict[str, Any]]:
+        """Return the samples that were saved; see :class:`TaskMetric`."""
+        parts = {}
+        for side in ('true', 'pred'):
+            ends = np.cumsum(columns[f'{side}_counts'])[:-1]
+            for key in ('boxes', 'labels', 'crowd', 'scores'):
+                if f'{side}_{key}' in columns:
+                    values = np.split(columns[f'{side}_{key}'], ends)
+                    parts[side, key] = list(map(torch.from_numpy, values))
+
+        def instances(side: str, i: int, keep=slice(None)) -> dict:
+            found = dict(
+                bboxes=parts[side, 'boxes'][i][keep],
+                labels=parts[side, 'labels'][i][keep],
+            )
+            if side == 'pred':
+                found['scores'] = parts[side, 'scores'][i]
+            return found
+
+        for i, img_id in enumerate(img_ids):
+            crowd = parts['true', 'crowd'][i]
+            yield dict(
+                img_id=img_id,
+                gt_instances=instances('true', i, ~crowd),
+                ignored_instances=instances('true', i, crowd),
+                pred_instances=instances('pred', i),
+            )
+
+    def same_truth(self, own: Boxes, other: Boxes) -> bool:
+        """Whether boxes, labels and crowd flags are the same."""
+        return all(
+            np.array_equal(getattr(own, key), getattr(other, key))
+            for key in ('truth', 'labels', 'crowd')
+        )
 
 
 def _array(values, dtype) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Metrics of a segmentation task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from fx_mm.evaluation.metrics.base import (
     ones,
     without_columns,
 )
-from fx_mm.evaluation.metrics.mask_codes import encode
+from fx_mm.evaluation.metrics.mask_codes import decode, encode
 from fx_mm.evaluation.statistics.bootstrap import Statistics
 from fx_mm.evaluation.statistics.surface import hausdorff95
 from fx_mm.registry import METRICS
@@ -250,6 +250,82 @@ class SegMetric(TaskMetric):
         pixels = np.array([r[1] for r in results], dtype=np.float64)
         pixels = pixels.reshape(len(results), 3, len(self.classes))
         return pixels.transpose(1, 0, 2)
+
+    def pack(self, records: list[tuple]) -> dict[str, np.ndarray]:
+        """Return what predictions are saved as; see :class:`TaskMetric`."""
+        codes = [record.codes for record in records]
+        columns = dict(
+            sizes=np.array(
+                [c['truth'][0]['size'] for c in codes], np.int64
+            ).reshape(-1, 2),
+            pred_sizes=np.array(
+                [c['pred'][0]['size'] for c in codes], np.int64
+            ).reshape(-1, 2),
+            img_shapes=np.array(
+                [c['img_shape'] for c in codes], np.int64
+            ).reshape(-1, 2),
+        )
+        for side, key in (('true', 'truth'), ('pred', 'pred')):
+            runs = [mask['counts'] for code in codes for mask in code[key]]
+            columns[f'{side}_lengths'] = np.array(
+                list(map(len, runs)), np.int64
+            ).reshape(-1, len(self.classes))
+            columns[f'{side}_runs'] = np.frombuffer(b''.join(runs), np.uint8)
+        return columns
+
+    def unpack(
+        self, columns: dict[str, np.ndarray], img_ids: list[str]
+    ) -> Iterator[dict[str, Any]]:
+        """Return the samples that were saved; see :class:`TaskMetric`."""
+        sides = {}
+        for side, sizes in (('true', 'sizes'), ('pred', 'pred_sizes')):
+            lengths = columns[f'{side}_lengths']
+            ends = np.cumsum(lengths).reshape(lengths.shape)
+            sides[side] = (
+                columns[f'{side}_runs'],
+                lengths,
+                ends,
+                columns[sizes],
+            )
+
+        def masks(side: str, i: int) -> torch.Tensor:
+            runs, lengths, ends, sizes = sides[side]
+            return decode(
+                [
+                    dict(
+                        size=sizes[i].tolist(),
+                        counts=runs[end - length : end].tobytes(),
+                    )
+                    for length, end in zip(lengths[i], ends[i])
+                ]
+            )
+
+        for i, img_id in enumerate(img_ids):
+            yield dict(
+                img_id=img_id,
+                img_shape=tuple(columns['img_shapes'][i].tolist()),
+                gt_sem_seg=dict(data=masks('true', i)),
+                pred_sem_seg=dict(data=masks('pred', i)),
+            )
+
+    def same_truth(self, own: Counts, other: Counts) -> bool:
+        """Whether the true areas are the same."""
+        return np.array_equal(own.pixels[1], other.pixels[1])
+
+    def notes(
+        self,
+        records: list[tuple],
+        values: Mapping[str, float],
+        predict_on: str,
+        has_thresholds: bool,
+    ) -> list[str]:
+        """Count the empty, missed and false masks."""
+        return [
+            f'{values["n_empty"]:.0f} masks are empty and predicted empty, '
+            f'which counts as a Dice of 1; {values["n_missed"]:.0f} are '
+            f'missed, {values["n_false"]:.0f} false, and have no HD95 '
+            f'({predict_on}).'
+        ]
 
 
 def _nearest(mask: torch.Tensor, shape: tuple) -> torch.Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 
 from fx_mm.evaluation.metrics.base import TaskMetric, ones, without_columns
 from fx_mm.evaluation.report.predictions import Predictions
-from fx_mm.evaluation.report.table import WEIGHTS, BenchmarkTable
+from fx_mm.evaluation.report.table import BenchmarkTable
 from fx_mm.evaluation.statistics.bootstrap import (
     LEVEL,
     draw,
@@ -19,6 +19,7 @@ from fx_mm.evaluation.statistics.operating_points import (
     choose_thresholds,
 )
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
 
 Key = tuple[str, str]
 """Weights and name of a task."""
@@ -41,7 +42,7 @@ class Assessment:
     """The answers of one model, judged.
 
     Args:
-        answers (Sequence[Predictions]): Of all tasks and weights.
+        answers (Sequence[Predictions]): Of all tasks and models.
         metrics (Mapping[str, TaskMetric]): Task to its metric.
         validation (Sequence[Predictions]): Answers to the validation split,
             for the thresholds of F1 and MCC. Defaults to none.
@@ -53,14 +54,15 @@ class Assessment:
         metrics: Mapping[str, TaskMetric],
         validation: Sequence[Predictions] = (),
     ) -> None:
-        ordered = sorted(answers, key=lambda a: WEIGHTS.index(a.weights))
-        self.answers = {(a.weights, a.name): a for a in ordered}
+        ordered = sorted(answers, key=lambda a: PREDICTORS.index(a.predict_on))
+        self.answers = {(a.predict_on, a.name): a for a in ordered}
         self.metrics = metrics
         self.thresholds: dict[Key, Thresholds] = {}
         for answer in validation:
-            if answer.task['kind'] == 'cls':
-                pair = metrics[answer.name].stack(answer.records)
-                key = (answer.weights, answer.name)
+            metric = metrics[answer.name]
+            if metric.takes_thresholds:
+                pair = metric.stack(answer.records)
+                key = (answer.predict_on, answer.name)
                 self.thresholds[key] = choose_thresholds(*pair)
 
     def fill(
@@ -80,12 +82,12 @@ class Assessment:
         Raises:
             UserError: If the other model answered other images.
         """
-        for (weights, task), answer in self.answers.items():
-            values = table.values[weights].setdefault(task, {})
-            values.update(self._details(weights, task))
+        for (predict_on, task), answer in self.answers.items():
+            values = table.values[predict_on].setdefault(task, {})
+            values.update(self._details(predict_on, task))
             table.n_images[task] = len(answer.records)
             notes = table.notes.setdefault(task, [])
-            for note in self._notes(weights, task, values):
+            for note in self._notes(predict_on, task, values):
                 if note not in notes:
                     notes.append(note)
         if bootstrap is None:
@@ -111,16 +113,18 @@ class Assessment:
             for key in keys:
                 self._check_same(key, other)
         for key, answer in self.answers.items():
-            weights, task = key
+            predict_on, task = key
             draws = self.draws(key, bootstrap, answer.patients)
-            table.intervals.setdefault(weights, {})[task] = intervals(draws)
+            table.intervals.setdefault(predict_on, {})[task] = intervals(draws)
             if other is None or key not in keys:
                 continue
-            table.differences.setdefault(weights, {})[task] = paired_intervals(
-                self.values(key),
-                draws,
-                other.values(key),
-                other.draws(key, bootstrap, answer.patients),
+            table.differences.setdefault(predict_on, {})[task] = (
+                paired_intervals(
+                    self.values(key),
+                    draws,
+                    other.values(key),
+                    other.draws(key, bootstrap, answer.patients),
+                )
             )
 
     def draws(
@@ -145,47 +149,24 @@ class Assessment:
             self.answers[key].records, self.thresholds.get(key)
         )
 
-    def _details(self, weights: str, task: str) -> dict[str, float]:
+    def _details(self, predict_on: str, task: str) -> dict[str, float]:
         return self.metrics[task].details(
-            self.answers[weights, task].records,
-            self.thresholds.get((weights, task)),
+            self.answers[predict_on, task].records,
+            self.thresholds.get((predict_on, task)),
         )
 
-    def _notes(self, weights: str, task: str, values: Mapping) -> list[str]:
-        metric = self.metrics[task]
-        answer = self.answers[weights, task]
-        notes: list[str] = []
+    def _notes(
+        self, predict_on: str, task: str, values: Mapping[str, float]
+    ) -> list[str]:
+        answer = self.answers[predict_on, task]
         if not answer.records:
-            notes.append('There are no images.')
-        if answer.task['kind'] == 'cls':
-            broken = metric.unusable(answer.records)
-            if broken:
-                notes.append(
-                    f'The {weights} gives scores that are not finite for '
-                    f'{", ".join(broken)}, which have no AUC: its weights '
-                    'are broken.'
-                )
-            skipped = [n for n in metric.skipped(values) if n not in broken]
-            if skipped:
-                notes.append(
-                    f'AUC is the mean of {values["n_classes"]:.0f} classes; '
-                    f'{len(skipped)} lack a positive or a negative image: '
-                    f'{", ".join(skipped)}.'
-                )
-            if (weights, task) not in self.thresholds:
-                notes.append(
-                    'F1 and MCC are undefined: their thresholds come from '
-                    'the validation split (--thresholds-from val).'
-                )
-        elif answer.task['kind'] == 'seg':
-            notes.append(
-                '{n_empty:.0f} masks are empty and predicted empty, which '
-                'counts as a Dice of 1; {n_missed:.0f} are missed, '
-                '{n_false:.0f} false, and have no HD95 ({weights}).'.format(
-                    weights=weights, **_plain_keys(values)
-                )
-            )
-        return notes
+            return ['There are no images.']
+        return self.metrics[task].notes(
+            answer.records,
+            values,
+            predict_on,
+            (predict_on, task) in self.thresholds,
+        )
 
     def _check_same(self, key: Key, other: 'Assessment') -> None:
         ours, theirs = self.answers[key], other.answers[key]
@@ -198,28 +179,12 @@ class Assessment:
                 f'"{differing[0]}"); evaluate both on the same split.'
             )
         for own, their in zip(ours.records, theirs.records):
-            if not _same_truth(own, their):
+            if not self.metrics[ours.name].same_truth(own, their):
                 raise UserError(
                     f'{ours.name}: the truth of image "{own[0]}" differs '
                     'from that of the predictions to compare with; evaluate '
                     'both with the same annotation and sizes.'
                 )
-
-
-def _same_truth(own, their) -> bool:
-    if hasattr(own, 'pixels'):
-        return np.array_equal(own.pixels[1], their.pixels[1])
-    if hasattr(own, 'truth'):
-        keys = ('truth', 'labels', 'crowd')
-        return all(
-            np.array_equal(getattr(own, key), getattr(their, key))
-            for key in keys
-        )
-    return np.array_equal(own.labels, their.labels, equal_nan=True)
-
-
-def _plain_keys(values: Mapping) -> dict:
-    return {key: value for key, value in values.items() if '/' not in key}
 
 
 def _list(answers: Mapping[Key, Predictions]) -> str:

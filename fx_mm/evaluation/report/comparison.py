@@ -12,10 +12,10 @@ from scipy import stats
 
 from fx_mm.evaluation.metrics.base import mean_or_nan
 from fx_mm.evaluation.report.results_file import read_results
+from fx_mm.tasks import all_kinds, find_kind, split_name
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 
-HEADLINES = dict(cls='AUC', loc='mAP_40', seg='Dice_pos')
 LEVEL = 0.95
 UNDEFINED = 'n/a'
 
@@ -83,14 +83,14 @@ def paired_difference(
     return Difference(mean, mean - half, mean + half, n)
 
 
-def read_headlines(file: str | Path, weights: str) -> dict[str, float]:
+def read_headlines(file: str | Path, predict_on: str) -> dict[str, float]:
     """Read the headline metric of each task from a ``results.json``.
 
     Groups of classes follow, such as ``phantom_c/seg/Dice_pos/organs``.
 
     Args:
         file (str | Path): As :class:`BenchmarkTable` writes it.
-        weights (str): ``teacher`` or ``student``.
+        predict_on (str): ``teacher`` or ``student``.
 
     Returns:
         dict[str, float]: ``phantom_b/loc/mAP_40`` to value; undefined ones
@@ -98,18 +98,18 @@ def read_headlines(file: str | Path, weights: str) -> dict[str, float]:
 
     Raises:
         UserError: If the file cannot be read or was not tested with
-            ``weights``.
+            ``predict_on``.
     """
     content = read_results(file)
     metrics, tasks = content['metrics'], content['tasks']
-    if weights not in metrics:
+    if predict_on not in metrics:
         raise UserError(
-            f'{file} has no results of the {weights}; list it in '
-            'test_cfg.weights.'
+            f'{file} has no results of the {predict_on}; list it in '
+            'test_cfg.predict_on.'
         )
     headlines = {}
-    for task, values in metrics[weights].items():
-        headline = HEADLINES[task.rsplit('/', 1)[1]]
+    for task, values in metrics[predict_on].items():
+        headline = find_kind(split_name(task)[1]).headline()
         groups = tasks[task].get('class_groups') or {}
         for metric in [headline, *(f'{headline}/{name}' for name in groups)]:
             if values.get(metric) is not None:
@@ -147,8 +147,9 @@ class Comparison:
         """list[str]: Mean of each kind, then those of the tasks by kind."""
         names = {m for of in self._values.values() for m in of}
         rows = []
-        for kind, metric in HEADLINES.items():
-            of_kind = sorted(n for n in names if f'/{kind}/' in n)
+        for kind in all_kinds():
+            metric = kind.headline()
+            of_kind = sorted(n for n in names if f'/{kind.name}/' in n)
             if sum(name.endswith('/' + metric) for name in of_kind) > 1:
                 rows.append(f'mean {metric}')
             rows += of_kind

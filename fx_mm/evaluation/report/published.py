@@ -8,6 +8,8 @@ printed gain that does not equal the difference of its two figures is in
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from fx_mm.tasks import all_kinds, find_kind, split_name, task_of
+
 SOURCES = {
     'single task': 'Foundation X (WACV 2025), pretraining figure: one Swin-B '
     '(with DINO, UPerNet) a task',
@@ -30,9 +32,6 @@ NOTES = {
     'chestx_det/cls': "the authors' code takes the AUC of the first class "
     'alone',
 }
-METRICS = dict(cls='AUC', loc='mAP_40', seg='Dice')
-"""Which of our metrics the published one is: seg counts empty as 1."""
-
 _PRETRAINED = {
     'chexpert/cls': (90.03, 90.64, 90.91),
     'nih14/cls': (83.05, 83.35, 83.35),
@@ -109,13 +108,14 @@ def _rows() -> list[Published]:
         found.setdefault(key, {}).update(zip(columns[4:], ark, strict=True))
     rows = []
     for key, values in found.items():
-        dataset, kind, *label = key.split('/')
-        metric, name = METRICS[kind], ''.join(label)
+        task, name = task_of(key), key.removeprefix(task_of(key)).strip('/')
+        kind = find_kind(split_name(task)[1])
+        metric = kind.published
         if name == 'accuracy':
             metric, name = name, ''
         elif name:
-            metric = f'{dict(loc="AP_40").get(kind, metric)}/{name}'
-        rows.append(Published(f'{dataset}/{kind}', name, metric, values))
+            metric = f'{kind.class_published or metric}/{name}'
+        rows.append(Published(task, name, metric, values))
     return rows
 
 
@@ -134,20 +134,20 @@ def beside(table) -> list[tuple[str, list[str], list[list[str]]]]:
     """
     evaluated = {task.name for task in table.tasks}
     blocks = []
-    for kind in METRICS:
+    for kind in all_kinds():
         rows = [
             row
             for row in PUBLISHED
-            if row.task in evaluated and row.task.endswith(f'/{kind}')
+            if row.task in evaluated and row.task.endswith(f'/{kind.name}')
         ]
         models = [m for m in SOURCES if any(m in row.values for row in rows)]
         header = ['task', 'metric']
-        header += [f'ours, {weights}' for weights in table.weights]
+        header += [f'ours, {predict_on}' for predict_on in table.predict_on]
         cells = []
         for row in rows:
             ours = [
-                table.value(weights, row.task, row.metric)
-                for weights in table.weights
+                table.value(predict_on, row.task, row.metric)
+                for predict_on in table.predict_on
             ]
             theirs = [row.values.get(model) for model in models]
             cells.append(
@@ -159,7 +159,7 @@ def beside(table) -> list[tuple[str, list[str], list[list[str]]]]:
                 ]
             )
         if rows:
-            blocks.append((kind, [*header, *models], cells))
+            blocks.append((kind.name, [*header, *models], cells))
     return blocks
 
 

@@ -96,7 +96,7 @@ def to_json(table: BenchmarkTable) -> str:
     tasks = {
         task.name: dict(
             dataset=task.dataset,
-            kind=task.kind,
+            kind=task.kind.name,
             classes=list(task.classes),
             class_groups={
                 group: list(names)
@@ -130,16 +130,16 @@ def to_csv(table: BenchmarkTable) -> str:
     """Give one line a metric; what is undefined is blank."""
     out = StringIO()
     writer = csv.writer(out, lineterminator='\n')
-    header = ['weights', 'dataset', 'kind', 'metric', 'value']
+    header = ['predict_on', 'dataset', 'kind', 'metric', 'value']
     writer.writerow([*header, 'low', 'high'])
-    for weights in table.weights:
+    for predict_on in table.predict_on:
         for task in table.tasks:
-            values = table.values[weights].get(task.name, {})
+            values = table.values[predict_on].get(task.name, {})
             for metric, value in values.items():
-                ends = table.interval(weights, task.name, metric)
+                ends = table.interval(predict_on, task.name, metric)
                 cells = [value, *ends]
                 writer.writerow(
-                    [weights, task.dataset, task.kind, metric]
+                    [predict_on, task.dataset, task.kind.name, metric]
                     + ['' if math.isnan(v) else repr(v) for v in cells]
                 )
     return out.getvalue()

@@ -1,39 +1,15 @@
-"""The benchmark table: datasets as rows, the three kinds as columns."""
+"""The benchmark table: datasets as rows, task kinds as columns."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from fx_mm.evaluation.metrics.base import mean_or_nan
 from fx_mm.evaluation.statistics.bootstrap import Interval
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task, all_kinds, task_of
+from fx_mm.utils.predictors import PREDICTORS
 
-WEIGHTS = ('teacher', 'student')
 NO_TASK = '-'
 UNDEFINED = 'n/a'
-
-
-class Column(NamedTuple):
-    """A headline metric of the table.
-
-    Attributes:
-        title (str): What stands above it.
-        kind (str): Task kind.
-        metric (str): Key of the task's metric.
-    """
-
-    title: str
-    kind: str
-    metric: str
-
-
-COLUMNS = (
-    Column('Cls AUC', 'cls', 'AUC'),
-    Column('Loc mAP40', 'loc', 'mAP_40'),
-    Column('Seg Dice, present', 'seg', 'Dice_pos'),
-    Column('Seg Dice, empty=1', 'seg', 'Dice'),
-)
-CLASS_METRICS = dict(cls='AUC', loc='AP_40', seg='Dice_pos')
 
 
 class BenchmarkTable:
@@ -49,14 +25,14 @@ class BenchmarkTable:
         metrics (Mapping[str, float]): ``phantom_b/loc/mAP_40`` to value;
             the weights that are not ``weights`` carry their name in front:
             ``student/phantom_b/loc/mAP_40``.
-        weights (str): Whose values carry no name in front, ``teacher`` or
+        predict_on (str): Whose values carry no name in front, ``teacher`` or
             ``student``. Defaults to ``teacher``.
         config (str): Name of the config. Defaults to ''.
         checkpoint (str): Name of the checkpoint. Defaults to ''.
         split (str): Split that was evaluated. Defaults to ``test``.
 
     Attributes:
-        values (dict): Weights to task to metric to value.
+        values (dict): Model to task to metric to value.
         n_images (dict[str, int]): Task to number of its images.
         skipped (dict[str, str]): Task to why it was not evaluated.
         notes (dict[str, list[str]]): Task to what its numbers need to be
@@ -73,7 +49,7 @@ class BenchmarkTable:
         self,
         tasks: Sequence[Task],
         metrics: Mapping[str, float],
-        weights: str = 'teacher',
+        predict_on: str = 'teacher',
         config: str = '',
         checkpoint: str = '',
         split: str = 'test',
@@ -92,38 +68,38 @@ class BenchmarkTable:
         self.values: dict[str, dict[str, dict[str, float]]] = {}
         names = {task.name for task in self.tasks}
         for key, value in metrics.items():
-            owner, rest = weights, key
+            owner, rest = predict_on, key
             head, _, tail = key.partition('/')
-            if head in WEIGHTS and _task_of(tail) in names:
+            if head in PREDICTORS and task_of(tail) in names:
                 owner, rest = head, tail
-            task = _task_of(rest)
+            task = task_of(rest)
             if task in names:
                 metric = rest[len(task) + 1 :]
                 of_task = self.values.setdefault(owner, {})
                 of_task.setdefault(task, {})[metric] = float(value)
 
     @property
-    def weights(self) -> list[str]:
-        """list[str]: The evaluated weights, teacher first."""
-        return [name for name in WEIGHTS if name in self.values]
+    def predict_on(self) -> list[str]:
+        """list[str]: The evaluated models, teacher first."""
+        return [name for name in PREDICTORS if name in self.values]
 
-    def value(self, weights: str, task: str, metric: str) -> float:
+    def value(self, predict_on: str, task: str, metric: str) -> float:
         """Look up one value.
 
         Args:
-            weights (str): ``teacher`` or ``student``.
+            predict_on (str): ``teacher`` or ``student``.
             task (str): Task name.
             metric (str): Metric key, such as ``AUC/nodule``.
 
         Returns:
             float: The value; NaN where it is undefined or missing.
         """
-        of_task = self.values.get(weights, {}).get(task, {})
+        of_task = self.values.get(predict_on, {}).get(task, {})
         return of_task.get(metric, math.nan)
 
-    def interval(self, weights: str, task: str, metric: str) -> Interval:
+    def interval(self, predict_on: str, task: str, metric: str) -> Interval:
         """Look up the interval of a value, NaN where there is none."""
-        of_task = self.intervals.get(weights, {}).get(task, {})
+        of_task = self.intervals.get(predict_on, {}).get(task, {})
         return of_task.get(metric, Interval(math.nan, math.nan))
 
     @property
@@ -149,16 +125,14 @@ class BenchmarkTable:
         """
         rows = []
         for task in self.tasks:
-            for column in COLUMNS:
-                if column.kind != task.kind:
-                    continue
+            for column in task.kind.columns:
                 row = [task.name, column.metric]
-                for weights in self.weights:
-                    value = self.value(weights, task.name, column.metric)
-                    ends = self.interval(weights, task.name, column.metric)
+                for predict_on in self.predict_on:
+                    value = self.value(predict_on, task.name, column.metric)
+                    ends = self.interval(predict_on, task.name, column.metric)
                     row.append(_with_ends(_cell(value), ends))
                 rows.append(row)
-        return ['task', 'metric', *self.weights], rows
+        return ['task', 'metric', *self.predict_on], rows
 
     def difference_rows(self) -> tuple[list[str], list[list[str]]]:
         """Lay out the differences of the headline metrics.
@@ -169,10 +143,10 @@ class BenchmarkTable:
         columns = list(self.differences)
         rows = []
         for task in self.tasks:
-            for column in COLUMNS:
+            for column in task.kind.columns:
                 cells = []
-                for weights in columns:
-                    of_task = self.differences[weights].get(task.name, {})
+                for predict_on in columns:
+                    of_task = self.differences[predict_on].get(task.name, {})
                     found = of_task.get(column.metric)
                     if found is None or math.isnan(found.difference):
                         cells.append(UNDEFINED)
@@ -183,8 +157,7 @@ class BenchmarkTable:
                     if found.low > 0 or found.high < 0:
                         text = f'**{text}**'
                     cells.append(text)
-                if column.kind == task.kind:
-                    rows.append([task.name, column.metric, *cells])
+                rows.append([task.name, column.metric, *cells])
         return ['task', 'metric', *columns], rows
 
     def summary(self) -> tuple[list[str], list[list[str]]]:
@@ -194,22 +167,23 @@ class BenchmarkTable:
             tuple: Column titles and rows of cells.
         """
         names = {task.name for task in self.tasks}
-        kinds = {task.kind for task in self.tasks}
+        present = {task.kind for task in self.tasks}
         columns = [
-            (column, weights)
-            for column in COLUMNS
-            if column.kind in kinds
-            for weights in self.weights
+            (kind, column, predict_on)
+            for kind in all_kinds()
+            if kind in present
+            for column in kind.columns
+            for predict_on in self.predict_on
         ]
-        header = ['dataset'] + [f'{c.title}, {w}' for c, w in columns]
+        header = ['dataset'] + [f'{c.title}, {w}' for _, c, w in columns]
         datasets = list(dict.fromkeys(task.dataset for task in self.tasks))
         rows = []
         for dataset in datasets:
             row = [dataset]
-            for column, weights in columns:
-                task = f'{dataset}/{column.kind}'
+            for kind, column, predict_on in columns:
+                task = f'{dataset}/{kind.name}'
                 row.append(
-                    _cell(self.value(weights, task, column.metric))
+                    _cell(self.value(predict_on, task, column.metric))
                     if task in names
                     else NO_TASK
                 )
@@ -217,11 +191,11 @@ class BenchmarkTable:
         if len(datasets) > 1:
             means = [
                 mean_or_nan(
-                    self.value(weights, task.name, column.metric)
+                    self.value(predict_on, task.name, column.metric)
                     for task in self.tasks
-                    if task.kind == column.kind
+                    if task.kind is kind
                 )
-                for column, weights in columns
+                for kind, column, predict_on in columns
             ]
             rows.append(['mean'] + [_cell(value) for value in means])
         return header, rows
@@ -234,16 +208,16 @@ class BenchmarkTable:
         Returns:
             tuple: Column titles and rows of cells.
         """
-        header = ['task', 'class', 'metric', *self.weights]
+        header = ['task', 'class', 'metric', *self.predict_on]
         rows = []
         for task in self.tasks:
-            metric = CLASS_METRICS[task.kind]
+            metric = task.kind.class_metric
             groups = task.config.get('class_groups') or {}
             for name in [*task.classes, *groups]:
                 label = name if name in task.classes else f'({name})'
                 values = [
                     _cell(self.value(w, task.name, f'{metric}/{name}'))
-                    for w in self.weights
+                    for w in self.predict_on
                 ]
                 rows.append([task.name, label, metric, *values])
         return header, rows
@@ -276,10 +250,6 @@ class BenchmarkTable:
         if notes:
             lines += ['', *notes]
         return '\n'.join(lines)
-
-
-def _task_of(key: str) -> str:
-    return '/'.join(key.split('/')[:2])
 
 
 def _cell(value: float) -> str:

@@ -18,8 +18,8 @@ from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.checks import check_choice
 from fx_mm.utils.config_text import read_assignments
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
 
-WEIGHTS = ('teacher', 'student')
 # Name of the norms in a branch, and the stages they belong to by default.
 NORMS = dict(
     localization=('localization.encoder.norms', (1, 2, 3)),
@@ -77,7 +77,7 @@ class FoundationXBackbone(BaseModule):
             Defaults to None: no weights.
         backbone (dict, optional): Config of the backbone; needed without a
             checkpoint, or if it holds no config. Defaults to None.
-        weights (str): ``'teacher'`` or ``'student'``. Defaults to
+        predict_on (str): ``'teacher'`` or ``'student'``. Defaults to
             ``'teacher'``.
         out_indices (Sequence[int]): Stages to give, of strides 4, 8, 16, 32.
             Defaults to (0, 1, 2, 3).
@@ -98,7 +98,7 @@ class FoundationXBackbone(BaseModule):
         self,
         checkpoint: str | None = None,
         backbone: dict | None = None,
-        weights: str = 'teacher',
+        predict_on: str = 'teacher',
         out_indices: Sequence[int] = (0, 1, 2, 3),
         output_norm: str | None = None,
         norm_stages: Sequence[int] | None = None,
@@ -106,7 +106,7 @@ class FoundationXBackbone(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         for key, value, known in (
-            ('weights', weights, WEIGHTS),
+            ('predict_on', predict_on, PREDICTORS),
             ('output_norm', output_norm, (None, *NORMS)),
         ):
             check_choice(f'FoundationXBackbone {key}', value, known)
@@ -122,7 +122,7 @@ class FoundationXBackbone(BaseModule):
                 'backbone=dict(...).'
             )
         self.checkpoint = checkpoint
-        self.weights = weights
+        self.predict_on = predict_on
         self.out_indices = out_indices
         self.output_norm = output_norm
         loaded = None if checkpoint is None else self._load()
@@ -207,7 +207,7 @@ class FoundationXBackbone(BaseModule):
     def _fill(self, loaded: dict) -> None:
         """Load backbone and norms; nothing may be missing."""
         state = loaded.get('state_dict', loaded)
-        root = f'{self.weights}.'
+        root = f'{self.predict_on}.'
         if not any(name.startswith(root) for name in state):
             root = ''
         self._load_part(self.backbone, state, f'{root}backbone.')

@@ -1,4 +1,4 @@
-"""What the three branches have in common."""
+"""What the branches of all task kinds have in common."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -7,7 +7,9 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from fx_mm.models.parts import FeatureGroups, Part
+from fx_mm.models.param_groups import FeatureGroups, ParamGroup
+from fx_mm.structures import FXDataSample
+from fx_mm.tasks import Task
 
 State = dict[str, Any]
 
@@ -19,23 +21,31 @@ class Branch(BaseModule):
     the predictions and the consistency features, so nothing runs twice.
 
     Args:
-        tasks (Sequence[dict]): The tasks of this kind, each with ``dataset``,
-            ``classes`` and the options of the kind.
+        tasks (Sequence[Task]): The tasks of this kind.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
+
+    Attributes:
+        graph_outputs (tuple[str]): Names of what :meth:`graph` returns,
+            behind the task's name; of a single output ``()``.
     """
 
-    kind = ''
+    graph_outputs: tuple[str, ...] = ()
 
-    def __init__(self, tasks: Sequence[dict], init_cfg=None) -> None:
+    def __init__(
+        self, tasks: Sequence[Task], init_cfg: dict | None = None
+    ) -> None:
         super().__init__(init_cfg)
-        self.datasets = tuple(task['dataset'] for task in tasks)
+        self.task_names = {task.dataset: task.name for task in tasks}
 
-    def task_name(self, dataset: str) -> str:
-        """Name of the task, such as ``phantom_b/loc``."""
-        return f'{dataset}/{self.kind}'
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """tuple[str]: Names of the datasets with a task of this kind."""
+        return tuple(self.task_names)
 
     @abstractmethod
-    def encode(self, pyramid: tuple[Tensor, ...], data_samples: list) -> State:
+    def encode(
+        self, pyramid: tuple[Tensor, ...], data_samples: list[FXDataSample]
+    ) -> State:
         """Run the shared part on the backbone maps."""
 
     @abstractmethod
@@ -43,28 +53,69 @@ class Branch(BaseModule):
         """Features that student and teacher should agree on."""
 
     @abstractmethod
-    def forward(self, state: State, dataset: str, data_samples: list) -> Any:
+    def forward(
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
+    ) -> Any:
         """Raw outputs of the own part of a dataset."""
 
     @abstractmethod
     def loss(
-        self, state: State, dataset: str, data_samples: list
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
     ) -> dict[str, Tensor]:
         """Losses of a batch of one dataset."""
 
     @abstractmethod
-    def infer(self, state: State, dataset: str, data_samples: list) -> Any:
+    def infer(
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
+    ) -> Any:
         """What the views of an image are merged by: probabilities or boxes."""
 
-    @abstractmethod
-    def write(self, answers: Any, data_samples: list) -> list:
-        """Write what :meth:`infer` gave into the data samples."""
+    def merge_flips(
+        self, plain: Any, mirrored: Any, data_samples: list[FXDataSample]
+    ) -> Any:
+        """Merge what :meth:`infer` returned for images and mirror images.
 
-    def predict(self, state: State, dataset: str, data_samples: list) -> list:
+        Args:
+            plain (Any): Of the images.
+            mirrored (Any): Of their mirror images.
+            data_samples (list[FXDataSample]): With ``img_shape``, the part of
+                the image that is no padding, and ``ori_shape``.
+
+        Returns:
+            Any: Like one of them; by default their mean.
+        """
+        return (plain.float() + mirrored.float()) / 2
+
+    @abstractmethod
+    def add_pred_to_datasample(
+        self, answers: Any, data_samples: list[FXDataSample]
+    ) -> list[FXDataSample]:
+        """Write what :meth:`infer` returned into the data samples."""
+
+    def predict(
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
+    ) -> list[FXDataSample]:
         """Infer and write into the data samples."""
         answers = self.infer(state, dataset, data_samples)
-        return self.write(answers, data_samples)
+        return self.add_pred_to_datasample(answers, data_samples)
+
+    def graph(
+        self, state: State, dataset: str, data_samples: list[Any]
+    ) -> tuple[Tensor, ...]:
+        """Predict in tensors of fixed shape, for an exported graph.
+
+        Args:
+            state (dict): Result of :meth:`encode`.
+            dataset (str): Dataset of the head.
+            data_samples (list): One object with ``img_shape`` and
+                ``batch_input_shape`` for the whole batch.
+
+        Returns:
+            tuple[Tensor]: By default the single result of :meth:`infer`;
+            several where :attr:`graph_outputs` names them.
+        """
+        return (self.infer(state, dataset, data_samples),)
 
     @abstractmethod
-    def parts(self) -> list[Part]:
-        """The parts, with names of modules relative to the branch."""
+    def param_groups(self) -> list[ParamGroup]:
+        """The groups, with names of modules relative to the branch."""

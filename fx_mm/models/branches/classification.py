@@ -15,8 +15,10 @@ from fx_mm.models.losses import (
     MaskedFocalLoss,
     MaskedSoftmaxLoss,
 )
-from fx_mm.models.parts import FeatureGroups, Part
+from fx_mm.models.param_groups import FeatureGroups, ParamGroup
 from fx_mm.registry import MODELS
+from fx_mm.structures import FXDataSample
+from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_choice
 
 POOLS = ('avg', 'max', 'avg+max')
@@ -44,9 +46,9 @@ class ClassificationBranch(Branch):
 
     Args:
         in_channels (Sequence[int]): Channels of the backbone stages.
-        tasks (Sequence[dict]): Tasks with ``dataset``, ``classes``, ``labels``
-            (``'multi-label'`` or ``'multi-class'``), and ``pos_weight`` or
-            ``focal`` (arguments of :class:`MaskedFocalLoss`; multi-label).
+        strides (Sequence[int]): Their strides in pixels; not used.
+        tasks (Sequence[Task]): Tasks; their entries may have ``pos_weight``
+            or ``focal`` (arguments of :class:`MaskedFocalLoss`; multi-label).
         stages (Sequence[int]): Backbone stages that are pooled, their vectors
             put side by side. Defaults to (3,), the last, as in the paper.
             Earlier ones show what boxes and masks taught at finer strides.
@@ -72,12 +74,11 @@ class ClassificationBranch(Branch):
         init_cfg (dict, optional): Initialisation config. Defaults to None.
     """
 
-    kind = 'cls'
-
     def __init__(
         self,
         in_channels: Sequence[int],
-        tasks: Sequence[dict],
+        strides: Sequence[int],
+        tasks: Sequence[Task],
         stages: Sequence[int] = (3,),
         norm_cfg: dict | None = dict(type='LN'),
         pool: str = 'avg',
@@ -108,13 +109,12 @@ class ClassificationBranch(Branch):
         if projector != 'none':
             dims = projector_dims
         self.multi_class = {
-            task['dataset']: task.get('labels') == 'multi-class'
-            for task in tasks
+            task.dataset: task.label_type == 'multi-class' for task in tasks
         }
         self.heads = ModuleDict()
         for task in tasks:
-            self.heads[task['dataset']] = LinearClsHead(
-                len(task['classes']),
+            self.heads[task.dataset] = LinearClsHead(
+                len(task.classes),
                 dims,
                 loss=self._build_loss(task, multi_class_loss),
             )
@@ -124,13 +124,14 @@ class ClassificationBranch(Branch):
                 self.head_norms[dataset] = BatchNormOfOne(dims, affine=False)
 
     @staticmethod
-    def _build_loss(task: dict, multi_class_loss: str) -> nn.Module:
-        if task.get('labels') == 'multi-class':
+    def _build_loss(task: Task, multi_class_loss: str) -> nn.Module:
+        weight, focal = map(task.config.get, ('pos_weight', 'focal'))
+        if task.label_type == 'multi-class':
             if multi_class_loss == 'softmax':
-                return MaskedSoftmaxLoss(task.get('pos_weight'))
-        elif task.get('focal') is not None:
-            return MaskedFocalLoss(**task['focal'])
-        return MaskedBCELoss(task.get('pos_weight'))
+                return MaskedSoftmaxLoss(weight)
+        elif focal is not None:
+            return MaskedFocalLoss(**focal)
+        return MaskedBCELoss(weight)
 
     @staticmethod
     def _build_projector(kind: str, in_dims: int, dims: int) -> nn.Module:
@@ -142,7 +143,9 @@ class ClassificationBranch(Branch):
             nn.Linear(in_dims, dims), nn.ReLU(), nn.Linear(dims, dims)
         )
 
-    def encode(self, pyramid: tuple[Tensor, ...], data_samples: list) -> State:
+    def encode(
+        self, pyramid: tuple[Tensor, ...], data_samples: list[FXDataSample]
+    ) -> State:
         """Pool the stages in use.
 
         Args:
@@ -173,7 +176,7 @@ class ClassificationBranch(Branch):
         return ((state['pooled'],),)
 
     def forward(
-        self, state: State, dataset: str, data_samples: list
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
     ) -> Tensor:
         """Logits of shape (B, C)."""
         pooled = state['pooled']
@@ -182,7 +185,7 @@ class ClassificationBranch(Branch):
         return self.heads[dataset]((pooled,)).float()
 
     def loss(
-        self, state: State, dataset: str, data_samples: list
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
     ) -> dict[str, Tensor]:
         """Loss against ``gt_score`` of the samples.
 
@@ -200,27 +203,31 @@ class ClassificationBranch(Branch):
         loss_module = self.heads[dataset].loss_module
         return dict(loss_cls=loss_module(logits, target.to(logits.device)))
 
-    def infer(self, state: State, dataset: str, data_samples: list) -> Tensor:
+    def infer(
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
+    ) -> Tensor:
         """Probabilities (B, C)."""
         logits = self(state, dataset, data_samples)
         if self.multi_class[dataset]:
             return logits.softmax(-1)
         return logits.sigmoid()
 
-    def write(self, answers: Tensor, data_samples: list) -> list:
+    def add_pred_to_datasample(
+        self, answers: Tensor, data_samples: list[FXDataSample]
+    ) -> list[FXDataSample]:
         """Write ``pred_score`` (C,), probabilities, into the samples."""
         for sample, score in zip(data_samples, answers):
             sample.pred_score = score
         return data_samples
 
-    def parts(self) -> list[Part]:
+    def param_groups(self) -> list[ParamGroup]:
         """Shared norm and projector, and one head per dataset."""
-        parts = []
+        groups = []
         for name in ('norms', 'projector'):
             if any(True for _ in getattr(self, name).parameters()):
-                parts.append(Part(f'classification/{name}', None, (name,)))
-        for dataset in self.datasets:
-            task = self.task_name(dataset)
+                group = ParamGroup(f'classification/{name}', None, (name,))
+                groups.append(group)
+        for dataset, task in self.task_names.items():
             modules = (f'heads.{dataset}', f'head_norms.{dataset}')
-            parts.append(Part(f'{task}/head', task, modules))
-        return parts
+            groups.append(ParamGroup(f'{task}/head', task, modules))
+        return groups

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmcv.ops import MultiScaleDeformableAttention
+from mmcv.ops import MultiScaleDeformableAttention, batched_nms
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_flip
 from mmengine.model import ModuleDict
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from fx_mm.models.branches.base import Branch, State
@@ -17,12 +19,16 @@ from fx_mm.models.layers.localization_task import (
     LocalizationTask,
     grid_proposals,
 )
-from fx_mm.models.parts import FeatureGroups, Part
+from fx_mm.models.param_groups import FeatureGroups, ParamGroup
 from fx_mm.registry import MODELS
+from fx_mm.structures import FXDataSample
+from fx_mm.tasks import Task, TaskTable
 from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.errors import UserError
 
 SHARING = ('shared', 'per_task')
+NMS = dict(type='nms', iou_threshold=0.5)
+"""Merges the boxes of two views, as mmdet's test-time augmentation does."""
 
 
 @MODELS.register_module()
@@ -36,9 +42,8 @@ class LocalizationBranch(Branch):
     Args:
         in_channels (Sequence[int]): Channels of the backbone stages.
         strides (Sequence[int]): Strides of the backbone stages in pixels.
-        tasks (Sequence[dict]): Tasks with ``dataset``, ``classes`` and
-            optionally ``img_size`` (pixels), with which the number of queries
-            is checked.
+        tasks (TaskTable): Tasks; with their ``img_size`` the number of
+            queries is checked.
         stages (Sequence[int]): Backbone stages in use. Defaults to (1, 2, 3).
         norm_cfg (dict, optional): Norm of each backbone map over channels;
             None for a backbone with BatchNorm. Defaults to
@@ -61,7 +66,8 @@ class LocalizationBranch(Branch):
         label_embedding (str): The same for the label embedding of the
             denoising queries. Defaults to ``'shared'``.
         num_labels (int, optional): Rows of a shared label embedding. Defaults
-            to what the tasks need.
+            to what the config's tasks need, active or not: a checkpoint of
+            all is tested on one.
         memory_projection (bool): Whether each dataset projects the encoder
             memory before selection and decoder, as in the authors' code. The
             consistency feature stays the shared memory. Defaults to False.
@@ -80,13 +86,13 @@ class LocalizationBranch(Branch):
             unknown.
     """
 
-    kind = 'loc'
+    graph_outputs = ('boxes', 'scores', 'labels')
 
     def __init__(
         self,
         in_channels: Sequence[int],
         strides: Sequence[int],
-        tasks: Sequence[dict],
+        tasks: TaskTable,
         stages: Sequence[int] = (1, 2, 3),
         norm_cfg: dict | None = dict(type='LN'),
         num_levels: int = 4,
@@ -186,8 +192,8 @@ class LocalizationBranch(Branch):
         )
         self.tasks = ModuleDict()
         for task in tasks:
-            classes = len(task['classes'])
-            self.tasks[task['dataset']] = LocalizationTask(
+            classes = len(task.classes)
+            self.tasks[task.dataset] = LocalizationTask(
                 embed_dims,
                 num_queries,
                 head=MODELS.build(
@@ -217,10 +223,10 @@ class LocalizationBranch(Branch):
 
     @staticmethod
     def _count_labels(
-        tasks: Sequence[dict], num_labels: int | None, head: dict | None
+        tasks: TaskTable, num_labels: int | None, head: dict | None
     ) -> int:
         first = (head or {}).get('first_label', 0)
-        needed = first + max(len(task['classes']) for task in tasks)
+        needed = first + max(map(len, tasks.configured.values()))
         if num_labels is not None and num_labels < needed:
             raise UserError(
                 f'model localization.num_labels is {num_labels}, but the '
@@ -229,19 +235,19 @@ class LocalizationBranch(Branch):
         return num_labels or needed
 
     def check_queries(
-        self, tasks: Sequence[dict], strides: Sequence[int]
+        self, tasks: Sequence[Task], strides: Sequence[int]
     ) -> None:
         """Refuse tasks whose images give fewer tokens than queries.
 
         Args:
-            tasks (Sequence[dict]): Tasks, with ``img_size`` in pixels.
+            tasks (Sequence[Task]): Tasks, with ``img_size`` in pixels.
             strides (Sequence[int]): Strides of the backbone stages.
 
         Raises:
             UserError: Says which size.
         """
         for task in tasks:
-            size = task.get('img_size')
+            size = task.config.get('img_size')
             if size is None:
                 continue
             sides = [-(-size // strides[stage]) for stage in self.stages]
@@ -293,7 +299,9 @@ class LocalizationBranch(Branch):
                 state_dict[name] = rows
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def encode(self, pyramid: tuple[Tensor, ...], data_samples: list) -> State:
+    def encode(
+        self, pyramid: tuple[Tensor, ...], data_samples: list[FXDataSample]
+    ) -> State:
         """Run norms, input projections and encoder.
 
         Args:
@@ -315,7 +323,11 @@ class LocalizationBranch(Branch):
         return (state['maps'], (state['memory'],))
 
     def decode(
-        self, state: State, dataset: str, data_samples: list, denoise: bool
+        self,
+        state: State,
+        dataset: str,
+        data_samples: list[FXDataSample],
+        denoise: bool,
     ) -> dict[str, Any]:
         """Select proposals and run the decoder of a dataset.
 
@@ -369,7 +381,7 @@ class LocalizationBranch(Branch):
         )
 
     def forward(
-        self, state: State, dataset: str, data_samples: list
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
     ) -> tuple[Tensor, Tensor]:
         """Class logits (layers, B, queries, C) and normalised cxcywh boxes."""
         outputs = self.decode(state, dataset, data_samples, denoise=False)
@@ -378,7 +390,7 @@ class LocalizationBranch(Branch):
         )
 
     def loss(
-        self, state: State, dataset: str, data_samples: list
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
     ) -> dict[str, Tensor]:
         """DINO losses under mmdet's names.
 
@@ -406,43 +418,96 @@ class LocalizationBranch(Branch):
             )
         return losses
 
-    def infer(self, state: State, dataset: str, data_samples: list) -> list:
+    def infer(
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
+    ) -> list[InstanceData]:
         """The best boxes (InstanceData) of each image in original pixels."""
         outputs = self.decode(state, dataset, data_samples, denoise=False)
         return self.tasks[dataset].head.predict(
             outputs['hidden_states'], outputs['references'], data_samples
         )
 
-    def write(self, answers: list, data_samples: list) -> list:
+    def add_pred_to_datasample(
+        self, answers: list[InstanceData], data_samples: list[FXDataSample]
+    ) -> list[FXDataSample]:
         """Write ``pred_instances`` into the samples."""
         for sample, result in zip(data_samples, answers):
             sample.pred_instances = result
         return data_samples
 
-    def parts(self) -> list[Part]:
-        """Shared norms to encoder, and the own parts of each dataset."""
+    def merge_flips(
+        self,
+        plain: list[InstanceData],
+        mirrored: list[InstanceData],
+        data_samples: list[FXDataSample],
+    ) -> list[InstanceData]:
+        """Join both views' boxes by NMS, as many as of one view stay."""
+        return [_merge(*each) for each in zip(plain, mirrored, data_samples)]
+
+    def graph(
+        self, state: State, dataset: str, data_samples: list[Any]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The best boxes as :meth:`TaskDINOHead.predict` chooses them.
+
+        Returns:
+            tuple[Tensor]: Boxes (B, n, 4), x1, y1, x2, y2 as shares of width
+            and height; scores (B, n), the highest first; labels (B, n).
+        """
+        head = self.tasks[dataset].head
+        decoded = self.decode(state, dataset, data_samples, denoise=False)
+        logits, boxes = head(
+            decoded['hidden_states'][-1:], decoded['references'][-2:]
+        )
+        scores = head.class_logits(logits[0]).sigmoid().flatten(1)
+        scores, best = scores.topk(head.test_cfg['max_per_img'], dim=1)
+        query = torch.div(best, head.num_classes, rounding_mode='floor')
+        boxes = bbox_cxcywh_to_xyxy(boxes[0]).clamp(0, 1)
+        boxes = boxes.gather(1, query[..., None].expand(-1, -1, 4))
+        return boxes, scores, best % head.num_classes
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Shared norms to encoder, and the own groups of each dataset."""
         shared = ['neck', 'level_embed', 'encoder']
         if any(True for _ in self.encoder.norms.parameters()):
             shared.insert(0, 'norms')
-        parts = [
-            Part(f'localization/{name}', None, (f'encoder.{name}',))
+        groups = [
+            ParamGroup(f'localization/{name}', None, (f'encoder.{name}',))
             for name in shared
         ]
-        parts += [
-            Part(f'localization/{name}', None, (name,))
+        groups += [
+            ParamGroup(f'localization/{name}', None, (name,))
             for name in ('decoder', 'queries', 'label_embedding')
             if getattr(self, name) is not None
         ]
         for dataset, module in self.tasks.items():
-            task = self.task_name(dataset)
+            task = self.task_names[dataset]
             own = f'tasks.{dataset}'
             names = ['selection']
             if module.memory_projection is not None:
                 names.append('memory_projection')
             prefixes = tuple(f'{own}.{name}' for name in names)
-            parts.append(Part(f'{task}/selection', task, prefixes))
+            groups.append(ParamGroup(f'{task}/selection', task, prefixes))
             for name in ('decoder', 'head', 'queries', 'label_embedding'):
                 if getattr(module, name) is not None:
-                    part = Part(f'{task}/{name}', task, (f'{own}.{name}',))
-                    parts.append(part)
-        return parts
+                    group = ParamGroup(
+                        f'{task}/{name}',
+                        task,
+                        (f'{own}.{name}',),
+                        heavy=name == 'decoder',
+                    )
+                    groups.append(group)
+        return groups
+
+
+def _merge(
+    plain: InstanceData, mirrored: InstanceData, sample: FXDataSample
+) -> InstanceData:
+    """Join the boxes of an image and its mirror image, in original pixels."""
+    mirrored.bboxes = bbox_flip(mirrored.bboxes, sample.ori_shape[:2])
+    both = InstanceData.cat([plain, mirrored])
+    if not len(both):
+        return plain
+    _, kept = batched_nms(
+        both.bboxes.float(), both.scores.float(), both.labels, NMS
+    )
+    return both[kept[: max(len(plain), len(mirrored))]]

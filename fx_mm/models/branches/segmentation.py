@@ -10,8 +10,11 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from fx_mm.models.branches.base import Branch, State
-from fx_mm.models.parts import FeatureGroups, Part
+from fx_mm.models.multi_view import mirror_maps
+from fx_mm.models.param_groups import FeatureGroups, ParamGroup
 from fx_mm.registry import MODELS
+from fx_mm.structures import FXDataSample
+from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 
@@ -22,7 +25,8 @@ class SegmentationBranch(Branch):
 
     Args:
         in_channels (Sequence[int]): Channels of the backbone stages.
-        tasks (Sequence[dict]): Tasks with ``dataset`` and ``classes``.
+        strides (Sequence[int]): Their strides in pixels; not used.
+        tasks (Sequence[Task]): Tasks.
         decoder (dict): Config of the decoder. Defaults to
             ``dict(type='PyramidDecoder')``.
         head_kernel_size (int): Kernel of each dataset's convolution, odd.
@@ -36,12 +40,11 @@ class SegmentationBranch(Branch):
         init_cfg (dict, optional): Initialisation config. Defaults to None.
     """
 
-    kind = 'seg'
-
     def __init__(
         self,
         in_channels: Sequence[int],
-        tasks: Sequence[dict],
+        strides: Sequence[int],
+        tasks: Sequence[Task],
         decoder: dict = dict(type='PyramidDecoder'),
         head_kernel_size: int = 3,
         loss: dict = dict(type='SoftDiceLoss'),
@@ -66,9 +69,9 @@ class SegmentationBranch(Branch):
         self.threshold = threshold
         self.heads = ModuleDict(
             {
-                task['dataset']: nn.Conv2d(
+                task.dataset: nn.Conv2d(
                     self.decoder.channels,
-                    len(task['classes']),
+                    len(task.classes),
                     head_kernel_size,
                     padding=head_kernel_size // 2,
                 )
@@ -76,7 +79,9 @@ class SegmentationBranch(Branch):
             }
         )
 
-    def encode(self, pyramid: tuple[Tensor, ...], data_samples: list) -> State:
+    def encode(
+        self, pyramid: tuple[Tensor, ...], data_samples: list[FXDataSample]
+    ) -> State:
         """Run the decoder.
 
         Args:
@@ -97,7 +102,7 @@ class SegmentationBranch(Branch):
         )
 
     def forward(
-        self, state: State, dataset: str, data_samples: list
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
     ) -> Tensor:
         """Logits (B, C, H, W) at the input size."""
         size = data_samples[0].batch_input_shape
@@ -107,7 +112,7 @@ class SegmentationBranch(Branch):
         )
 
     def loss(
-        self, state: State, dataset: str, data_samples: list
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
     ) -> dict[str, Tensor]:
         """Losses against ``gt_sem_seg`` of the samples.
 
@@ -139,11 +144,22 @@ class SegmentationBranch(Branch):
             )
         return losses
 
-    def infer(self, state: State, dataset: str, data_samples: list) -> Tensor:
+    def infer(
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
+    ) -> Tensor:
         """Probabilities (B, C, H, W) at the input size."""
         return self(state, dataset, data_samples).sigmoid()
 
-    def write(self, answers: Tensor, data_samples: list) -> list:
+    def merge_flips(
+        self, plain: Tensor, mirrored: Tensor, data_samples: list[FXDataSample]
+    ) -> Tensor:
+        """Flip the maps of the mirror images back, then average."""
+        mirrored = mirror_maps(mirrored, data_samples)
+        return super().merge_flips(plain, mirrored, data_samples)
+
+    def add_pred_to_datasample(
+        self, answers: Tensor, data_samples: list[FXDataSample]
+    ) -> list[FXDataSample]:
         """Write ``pred_sem_seg`` (C, h, w) at the original size.
 
         Probabilities are resized, then compared with the threshold.
@@ -161,10 +177,12 @@ class SegmentationBranch(Branch):
             )
         return data_samples
 
-    def parts(self) -> list[Part]:
+    def param_groups(self) -> list[ParamGroup]:
         """The shared decoder and one head per dataset."""
-        parts = [Part('segmentation/decoder', None, ('decoder',))]
-        for dataset in self.datasets:
-            task = self.task_name(dataset)
-            parts.append(Part(f'{task}/head', task, (f'heads.{dataset}',)))
-        return parts
+        return [
+            ParamGroup('segmentation/decoder', None, ('decoder',)),
+            *(
+                ParamGroup(f'{task}/head', task, (f'heads.{dataset}',))
+                for dataset, task in self.task_names.items()
+            ),
+        ]

@@ -1,6 +1,6 @@
 """Region guidance: predicted boxes weight the maps for segmentation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -8,7 +8,10 @@ from torch import Tensor, nn
 
 from fx_mm.models.layers.denoising import image_sizes
 from fx_mm.registry import MODELS
+from fx_mm.structures import FXDataSample
+from fx_mm.tasks import Task, TaskTable, all_kinds, split_name
 from fx_mm.utils.checks import check_number
+from fx_mm.utils.errors import UserError
 
 
 @contextmanager
@@ -59,7 +62,14 @@ class RegionGuidance(nn.Module):
         sigma_scale (float): ``sigma`` in longer sides of the box. Defaults
             to 1.5.
         mix (float): Share of the maps that no mask touches. Defaults to 0.5.
+
+    Attributes:
+        source (str): The branch that predicts the boxes.
+        target (str): The branch that reads the weighted maps.
     """
+
+    source = 'localization'
+    target = 'segmentation'
 
     def __init__(
         self,
@@ -90,12 +100,63 @@ class RegionGuidance(nn.Module):
         self.sigma_scale = sigma_scale
         self.mix = mix
 
+    def guides(self, task: Task, tasks: TaskTable) -> bool:
+        """Whether a task's maps are weighted: its dataset has boxes too."""
+        return task.kind.branch == self.target and any(
+            other.dataset == task.dataset and other.kind.branch == self.source
+            for other in tasks
+        )
+
+    def guided_tasks(self, tasks: TaskTable) -> list[Task]:
+        """Return the tasks that are guided.
+
+        What was trained with guidance must not be tested without: where the
+        config has boxes for a dataset, their task has to be active.
+
+        Args:
+            tasks (TaskTable): The active tasks.
+
+        Raises:
+            UserError: If the task of the boxes is missing.
+        """
+        masks = [t for t in tasks if t.kind.branch == self.target]
+        boxes = {t.dataset for t in tasks if t.kind.branch == self.source}
+        missing = self.needed_tasks(masks, tasks.configured)
+        wanted = {split_name(name)[0] for name in missing}
+        wanted = wanted or {task.dataset for task in masks}
+        if wanted - boxes:
+            names = sorted(missing) or sorted(wanted)
+            raise UserError(
+                'model.student.region_guidance needs the boxes of '
+                f'{", ".join(names)}; add them to tasks or set '
+                'model.student.region_guidance to None.'
+            )
+        return [task for task in masks if task.dataset in wanted]
+
+    @classmethod
+    def needed_tasks(
+        cls, tasks: Iterable[Task], configured: Iterable[str]
+    ) -> list[str]:
+        """Return the names of the box tasks that guide these tasks.
+
+        Args:
+            tasks (Iterable[Task]): Chosen tasks, of any kind.
+            configured (Iterable[str]): Names of all tasks of the config.
+        """
+        source = next(k.name for k in all_kinds() if k.branch == cls.source)
+        names = (
+            f'{task.dataset}/{source}'
+            for task in tasks
+            if task.kind.branch == cls.target
+        )
+        return [name for name in names if name in configured]
+
     def forward(
         self,
         pyramid: tuple[Tensor, ...],
         logits: Tensor,
         boxes: Tensor,
-        data_samples: list,
+        data_samples: list[FXDataSample],
     ) -> tuple[Tensor, ...]:
         """Weigh the maps.
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fx_mm.datasets.readers.patients import find_patients
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
 

@@ -24,7 +24,7 @@ MEASURE = """
 import json, sys, time
 from fx_mm.datasets import Records, readers
 from fx_mm.datasets.readers.images import FileIndex
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 
 def peak():
     for line in open('/proc/self/status'):

@@ -8,7 +8,7 @@ import pytest
 
 from fx_mm.apis import expand_config, load_config
 from fx_mm.datasets.samplers import CyclicBatchSampler
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / 'configs/foundation_x/foundation-x_swin-b_150c.py'

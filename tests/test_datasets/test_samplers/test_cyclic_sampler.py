@@ -9,7 +9,7 @@ import pytest
 
 from fx_mm.datasets.samplers import CyclicBatchSampler
 from fx_mm.engine.resume import describe_schedule
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
 SIZES = {'a/cls': 37, 'b/loc': 20}
@@ -217,7 +217,7 @@ def test_cap_on_a_pass():
 @pytest.mark.parametrize('share', [-0.1, 1.5])
 def test_impossible_share(share):
     with pytest.raises(UserError, match='must be in 0..1'):
-        make(lock_share=share)
+        make(lock_data_ratio=share)
 
 
 def test_no_images():

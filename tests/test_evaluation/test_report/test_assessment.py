@@ -9,7 +9,7 @@ from made_up_answers import meta as meta_of
 
 from fx_mm.evaluation import BenchmarkTable
 from fx_mm.evaluation.report.assessment import Assessment, Bootstrap
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 from fx_mm.visualization.evaluation import plot_task
 

@@ -14,7 +14,7 @@ from fx_mm.evaluation.report.published import (
     notes,
 )
 from fx_mm.evaluation.report.results_file import to_markdown
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 
 DATASETS = Path(__file__).parents[3] / 'configs/_base_/datasets'
 

@@ -9,7 +9,7 @@ import pytest
 from fx_mm.evaluation import BenchmarkTable
 from fx_mm.evaluation.report.results_file import read_results, save_results
 from fx_mm.evaluation.statistics.bootstrap import Interval, PairedInterval
-from fx_mm.tasks.table import Task
+from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
 NAN = float('nan')

@@ -6,14 +6,13 @@ import os.path as osp
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 
 from fx_mm.datasets.readers.patients import find_patients
-from fx_mm.engine.runner import config_errors
+from fx_mm.engine.loops.eval_loop import MultiTaskTestLoop
 from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.evaluation.report.assessment import Assessment, Bootstrap
 from fx_mm.evaluation.report.predictions import (
@@ -22,13 +21,18 @@ from fx_mm.evaluation.report.predictions import (
     read_predictions,
 )
 from fx_mm.evaluation.report.results_file import save_results
-from fx_mm.evaluation.report.table import WEIGHTS, BenchmarkTable
+from fx_mm.evaluation.report.table import BenchmarkTable
 from fx_mm.registry import METRICS
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks import TaskTable
+from fx_mm.utils.build_errors import build_part
 from fx_mm.utils.checkpoint import find_checkpoint
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.visualization.curves import plot_curves
-from fx_mm.visualization.evaluation import plot_task
+from fx_mm.visualization.task_plots import plot_task
+
+if TYPE_CHECKING:
+    from fx_mm.engine.runner import MultiTaskRunner
 
 VALIDATION = 'val'
 
@@ -57,74 +61,87 @@ class ReportOptions:
     skipped: Mapping[str, str] | None = None
 
 
-def write_report(
-    runner: Runner,
-    checkpoint: str = '',
-    options: ReportOptions = ReportOptions(),
-) -> dict:
-    """Evaluate with the test loop and write what came out.
+class ClosingReport:
+    """The table, files and pictures of an evaluation by the test loop.
 
     Prints the table of datasets by kinds and writes, into the work
     directory, ``results.json``, ``results.csv`` and ``results.md``, the
     curves of a training (``curves.png``), ``plots/`` of each task, and, by
-    the prediction sheet hook, ``predictions.png``.
+    the prediction sheet hook, ``predictions.png``. Make it before the test
+    loop runs, whose metrics then keep their records.
 
     Args:
-        runner (Runner): After training, or built for a test.
-        checkpoint (str): Where the weights are from. Defaults to the newest
-            of the work directory.
-        options (ReportOptions): Defaults to the table alone.
-
-    Returns:
-        dict: The headline metrics.
+        runner (MultiTaskRunner): With its test loop built and weights loaded.
+        options (ReportOptions): What the report has besides the table.
 
     Raises:
         UserError: If predictions that ``options`` name do not fit.
     """
-    table = TaskTable.from_cfg(runner.cfg)
-    source = osp.basename(checkpoint or find_checkpoint(runner.work_dir) or '')
-    # After a training it looks at the split of the config's "report".
-    trained = runner.cfg.get('train_cfg') is not None
-    split = runner.cfg.get('report', VALIDATION) if trained else 'test'
-    validation: list[Predictions] = []
-    if options.thresholds_from == VALIDATION:
-        validation = _validate(runner, table, source)
-    _keep_records(runner.test_loop, options.save_predictions)
-    headlines = runner.test()
-    if not is_main_process():
-        return headlines
-    answers = _answers(runner, runner.test_loop, table, split, source)
-    benchmark = BenchmarkTable(
-        list(table),
-        headlines,
-        weights=runner.test_loop.weights[0],
-        config=osp.basename(runner.cfg.filename or ''),
-        checkpoint=source,
-        split=split,
-    )
-    if options.save_predictions:
-        for answer in [*validation, *answers]:
-            answer.save(osp.join(runner.work_dir, 'predictions'))
-    text = _finish(
-        benchmark, answers, validation, table, options, runner.work_dir
-    )
-    runner.logger.info('\n' + text)
-    # A resumed run has a log folder for each of its parts.
-    folder = (
-        osp.join(runner.work_dir, '*') if runner._resume else (runner.log_dir)
-    )
-    pattern = osp.join(folder, 'vis_data', 'scalars.json')
-    scalars = sorted(glob.glob(pattern))
-    if scalars:
-        plot_curves(scalars, osp.join(runner.work_dir, 'curves.png'))
-    runner.logger.info(f'The report is in {runner.work_dir}')
-    return headlines
+
+    def __init__(
+        self, runner: 'MultiTaskRunner', options: ReportOptions
+    ) -> None:
+        self._runner = runner
+        self._options = options
+        self._validation: list[Predictions] = []
+        if options.thresholds_from == VALIDATION:
+            self._validation = _validate(runner, self._source)
+        _keep_records(runner.test_loop, options.save_predictions)
+
+    @property
+    def _source(self) -> str:
+        """Name of the checkpoint that is evaluated."""
+        runner = self._runner
+        path = runner.tested_checkpoint or find_checkpoint(runner.work_dir)
+        return osp.basename(path or '')
+
+    def write(self, headlines: Mapping[str, float]) -> None:
+        """Write everything, on the main process alone.
+
+        Args:
+            headlines (Mapping[str, float]): What the test loop returned.
+        """
+        runner, options = self._runner, self._options
+        loop = runner.test_loop
+        split = loop.dataloader.dataset.split
+        answers = _answers(runner, loop, self._source)
+        benchmark = BenchmarkTable(
+            list(runner.tasks),
+            headlines,
+            predict_on=loop.predict_on[0],
+            config=osp.basename(runner.cfg.filename or ''),
+            checkpoint=self._source,
+            split=split,
+        )
+        if options.save_predictions:
+            metrics = _task_metrics(loop)
+            folder = osp.join(runner.work_dir, 'predictions')
+            for answer in [*self._validation, *answers]:
+                answer.save(folder, metrics[answer.name])
+        text = _finish(
+            benchmark,
+            answers,
+            self._validation,
+            runner.tasks,
+            options,
+            runner.work_dir,
+        )
+        runner.logger.info('\n' + text)
+        # A resumed run has a log folder for each of its stretches.
+        folder = runner.log_dir
+        if runner.resumed:
+            folder = osp.join(runner.work_dir, '*')
+        pattern = osp.join(folder, 'vis_data', 'scalars.json')
+        scalars = sorted(glob.glob(pattern))
+        if scalars:
+            plot_curves(scalars, osp.join(runner.work_dir, 'curves.png'))
+        runner.logger.info(f'The report is in {runner.work_dir}')
 
 
 def report_predictions(
     cfg: Config,
     path: str | Path,
-    weights: Sequence[str],
+    predict_on: Sequence[str],
     options: ReportOptions = ReportOptions(),
 ) -> str:
     """Evaluate saved predictions, without the model and the data.
@@ -132,7 +149,7 @@ def report_predictions(
     Args:
         cfg (Config): Gives the tasks and the options of their metrics.
         path (str | Path): File or folder of predictions.
-        weights (Sequence[str]): Whose, ``teacher`` or ``student``; those
+        predict_on (Sequence[str]): Whose, ``teacher`` or ``student``; those
             that were saved of them.
         options (ReportOptions): Defaults to the table alone.
 
@@ -144,25 +161,25 @@ def report_predictions(
             not fit the config.
     """
     table = TaskTable.from_cfg(cfg)
-    found = [p for p in _read(path, table) if p.weights in weights]
+    found = [p for p in _read(path, table) if p.predict_on in predict_on]
     splits = {answer.split for answer in found}
     split = 'test' if 'test' in splits else next(iter(splits), None)
     answers = [answer for answer in found if answer.split == split]
     if not answers:
         raise UserError(
-            f'{path} has no predictions of the {" or ".join(weights)} for: '
+            f'{path} has no predictions of the {" or ".join(predict_on)} for: '
             f'{", ".join(table.names)}.'
         )
     _check_one_model(answers, path)
     # files come in the order of the alphabet
-    answers.sort(key=lambda a: WEIGHTS.index(a.weights))
+    answers.sort(key=lambda a: PREDICTORS.index(a.predict_on))
     validation = []
     if options.thresholds_from == VALIDATION:
-        validation = _of_validation(found, path, answers)
+        validation = _of_validation(found, path, answers, table)
     config, checkpoint = answers[0].config, answers[0].checkpoint
     evaluated = {answer.name for answer in answers}
     headlines = {
-        f'{answer.weights}/{answer.name}/{key}': value
+        f'{answer.predict_on}/{answer.name}/{key}': value
         for answer in answers
         for key, value in answer.metrics.items()
     }
@@ -195,7 +212,8 @@ def _finish(
     benchmark.skipped.update(options.skipped or {})
     source = options.thresholds_from
     if source not in (None, VALIDATION):
-        validation = _of_validation(_read(source, table), source, answers)
+        found = _read(source, table)
+        validation = _of_validation(found, source, answers, table)
     metrics = _metrics(table)
     ours = Assessment(answers, metrics, validation)
     other = None
@@ -223,9 +241,9 @@ def _finish(
         plot_task(
             metrics[answer.name],
             answer.records,
-            benchmark.values[answer.weights][answer.name],
-            f'{answer.name}, {answer.weights}',
-            Path(work_dir, 'plots', answer.weights, name),
+            benchmark.values[answer.predict_on][answer.name],
+            f'{answer.name}, {answer.predict_on}',
+            Path(work_dir, 'plots', answer.predict_on, name),
         )
     return benchmark.text()
 
@@ -233,7 +251,7 @@ def _finish(
 def _check_one_model(answers: list[Predictions], path: str | Path) -> None:
     """Refuse predictions that only one of could count."""
     sources = {(a.config, a.checkpoint) for a in answers}
-    keys = {(a.weights, a.name) for a in answers}
+    keys = {(a.predict_on, a.name) for a in answers}
     if len(sources) > 1 or len(keys) < len(answers):
         raise UserError(
             f'{path} has predictions of several models '
@@ -243,13 +261,21 @@ def _check_one_model(answers: list[Predictions], path: str | Path) -> None:
 
 
 def _of_validation(
-    found: list[Predictions], path: str | Path, answers: list[Predictions]
+    found: list[Predictions],
+    path: str | Path,
+    answers: list[Predictions],
+    table: TaskTable,
 ) -> list[Predictions]:
-    """Give those for the thresholds, which must be there if asked for."""
+    """Return those for the thresholds, which must be there if asked for."""
     chosen = [a for a in found if a.split == VALIDATION]
     _check_one_model(chosen, path)
-    scored = {(a.weights, a.name) for a in answers if a.task['kind'] == 'cls'}
-    if scored and not scored & {(a.weights, a.name) for a in chosen}:
+    metrics = _metrics(table)
+    scored = {
+        (a.predict_on, a.name)
+        for a in answers
+        if metrics[a.name].takes_thresholds
+    }
+    if scored and not scored & {(a.predict_on, a.name) for a in chosen}:
         raise UserError(
             f'{path} has no predictions of the validation split for '
             f'{", ".join(sorted({name for _, name in scored}))}, so there '
@@ -264,8 +290,7 @@ def _metrics(table: TaskTable) -> dict[str, TaskMetric]:
     init_default_scope('fx_mm')
     metrics = {}
     for task in table:
-        with config_errors():
-            metric = METRICS.build(task.metric_cfg())
+        metric = build_part(METRICS, task.metric_cfg())
         if isinstance(metric, TaskMetric):
             metric.dataset_meta = task.meta
             metrics[task.name] = metric
@@ -291,21 +316,21 @@ def _read(path: str | Path, table: TaskTable) -> list[Predictions]:
     return [answer for answer in found if answer is not None]
 
 
-def _validate(
-    runner: Runner, table: TaskTable, source: str
-) -> list[Predictions]:
-    """Evaluate the classification tasks on their validation splits."""
-    tasks = [
-        task
-        for task in table
-        if task.kind == 'cls'
+def _validate(runner: 'MultiTaskRunner', source: str) -> list[Predictions]:
+    """Evaluate the tasks that need thresholds on their validation splits."""
+    metrics = _metrics(runner.tasks)
+    names = [
+        task.name
+        for task in runner.tasks
+        if task.name in metrics
+        and metrics[task.name].takes_thresholds
         and (task.config.get('splits') or {}).get(VALIDATION)
     ]
-    if not tasks:
+    if not names:
         return []
-    chosen = TaskTable(tasks)
+    chosen = runner.tasks.only(names)
     loader = copy.deepcopy(runner.cfg.test_dataloader.to_dict())
-    loader['dataset'] = chosen.dataset_cfg(VALIDATION)
+    loader['dataset'].update(tasks=names, split=VALIDATION)
     loader['batch_sampler']['batch_sizes'] = chosen.batch_sizes
     loop = runner.build_test_loop(
         dict(
@@ -317,11 +342,11 @@ def _validate(
     )
     _keep_records(loop)
     loop.run()
-    return _answers(runner, loop, chosen, VALIDATION, source)
+    return _answers(runner, loop, source)
 
 
-def _task_metrics(loop) -> dict[str, TaskMetric]:
-    """Give the metric of each task that fx_mm can report on."""
+def _task_metrics(loop: MultiTaskTestLoop) -> dict[str, TaskMetric]:
+    """Return the metric of each task that fx_mm can report on."""
     return {
         name: metric
         for name, evaluator in loop.evaluators.items()
@@ -330,36 +355,36 @@ def _task_metrics(loop) -> dict[str, TaskMetric]:
     }
 
 
-def _keep_records(loop, keep_masks: bool = False) -> None:
+def _keep_records(loop: MultiTaskTestLoop, keep_masks: bool = False) -> None:
     for metric in _task_metrics(loop).values():
         metric.kept = []
         metric.keep_masks = keep_masks
 
 
 def _answers(
-    runner: Runner, loop, table: TaskTable, split: str, source: str
+    runner: 'MultiTaskRunner', loop: MultiTaskTestLoop, source: str
 ) -> list[Predictions]:
-    """Collect what the metrics kept, of each task and weights."""
+    """Collect what the metrics kept, of each task and model."""
     metrics = _task_metrics(loop)
     found = []
     for dataset in loop.dataloader.dataset.datasets:
-        task = table[dataset.task.name]
+        task = dataset.task
         if task.name not in metrics:
             continue
         kept = metrics[task.name].kept or []
-        pattern = runner.cfg.datasets[task.dataset].get('patient')
         patients = None
-        for weights, (records, headlines) in zip(loop.weights, kept):
+        for predict_on, (records, headlines) in zip(loop.predict_on, kept):
             img_ids = [record[0] for record in records]
             if patients is None:
+                pattern = task.config.get('patient')
                 patients = find_patients(
                     task, dataset.ann_file, img_ids, pattern
                 )
             found.append(
                 Predictions(
                     task=task.meta,
-                    weights=weights,
-                    split=split,
+                    predict_on=predict_on,
+                    split=dataset.split,
                     records=records,
                     patients=patients,
                     config=osp.basename(runner.cfg.filename or ''),

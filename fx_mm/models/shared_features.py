@@ -1,0 +1,63 @@
+"""Many tasks on the same images: what they share runs once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fx_mm.structures import FXDataSample
+
+Pyramid = tuple[Tensor, ...]
+
+
+class SharedFeatures:
+    """Results of the backbone and of the branches' shared parts.
+
+    The backbone runs once for all batches of equal values (so of equal size
+    and normalisation, and view by view of test-time augmentation), and the
+    shared part of a branch once for all tasks of its kind. Everything is
+    kept: use one object per batch of images, in inference only.
+    """
+
+    def __init__(self) -> None:
+        self._maps: list[tuple[Tensor, Pyramid]] = []
+        self._states: list[tuple[nn.Module, Pyramid, list, dict]] = []
+
+    def maps(
+        self, extract: Callable[[Tensor], Pyramid], inputs: Tensor
+    ) -> Pyramid:
+        """Return the backbone's maps of images, computed at most once.
+
+        Args:
+            extract (Callable): Runs the backbone.
+            inputs (Tensor): Images (B, 3, H, W).
+        """
+        for seen, maps in self._maps:
+            # A look at the values costs a thousandth of a backbone's run.
+            if torch.equal(seen, inputs):
+                return maps
+        maps = extract(inputs)
+        self._maps.append((inputs, maps))
+        return maps
+
+    def state(
+        self,
+        branch: nn.Module,
+        pyramid: Pyramid,
+        data_samples: list[FXDataSample],
+    ) -> dict[str, Any]:
+        """Return what a branch's shared part makes of maps.
+
+        Args:
+            branch (Branch): The branch.
+            pyramid (tuple[Tensor]): Maps that :meth:`maps` returned.
+            data_samples (list[FXDataSample]): The samples.
+        """
+        sizes = [(s.img_shape, s.batch_input_shape) for s in data_samples]
+        for owner, seen, seen_sizes, state in self._states:
+            if owner is branch and seen is pyramid and seen_sizes == sizes:
+                return state
+        state = branch.encode(pyramid, data_samples)
+        self._states.append((branch, pyramid, sizes, state))
+        return state

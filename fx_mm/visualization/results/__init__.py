@@ -1,0 +1,17 @@
+"""Typed predictions: one class per kind, and all of one image."""
+
+from fx_mm.visualization.results.base import Marks, TaskResult, result_class
+from fx_mm.visualization.results.cls_result import ClsResult
+from fx_mm.visualization.results.image_result import ImageResult
+from fx_mm.visualization.results.loc_result import LocResult
+from fx_mm.visualization.results.seg_result import SegResult
+
+__all__ = [
+    'ClsResult',
+    'ImageResult',
+    'LocResult',
+    'Marks',
+    'SegResult',
+    'TaskResult',
+    'result_class',
+]

@@ -1,0 +1,186 @@
+"""Tiles of pictures: boxes, masks, bars of probabilities."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from fx_mm.utils.files import write_whole
+from fx_mm.visualization.contact_sheet import Color, color_of, draw_tile
+
+TRUTH: Color = (90, 220, 90)
+PREDICTION: Color = (255, 165, 40)
+UNKNOWN: Color = (170, 170, 170)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_BACKGROUND = 24
+
+
+def save_picture(picture: np.ndarray, out_file: str | Path) -> Path:
+    """Write a picture as PNG, making its folder.
+
+    Args:
+        picture (np.ndarray): uint8 RGB, shape (H, W, 3), or a single
+            channel, shape (H, W).
+        out_file (str | Path): Where to.
+
+    Returns:
+        Path: ``out_file``.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    # Not cv2.imwrite: it fails without an exception.
+    return write_whole(out_file, cv2.imencode('.png', picture)[1].tobytes())
+
+
+def box_tile(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    scores: np.ndarray | None = None,
+    size: int = 256,
+) -> np.ndarray:
+    """Draw boxes: orange with scores, green without.
+
+    Args:
+        image (np.ndarray): uint8 grey, shape (H, W).
+        boxes (np.ndarray): x1, y1, x2, y2 in pixels, shape (n, 4).
+        labels (np.ndarray): Class indices, shape (n,).
+        classes (Sequence[str]): Class names.
+        scores (np.ndarray, optional): Scores, shape (n,).
+        size (int): Width of the tile. Defaults to 256.
+
+    Returns:
+        np.ndarray: uint8 RGB tile.
+    """
+    drawn = []
+    for index, (box, label) in enumerate(zip(boxes, labels, strict=True)):
+        name, color = classes[int(label)], TRUTH
+        if scores is not None:
+            name, color = f'{name} {scores[index]:.2f}', PREDICTION
+        drawn.append((*map(float, box), name, color))
+    return draw_tile(image, boxes=drawn, size=size)
+
+
+def mask_tile(
+    image: np.ndarray,
+    masks: np.ndarray,
+    classes: Sequence[str],
+    notes: Mapping[str, str] | None = None,
+    size: int = 256,
+) -> np.ndarray:
+    """Draw masks in one colour a class, with a list of the classes.
+
+    Args:
+        image (np.ndarray): uint8 grey, shape (H, W).
+        masks (np.ndarray): bool, shape (C, H, W).
+        classes (Sequence[str]): Class names.
+        notes (Mapping[str, str], optional): Class name to what is written
+            beside it; such a class is listed even if its mask is empty.
+            Defaults to None: the classes present are listed by name.
+        size (int): Width of the tile. Defaults to 256.
+
+    Returns:
+        np.ndarray: uint8 RGB tile.
+    """
+    notes = notes or {}
+    drawn, lines = [], []
+    for name, mask in zip(classes, masks, strict=True):
+        color = color_of(name, classes)
+        if mask.any():
+            drawn.append((mask, color))
+        if mask.any() or name in notes:
+            lines.append((f'{name} {notes.get(name, "")}', color))
+    tile = draw_tile(image, masks=drawn, size=size)
+    for index, (text, color) in enumerate(lines):
+        _put(tile, text, (4, 13 + 14 * index), color, outline=True)
+    return tile
+
+
+def draw_probabilities(
+    scores: np.ndarray,
+    classes: Sequence[str],
+    truth: np.ndarray | None = None,
+    shape: tuple[int, int] = (256, 256),
+) -> np.ndarray:
+    """Draw a bar and a line of text for each class.
+
+    With more classes than lines, the true ones and then the most probable
+    ones are kept, in the order of the head.
+
+    Args:
+        scores (np.ndarray): Probabilities, shape (C,).
+        classes (Sequence[str]): Class names.
+        truth (np.ndarray, optional): 1, 0 or NaN (unknown), shape (C,).
+        shape (tuple[int]): Height and width. Defaults to (256, 256).
+
+    Returns:
+        np.ndarray: uint8 RGB panel.
+    """
+    panel = np.full((*shape, 3), _BACKGROUND, np.uint8)
+    heading = 'probability' + (' (true: green)' if truth is not None else '')
+    _put(panel, heading, (4, 13), UNKNOWN)
+    n_lines = (shape[0] - 20) // 16
+    positive = np.zeros(len(classes), bool) if truth is None else truth == 1
+    kept = sorted(np.lexsort((-scores, ~positive))[:n_lines])
+    for line, index in enumerate(kept):
+        top = 20 + 16 * line
+        color = TRUTH if positive[index] else PREDICTION
+        if truth is not None and np.isnan(truth[index]):
+            color = UNKNOWN
+        width = round(float(np.nan_to_num(scores[index])) * (shape[1] - 4))
+        bar = panel[top : top + 14, 2 : 2 + width]
+        bar[:] = np.array(color) // 3
+        text = f'{scores[index]:.2f} {classes[index]}'
+        if color == UNKNOWN:
+            text += ' (unknown)'
+        _put(panel, text, (4, top + 11), color)
+    return panel
+
+
+def caption_below(
+    tile: np.ndarray, text: str, head: str, color: Color
+) -> np.ndarray:
+    """Add a line below: a coloured word, then text."""
+    strip = np.full((15, tile.shape[1], 3), _BACKGROUND, np.uint8)
+    _put(strip, head, (2, 11), color)
+    (width, _), _ = cv2.getTextSize(head, _FONT, 0.4, 1)
+    _put(strip, text, (width + 12, 11), (235, 235, 235))
+    return np.concatenate([tile, strip])
+
+
+def _put(
+    tile: np.ndarray,
+    text: str,
+    origin: tuple[int, int],
+    color: Color,
+    outline: bool = False,
+) -> None:
+    # The built-in fonts of OpenCV draw ASCII only.
+    text = text.encode('ascii', 'replace').decode()
+    if outline:
+        cv2.putText(tile, text, origin, _FONT, 0.4, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(tile, text, origin, _FONT, 0.4, color, 1, cv2.LINE_AA)
+
+
+def to_numpy(values: torch.Tensor) -> np.ndarray:
+    """Copy a tensor to an array on the CPU."""
+    return values.detach().cpu().numpy()
+
+
+def side_by_side(
+    truth: np.ndarray, prediction: np.ndarray, left: str, right: str
+) -> np.ndarray:
+    """Put the tiles of truth and prediction side by side, with captions."""
+    return np.concatenate(
+        [
+            caption_below(truth, left, 'truth', TRUTH),
+            caption_below(prediction, right, 'prediction', PREDICTION),
+        ],
+        axis=1,
+    )
