@@ -136,7 +136,7 @@ def test_config_builds_trains_and_predicts(name):
         kind = task.rsplit('/', 1)[1]
         head = [
             p
-            for part in model.student.parts()
+            for part in model.student.param_groups()
             for n, p in model.student.named_parameters()
             if part.name == f'{task}/head' and part.owns(n)
         ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -37,14 +38,15 @@ def consistency_loss(student: FeatureGroups, teacher: FeatureGroups) -> Tensor:
     return torch.stack(groups).mean()
 
 
-def with_tasks(model: Mapping[str, Any], tasks: TaskTable) -> dict[str, Any]:
+def with_tasks(model: Mapping[str, Any], tasks: TaskTable) -> ConfigDict:
     """Return the config of a model with the tasks that it is built for.
 
     Args:
         model (Mapping): Config of :class:`MeanTeacher`; it is not changed.
         tasks (TaskTable): The active tasks.
     """
-    return dict(model, student=dict(model['student'], tasks=tasks))
+    student = ConfigDict(model['student'], tasks=tasks)
+    return ConfigDict(dict(model), student=student)
 
 
 @MODELS.register_module()

@@ -81,7 +81,7 @@ class Recorder(Hook):
         before = step.pop('before')
         step['moved'] = {
             part.name
-            for part in self.model.student.parts()
+            for part in self.model.student.param_groups()
             for name in after
             if part.owns(name) and not torch.equal(before[name], after[name])
         }

@@ -1,25 +1,27 @@
 """Models from the shipped configs and batches of random truth."""
 
-import copy
+import dataclasses
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
 
-import fx_mm.models  # noqa: F401
+from fx_mm.models import with_tasks
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
+from fx_mm.tasks import Task, TaskTable
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'models'
 FINDINGS = ('nodule', 'effusion', 'mass')
+EXCLUSIVE = dict(label_type='multi-class')
 TASKS = (
-    dict(dataset='a', kind='cls', classes=FINDINGS, labels='multi-label'),
-    dict(dataset='b', kind='cls', classes=('x', 'y'), labels='multi-class'),
-    dict(dataset='a', kind='loc', classes=FINDINGS),
-    dict(dataset='b', kind='loc', classes=('opacity',)),
-    dict(dataset='a', kind='seg', classes=('lungs', 'heart')),
-    dict(dataset='b', kind='seg', classes=FINDINGS),
+    Task('a', 'cls', FINDINGS),
+    Task('b', 'cls', ('x', 'y'), config=EXCLUSIVE),
+    Task('a', 'loc', FINDINGS),
+    Task('b', 'loc', ('opacity',)),
+    Task('a', 'seg', ('lungs', 'heart')),
+    Task('b', 'seg', FINDINGS),
 )
 TINY = {
     'student.backbone.embed_dims': 16,
@@ -31,7 +33,12 @@ TINY = {
 }
 
 
-def model_cfg(name='foundation-x_swin-tiny-phantom', tasks=TASKS, **options):
+def with_options(task, **options):
+    """A task whose entry has further options."""
+    return dataclasses.replace(task, config={**task.config, **options})
+
+
+def plain_cfg(name='foundation-x_swin-tiny-phantom', **options):
     """Model config of a shipped file with changes, keys with dots."""
     cfg = Config.fromfile(CONFIGS / f'{name}.py').model
     holder = Config(dict(model=cfg))
@@ -39,8 +46,14 @@ def model_cfg(name='foundation-x_swin-tiny-phantom', tasks=TASKS, **options):
     holder.merge_from_dict(
         {f'model.{key}': value for key, value in options.items()}
     )
-    holder.model.student.tasks = copy.deepcopy(list(tasks))
     return holder.model
+
+
+def model_cfg(name='foundation-x_swin-tiny-phantom', tasks=TASKS, **options):
+    """The same for a model of these tasks (a sequence or a table)."""
+    if not isinstance(tasks, TaskTable):
+        tasks = TaskTable(tasks)
+    return with_tasks(plain_cfg(name, **options), tasks)
 
 
 def build(tiny=True, tasks=TASKS, seed=0, noise=0.0, **options):
@@ -64,17 +77,14 @@ def batch(task, size=64, n=2, boxes=2, seed=0, tasks=TASKS):
     """Inputs (n, 3, size, size) and samples with truth of one task."""
     generator = torch.Generator().manual_seed(seed)
     rand = lambda *shape: torch.rand(*shape, generator=generator)  # noqa: E731
-    dataset, kind = task.rsplit('/', 1)
-    entry = next(
-        t for t in tasks if (t['dataset'], t['kind']) == (dataset, kind)
-    )
-    classes = len(entry['classes'])
+    entry = next(t for t in tasks if t.name == task)
+    kind, classes = entry.kind.name, len(entry.classes)
     samples = []
     for index in range(n):
         sample = FXDataSample(
             metainfo=dict(
                 task=task,
-                dataset=dataset,
+                dataset=entry.dataset,
                 kind=kind,
                 img_id=str(index),
                 img_path=f'{index}.png',
@@ -87,7 +97,7 @@ def batch(task, size=64, n=2, boxes=2, seed=0, tasks=TASKS):
         )
         if kind == 'cls':
             score = (rand(classes) > 0.5).float()
-            if entry.get('labels') == 'multi-class':
+            if entry.label_type == 'multi-class':
                 score = torch.eye(classes)[index % classes]
             sample.gt_score = score
         elif kind == 'loc':

@@ -51,7 +51,7 @@ def test_the_papers_table_row_by_row(cycle_of_three, index):
     batch = model.data_preprocessor(batch, training=True)
     losses = model(**batch, mode='loss')
     model.parse_losses(losses)[0].backward()
-    parts = {part.name: part for part in model.student.parts()}
+    parts = {part.name: part for part in model.student.param_groups()}
     for name, state in zip(COLUMNS, columns):
         owned = [
             p

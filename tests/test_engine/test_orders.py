@@ -102,7 +102,7 @@ def mixed(phantom_root, tmp_path_factory):
                 clip=runner.optim_wrapper.clip_grad_kwargs,
                 trained={
                     part.name
-                    for part in student.parts()
+                    for part in student.param_groups()
                     for name, p in student.named_parameters()
                     if part.owns(name) and p.requires_grad
                 },
@@ -118,7 +118,7 @@ def mixed(phantom_root, tmp_path_factory):
 def test_a_mixed_pass_has_one_lock_state_for_all_its_tasks(mixed):
     runner, seen = mixed
     assert [step['of'].mode for step in seen] == ['lock'] * 2 + ['release'] * 9
-    everything = {part.name for part in runner.model.student.parts()}
+    everything = {part.name for part in runner.model.student.param_groups()}
     for step in seen:
         assert step['of'].task == 'mixed'
         if step['of'].mode == 'release':
@@ -177,7 +177,7 @@ def test_scalars_stay_under_each_tasks_name(mixed):
 def test_the_plan_of_a_mixed_pass_is_that_of_its_tasks(mixed, mode):
     student = mixed[0].model.student
     locked = set(student.freeze_plan('mixed', mode))
-    for part in student.parts():
+    for part in student.param_groups():
         users = [
             task
             for task in student.task_names

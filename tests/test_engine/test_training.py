@@ -466,7 +466,8 @@ def test_images_that_other_ranks_cannot_read_count(make_runner, monkeypatch):
         train_loop, 'all_gather_object', lambda ours: [ours, theirs]
     )
     runner = make_runner(
-        **ONE_TASK, **{'train_cfg.max_unreadable_ratio': 0.1, 'log_level': 'INFO'}
+        **ONE_TASK,
+        **{'train_cfg.max_unreadable_ratio': 0.1, 'log_level': 'INFO'},
     )
     runner.train_loop.sampler.world_size = 2
     with pytest.raises(UserError, match='2 images cannot be read'):

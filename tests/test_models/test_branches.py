@@ -80,7 +80,7 @@ def test_pools_and_projectors(pool, projector):
     dims = 12 if projector != 'none' else 64 if '+' in pool else 32
     assert state['pooled'].shape == (2, dims)
     assert branch(state, 'a', []).shape == (2, 3)
-    names = {part.name for part in branch.parts()}
+    names = {part.name for part in branch.param_groups()}
     assert ('classification/projector' in names) == (projector != 'none')
 
 
@@ -120,7 +120,7 @@ def test_a_head_standardises_its_own_dataset_only():
     assert branch.head_norms.b.num_batches_tracked == 0
     # one image has no variance: the running statistics serve
     assert branch(dict(pooled=pooled[:1]), 'a', []).isfinite().all()
-    part = next(p for p in branch.parts() if p.task == 'a/cls')
+    part = next(p for p in branch.param_groups() if p.task == 'a/cls')
     assert 'head_norms.a' in part.modules
 
 
@@ -161,7 +161,7 @@ def test_unknown_options_are_refused(option, value):
 
 
 def test_more_queries_than_tokens_are_refused():
-    tasks = [dict(h.TASKS[2], img_size=128)]
+    tasks = [h.with_options(h.TASKS[2], img_size=128)]
     # strides 8, 16, 32: 256 + 64 + 16 tokens
     h.build(tasks=tasks, **{'student.localization.num_queries': 336})
     with pytest.raises(UserError, match='337, but an image of 128 px gives'):
@@ -182,7 +182,7 @@ def test_sharing_of_decoder_and_queries(decoder, sharing):
         'student.localization.label_embedding': sharing,
     }
     student = h.build(tasks=h.TASKS[2:4], noise=0.02, **options).student
-    parts = {part.name: part for part in student.parts()}
+    parts = {part.name: part for part in student.param_groups()}
     assert ('localization/decoder' in parts) == (decoder == 'shared')
     assert ('a/loc/decoder' in parts) == (decoder != 'shared')
     for name in ('queries', 'label_embedding'):

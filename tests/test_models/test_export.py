@@ -12,7 +12,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner import load_checkpoint, save_checkpoint
 from mmengine.structures import InstanceData, PixelData
-from model_helpers import TASKS, build, model_cfg
+from model_helpers import TASKS, build, plain_cfg
 
 from fx_mm.config import PlainConfig
 from fx_mm.models.backbones import FoundationXBackbone
@@ -47,7 +47,7 @@ def trained(tmp_path_factory):
         for parameter in model.teacher.parameters():
             parameter.mul_(1.01)
     cfg = PlainConfig(
-        dict(model=model_cfg(**OPTIONS).to_dict(), work_dir='work_dirs/x')
+        dict(model=plain_cfg(**OPTIONS).to_dict(), work_dir='work_dirs/x')
     )
     path = tmp_path_factory.mktemp('run') / 'iter_100.pth'
     write(path, model, cfg.pretty_text)
@@ -63,7 +63,7 @@ def write(path, model, text):
         experiment_name='x',
         time='20260101_000000',
         mmengine_version='0',
-        tasks=[dict(task=f'{t["dataset"]}/{t["kind"]}') for t in TASKS],
+        tasks=[dict(task=t.name) for t in TASKS],
         schedule=[['a/cls', 'release', 3]],
     )
     state = dict(
@@ -194,16 +194,16 @@ def scope(request):
         yield request.param
 
 
-@pytest.mark.parametrize('weights', ['teacher', 'student'])
+@pytest.mark.parametrize('predict_on', ['teacher', 'student'])
 @pytest.mark.parametrize('scope', MODELS, indirect=True)
-def test_loss_step_in_each_package(trained, scope, weights, tmp_path):
+def test_loss_step_in_each_package(trained, scope, predict_on, tmp_path):
     source, path = trained
     registry = importlib.import_module(f'{scope}.registry').MODELS
-    cfg = ConfigDict(MODELS[scope](one_line(path, weights=weights)))
+    cfg = ConfigDict(MODELS[scope](one_line(path, predict_on=predict_on)))
     model = registry.build(cfg)
     model.init_weights()
     x = images()
-    expected = getattr(source, weights).extract_feat(x)
+    expected = getattr(source, predict_on).extract_feat(x)
     model.eval()
     for ours, theirs in zip(model.backbone(x), expected, strict=True):
         assert torch.equal(ours, theirs)
@@ -275,7 +275,7 @@ def test_output_norms_of_another_kind(tmp_path):
     norm = dict(type='GN', num_groups=4)
     changed = {'student.localization.norm_cfg': norm}
     model = build(tiny=False, noise=0.05, **{**TINY, **changed}).eval()
-    cfg = model_cfg(**{**OPTIONS, **changed}).to_dict()
+    cfg = plain_cfg(**{**OPTIONS, **changed}).to_dict()
     path = str(tmp_path / 'x.pth')
     write(path, model, PlainConfig(dict(model=cfg)).pretty_text)
     backbone = FoundationXBackbone(path, output_norm='localization').eval()
@@ -316,7 +316,7 @@ def test_plain_foundation_x_and_explicit_backbone(trained, tmp_path):
 def test_config_text_is_read_and_never_executed(trained, tmp_path):
     source, _ = trained
     path = tmp_path / 'x.pth'
-    cfg = Config(dict(model=model_cfg(**OPTIONS).to_dict()))
+    cfg = Config(dict(model=plain_cfg(**OPTIONS).to_dict()))
     assert 'dict(' in cfg.pretty_text
     write(path, source, cfg.pretty_text)
     FoundationXBackbone(str(path))
@@ -350,7 +350,7 @@ def test_mistakes_are_one_sentence(trained, tmp_path):
     _, path = trained
     for options, word in (
         (dict(), 'needs checkpoint'),
-        (dict(checkpoint=path, weights='best'), 'weights'),
+        (dict(checkpoint=path, predict_on='best'), 'predict_on'),
         (dict(checkpoint=path, output_norm='segmentation'), 'output_norm'),
         (dict(checkpoint=path, out_indices=(4,)), 'out_indices'),
         (dict(checkpoint='gone.pth'), 'checkpoint=None and backbone'),
@@ -370,7 +370,7 @@ def test_without_norms_in_the_file(tmp_path):
         **{'student.localization.norm_cfg': None},
     )
     path = tmp_path / 'x.pth'
-    cfg = PlainConfig(dict(model=model_cfg(**OPTIONS).to_dict()))
+    cfg = PlainConfig(dict(model=plain_cfg(**OPTIONS).to_dict()))
     write(path, model, cfg.pretty_text)
     with pytest.raises(UserError, match='encoder.norms'):
         FoundationXBackbone(str(path), output_norm='localization')

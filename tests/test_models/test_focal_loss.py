@@ -88,12 +88,10 @@ def test_certain_answers_have_finite_gradients(gamma):
 
 
 def test_the_branch_takes_it_from_the_task():
-    tasks = [dict(task) for task in h.TASKS[:2]]
-    tasks[0]['focal'] = dict(gamma=3.0, alpha=0.5)
+    focal = dict(gamma=3.0, alpha=0.5)
+    tasks = [h.with_options(h.TASKS[0], focal=focal), h.TASKS[1]]
     heads = h.build(tasks=tasks).student.classification.heads
-    loss = heads[tasks[0]['dataset']].loss_module
+    loss = heads[tasks[0].dataset].loss_module
     assert isinstance(loss, MaskedFocalLoss)
     assert (loss.gamma, loss.alpha.item()) == (3.0, 0.5)
-    assert not isinstance(
-        heads[tasks[1]['dataset']].loss_module, MaskedFocalLoss
-    )
+    assert not isinstance(heads[tasks[1].dataset].loss_module, MaskedFocalLoss)

@@ -9,7 +9,7 @@ import torch
 from fx_mm.registry import MODELS
 from fx_mm.utils.errors import UserError
 
-TASK_NAMES = [f'{t["dataset"]}/{t["kind"]}' for t in h.TASKS]
+TASK_NAMES = [task.name for task in h.TASKS]
 
 
 def test_empty_truth_comes_first(model):
@@ -73,7 +73,7 @@ def test_losses_and_predictions(model, task):
     with torch.no_grad():
         results = model(inputs, samples, mode='predict')
     assert len(results) == 2
-    classes = len(h.TASKS[TASK_NAMES.index(task)]['classes'])
+    classes = len(h.TASKS[TASK_NAMES.index(task)].classes)
     for result in results:
         if task.endswith('cls'):
             assert result.pred_score.shape == (classes,)
@@ -164,7 +164,7 @@ def test_padding_does_not_enter_localization():
 
 
 def test_unknown_names(model):
-    with pytest.raises(ValueError, match='unknown parts'):
+    with pytest.raises(ValueError, match='unknown groups'):
         model.student.lock(('head',))
     with pytest.raises(UserError, match='a/cls'):
         model.student.freeze_plan('c/cls', 'lock')
@@ -311,9 +311,8 @@ def test_state_dict_round_trip(full_model):
 
 
 def test_loss_weight_of_a_task():
-    tasks = [dict(task) for task in h.TASKS[:1]]
-    plain = h.build(tasks=tasks).student.eval()
-    tasks[0]['loss_weight'] = 3.0
+    plain = h.build(tasks=h.TASKS[:1]).student.eval()
+    tasks = [h.with_options(h.TASKS[0], loss_weight=3.0)]
     heavy = h.build(tasks=tasks).student.eval()
     inputs, samples = h.batch('a/cls')
     ours = heavy.loss(inputs, samples)['loss_cls']
@@ -324,7 +323,7 @@ def test_loss_weight_of_a_task():
 def test_only_the_branches_of_the_tasks_are_built():
     student = h.build(tasks=h.TASKS[:2]).student
     assert not hasattr(student, 'localization')
-    assert {p.name for p in student.parts() if p.task is None} == {
+    assert {p.name for p in student.param_groups() if p.task is None} == {
         'backbone',
         'classification/norms',
     }
@@ -374,7 +373,7 @@ def test_resnet_backbone():
     for task in model.student.task_names:
         losses = h.backward(model, task)
         assert all(v.isfinite().all() for v in losses.values())
-    names = {part.name for part in model.student.parts()}
+    names = {part.name for part in model.student.param_groups()}
     assert 'localization/norms' not in names
     assert 'classification/norms' not in names
 
@@ -395,7 +394,7 @@ def test_paper_config_builds():
         'student.localization.encoder_layers': 1,
         'student.localization.decoder_layers': 1,
     }
-    tasks = [dict(task, img_size=224) for task in h.TASKS]
+    tasks = [h.with_options(task, img_size=224) for task in h.TASKS]
     cfg = h.model_cfg('foundation-x_swin-b', tasks, **options)
     model = MODELS.build(cfg)
     inputs, samples = h.batch('a/loc', size=224, n=1)

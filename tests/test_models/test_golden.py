@@ -4,6 +4,7 @@ Runs where FX_MM_GOLDEN names the folder of ``golden_tiny.npz`` and
 ``golden_tiny_weights.npz``, which hold no code and are not shipped.
 """
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -14,11 +15,11 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
 
-from fx_mm.apis import expand_config
 from fx_mm.converters import convert_foundation_x
 from fx_mm.models.backbones import FusedSwinTransformer
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
+from fx_mm.tasks import LocalizationKind, TaskTable
 
 GOLDEN = os.environ.get('FX_MM_GOLDEN')
 pytestmark = pytest.mark.skipif(not GOLDEN, reason='FX_MM_GOLDEN is not set')
@@ -72,11 +73,14 @@ def conversion(weights):
     cfg.merge_from_dict(
         {f'model.student.{key}': value for key, value in TINY.items()}
     )
-    student = expand_config(cfg).model.student
-    for task in student.tasks:
-        if task['kind'] == 'loc':
-            # The reference data have labels that this dataset lacks.
-            task['classes'] = FINDINGS
+    tasks = [
+        # The reference data have labels that this dataset lacks.
+        dataclasses.replace(task, classes=FINDINGS)
+        if task.kind is LocalizationKind
+        else task
+        for task in TaskTable.from_cfg(cfg)
+    ]
+    student = dict(cfg.model.student, tasks=tasks)
     model = MODELS.build(student)
     result = convert_foundation_x(weights, model)
     model.load_state_dict(result.state_dict)

@@ -10,6 +10,7 @@ from test_region_guidance import STRIDES, pixels, slow_mask
 
 from fx_mm.models.layers.region_guidance import evaluating
 from fx_mm.registry import MODELS
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.errors import UserError
 
 TASKS = [*h.TASKS[2:3], *h.TASKS[4:6]]
@@ -249,15 +250,16 @@ def test_logits_of_no_class_do_not_guide():
 
 
 def test_a_dataset_must_not_lose_its_guidance():
-    guidance = dict(type='RegionGuidance', datasets=['a', 'b'])
-    tasks = [t for t in h.TASKS if (t['dataset'], t['kind']) != ('a', 'loc')]
+    everything = TaskTable(h.TASKS).configured
+    tasks = [t for t in h.TASKS if t.name != 'a/loc']
     with pytest.raises(UserError, match='needs the boxes of a/loc;'):
-        h.build(tasks=tasks, **{'student.region_guidance': guidance})
+        h.build(tasks=TaskTable(tasks, everything), **GUIDED)
 
 
 def test_small_guided_images_are_refused_when_the_model_is_built():
     tasks = [
-        dict(t, img_size=32 if t['kind'] == 'seg' else 64) for t in h.TASKS
+        h.with_options(t, img_size=32 if t.name.endswith('seg') else 64)
+        for t in h.TASKS
     ]
     options = {'student.region_guidance': dict(type='RegionGuidance')}
     with pytest.raises(UserError, match='an image of 32 px gives only'):

@@ -1,5 +1,6 @@
 import copy
 from collections import OrderedDict
+from dataclasses import replace
 
 import model_helpers as h
 import pytest
@@ -202,9 +203,9 @@ def test_who_answers(model):
         assert torch.equal(model(inputs, samples), teacher)
     with pytest.raises(RuntimeError, match='stop'), model.using('student'):
         raise RuntimeError('stop')
-    assert model.weights == 'teacher'
-    with pytest.raises(ValueError, match='weights'):
-        model.weights = 'both'
+    assert model.predict_on == 'teacher'
+    with pytest.raises(UserError, match='predict_on'):
+        model.predict_on = 'both'
 
 
 @pytest.mark.parametrize('load', ['torch', 'mmengine'])
@@ -236,7 +237,7 @@ def test_loading(model, load, kind):
 
 
 def test_only_the_prefix_student_counts():
-    tasks = [dict(h.TASKS[0], dataset='my_student'), h.TASKS[0]]
+    tasks = [replace(h.TASKS[0], dataset='my_student'), h.TASKS[0]]
     model = h.build(tasks=tasks, noise=0.1)
     plain = model.student.state_dict()
     assert any('student.' in key for key in plain)
@@ -286,7 +287,7 @@ def test_consistency_weight_is_a_share(weight):
 def test_a_cycle_of_29_passes_is_the_plain_average():
     """Parts that stand still in a pass move the teacher as well."""
     model = h.build(noise=0.02)
-    parts = model.student.parts()
+    parts = model.student.param_groups()
     expected = {
         name: p.detach().double().clone()
         for name, p in model.teacher.named_parameters()

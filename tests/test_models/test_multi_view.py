@@ -15,10 +15,12 @@ SIZES = [(64, 64), (64, 96)]
 
 
 def build(**tta):
-    tasks = copy.deepcopy(h.TASKS)
-    for task in tasks:
-        task['img_size'] = SIDE
-        task['tta'] = tta.get(f'{task["dataset"]}_{task["kind"]}')
+    tasks = [
+        h.with_options(
+            task, img_size=SIDE, tta=tta.get(task.name.replace('/', '_'))
+        )
+        for task in h.TASKS
+    ]
     return h.build(tasks=tasks, noise=0.02).eval()
 
 

@@ -20,7 +20,7 @@ from fx_mm.models import StackedMatcher
 from fx_mm.models.layers import DenoisingQueries
 
 DIMS, LAYERS = 32, 2
-TASK = dict(dataset='a', kind='loc', classes=h.FINDINGS)
+TASK = h.TASKS[2]
 
 
 def halve_position_encoding(stock):

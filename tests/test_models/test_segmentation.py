@@ -166,7 +166,7 @@ def test_decoder_has_no_idle_parameter():
     losses['loss_dice'].backward()
     for name, parameter in model.decoder.named_parameters():
         assert parameter.grad is not None, name
-    part = next(p for p in model.parts() if p.task is None)
+    part = next(p for p in model.param_groups() if p.task is None)
     assert part.name == 'segmentation/decoder'
     assert all(part.owns(f'decoder.{name}') for name in names)
 

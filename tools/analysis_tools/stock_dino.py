@@ -7,7 +7,7 @@ from mmdet.registry import MODELS as MMDET
 from mmengine.registry import DefaultScope
 
 from fx_mm.models import LocalizationBranch, TaskDINOHead
-from fx_mm.models.data_preprocessor import IMAGENET
+from fx_mm.tasks.kinds import IMAGENET
 
 MATCH_COSTS = [
     dict(type='FocalLossCost', weight=2.0),

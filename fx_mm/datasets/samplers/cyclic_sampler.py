@@ -50,11 +50,11 @@ class CyclicBatchSampler:
             whatever the batch size and the cap of a task. A dict of task or
             kind to weight: shared by these. Defaults to ``cyclic``.
         lock (str or list): See :func:`plan_cycle`. Defaults to ``paper``.
-        lock_data_ratio (float): Share of the data in a lock pass, drawn anew each
-            time, but all of them with ``lock="heads"``. Defaults to 0.5.
+        lock_data_ratio (float): Share of the data in a lock pass, drawn anew
+            each time, but all of them with ``lock="heads"``. Defaults to 0.5.
         max_batches (int or dict, optional): Cap on a release pass's batches:
-            one for all, or per task or kind; a lock pass has ``lock_data_ratio``
-            of it. Defaults to None, no cap.
+            one for all, or per task or kind; a lock pass has
+            ``lock_data_ratio`` of it. Defaults to None, no cap.
         min_batches (int): A release pass has at least so many, for which few
             images are walked again; a lock pass has ``lock_data_ratio`` of it.
             Defaults to 1.

@@ -54,10 +54,10 @@ class CyclicTrainLoop(BaseLoop):
         val_interval (int): Cycles, or passes, between validations; the end
             is always validated. Defaults to 1.
         val_unit (str): ``cycle`` or ``pass``. Defaults to ``cycle``.
-        max_unreadable_ratio (float): Share of unreadable images, of all, above
-            which training stops. Defaults to 0.001.
-        max_nonfinite_steps (int): Steps in a row that may be left out because their
-            gradients are not finite, before training stops. Defaults to 10.
+        max_unreadable_ratio (float): Share of unreadable images, of all,
+            above which training stops. Defaults to 0.001.
+        max_nonfinite_steps (int): Steps in a row that may be left out because
+            their gradients are not finite, before training stops. Defaults to 10.
 
     Raises:
         UserError: If too many images cannot be read, or too many steps in a
@@ -84,7 +84,9 @@ class CyclicTrainLoop(BaseLoop):
             ('max_nonfinite_steps', max_nonfinite_steps),
         ):
             check_number(f'train_cfg.{key}', value, 1, whole=True)
-        check_number('train_cfg.max_unreadable_ratio', max_unreadable_ratio, 0, 1)
+        check_number(
+            'train_cfg.max_unreadable_ratio', max_unreadable_ratio, 0, 1
+        )
         check_choice('train_cfg.val_unit', val_unit, VAL_UNITS)
         self.max_cycles = int(max_cycles)
         self.val_interval = val_interval
@@ -303,8 +305,9 @@ class CyclicTrainLoop(BaseLoop):
         if self._bad_images and len(self._bad_images) > allowed:
             raise UserError(
                 f'{len(self._bad_images)} images cannot be read, more than '
-                f'the share train_cfg.max_unreadable_ratio={self.max_unreadable_ratio} '
-                f'allows; mend or remove them, or raise it. The last: '
+                'train_cfg.max_unreadable_ratio='
+                f'{self.max_unreadable_ratio} allows; fix or remove them, or '
+                'raise it. The last: '
                 f'{next(reversed(self._bad_images))}'
             )
 

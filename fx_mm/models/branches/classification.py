@@ -46,9 +46,10 @@ class ClassificationBranch(Branch):
 
     Args:
         in_channels (Sequence[int]): Channels of the backbone stages.
-        strides (Sequence[int]): Their strides in pixels; not used.
         tasks (Sequence[Task]): Tasks; their entries may have ``pos_weight``
             or ``focal`` (arguments of :class:`MaskedFocalLoss`; multi-label).
+        strides (Sequence[int]): Strides of the stages in pixels; not used.
+            Defaults to ().
         stages (Sequence[int]): Backbone stages that are pooled, their vectors
             put side by side. Defaults to (3,), the last, as in the paper.
             Earlier ones show what boxes and masks taught at finer strides.
@@ -77,8 +78,8 @@ class ClassificationBranch(Branch):
     def __init__(
         self,
         in_channels: Sequence[int],
-        strides: Sequence[int],
         tasks: Sequence[Task],
+        strides: Sequence[int] = (),
         stages: Sequence[int] = (3,),
         norm_cfg: dict | None = dict(type='LN'),
         pool: str = 'avg',

@@ -25,8 +25,9 @@ class SegmentationBranch(Branch):
 
     Args:
         in_channels (Sequence[int]): Channels of the backbone stages.
-        strides (Sequence[int]): Their strides in pixels; not used.
         tasks (Sequence[Task]): Tasks.
+        strides (Sequence[int]): Strides of the stages in pixels; not used.
+            Defaults to ().
         decoder (dict): Config of the decoder. Defaults to
             ``dict(type='PyramidDecoder')``.
         head_kernel_size (int): Kernel of each dataset's convolution, odd.
@@ -43,8 +44,8 @@ class SegmentationBranch(Branch):
     def __init__(
         self,
         in_channels: Sequence[int],
-        strides: Sequence[int],
         tasks: Sequence[Task],
+        strides: Sequence[int] = (),
         decoder: dict = dict(type='PyramidDecoder'),
         head_kernel_size: int = 3,
         loss: dict = dict(type='SoftDiceLoss'),

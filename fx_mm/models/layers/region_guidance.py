@@ -1,6 +1,6 @@
 """Region guidance: predicted boxes weight the maps for segmentation."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fx_mm.models.layers.denoising import image_sizes
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
-from fx_mm.tasks import Task, TaskTable, all_kinds, split_name
+from fx_mm.tasks import Task, TaskTable, all_kinds
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 
@@ -102,9 +102,8 @@ class RegionGuidance(nn.Module):
 
     def guides(self, task: Task, tasks: TaskTable) -> bool:
         """Whether a task's maps are weighted: its dataset has boxes too."""
-        return task.kind.branch == self.target and any(
-            other.dataset == task.dataset and other.kind.branch == self.source
-            for other in tasks
+        return task.kind.branch == self.target and (
+            self._boxes_of(task) in tasks
         )
 
     def guided_tasks(self, tasks: TaskTable) -> list[Task]:
@@ -120,36 +119,40 @@ class RegionGuidance(nn.Module):
             UserError: If the task of the boxes is missing.
         """
         masks = [t for t in tasks if t.kind.branch == self.target]
-        boxes = {t.dataset for t in tasks if t.kind.branch == self.source}
-        missing = self.needed_tasks(masks, tasks.configured)
-        wanted = {split_name(name)[0] for name in missing}
-        wanted = wanted or {task.dataset for task in masks}
-        if wanted - boxes:
-            names = sorted(missing) or sorted(wanted)
+        needed = self.needed_tasks(masks, tasks.configured)
+        if not needed:  # then it guides all, or nothing
+            needed = [self._boxes_of(task) for task in masks]
+        missing = [name for name in needed if name not in tasks]
+        if missing:
             raise UserError(
                 'model.student.region_guidance needs the boxes of '
-                f'{", ".join(names)}; add them to tasks or set '
+                f'{", ".join(missing)}; add them to tasks or set '
                 'model.student.region_guidance to None.'
             )
-        return [task for task in masks if task.dataset in wanted]
+        return [task for task in masks if self._boxes_of(task) in needed]
 
     @classmethod
     def needed_tasks(
-        cls, tasks: Iterable[Task], configured: Iterable[str]
+        cls, tasks: Iterable[Task], configured: Container[str]
     ) -> list[str]:
         """Return the names of the box tasks that guide these tasks.
 
         Args:
             tasks (Iterable[Task]): Chosen tasks, of any kind.
-            configured (Iterable[str]): Names of all tasks of the config.
+            configured (Container[str]): Names of all tasks of the config.
         """
-        source = next(k.name for k in all_kinds() if k.branch == cls.source)
-        names = (
-            f'{task.dataset}/{source}'
+        names = [
+            cls._boxes_of(task)
             for task in tasks
             if task.kind.branch == cls.target
-        )
+        ]
         return [name for name in names if name in configured]
+
+    @classmethod
+    def _boxes_of(cls, task: Task) -> str:
+        """Name of the task with the boxes of a task's dataset."""
+        source = next(k.name for k in all_kinds() if k.branch == cls.source)
+        return f'{task.dataset}/{source}'
 
     def forward(
         self,
