@@ -13,21 +13,21 @@ def expanded(**options):
     return expand_config(load_config(CONFIG, options))
 
 
-def arguments(cfg, stage):
-    """Give the cache's arguments of each task's loading steps."""
+def arguments(cfg, which):
+    """The cache's arguments of each task's loading steps."""
     return [
         [
             (step['type'], step.get('cache_dir'), step.get('cache_size'))
-            for step in dataset['pipeline']
+            for step in task.pipeline(which)
             if step['type'].startswith('Load')
         ]
-        for dataset in cfg[f'{stage}_dataloader'].dataset.datasets
+        for task in cfg.task_table
     ]
 
 
 def test_off_by_default():
-    for stage in ('train', 'val', 'test'):
-        for steps in arguments(expanded(), stage):
+    for which in ('train', 'test'):
+        for steps in arguments(expanded(), which):
             assert {step[1:] for step in steps} == {(None, None)}
 
 
@@ -43,9 +43,8 @@ def test_training_only_with_each_tasks_size():
         ]
         for side in sides
     ]
-    for stage in ('val', 'test'):
-        for steps in arguments(cfg, stage):
-            assert {step[1:] for step in steps} == {(None, None)}
+    for steps in arguments(cfg, 'test'):
+        assert {step[1:] for step in steps} == {(None, None)}
 
 
 def test_factor_and_own_arguments():
@@ -62,7 +61,7 @@ def test_factor_and_own_arguments():
     )
     steps = arguments(cfg, 'train')
     assert steps[0][0] == ('LoadXray', 'c', 256)
-    assert cfg.train_dataloader.dataset.datasets[-1].pipeline[0] == own[0]
+    assert list(cfg.task_table)[-1].pipeline('train')[0] == own[0]
 
 
 def test_data_root_moves_the_cache(tmp_path):

@@ -1,12 +1,12 @@
 """The shipped configs, tiny by ``--cfg-options`` alone."""
 
 import functools
-import importlib.util
 import math
 import re
 from pathlib import Path
 
 import cv2
+import model_helpers
 import numpy as np
 import pytest
 import torch
@@ -17,6 +17,7 @@ from mmengine.registry import DefaultScope
 
 from fx_mm.apis import expand_config, load_config
 from fx_mm.datasets.samplers.pass_schedule import plan_cycle
+from fx_mm.models import with_tasks
 from fx_mm.registry import HOOKS, MODELS, PARAM_SCHEDULERS, READERS, TRANSFORMS
 from fx_mm.tasks import TaskTable
 
@@ -76,14 +77,6 @@ LOCALIZATION = dict(
 )
 
 
-def load_helpers():
-    file = ROOT / 'tests' / 'test_models' / 'model_helpers.py'
-    spec = importlib.util.spec_from_file_location('model_helpers', file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(autouse=True)
 def scope():
     with DefaultScope.overwrite_default_scope('fx_mm'):
@@ -112,6 +105,11 @@ def tiny(name, **further):
     return expand_config(load_config(str(CONFIGS / name), options))
 
 
+def build(cfg):
+    """Build the model of an expanded config."""
+    return MODELS.build(with_tasks(cfg.model, cfg.task_table))
+
+
 def test_every_folder_has_experiments():
     assert {Path(name).parts[0] for name in EXPERIMENTS} == set(FOLDERS)
     assert len(DATASETS) == 17
@@ -120,20 +118,19 @@ def test_every_folder_has_experiments():
 @pytest.mark.parametrize('name', EXPERIMENTS)
 def test_config_builds_trains_and_predicts(name):
     cfg = tiny(name)
-    model = MODELS.build(cfg.model)
-    table = TaskTable.from_cfg(cfg)
-    tasks = [dict(t.meta) for t in table]
-    helpers = load_helpers()
+    table = cfg.task_table
+    model = build(cfg)
+    tasks = list(table)
     for task in ('rsna/cls', 'chestx_det/loc', 'chestx_det/seg'):
         if task not in table.names:
             continue
-        inputs, samples = helpers.batch(task, tasks=tasks)
+        inputs, samples = model_helpers.batch(task, tasks=tasks)
         model.train()
         losses = model(inputs, samples, mode='loss')
         total, _ = model.parse_losses(losses)
         assert math.isfinite(total.item()) and total.item() > 0
         total.backward()
-        kind = task.rsplit('/', 1)[1]
+        kind = table[task].kind.name
         head = [
             p
             for part in model.student.param_groups()
@@ -147,7 +144,9 @@ def test_config_builds_trains_and_predicts(name):
         model.eval()
         # Ark tests on crops of a larger image
         size = 80 if table[task].config.get('tta') else 64
-        inputs, samples = helpers.batch(task, tasks=tasks, n=1, size=size)
+        inputs, samples = model_helpers.batch(
+            task, tasks=tasks, n=1, size=size
+        )
         with torch.no_grad():
             (result,) = model(inputs, samples, mode='predict')
         if kind == 'cls':
@@ -191,7 +190,7 @@ def test_backbones_start_from_pretrained_weights(tmp_path, backbone):
         f'foundation_x/foundation-x_{backbone}_150c.py',
         model__student__backbone__init_cfg__checkpoint=file,
     )
-    model = MODELS.build(cfg.model)
+    model = build(cfg)
     weights = {
         name: torch.randn_like(weight)
         for name, weight in model.student.backbone.named_parameters()
@@ -210,7 +209,7 @@ def test_backbones_start_from_pretrained_weights(tmp_path, backbone):
 @pytest.mark.parametrize('name', EXPERIMENTS)
 def test_optimizer_groups_are_few_and_whole(name):
     cfg = tiny(name)
-    model = MODELS.build(cfg.model)
+    model = build(cfg)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     groups = wrapper.optimizer.param_groups
     assert len(groups) <= 6
@@ -221,7 +220,7 @@ def test_optimizer_groups_are_few_and_whole(name):
 def test_ark_rates():
     """Warm-up from 1e-6 in 20 epochs, then timm's cosine from epoch 0."""
     cfg = tiny('ark/ark6_swin-b_200c.py')
-    model = MODELS.build(cfg.model)
+    model = build(cfg)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     (scheduler,) = (
         PARAM_SCHEDULERS.build(s, default_args=dict(optimizer=wrapper))
@@ -242,7 +241,7 @@ def test_tasks_and_passes(name):
     cfg = shipped(name)
     table = TaskTable.from_cfg(cfg)
     found = {task.name: len(task.classes) for task in table}
-    passes = plan_cycle(table.names, cfg.cycle.lock)
+    passes = plan_cycle(table, cfg.cycle.lock)
     if name.startswith('ark/'):
         assert list(found) == [f'{dataset}/cls' for dataset in ARK]
         assert len(passes) == 6
@@ -271,11 +270,11 @@ def test_dataset_file(file):
         )
     )
     for task in table:
-        splits = [task.dataset_cfg(s) for s in ('train', 'val', 'test')]
-        assert len({split['ann_file'] for split in splits}) == 3
-        READERS.build(splits[0]['reader'])
+        files = {task.ann_file(s) for s in ('train', 'val', 'test')}
+        assert len(files) == 3
+        READERS.build(task.config['reader'])
         multi_class = task.name in ('rsna/cls', 'covidx/cls')
-        assert (task.labels == 'multi-class') == multi_class
+        assert (task.label_type == 'multi-class') == multi_class
         subset = task.config.get('metric', {}).get('classes', ())
         assert set(subset) <= set(task.classes)
         assert len(subset) in (0, 5)
@@ -316,22 +315,27 @@ def test_pipelines_run(tmp_path):
         for task in TaskTable.from_cfg(cfg):
             for which in ('train', 'test'):
                 steps = task.pipeline(which)
-                key = task.kind, which, str(steps)
+                key = task.kind.name, which, str(steps)
                 pipelines.setdefault(key, (task, steps))
     # cls: crop, no crop, Ark, Ark+; loc and seg: with and without flip; tests,
     # that of Ark apart
     assert len(pipelines) == 12
     for (kind, which, _), (task, steps) in pipelines.items():
         classes = len(task.classes)
+        annotation = dict(
+            cls=dict(gt_score=np.zeros(classes, np.float32)),
+            loc=dict(
+                boxes=np.array([[20, 10, 70, 60]], np.float32),
+                box_labels=np.array([classes - 1]),
+            ),
+            seg=dict(mask_paths=dict.fromkeys(task.classes, path)),
+        )
         results = dict(
             task.meta,
             img_path=path,
             img_id='image',
             replaced=None,
-            gt_score=np.zeros(classes, np.float32),
-            boxes=np.array([[20, 10, 70, 60]], np.float32),
-            box_labels=np.array([classes - 1]),
-            mask_paths=dict.fromkeys(task.classes, path),
+            **annotation[kind],
         )
         for step in steps:
             results = TRANSFORMS.build(step)(results)

@@ -152,7 +152,7 @@ def start(tmp_path_factory, twin):
     cfg.datasets.elsewhere = jsrt
     cfg.default_hooks.checkpoint.save_best = None
     runner = build_runner(cfg)
-    runner._init_model_weights()
+    runner.init_model_weights()
     torch.save(
         dict(state_dict=runner.model.student.state_dict(), meta={}), file
     )

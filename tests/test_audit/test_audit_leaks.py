@@ -2,6 +2,7 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
@@ -164,38 +165,27 @@ class Log:
     def __init__(self):
         self.lines = []
 
-    def log(self, level, text):
+    def warning(self, text):
         self.lines.append(text)
-
-
-class Built:
-    """As much of a runner as the audit asks for."""
-
-    _train_loop = _val_loop = _test_loop = None
-
-    def __init__(self, cfg):
-        self.cfg = cfg
-        self.logger = Log()
 
 
 def test_start_of_a_training(data, phantoms, make_rows):
     rows = make_rows(phantoms[:3], 'a')
     data.cls('one', train=rows, test=rows)
-    runner = Built(data.cfg())
-    (leak,) = warn_of_leaks(runner)
-    assert any(leak.name in line for line in runner.logger.lines)
-    runner = Built(data.cfg(audit=dict(on_leak='stop')))
-    with pytest.raises(UserError, match='same 3 images; mend the splits'):
-        warn_of_leaks(runner)
+    log = Log()
+    (leak,) = warn_of_leaks(data.cfg(), (), log)
+    assert any(leak.name in line for line in log.lines)
+    with pytest.raises(UserError, match='same 3 images; fix the splits'):
+        warn_of_leaks(data.cfg(audit=dict(on_leak='stop')), (), log)
     allow = dict(on_leak='stop', allow=['one:one'])
-    assert warn_of_leaks(Built(data.cfg(audit=allow))) == []
+    assert warn_of_leaks(data.cfg(audit=allow), (), log) == []
 
 
 def test_a_missing_test_split_does_not_stop_a_training(clean):
     (clean.home('two') / 'test.csv').unlink()
-    runner = Built(clean.cfg(audit=dict(on_leak='stop')))
-    assert warn_of_leaks(runner) == []
-    assert any('unread-split:two/cls/test' in x for x in runner.logger.lines)
+    log = Log()
+    assert warn_of_leaks(clean.cfg(audit=dict(on_leak='stop')), (), log) == []
+    assert any('unread-split:two/cls/test' in x for x in log.lines)
 
 
 def test_built_datasets_are_not_read_again(clean, monkeypatch):
@@ -205,7 +195,7 @@ def test_built_datasets_are_not_read_again(clean, monkeypatch):
     class Dataset:
         def __init__(self, part):
             self.task, self.ann_file = part.task, part.ann_file
-            self.records = part.records
+            self.data_list = part.records
 
     monkeypatch.setattr('fx_mm.audit.parts.TaskDataset', None)
     again, findings = open_parts(cfg, task_table(cfg), map(Dataset, parts))
@@ -237,11 +227,14 @@ def test_speed_of_names(data):
     table = task_table(cfg)
     datasets = []
     for split, records in zip(('train', 'test'), built):
-        dataset = Built(cfg)
-        dataset.task = table['big/cls']
-        dataset.ann_file = dataset.task.dataset_cfg(split)['ann_file']
-        dataset.records = Records(records)
-        datasets.append(dataset)
+        task = table['big/cls']
+        datasets.append(
+            SimpleNamespace(
+                task=task,
+                ann_file=task.ann_file(split),
+                data_list=Records(records),
+            )
+        )
     # of this process: other programs may hold the cores
     start = time.process_time()
     parts, _ = open_parts(cfg, table, datasets)

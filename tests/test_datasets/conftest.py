@@ -21,10 +21,9 @@ def grey():
 def make_task():
     """Build a task from its kind and classes."""
 
-    def make(kind='cls', classes=('A', 'B'), labels=None):
-        if kind == 'cls' and labels is None:
-            labels = 'multi-label'
-        return Task('toy', kind, tuple(classes), labels)
+    def make(kind='cls', classes=('A', 'B'), label_type=None):
+        config = dict(label_type=label_type)
+        return Task('toy', kind, tuple(classes), config=config)
 
     return make
 

@@ -15,6 +15,7 @@ from fx_mm.datasets.transforms import (
     PackXray,
 )
 from fx_mm.registry import TRANSFORMS
+from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
 H, W = 96, 128
@@ -197,7 +198,7 @@ def test_half_of_the_arguments_is_refused(step):
 
 
 def test_second_epoch_sees_what_the_first_saw(tmp_path):
-    record = write_sample(tmp_path, [(8, 16, 70, 48)])['loc']
+    write_sample(tmp_path, [(8, 16, 70, 48)])
     coco = dict(
         images=[dict(id=1, file_name='a.png', width=W, height=H)],
         annotations=[
@@ -207,19 +208,18 @@ def test_second_epoch_sees_what_the_first_saw(tmp_path):
     )
     (tmp_path / 'train.json').write_text(json.dumps(coco))
     cache = dict(cache_dir=str(tmp_path / 'cache'), cache_size=SIZE)
-    config = dict(
-        task=dict(record, classes=['box']),
+    entry = dict(
         reader=dict(type='CocoReader'),
-        ann_file=str(tmp_path / 'train.json'),
-        img_dir=str(tmp_path),
-        pipeline=[
+        splits=dict(train='train.json'),
+        train_pipeline=[
             dict(type='LoadXray', **cache),
             dict(type='LoadXrayAnnotations', **cache),
             dict(type='mmdet.Rotate', prob=1.0, max_mag=10.0),
             dict(type='PackXray'),
         ],
     )
-    epochs = [MultiTaskDataset([config])[0, 0, 7] for _ in range(3)]
+    task = Task('toy', 'loc', ('box',), str(tmp_path), config=entry)
+    epochs = [MultiTaskDataset([task], 'train')[0, 0, 7] for _ in range(3)]
     for other in epochs[1:]:
         assert (other['inputs'] == epochs[0]['inputs']).all()
         boxes = [e['data_samples'].gt_instances.bboxes for e in epochs]

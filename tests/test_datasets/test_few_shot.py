@@ -103,10 +103,7 @@ def make(tmp_path, write_images):
             tasks={kind: entry},
         )
         table = TaskTable.from_cfg(dict(datasets=dict(toy=dataset)))
-        return TaskDataset(
-            **table[f'toy/{kind}'].dataset_cfg(split),
-            test_mode=split != 'train',
-        )
+        return TaskDataset(table[f'toy/{kind}'], split)
 
     return call
 
@@ -116,17 +113,17 @@ def test_only_training_is_cut(make, kind):
     few = make(kind, 'train', few_shot=dict(n=3, seed=1))
     assert len(few) == len(few.empty) == 3
     # three patients by the pattern of the dataset
-    names = list(few.records.column('img_id'))
+    names = list(few.data_list.column('img_id'))
     assert sorted(name[0] for name in names) == ['0', '1', '2']
     assert names == list(
-        make('cls', 'train', few_shot=dict(n=3, seed=1)).records.column(
+        make('cls', 'train', few_shot=dict(n=3, seed=1)).data_list.column(
             'img_id'
         )
     )
     whole = make(kind, 'train')
-    at = list(whole.records.column('img_id')).index(names[0])
-    assert few.records[0].keys() == whole.records[at].keys()
-    assert few.records[0]['img_path'] == whole.records[at]['img_path']
+    at = list(whole.data_list.column('img_id')).index(names[0])
+    assert few.data_list[0].keys() == whole.data_list[at].keys()
+    assert few.data_list[0]['img_path'] == whole.data_list[at]['img_path']
     assert len(make(kind, 'val', few_shot=dict(n=3))) == 9
 
 
@@ -138,7 +135,7 @@ def test_patients_of_the_table_count(make, tmp_path):
     ]
     (tmp_path / 'train.csv').write_text('\n'.join(lines))
     few = make('cls', 'train', few_shot=dict(n=2))
-    assert '2_2.png' in list(few.records.column('img_id'))
+    assert '2_2.png' in list(few.data_list.column('img_id'))
 
 
 def test_too_few_images_are_refused(make):

@@ -40,17 +40,23 @@ def record(tmp_path):
         cv2.imwrite(str(tmp_path / name), pixels)
 
     def make(task):
+        masks = dict.fromkeys(task.classes, str(tmp_path / 'mask.png'))
+        annotation = dict(
+            cls=dict(gt_score=np.zeros(len(task.classes), np.float32)),
+            loc=dict(
+                boxes=np.array([[80, 60, 220, 200]], np.float32),
+                box_labels=np.zeros(1, np.int64),
+                ann_size=np.array(SHAPE[::-1]),
+            ),
+            seg=dict(mask_paths=masks),
+        )
         return dict(
             task.meta,
             img_path=str(tmp_path / 'a.png'),
             img_id='a.png',
             replaced=None,
             sample_idx=0,
-            gt_score=np.zeros(len(task.classes), np.float32),
-            boxes=np.array([[80, 60, 220, 200]], np.float32),
-            box_labels=np.zeros(1, np.int64),
-            ann_size=np.array(SHAPE[::-1]),
-            mask_paths=dict.fromkeys(task.classes, str(tmp_path / 'mask.png')),
+            **annotation[task.kind.name],
         )
 
     return make
@@ -90,9 +96,9 @@ def test_samples_of_training_and_test(record, name, task, size, tested):
         assert packed['inputs'].dtype == torch.uint8
         assert (packed['inputs'] == packed['inputs'][:1]).all()
         assert ('teacher_inputs' in packed) == name.startswith('ark')
-        if task.kind == 'loc':
+        if task.kind.name == 'loc':
             assert packed['data_samples'].gt_instances.bboxes.shape == (1, 4)
-        if task.kind == 'seg':
+        if task.kind.name == 'seg':
             data = packed['data_samples'].gt_sem_seg.data
             assert data.shape == (len(task.classes), size, size)
             assert data.any()
@@ -163,4 +169,4 @@ def test_ark_never_flips(record, name):
     task = task_of(name, 'rsna/cls')
     for which in ('train', 'test'):
         assert not any('Flip' in repr(step) for step in task.pipeline(which))
-    assert task.head_cfg()['tta'] == 'ten_crop'
+    assert task.config['tta'] == 'ten_crop'

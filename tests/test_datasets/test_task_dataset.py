@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pickle
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader
 from fx_mm.datasets import ImageReadError, MultiTaskDataset, TaskDataset
 from fx_mm.datasets.samplers import SampleKey
 from fx_mm.datasets.task_dataset import seeded
-from fx_mm.registry import DATASETS, TRANSFORMS
+from fx_mm.registry import TRANSFORMS
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.errors import UserError
 
@@ -76,7 +77,12 @@ def table(tmp_path, write_images):
 
 @pytest.fixture
 def dataset(table):
-    return DATASETS.build(table.dataset_cfg('train'))
+    return MultiTaskDataset(table, 'train')
+
+
+def with_entry(task, **changes):
+    """The task with changes to its entry."""
+    return dataclasses.replace(task, config={**task.config, **changes})
 
 
 def content(sample):
@@ -108,7 +114,7 @@ def test_samples_of_all_kinds(dataset):
         dataset='toy',
         kind='loc',
         classes=['A', 'B'],
-        labels=None,
+        label_type=None,
     )
     for task, field in enumerate(['gt_score', 'gt_instances', 'gt_sem_seg']):
         sample = dataset[SampleKey(task, 2, 5)]
@@ -142,7 +148,7 @@ def test_whole_numbers_walk_all_tasks(dataset):
 
 
 def test_test_truth_is_the_original_s(table):
-    dataset = DATASETS.build(table.dataset_cfg('test'))
+    dataset = MultiTaskDataset(table, 'test')
     sample = dataset[SampleKey(1, 1)]
     assert sample['inputs'].shape == (3, 32, 32)
     boxes = sample['data_samples'].gt_instances.bboxes.tensor
@@ -221,7 +227,7 @@ def test_writing_to_a_sample_leaves_the_dataset_as_it_was(dataset):
 
 def damage(dataset, task, *indices):
     for index in indices:
-        path = dataset.datasets[task].records[index]['img_path']
+        path = dataset.datasets[task].data_list[index]['img_path']
         data = Path(path).read_bytes()
         Path(path).write_bytes(data[:-30])
     return path
@@ -263,7 +269,7 @@ def test_all_unreadable_names_the_first(dataset):
 
 
 def test_unreadable_image_raises_in_test(table):
-    dataset = DATASETS.build(table.dataset_cfg('val'))
+    dataset = MultiTaskDataset(table, 'val')
     path = damage(dataset, 0, 2)
     before = states()
     with pytest.raises(ImageReadError, match=f'{path}: the PNG is cut off'):
@@ -273,17 +279,18 @@ def test_unreadable_image_raises_in_test(table):
 
 def test_missing_image_is_replaced_in_training_only(table, tmp_path):
     (tmp_path / 'images' / '2.png').unlink()
-    cfg = table['toy/cls'].dataset_cfg('train')
+    task = table['toy/cls']
     with pytest.raises(UserError, match='1 of 6 are missing'):
-        TaskDataset(**cfg)
-    cfg['reader']['max_missing'] = 0.2
-    dataset = TaskDataset(**cfg)
+        TaskDataset(task, 'train')
+    reader = dict(task.config['reader'], max_missing=0.2)
+    task = with_entry(task, reader=reader)
+    dataset = TaskDataset(task, 'train')
     assert len(dataset) == COUNT
     sample = dataset.sample(2, 5)['data_samples']
     assert sample.replaced.startswith(f'{tmp_path}/images/2.png: No such')
     assert sample.img_id != '2.png'
     with pytest.raises(UserError, match='1 of 6 are missing, 0.0% may be'):
-        TaskDataset(**cfg, test_mode=True)
+        TaskDataset(task, 'train', test_mode=True)
 
 
 def test_names_must_not_leave_the_data_root(table, tmp_path):
@@ -291,11 +298,11 @@ def test_names_must_not_leave_the_data_root(table, tmp_path):
         rows = f'image,A,B\n../{name},1,0\n'
         (tmp_path / 'labels.csv').write_text(rows)
         if name == 'images/0.png':
-            dataset = DATASETS.build(table.dataset_cfg('train'))
+            dataset = MultiTaskDataset(table, 'train')
             assert len(dataset.datasets[0]) == 1
             continue
         with pytest.raises(UserError, match='row 2.*leads out of the data'):
-            DATASETS.build(table.dataset_cfg('train'))
+            MultiTaskDataset(table, 'train')
 
 
 @pytest.fixture
@@ -305,9 +312,10 @@ def uncertain(table, tmp_path):
     (tmp_path / 'labels.csv').write_text(f'image,A,B\n{rows}')
 
     def build(test_mode=False, **policies):
-        cfg = table['toy/cls'].dataset_cfg('train')
-        cfg['reader'].update(policies)
-        return TaskDataset(**cfg, test_mode=test_mode)
+        task = table['toy/cls']
+        reader = dict(task.config['reader'], **policies)
+        task = with_entry(task, reader=reader)
+        return TaskDataset(task, 'train', test_mode=test_mode)
 
     return build
 
@@ -352,21 +360,22 @@ def test_annotation_errors_are_not_replaced(dataset, tmp_path, write_images):
         dataset[SampleKey(2, 1, 0)]
 
 
-def test_only(table):
-    cfg = table['toy/loc'].dataset_cfg('train')
-    dataset = TaskDataset(**dict(cfg, only=('3.png', '0.png')))
-    assert [r['img_id'] for r in dataset.records] == ['0.png', '3.png']
+def test_chosen_images(table):
+    task = with_entry(table['toy/loc'], img_ids=('3.png', '0.png'))
+    dataset = TaskDataset(task, 'train')
+    assert [r['img_id'] for r in dataset.data_list] == ['0.png', '3.png']
     assert dataset.empty.tolist() == [True, False]
 
 
 def test_transforms_within_others_need_no_runner(table):
     """Tools build datasets outside of one, which sets the default scope."""
-    cfg = table['toy/cls'].dataset_cfg('train')
+    pipeline = table['toy/cls'].pipeline('train')
     inner = dict(type='RandomGamma', prob=1.0)
     step = dict(type='RandomApply', prob=1.0, transforms=[inner])
-    cfg['pipeline'].insert(-1, step)
+    pipeline.insert(-1, step)
     with DefaultScope.overwrite_default_scope('mmengine'):
-        sample = TaskDataset(**cfg)[0]
+        dataset = TaskDataset(table['toy/cls'], 'train', pipeline=pipeline)
+        sample = dataset[0]
     assert sample['inputs'].shape == (3, 32, 32)
 
 
@@ -376,8 +385,8 @@ def test_a_transform_that_drops_images_is_named(table):
             return None
 
     TRANSFORMS.register_module(module=Drop, name='DropForTest', force=True)
-    cfg = table['toy/cls'].dataset_cfg('train')
-    dataset = TaskDataset(**dict(cfg, pipeline=[dict(type='DropForTest')]))
+    steps = [dict(type='DropForTest')]
+    dataset = TaskDataset(table['toy/cls'], 'train', pipeline=steps)
     with pytest.raises(UserError, match='Drop of task toy/cls'):
         dataset[0]
 
@@ -409,9 +418,11 @@ def test_a_transform_that_drops_images_is_named(table):
     ],
 )
 def test_mistyped_configs_are_named(table, change, parts):
-    cfg = dict(table['toy/cls'].dataset_cfg('train'), **change)
+    change = dict(change)
+    pipeline = change.pop('pipeline', None)
+    task = with_entry(table['toy/cls'], **change)
     with pytest.raises(UserError) as info:
-        TaskDataset(**cfg)
+        TaskDataset(task, 'train', pipeline=pipeline)
     for part in parts:
         assert part in str(info.value)
     assert '\n' not in str(info.value)
@@ -420,7 +431,7 @@ def test_mistyped_configs_are_named(table, change, parts):
 def test_annotation_errors_keep_their_sentence_when_built(table, tmp_path):
     (tmp_path / 'labels.csv').write_text('image,A\n0.png,1\n')
     with pytest.raises(UserError) as info:
-        DATASETS.build(table.dataset_cfg('train'))
+        MultiTaskDataset(table, 'train')
     assert str(info.value).startswith(f'{tmp_path / "labels.csv"}: has no')
 
 
@@ -440,20 +451,14 @@ def test_shipped_configs_of_real_data():
         dict(datasets=datasets, task_defaults=cfg.task_defaults)
     )
     for split in ('train', 'test'):
-        dataset = MultiTaskDataset(
-            **{
-                k: v
-                for k, v in table.dataset_cfg(split).items()
-                if k != 'type'
-            }
-        )
+        dataset = MultiTaskDataset(table, split)
         assert [len(d) for d in dataset.datasets] == [2, 3, 4]
         for index in range(len(dataset)):
             sample = dataset[index]
             assert sample['inputs'].shape == (3, 224, 224)
             assert sample['inputs'].float().std() > 20
     nih, tbx, lungs = dataset.datasets
-    found = [r['gt_score'].nonzero()[0].tolist() for r in nih.records]
+    found = [r['gt_score'].nonzero()[0].tolist() for r in nih.data_list]
     assert found == [[1], []]
     assert tbx.empty.tolist() == [False, False, True]
     for index in range(4):

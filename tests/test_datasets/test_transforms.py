@@ -35,7 +35,7 @@ def results(tmp_path):
             dataset='toy',
             kind=kind,
             classes=list(classes),
-            labels=None,
+            label_type=None,
             replaced=None,
             sample_idx=0,
             **annotation,

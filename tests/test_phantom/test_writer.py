@@ -101,17 +101,17 @@ def test_shipped_configs_read_them(phantoms, hospital):
         )
     )
     kinds = {'a': ['cls'], 'b': ['cls', 'loc'], 'c': ['cls', 'loc', 'seg']}
-    assert [task.kind for task in table] == kinds[hospital]
+    assert [task.kind.name for task in table] == kinds[hospital]
     for task in table:
-        data = TaskDataset(**task.dataset_cfg('train'), test_mode=True)
+        data = TaskDataset(task, 'train', test_mode=True)
         assert len(data) == COUNTS['train']
         for index in range(len(data)):
             truth = render_phantom(0, hospital, 'train', index)
             sample = data.sample(index, 0)['data_samples']
-            if task.kind == 'cls':
+            if task.kind.name == 'cls':
                 assert task.classes == FINDINGS
                 assert sample.gt_score.tolist() == truth.labels.tolist()
-            elif task.kind == 'loc':
+            elif task.kind.name == 'loc':
                 instances = sample.gt_instances
                 boxes = getattr(
                     instances.bboxes, 'tensor', instances.bboxes

@@ -64,29 +64,29 @@ def test_image_size_is_filled_in_without_touching_the_config(cfg):
     assert task.config['train_pipeline'] == [dict(type='X', scale='img_size')]
 
 
-def test_dataset_cfg_joins_paths(cfg):
-    out = TaskTable.from_cfg(cfg)['a/cls'].dataset_cfg('train')
-    assert out['ann_file'] == 'root/train.csv'
-    assert out['img_dir'] == 'root/images/'
-    assert out['task']['task'] == 'a/cls'
+def test_paths_are_joined(cfg):
+    task = TaskTable.from_cfg(cfg)['a/cls']
+    assert task.ann_file('train') == 'root/train.csv'
+    assert task.image_folder == 'root/images/'
+    assert task.meta['task'] == 'a/cls'
 
 
 def test_head_knows_its_loss(cfg):
     loss = dict(gamma=2.0, alpha=[0.25, 0.75])
     cfg['datasets']['a']['tasks']['cls'] = dict(ENTRY, focal=loss)
-    assert TaskTable.from_cfg(cfg)['a/cls'].head_cfg()['focal'] == loss
+    assert TaskTable.from_cfg(cfg)['a/cls'].config['focal'] == loss
 
 
 def test_annotations_may_go_up_within_the_data_root(cfg):
     splits = dict(train='lists/../train.csv', val=None)
     cfg['datasets']['a']['tasks']['cls'] = dict(ENTRY, splits=splits)
-    out = TaskTable.from_cfg(cfg)['a/cls'].dataset_cfg('train')
-    assert out['data_root'] == 'root/'
+    task = TaskTable.from_cfg(cfg)['a/cls']
+    assert task.ann_file('train') == 'root/lists/../train.csv'
 
 
 def test_missing_split_is_named(cfg):
     with pytest.raises(UserError, match='"a" has no "val" split'):
-        TaskTable.from_cfg(cfg).dataset_cfg('val')
+        TaskTable.from_cfg(cfg)['a/cls'].ann_file('val')
 
 
 def focal(cfg, value, **changes):
@@ -124,7 +124,7 @@ def focal(cfg, value, **changes):
         ),
         (
             lambda c: c['datasets']['a']['tasks']['cls'].update(
-                labels='one-hot'
+                label_type='one-hot'
             ),
             'multi-label, multi-class',
         ),
@@ -147,7 +147,7 @@ def focal(cfg, value, **changes):
         ),
         (
             lambda c: c['datasets']['a']['tasks']['cls'].update(
-                classes=('Nodule',), labels='multi-class'
+                classes=('Nodule',), label_type='multi-class'
             ),
             'one class and exclusive labels',
         ),
@@ -174,8 +174,8 @@ def focal(cfg, value, **changes):
             'both pos_weight and focal',
         ),
         (
-            lambda c: focal(c, dict(gamma=2.0), labels='multi-class'),
-            'focal is for labels="multi-label"',
+            lambda c: focal(c, dict(gamma=2.0), label_type='multi-class'),
+            'focal is for label_type="multi-label"',
         ),
         (
             lambda c: c['datasets']['b']['tasks']['loc'].update(focal=dict()),

@@ -112,7 +112,7 @@ class CyclicBatchSampler:
         if isinstance(max_batches, dict):
             known = [*self._tasks, *(kind.name for kind in all_kinds())]
             check_keys(max_batches, known, 'cycle.max_batches')
-        tasks = sampler.dataset.tasks
+        tasks = [dataset.task for dataset in sampler.dataset.datasets]
         visits = [
             (visit, self._length(visit, max_batches))
             for visit in plan_cycle(tasks, lock)

@@ -57,7 +57,8 @@ class CyclicTrainLoop(BaseLoop):
         max_unreadable_ratio (float): Share of unreadable images, of all,
             above which training stops. Defaults to 0.001.
         max_nonfinite_steps (int): Steps in a row that may be left out because
-            their gradients are not finite, before training stops. Defaults to 10.
+            their gradients are not finite, before training stops. Defaults to
+            10.
 
     Raises:
         UserError: If too many images cannot be read, or too many steps in a

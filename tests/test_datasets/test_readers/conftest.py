@@ -12,14 +12,16 @@ NAMES = ('a.png', 'b.png', 'c.png')
 def read_labels(tmp_path, write_images, make_task):
     """Write a label file beside three images and read it."""
 
-    def run(text, reader=None, classes=('A', 'B'), labels=None, name='l.csv'):
+    def run(
+        text, reader=None, classes=('A', 'B'), label_type=None, name='l.csv'
+    ):
         images = write_images(*NAMES)
         path = tmp_path / name
         if isinstance(text, bytes):
             path.write_bytes(text)
         elif text is not None:
             path.write_text(text, encoding='utf-8', newline='')
-        task = make_task('cls', classes, labels)
+        task = make_task('cls', classes, label_type)
         return (reader or CsvLabelReader())(str(path), images, task)
 
     return run

@@ -96,10 +96,10 @@ def test_only(read):
         [box(5, [1, 2, 3, 4]), box(2, [2, 2, 3, 4])],
         [image(5, 'a.png'), image(2, 'elsewhere.png')],
     )
-    (record,) = read(content, only=['a.png'])
+    (record,) = read(content, img_ids=['a.png'])
     np.testing.assert_array_equal(record['boxes'], [[1, 2, 4, 6]])
     refuse(read, content, 'elsewhere.png', 'does not exist')
-    refuse(read, content, '"z.png"', only=['z.png'])
+    refuse(read, content, '"z.png"', img_ids=['z.png'])
 
 
 @pytest.mark.parametrize(

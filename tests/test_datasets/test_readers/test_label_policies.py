@@ -63,10 +63,10 @@ def test_findings_column_takes_the_blank_policy(read_labels, scores):
 def test_multi_class_may_leave_zeros_blank(read_labels, scores):
     text = 'f,A,B\na.png,1,\nb.png,,1\n'
     reader = CsvLabelReader(blank='zeros')
-    records = read_labels(text, reader, labels='multi-class')
+    records = read_labels(text, reader, label_type='multi-class')
     np.testing.assert_array_equal(scores(records), [[1, 0], [0, 1]])
     with pytest.raises(UserError, match='row 2.*multi-class'):
-        read_labels(text, labels='multi-class')
+        read_labels(text, label_type='multi-class')
 
 
 def test_ranges_are_kept_beside_unknown_labels(read_labels, scores):

@@ -87,16 +87,16 @@ def test_findings_column(read):
 
 def test_only_keeps_the_named_images_and_needs_no_others(read):
     text = 'file,A,B\na.png,1,0\nelsewhere.png,0,0\nb.png,0,1\n'
-    records = read(text, CsvLabelReader(only=['b.png']))
+    records = read(text, CsvLabelReader(img_ids=['b.png']))
     assert [record['img_id'] for record in records] == ['b.png']
     refuse(
         read,
         text,
-        '"only" asks for "d.png"',
+        '"img_ids" asks for "d.png"',
         '3 images',
-        reader=CsvLabelReader(only=['a.png', 'd.png']),
+        reader=CsvLabelReader(img_ids=['a.png', 'd.png']),
     )
-    refuse(read, text, 'empty list', reader=CsvLabelReader(only=[]))
+    refuse(read, text, 'empty list', reader=CsvLabelReader(img_ids=[]))
 
 
 def test_image_suffix(read):
@@ -106,7 +106,7 @@ def test_image_suffix(read):
 
 
 def test_multi_class_needs_one_one(read):
-    records = read('f,A,B\na.png,0,1\n', labels='multi-class')
+    records = read('f,A,B\na.png,0,1\n', label_type='multi-class')
     np.testing.assert_array_equal(scores(records), [[0, 1]])
     for row in ('1,1', '0,0', '0.5,0.5', '1,'):
         refuse(
@@ -114,7 +114,7 @@ def test_multi_class_needs_one_one(read):
             f'f,A,B\na.png,{row}\n',
             'row 2',
             'multi-class',
-            labels='multi-class',
+            label_type='multi-class',
         )
 
 
@@ -181,7 +181,7 @@ def test_list(read, separator):
 
 def test_list_of_class_numbers(read):
     reader = ListLabelReader(class_index=True)
-    records = read('a.png 1\nb.png 0\n', reader, labels='multi-class')
+    records = read('a.png 1\nb.png 0\n', reader, label_type='multi-class')
     np.testing.assert_array_equal(scores(records), [[0, 1], [1, 0]])
     refuse(read, 'a.png 2\n', 'row 1', '"2"', '0 to 1 (A, B)', reader=reader)
     refuse(read, 'a.png -1\n', 'row 1', '"-1"', reader=reader)
@@ -282,7 +282,7 @@ class TestRealFiles:
 
     def test_list_of_the_image_that_is_there(self, make_task):
         folder = str(self.root / 'nih')
-        (record,) = ListLabelReader(only=['00000001_000.png'])(
+        (record,) = ListLabelReader(img_ids=['00000001_000.png'])(
             f'{folder}/Xray14_train_official.txt',
             folder,
             make_task('cls', self.nih),

@@ -107,7 +107,7 @@ def test_suffix_needs_a_mask_for_every_image(write_images, make_task):
     task = make_task('seg', ('Lung',))
     with pytest.raises(UserError, match='2.png.*2-mask.png does not exist'):
         MaskReader(suffix='-mask.png')(folder, folder, task)
-    (record,) = MaskReader(suffix='-mask.png', only=['1.png'])(
+    (record,) = MaskReader(suffix='-mask.png', img_ids=['1.png'])(
         folder, folder, task
     )
     assert record['img_id'] == '1.png'

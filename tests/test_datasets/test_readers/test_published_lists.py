@@ -50,7 +50,7 @@ class TestTwoStepLists:
         reader = CsvLabelReader(**NIH, where=where)
         records = read_labels('a.png\nb.png\nc.png\n', reader)
         assert [r['img_id'] for r in records] == ['b.png', 'c.png']
-        reader = CsvLabelReader(**NIH, where=where, only=['c.png'])
+        reader = CsvLabelReader(**NIH, where=where, img_ids=['c.png'])
         records = read_labels('a.png\nb.png\nc.png\n', reader)
         assert [r['img_id'] for r in records] == ['c.png']
 
@@ -144,7 +144,7 @@ def test_damaged_gzip_is_named(read_labels):
     damaged[len(data) // 2] ^= 255
     for wrong in (data[:-900], data[:20], bytes(damaged)):
         with pytest.raises(UserError, match='l.csv: the gzip file is cut off'):
-            read_labels(wrong, CsvLabelReader(only=['a.png']))
+            read_labels(wrong, CsvLabelReader(img_ids=['a.png']))
 
 
 def test_position_of_a_wrong_byte_in_a_large_file(read_labels):
@@ -152,7 +152,7 @@ def test_position_of_a_wrong_byte_in_a_large_file(read_labels):
     with pytest.raises(UserError, match=f'byte {len(rows) + 9}'):
         read_labels(
             b'file,A,B\n' + rows + b'\xff.png,1,0\n',
-            CsvLabelReader(only=['a.png']),
+            CsvLabelReader(img_ids=['a.png']),
         )
 
 

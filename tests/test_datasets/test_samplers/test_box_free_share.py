@@ -8,7 +8,7 @@ import pytest
 
 from fx_mm.apis import expand_config, load_config
 from fx_mm.datasets.samplers import CyclicBatchSampler
-from fx_mm.tasks import TaskTable
+from fx_mm.tasks import LocalizationKind, TaskTable
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / 'configs/foundation_x/foundation-x_swin-b_150c.py'
@@ -28,7 +28,7 @@ def sampler_of(**options):
         Images(
             task=task,
             empty=(np.arange(200) % 4 > 0)
-            if task.kind == 'loc'
+            if task.kind is LocalizationKind
             else np.zeros(200, bool),
         )
         for task in TaskTable.from_cfg(cfg)
@@ -52,7 +52,7 @@ def test_every_batch_of_every_localization_task(share, free):
         for batch in sampler.pass_batches(index):
             data = datasets[batch[0].task]
             assert len(batch) == 24
-            if data.task.kind == 'loc':
+            if data.task.kind is LocalizationKind:
                 tasks.add(data.task.name)
                 assert sum(data.empty[key.index] for key in batch) == free
     assert len(tasks) == 6
@@ -65,7 +65,7 @@ def test_one_task_alone_and_none():
     for index in range(29):
         for batch in sampler.pass_batches(index):
             data = datasets[batch[0].task]
-            if data.task.kind == 'loc':
+            if data.task.kind is LocalizationKind:
                 free = sum(data.empty[key.index] for key in batch)
                 shares.setdefault(data.task.name, set()).add(free)
     assert shares.pop('node21/loc') == {6}

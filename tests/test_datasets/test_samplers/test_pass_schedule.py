@@ -9,9 +9,10 @@ from fx_mm.datasets.samplers.pass_schedule import (
     PassSchedule,
     plan_cycle,
 )
+from fx_mm.tasks import Task, split_name
 from fx_mm.utils.errors import UserError
 
-PAPER_TASKS = [
+PAPER_NAMES = [
     *(f'{d}/cls' for d in ('chexpert', 'nih14', 'vindr', 'shenzhen', 'mimic')),
     *('tbx11k/cls', 'tbx11k/loc', 'node21/cls', 'node21/loc'),
     *('candid/cls', 'candid/loc', 'candid/seg', 'rsna/cls', 'rsna/loc'),
@@ -20,13 +21,20 @@ PAPER_TASKS = [
 ]
 
 
+def tasks(*names):
+    return [Task(*split_name(name), ('A', 'B')) for name in names]
+
+
+PAPER_TASKS = tasks(*PAPER_NAMES)
+
+
 def test_the_papers_cycle_has_29_passes():
     assert len(PAPER_TASKS) == 20
     assert len(plan_cycle(PAPER_TASKS, 'paper')) == 29
 
 
 def test_a_dataset_with_three_kinds_walks_the_rows_of_the_paper():
-    passes = plan_cycle(['d/cls', 'd/loc', 'd/seg'], 'paper')
+    passes = plan_cycle(tasks('d/cls', 'd/loc', 'd/seg'), 'paper')
     assert passes == [
         Pass('d/cls', 'release'),
         Pass('d/loc', 'lock'),
@@ -37,14 +45,14 @@ def test_a_dataset_with_three_kinds_walks_the_rows_of_the_paper():
 
 
 def test_plus_locks_classification_too():
-    assert plan_cycle(['d/cls'], 'plus') == [
+    assert plan_cycle(tasks('d/cls'), 'plus') == [
         Pass('d/cls', 'lock_plus'),
         Pass('d/cls', 'release'),
     ]
 
 
 def test_none_only_releases():
-    assert plan_cycle(['d/loc'], 'none') == [Pass('d/loc', 'release')]
+    assert plan_cycle(tasks('d/loc'), 'none') == [Pass('d/loc', 'release')]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +66,7 @@ def test_none_only_releases():
 )
 def test_mistakes_in_the_plan(lock, message):
     with pytest.raises(UserError, match=message):
-        plan_cycle(['d/cls'], lock)
+        plan_cycle(tasks('d/cls'), lock)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +79,7 @@ def test_mistakes_in_the_plan(lock, message):
     ],
 )
 def test_a_mixed_cycle_has_a_pass_a_lock_state(lock, modes):
-    passes = plan_cycle(['d/cls', 'd/loc'], lock, 'concurrent')
+    passes = plan_cycle(tasks('d/cls', 'd/loc'), lock, 'concurrent')
     assert passes == [Pass('mixed', mode) for mode in modes]
 
 
