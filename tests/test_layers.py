@@ -7,8 +7,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / 'fx_mm'
 LAYERS = (
+    ('deployment',),
     ('apis',),
-    ('analysis', 'converters', 'deployment'),
+    ('analysis', 'converters'),
     ('engine',),
     ('audit',),
     ('preparation',),
