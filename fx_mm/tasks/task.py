@@ -75,17 +75,6 @@ class Task:
         # Frozen: configs that are copied before a build keep the one object.
         return self
 
-    @classmethod
-    def from_meta(cls, meta: Mapping[str, Any]) -> 'Task':
-        """Return the task that a file's :attr:`meta` describes."""
-        config = {'label_type': meta.get('label_type')}
-        return cls(
-            meta['dataset'],
-            meta['kind'],
-            tuple(meta['classes']),
-            config=config,
-        )
-
     @property
     def name(self) -> str:
         """str: ``dataset/kind``."""
