@@ -30,9 +30,9 @@ demo: setup
 test: setup
 	$(PYTHON_VENV) -m pytest -n 2 --dist loadfile
 
-# Slow tests of what users do: releases to results, the tutorial, real files,
+# Slow tests of what users do: raw data to results, the tutorial, real files,
 # export.
-WORKFLOWS := tests/test_release_to_cycle.py tests/test_docs \
+WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_real_data.py tests/test_deployment
 
 test-workflows: setup

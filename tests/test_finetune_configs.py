@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 
 from fx_mm.apis import build_runner, dry_run, load_config
 from fx_mm.datasets.samplers.pass_schedule import plan_cycle
-from fx_mm.phantom import write_release
+from fx_mm.phantom import write_raw
 from fx_mm.preparation import prepare
 from fx_mm.tasks import Task, TaskTable
 from fx_mm.utils.checkpoint import load_file
@@ -86,12 +86,12 @@ def make(tmp_path):
 
 @pytest.fixture(scope='module')
 def twin(tmp_path_factory):
-    """Give the data root of prepared phantom twins, drawn on demand."""
+    """Return the data root of prepared phantoms, drawn on demand."""
     root = tmp_path_factory.mktemp('data')
 
     def call(name, images=30):
         if not any(root.glob(f'*/prepared/{name}.manifest.json')):
-            write_release(name, root, images, 64)
+            write_raw(name, root, images, 64)
             prepare(name, data_root=str(root), workers=1, seed=2)
         return root
 

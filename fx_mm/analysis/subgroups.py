@@ -19,7 +19,7 @@ from fx_mm.datasets.readers.tables import read_lines
 from fx_mm.evaluation.metrics.cls_metric import ClsMetric
 from fx_mm.evaluation.report.predictions import read_predictions
 from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
-from fx_mm.preparation.raw.tables import parse_age, parse_sex
+from fx_mm.preparation.cell_values import parse_age, parse_sex
 from fx_mm.tasks import ClassificationKind
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.errors import UserError

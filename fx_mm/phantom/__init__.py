@@ -1,8 +1,9 @@
 """Procedurally drawn frontal chest X-rays with labels, boxes and masks."""
 
-from fx_mm.phantom.findings import FINDINGS
+from fx_mm.phantom.draw_findings import FINDINGS
 from fx_mm.phantom.hospitals import HOSPITALS
-from fx_mm.phantom.raw_layouts import TWINS, write_release
+from fx_mm.phantom.raw_layouts import RAW_LAYOUTS
+from fx_mm.phantom.raw_writer import write_raw
 from fx_mm.phantom.render import ORGANS, Phantom, render_phantom
 from fx_mm.phantom.writer import (
     DEFAULT_COUNTS,
@@ -18,9 +19,9 @@ __all__ = [
     'HOSPITALS',
     'MASK_CLASSES',
     'ORGANS',
-    'TWINS',
+    'RAW_LAYOUTS',
     'Phantom',
     'ensure_phantom',
     'render_phantom',
-    'write_release',
+    'write_raw',
 ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from fx_mm.phantom.anatomy import sample_anatomy
 from fx_mm.phantom.canvas import LEFT, RIGHT
-from fx_mm.phantom.findings import DRAW, FINDINGS, add_distractors
+from fx_mm.phantom.draw_findings import DRAW, FINDINGS, add_distractors
 from fx_mm.phantom.hospitals import HOSPITALS, expose, finish, sample_canvas
 from fx_mm.phantom.scene import Scene
 

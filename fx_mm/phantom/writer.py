@@ -15,7 +15,7 @@ import numpy as np
 from mmengine.logging import print_log
 from rich.progress import Progress
 
-from fx_mm.phantom.findings import FINDINGS
+from fx_mm.phantom.draw_findings import FINDINGS
 from fx_mm.phantom.hospitals import HOSPITALS
 from fx_mm.phantom.render import ORGANS, SPLITS, render_phantom
 from fx_mm.utils.errors import UserError

@@ -1,24 +1,26 @@
-"""Preparation: from official releases to the files that configs name."""
+"""Preparation: from official datasets to the files that configs name."""
 
-from fx_mm.preparation.checks import CheckReport, check_prepared
-from fx_mm.preparation.conversion import prepare
-from fx_mm.preparation.entries import (
-    RELEASES,
-    Entry,
-    Release,
-    find_release,
-    release,
+from fx_mm.preparation.prepare_dataset import prepare
+from fx_mm.preparation.prepared_checks import CheckReport, check_prepared
+from fx_mm.preparation.raw import find_raw
+from fx_mm.preparation.raw_dataset import (
+    RAW_DATASETS,
+    RawDataset,
+    RawError,
+    RawImage,
+    raw_dataset,
 )
-from fx_mm.preparation.reading import ReleaseError
+from fx_mm.preparation.raw_folder import RawFolder
 
 __all__ = [
-    'RELEASES',
+    'RAW_DATASETS',
     'CheckReport',
-    'Entry',
-    'Release',
-    'ReleaseError',
+    'RawDataset',
+    'RawError',
+    'RawFolder',
+    'RawImage',
     'check_prepared',
-    'find_release',
+    'find_raw',
     'prepare',
-    'release',
+    'raw_dataset',
 ]

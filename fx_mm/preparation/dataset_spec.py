@@ -2,59 +2,73 @@
 
 import os
 import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fx_mm.config import load_config
-from fx_mm.tasks import SPLITS
+from fx_mm.preparation.prepared_forms import FORMS
+from fx_mm.preparation.prepared_image import PREPARED
+from fx_mm.tasks import SPLITS, Kind, find_kind
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.errors import UserError
 
-PREPARED = 'prepared'
-"""Folder within a dataset's ``data_root`` of all that is written."""
-
-_READERS = dict(cls='CsvLabelReader', loc='CocoReader', seg='MaskReader')
-_SUFFIXES = dict(cls='.csv', loc='.json', seg='.csv')
 _FOREIGN = ('img_suffix', 'suffix', 'findings_column', 'image_column')
+"""Keys of readers for files of other layouts."""
 
 
 @dataclass(frozen=True)
-class TargetTask:
-    """The files of one kind of annotation.
+class FormSpec:
+    """The files of one form of annotation.
 
     Attributes:
+        kind (str): Key of the task in the config.
         classes (tuple[str]): Class names.
         files (dict): Split to its file below ``prepared/``, relative to the
             dataset's ``data_root``. Splits with an official file are not in.
         merged (bool): Whether boxes of any class are the task's only class.
     """
 
-    classes: tuple
-    files: dict
+    kind: str
+    classes: tuple[str, ...]
+    files: dict[str, str]
     merged: bool = False
 
 
 @dataclass(frozen=True)
-class Target:
+class DatasetSpec:
     """The prepared form of one dataset.
 
     Attributes:
         name (str): Name of the dataset.
         root (Path): Its ``data_root``.
         img_dir (str): Folder of the images, relative to ``root``.
-        tasks (dict): Kind (cls, loc, seg) to its :class:`TargetTask`.
+        labels (FormSpec, optional): Files of image labels, if it has any.
+        boxes (FormSpec, optional): Those of boxes.
+        masks (FormSpec, optional): Those of masks.
         config (dict): All that the config says of the dataset.
     """
 
     name: str
     root: Path
     img_dir: str
-    tasks: dict
-    config: dict = field(default_factory=dict, compare=False, repr=False)
+    labels: FormSpec | None = None
+    boxes: FormSpec | None = None
+    masks: FormSpec | None = None
+    config: Mapping[str, Any] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    @property
+    def forms(self) -> dict[str, FormSpec]:
+        """dict: Form of annotation to its files, of those that it has."""
+        forms = {name: getattr(self, name) for name in FORMS}
+        return {name: form for name, form in forms.items() if form}
 
     @property
     def in_place(self) -> bool:
-        """bool: Whether images stay where the release has them."""
+        """bool: Whether images stay where the raw dataset has them."""
         return not _is_prepared(self.img_dir)
 
     @property
@@ -68,19 +82,25 @@ class Target:
         return self.root / PREPARED
 
     @property
-    def parts(self) -> set:
-        """set[str]: Splits that are written for any kind."""
-        return {s for task in self.tasks.values() for s in task.files}
+    def splits(self) -> set[str]:
+        """set[str]: Splits that are written in any form."""
+        return {s for form in self.forms.values() for s in form.files}
+
+    def task(self, form: str) -> str:
+        """Return the name of the task of a form, for messages."""
+        return f'{self.name}/{self.forms[form].kind}'
 
 
-def read_target(config: str | Path, data_root: str | None = None) -> Target:
+def read_dataset_spec(
+    config: str | Path, data_root: str | Path | None = None
+) -> DatasetSpec:
     """Read a dataset's config.
 
     Args:
         config (str | Path): Name of a dataset that comes with fx_mm, or path
             of a config with one dataset.
-        data_root (str, optional): Folder that takes the place of ``data/``.
-            Defaults to None.
+        data_root (str | Path, optional): Folder that takes the place of
+            ``data/``. Defaults to None.
 
     Raises:
         UserError: If there is no such config, it has several datasets or
@@ -93,31 +113,39 @@ def read_target(config: str | Path, data_root: str | None = None) -> Target:
     name, entry = _only_dataset(cfg, path)
     if not entry.get('data_root'):
         raise UserError(f'{path}: dataset "{name}" has no data_root.')
-    tasks = {
-        kind: _task(f'{path}: {name}.tasks.{kind}', kind, task)
-        for kind, task in entry['tasks'].items()
-    }
-    tasks = {kind: task for kind, task in tasks.items() if task.files}
-    if not tasks:
+    forms: dict[str, FormSpec] = {}
+    for key, task in entry['tasks'].items():
+        where, kind = f'{path}: {name}.tasks.{key}', find_kind(key)
+        spec = _read_form(where, kind, task)
+        if not spec.files:
+            continue
+        if kind.annotation in forms:
+            raise UserError(
+                f'{where} wants prepared {kind.annotation}, which '
+                f'{forms[kind.annotation].kind} has already; remove its '
+                f'splits below {PREPARED}/.'
+            )
+        forms[kind.annotation] = spec
+    if not forms:
         raise UserError(
             f'{path}: dataset "{name}" names no split below {PREPARED}/, so '
             'there is nothing to prepare.'
         )
-    seen: dict = {}
-    for kind, task in tasks.items():
-        for split, file in task.files.items():
+    seen: dict[str, str] = {}
+    for form in forms.values():
+        for split, file in form.files.items():
             if file in seen:
                 raise UserError(
                     f'{path}: {file} stands for {seen[file]} and for '
-                    f'{kind}/{split}; give each a file of its own.'
+                    f'{form.kind}/{split}; give each a file of its own.'
                 )
-            seen[file] = f'{kind}/{split}'
-    return Target(
+            seen[file] = f'{form.kind}/{split}'
+    return DatasetSpec(
         name,
         Path(entry['data_root']),
         posixpath.normpath(entry.get('img_dir') or '.'),
-        tasks,
-        entry,
+        **forms,
+        config=entry,
     )
 
 
@@ -130,7 +158,7 @@ def find_config(name: str) -> str:
     if os.path.isfile(name):
         return name
     package = Path(__file__).parents[1]
-    known: dict = {}
+    known: dict[str, str] = {}
     # the checkout's, or what the installed package has
     for folder in (package.parent / 'configs', package / '.mim' / 'configs'):
         for path in sorted(folder.glob('_base_/datasets/*.py')):
@@ -143,8 +171,10 @@ def find_config(name: str) -> str:
     return known[name]
 
 
-def _only_dataset(cfg: dict, path: str) -> tuple:
-    """Give name and entry of the config's only dataset."""
+def _only_dataset(
+    cfg: Mapping[str, Any], path: str
+) -> tuple[str, dict[str, Any]]:
+    """Return name and entry of the config's only dataset."""
     datasets = cfg.get('datasets') or {
         name: entry
         for name, entry in cfg.items()
@@ -159,36 +189,44 @@ def _only_dataset(cfg: dict, path: str) -> tuple:
     return next(iter(datasets.items()))
 
 
-def _task(where: str, kind: str, task: dict) -> TargetTask:
+def _read_form(where: str, kind: Kind, task: Mapping[str, Any]) -> FormSpec:
+    """Read what a task's entry asks for."""
     files = {
         split: posixpath.normpath(file)
         for split, file in (task.get('splits') or {}).items()
         if split in SPLITS and file and _is_prepared(file)
     }
     classes = tuple(task.get('classes') or ())
-    reader = dict(task.get('reader') or {})
     if not files:
-        return TargetTask(classes, files)
+        return FormSpec(kind.name, classes, files)
+    form = FORMS.get(kind.annotation)
+    if form is None:
+        raise UserError(
+            f'{where} names splits below {PREPARED}/, but only '
+            f'{", ".join(FORMS)} can be prepared, not {kind.annotation}.'
+        )
     if not classes:
         raise UserError(f'{where} has no "classes".')
-    name = reader.get('type')
+    reader = dict(task.get('reader') or dict(type=kind.reader))
     foreign = [key for key in _FOREIGN if key in reader]
-    if name != _READERS[kind] or foreign:
-        what = f'with "{foreign[0]}"' if foreign else f'is "{name}"'
+    if reader.get('type') != form.reader or foreign:
+        what = f'is "{reader.get("type")}"'
+        if foreign:
+            what = f'with "{foreign[0]}"'
         raise UserError(
             f'{where}.reader {what}, but prepared files are read by '
-            f'dict(type="{_READERS[kind]}").'
+            f'dict(type="{form.reader}").'
         )
     for split, file in files.items():
-        if not file.endswith(_SUFFIXES[kind]):
+        if not file.endswith(form.suffix):
             raise UserError(
-                f'{where}.splits.{split} is "{file}"; prepared {kind} files '
-                f'end in {_SUFFIXES[kind]}.'
+                f'{where}.splits.{split} is "{file}"; prepared '
+                f'{kind.annotation} end in {form.suffix}.'
             )
     merged = bool(reader.get('merge_classes'))
     if merged and len(classes) != 1:
         raise UserError(f'{where} merges its classes and needs exactly one.')
-    return TargetTask(classes, files, merged)
+    return FormSpec(kind.name, classes, files, merged)
 
 
 def _is_prepared(path: str) -> bool:

@@ -1,34 +1,38 @@
-"""Which images a run has done, should it be killed."""
+"""Which images a run has done, in case it is killed."""
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from fx_mm.preparation.images import PreparedImage
+from fx_mm.preparation.prepared_image import PreparedImage
 from fx_mm.utils.files import write_whole
 
 
 class Journal:
-    """Results of the images that are done, should the run be killed.
+    """Results of the images that are done, in case the run is killed.
 
     Args:
         path (Path): The file; it is taken up if it was written under the
             same circumstances.
-        circumstances (dict): Arguments and files of the release.
-        rewrite (bool): Whether all images are to be written anew.
+        circumstances (dict): Arguments and files of the raw dataset.
+        rewrite (bool): Whether all images are to be written again.
 
     Attributes:
-        done (dict): Key of an entry to its :class:`PreparedImage`.
+        done (dict): Key of an image to its :class:`PreparedImage`.
         rewrite (bool): As given, or of the run that is taken up.
         resumed (bool): Whether a run is taken up.
     """
 
     def __init__(
-        self, path: Path, circumstances: dict, rewrite: bool = False
+        self,
+        path: Path,
+        circumstances: Mapping[str, Any],
+        rewrite: bool = False,
     ) -> None:
         self.path = path
-        self.done: dict = {}
+        self.done: dict[str, PreparedImage] = {}
         self.rewrite = rewrite
         self.resumed = self._read(circumstances)
         if not self.resumed:
@@ -37,7 +41,7 @@ class Journal:
             write_whole(path, head + '\n')
         self._file = None
 
-    def _read(self, circumstances: dict) -> bool:
+    def _read(self, circumstances: Mapping[str, Any]) -> bool:
         try:
             lines = self.path.read_text(encoding='utf-8').split('\n')
             then, rewrite = json.loads(lines[0])
@@ -54,7 +58,7 @@ class Journal:
                 self.done[key] = PreparedImage(**result)
         return True
 
-    def add(self, results: Sequence[tuple]) -> None:
+    def add(self, results: Sequence[tuple[str, PreparedImage]]) -> None:
         """Note (key, PreparedImage) of images that are done."""
         if self._file is None:
             self._file = self.path.open('a', encoding='utf-8')

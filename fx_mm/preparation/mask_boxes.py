@@ -5,28 +5,28 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-BOXES_OF = ('part', 'component', 'class')
 
-
-def boxes_around(parts: Sequence[np.ndarray], boxes_of: str) -> list:
-    """Give the boxes around a class's mask.
+def boxes_around(
+    pieces: Sequence[np.ndarray], box_per: str
+) -> list[tuple[int, int, int, int]]:
+    """Return the boxes around a class's mask.
 
     Args:
-        parts (Sequence[np.ndarray]): bool (H, W), whose union is the mask.
-        boxes_of (str): ``part``: a box a part; ``component``: a box a
-            connected region (8 neighbours) of the union; ``class``: one box.
+        pieces (Sequence[np.ndarray]): bool (H, W), whose union is the mask.
+        box_per (str): One box per ``piece``, per ``component`` (connected
+            region, 8 neighbours, of the union) or for the ``class``.
 
     Returns:
         list[tuple[int]]: (x1, y1, x2, y2) in pixels; x2 and y2 are the first
-        column and row behind. Parts without a pixel give none.
+        column and row behind. Pieces without a pixel have none.
     """
-    if boxes_of == 'part':
-        found = [_box_around(part) for part in parts]
+    if box_per == 'piece':
+        found = [_box_around(piece) for piece in pieces]
         return [box for box in found if box is not None]
-    if not len(parts):
+    if not len(pieces):
         return []
-    union = np.logical_or.reduce(parts)
-    if boxes_of == 'class':
+    union = np.logical_or.reduce(pieces)
+    if box_per == 'class':
         box = _box_around(union)
         return [] if box is None else [box]
     stats = cv2.connectedComponentsWithStats(
@@ -37,7 +37,7 @@ def boxes_around(parts: Sequence[np.ndarray], boxes_of: str) -> list:
     ]
 
 
-def _box_around(mask: np.ndarray) -> tuple | None:
+def _box_around(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     columns = np.flatnonzero(mask.any(axis=0))
     if not len(columns):
         return None

@@ -1,37 +1,25 @@
-"""What of a release is not used: said at once and kept for the manifest."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""What of a raw dataset is not used: logged at once, kept for the manifest."""
 
 from mmengine.logging import print_log
 
-_collecting: list[list] = []
 
+class Skipped:
+    """Collects notes on what of a raw dataset is not used.
 
-def leave_out(count: int, what: str) -> None:
-    """Say how much of a release is not used and why.
-
-    Args:
-        count (int): How many; nothing is said of 0.
-        what (str): Such as ``images that have no row in train-rle.csv``.
+    Attributes:
+        notes (list[str]): One per call of :meth:`add` that counted any.
     """
-    if not count:
-        return
-    print_log(f'Left out: {count} {what}.', logger='current')
-    for notes in _collecting:
-        notes.append(f'left out: {count} {what}')
 
+    def __init__(self) -> None:
+        self.notes: list[str] = []
 
-@contextmanager
-def collect_left_out() -> Iterator[list]:
-    """Collect what is left out within.
+    def add(self, count: int, what: str) -> None:
+        """Note and log how much is not used and why.
 
-    Yields:
-        list[str]: One text for each call of :func:`leave_out`.
-    """
-    notes: list = []
-    _collecting.append(notes)
-    try:
-        yield notes
-    finally:
-        _collecting.remove(notes)
+        Args:
+            count (int): How many; 0 is not noted.
+            what (str): Such as ``images without a row in train-rle.csv``.
+        """
+        if count:
+            self.notes.append(f'{what}: {count} skipped')
+            print_log(f'Note: {self.notes[-1]}.', logger='current')

@@ -1,161 +1,176 @@
-"""Which part an image goes to; a patient is never in two that are drawn."""
+"""Which split an image goes to; splits that are drawn share no patient."""
 
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
-from fx_mm.preparation.entries import Entry, Release
-from fx_mm.preparation.skipped import leave_out
+from fx_mm.preparation.prepared_forms import FORMS
+from fx_mm.preparation.prepared_image import PreparedRecord
+from fx_mm.preparation.raw_dataset import RawDataset, RawImage
+from fx_mm.preparation.skipped import Skipped
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.errors import UserError
 
-_HOLD_OUT = 0.1
+_VAL_RATIO = 0.1
 
 
 def patient_number(patient: str, seed: int) -> float:
-    """Give a patient's number in 0..1, on which all drawing rests.
+    """Return a patient's number in 0..1, which decides all draws.
 
     It depends on the patient and the seed alone, so that further images or
-    patients leave the parts of the others as they are.
+    patients leave the splits of the others as they are.
     """
     digest = hashlib.sha256(f'{seed}:{patient}'.encode()).digest()
     return int.from_bytes(digest[:8], 'big') / 2**64
 
 
-def draw_part(shares: dict, number: float) -> str:
-    """Give the part in whose share a number falls.
+def draw_split(ratios: Mapping[str, float], number: float) -> str:
+    """Return the split in whose range a number falls.
 
     Args:
-        shares (dict): Part to its share, of any sum.
+        ratios (Mapping): Split to its ratio, of any sum.
         number (float): In 0..1.
 
     Returns:
         str: train, val or test.
     """
-    parts = [part for part in SPLITS if shares.get(part, 0) > 0]
-    number *= sum(shares[part] for part in parts)
-    for part in parts[:-1]:
-        number -= shares[part]
+    splits = [split for split in SPLITS if ratios.get(split, 0) > 0]
+    number *= sum(ratios[split] for split in splits)
+    for split in splits[:-1]:
+        number -= ratios[split]
         if number < 0:
-            return part
-    return parts[-1]
+            return split
+    return splits[-1]
 
 
-def split_entries(
-    entries: Sequence[Entry],
-    release: Release,
-    parts: Iterable[str],
+def split_images(
+    images: Sequence[RawImage],
+    raw: RawDataset,
+    wanted: Collection[str],
+    skipped: Skipped,
     seed: int = 0,
-    lists: dict | None = None,
-) -> dict:
-    """Give every image its part, for each kind of annotation.
+    lists: Mapping[str, str] | None = None,
+) -> dict[str, list[str | None]]:
+    """Assign every image to a split, for each form of annotation.
 
-    Official parts stay, but for the validation part: where there is none, it
-    is held out of the training part by patient. Images without an official
-    part follow their patient's other images, else are drawn by patient. The
-    kinds differ only where a release has ``box_shares``.
+    Official splits stay, but for validation: where there is none, it is held
+    out of the training split by patient. Images without an official split
+    follow their patient's other images, else are drawn by patient. The forms
+    differ only where a raw dataset has ``box_split_ratios``.
 
     Args:
-        entries (Sequence[Entry]): The images.
-        release (Release): Gives shares and hold-out.
-        parts (Iterable[str]): Parts that are asked for; without ``val``
+        images (Sequence[RawImage]): The images.
+        raw (RawDataset): Has the ratios.
+        wanted (Collection[str]): Splits that are asked for; without ``val``
             nothing is held out.
-        seed (int): Of the drawing. Defaults to 0.
-        lists (dict, optional): Part to the path of a published list, which
-            takes the place of the official parts. Defaults to None.
+        skipped (Skipped): Takes rows of the lists that name no image.
+        seed (int): Of the draws. Defaults to 0.
+        lists (Mapping, optional): Split to the path of a published list,
+            which takes the place of the official splits. Defaults to None.
 
     Returns:
-        dict[str, list]: cls, loc and seg to a part an entry; None if the
-        image is in no list.
+        dict[str, list]: Form of annotation to one split per image; None if
+        the image is in no list.
 
     Raises:
-        UserError: If a list cannot be used, or an image has no part and the
-            release no shares.
+        UserError: If a list cannot be used, or an image has no split and the
+            raw dataset no ratios.
     """
-    official = [entry.split for entry in entries]
-    share = release.hold_out
+    official = [image.split for image in images]
+    val_ratio = raw.val_ratio
     if lists:
-        official = read_lists(entries, lists)
-        share = share or release.shares.get('val') or _HOLD_OUT
-    for entry, part in zip(entries, official):
-        if part is not None and part not in SPLITS:
+        official = read_lists(images, lists, skipped)
+        val_ratio = val_ratio or raw.split_ratios.get('val') or _VAL_RATIO
+    for image, split in zip(images, official):
+        if split is not None and split not in SPLITS:
             raise UserError(
-                f'Image "{entry.name}" of release "{release.name}" is in '
-                f'part "{part}"; parts are {", ".join(SPLITS)}.'
+                f'Image "{image.name}" of raw dataset "{raw.name}" is in '
+                f'split "{split}"; splits are {", ".join(SPLITS)}.'
             )
-    numbers = [patient_number(entry.patient, seed) for entry in entries]
-    split = list(official)
-    if 'val' in parts and 'val' not in official:
-        for index, part in enumerate(official):
-            if part == 'train' and numbers[index] < share:
-                split[index] = 'val'
+    numbers = [patient_number(image.patient, seed) for image in images]
+    splits = list(official)
+    if 'val' in wanted and 'val' not in official:
+        for index, split in enumerate(official):
+            if split == 'train' and numbers[index] < val_ratio:
+                splits[index] = 'val'
     if not lists:
-        _fill(entries, split, release, numbers)
-    boxes = split
-    if release.box_shares:
-        boxes = [
-            part and draw_part(release.box_shares, number)
-            for part, number in zip(split, numbers)
+        _draw_missing(images, splits, raw, numbers)
+    by_form = dict.fromkeys(FORMS, splits)
+    if raw.box_split_ratios:
+        by_form['boxes'] = [
+            split and draw_split(raw.box_split_ratios, number)
+            for split, number in zip(splits, numbers)
         ]
-    return dict(cls=split, loc=boxes, seg=split)
+    return by_form
 
 
-def _fill(entries, split: list, release: Release, numbers: list) -> None:
-    """Give a part to the images that have none."""
-    # Should an official split share a patient, the rest of the patient's
+def _draw_missing(
+    images: Sequence[RawImage],
+    splits: list[str | None],
+    raw: RawDataset,
+    numbers: Sequence[float],
+) -> None:
+    """Assign a split to the images that have none."""
+    # Should official splits share a patient, the rest of the patient's
     # images stay out of training.
-    follow: dict = {}
-    for entry, part in zip(entries, split):
-        if part is not None:
-            key = entry.patient
-            follow[key] = max(part, follow.get(key, part), key=SPLITS.index)
-    for index, entry in enumerate(entries):
-        if split[index] is not None:
+    follow: dict[str, str] = {}
+    for image, split in zip(images, splits):
+        if split is not None:
+            key = image.patient
+            follow[key] = max(split, follow.get(key, split), key=SPLITS.index)
+    for index, image in enumerate(images):
+        if splits[index] is not None:
             continue
-        part = follow.get(entry.patient)
-        if part is None and not release.shares:
+        split = follow.get(image.patient)
+        if split is None and not raw.split_ratios:
             raise UserError(
-                f'Image "{entry.name}" has no part, and release '
-                f'"{release.name}" no shares to draw it with.'
+                f'Image "{image.name}" has no split, and raw dataset '
+                f'"{raw.name}" no ratios to draw it with.'
             )
-        split[index] = part or draw_part(release.shares, numbers[index])
+        splits[index] = split or draw_split(raw.split_ratios, numbers[index])
 
 
-def shared_patients(entries: Sequence[Entry], split: Sequence) -> list:
-    """List the patients that are in several parts, sorted."""
-    first: dict = {}
+def shared_patients(
+    images: Sequence[RawImage] | Sequence[PreparedRecord],
+    splits: Sequence[str | None],
+) -> list[str]:
+    """List the patients that are in several splits, sorted."""
+    first: dict[str, str] = {}
     found = set()
-    for entry, part in zip(entries, split):
-        if part and first.setdefault(entry.patient, part) != part:
-            found.add(entry.patient)
+    for image, split in zip(images, splits):
+        if split and first.setdefault(image.patient, split) != split:
+            found.add(image.patient)
     return sorted(found)
 
 
-def read_lists(entries: Sequence[Entry], lists: dict) -> list:
+def read_lists(
+    images: Sequence[RawImage], lists: Mapping[str, str], skipped: Skipped
+) -> list[str | None]:
     """Match the rows of published lists with images.
 
     The first cell or word of a row names the image, with or without folders
-    and suffix; further cells play no part. Rows that name no image (such as
+    and suffix; further cells do not matter. Rows that name no image (such as
     a header) are counted.
 
     Args:
-        entries (Sequence[Entry]): The images.
-        lists (dict): Part to the path of its list.
+        images (Sequence[RawImage]): The images.
+        lists (Mapping): Split to the path of its list.
+        skipped (Skipped): Takes rows that name no image.
 
     Returns:
-        list[Optional[str]]: One an entry; None if it is in no list.
+        list[str | None]: One split per image; None if it is in no list.
 
     Raises:
         UserError: If a list cannot be read, fits no image, or fits several
             images in one row; or if an image is in two.
     """
-    names = {entry.name for entry in entries}
+    names = {image.name for image in images}
     keys = {_key(name): name for name in names}
-    tails: dict = {}
-    found: dict = {}
-    for part, path in lists.items():
+    tails: _Tails = {}
+    found: dict[str, str] = {}
+    for split, path in lists.items():
         matched, others = 0, []
         for number, row in enumerate(_rows(path), 1):
             if not row:
@@ -169,27 +184,31 @@ def read_lists(entries: Sequence[Entry], lists: dict) -> list:
                 others.append(row)
                 continue
             matched += 1
-            if found.setdefault(name, part) != part:
+            if found.setdefault(name, split) != split:
                 raise UserError(
                     f'{where}: image "{name}" is already in the list of '
                     f'{found[name]}; a split has each image once.'
                 )
         if not matched:
             raise UserError(
-                f'{path}: names none of the {len(names)} images of the '
-                'release in the first cell of its rows.'
+                f'{path}: names none of the {len(names)} images in the first '
+                'cell of its rows.'
             )
         if others:
-            leave_out(
+            skipped.add(
                 len(others),
-                f'rows of {os.path.basename(path)} that name no image of '
-                f'the release, such as "{others[0][:60]}"',
+                f'rows of {os.path.basename(path)} that name no image, such '
+                f'as "{others[0][:60]}"',
             )
-    return [found.get(entry.name) for entry in entries]
+    return [found.get(image.name) for image in images]
 
 
-def _rows(path: str) -> list:
-    """Give the rows without blanks around, also those without text."""
+_Key = tuple[str, ...]
+_Tails = dict[int, dict[_Key, list[str]]]
+
+
+def _rows(path: str) -> list[str]:
+    """Return the rows, stripped, also those without text."""
     try:
         with open(path, encoding='utf-8-sig') as file:
             lines = file.read().split('\n')
@@ -200,24 +219,26 @@ def _rows(path: str) -> list:
     return [line.strip() for line in lines]
 
 
-def _key(name: str) -> tuple:
+def _key(name: str) -> _Key:
     """Split a name into folders and stem."""
     name = cut_suffix(name)
-    return tuple(part for part in name.split('/') if part not in ('', '.'))
+    return tuple(word for word in name.split('/') if word not in ('', '.'))
 
 
 def cut_suffix(name: str) -> str:
-    """Cut off what ends an image's name, all of it (``1.2.3.dcm.jpeg``).
+    """Cut off all suffixes of images (``1.2.3.dcm.jpeg``) from a name.
 
-    Other suffixes stay: names of DICOM files have points that end nothing.
+    Others stay: in the names of DICOM files not every point begins a suffix.
     """
     while (cut := os.path.splitext(name))[1].lower() in IMAGE_SUFFIXES:
         name = cut[0]
     return name
 
 
-def _match(row: str, keys: dict, tails: dict, where: str) -> str | None:
-    """Find the image that agrees in most of its last folders and its stem."""
+def _match(
+    row: str, keys: Mapping[_Key, str], tails: _Tails, where: str
+) -> str | None:
+    """Find the image that agrees in its stem and most of its last folders."""
     key = _key(row.strip('"\' '))
     for depth in range(len(key), 0, -1):
         if depth not in tails:
@@ -234,9 +255,9 @@ def _match(row: str, keys: dict, tails: dict, where: str) -> str | None:
     return None
 
 
-def _by_tail(keys: dict, depth: int) -> dict:
+def _by_tail(keys: Mapping[_Key, str], depth: int) -> dict[_Key, list[str]]:
     """Map the last ``depth`` words of the names to at most two of them."""
-    table: dict = {}
+    table: dict[_Key, list[str]] = {}
     for key, name in keys.items():
         names = table.setdefault(key[-depth:], [])
         if len(names) < 2:

@@ -1,118 +1,98 @@
 """What comes out of a preparation: tables, counts, notes."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from fx_mm.preparation.dataset_spec import Target
-from fx_mm.preparation.entries import Entry
-from fx_mm.preparation.images import PreparedImage
+from fx_mm.preparation.dataset_spec import DatasetSpec
 from fx_mm.preparation.manifest import hash_file
-from fx_mm.preparation.tables import write_boxes, write_labels, write_masks
+from fx_mm.preparation.prepared_forms import FORMS, SplitContent
+from fx_mm.preparation.prepared_image import PreparedImage
+from fx_mm.preparation.raw_dataset import RawDataset, RawImage
 from fx_mm.utils.files import write_whole
 
 
 def write_tables(
-    target: Target, entries: Sequence[Entry], parts: dict, results: dict
-) -> dict:
+    spec: DatasetSpec,
+    raw: RawDataset,
+    images: Sequence[RawImage],
+    splits: Mapping[str, Sequence[str | None]],
+    results: Mapping[int, PreparedImage],
+) -> dict[str, Any]:
     """Write all tables.
 
     Args:
-        target (Target): Says which.
-        entries (Sequence[Entry]): The release.
-        parts (dict): Kind to the part of each entry.
-        results (dict): Index of an entry to its :class:`PreparedImage`.
+        spec (DatasetSpec): Says which.
+        raw (RawDataset): Where the images are from.
+        images (Sequence[RawImage]): The images.
+        splits (Mapping): Form of annotation to the split of each image.
+        results (Mapping): Index of an image to its :class:`PreparedImage`.
 
     Returns:
         dict: For the manifest: ``tables`` (file to checksum), ``counts``
-        (kind, part, class), ``mask_files`` (their number), ``left_out`` and
-        ``notes``.
+        (form, split, class), ``mask_files`` (their number), ``unreadable``
+        and ``notes``.
     """
-    facts = list(
-        dict.fromkeys(f for index in results for f in entries[index].facts)
-    )
-    sums, counts = {}, {}
-    for kind, task in target.tasks.items():
-        has = dict(
-            cls=lambda entry, image: entry.labels is not None,
-            loc=lambda entry, image: image.boxes is not None,
-            seg=lambda entry, image: image.masks is not None,
-        )[kind]
-        counts[kind] = {}
-        for part, file in task.files.items():
-            rows = [
-                (entries[index], image)
+    columns = (key for index in results for key in images[index].metadata)
+    metadata = list(dict.fromkeys(columns))
+    checksums: dict[str, str] = {}
+    counts: dict[str, dict[str, Any]] = {}
+    for name, form in spec.forms.items():
+        counts[name] = {}
+        for split, file in form.files.items():
+            chosen = [
+                (images[index], image)
                 for index, image in results.items()
-                if parts[kind][index] == part
-                and not image.bad
-                and has(entries[index], image)
+                if splits[name][index] == split
+                and not image.unreadable
+                and FORMS[name].has(images[index], raw)
             ]
-            if not rows:
+            if not chosen:
                 continue
-            if kind == 'cls':
-                text = write_labels(rows, task, facts)
-            elif kind == 'loc':
-                text = write_boxes(rows, task, target.name)
-            else:
-                text = write_masks(rows, task, file)
-            path = write_whole(target.root / file, text)
-            sums[file] = hash_file(path)
-            counts[kind][part] = _count(kind, task.classes, rows)
+            content = SplitContent(
+                spec.name, file, form.classes, metadata, chosen
+            )
+            path = write_whole(spec.root / file, FORMS[name].write(content))
+            checksums[file] = hash_file(path)
+            counts[name][split] = FORMS[name].count(content)
     masks = {
         path.split('#')[0]
         for image in results.values()
         for path in (image.masks or {}).values()
     }
     return dict(
-        tables=sums,
+        tables=checksums,
         counts=counts,
         mask_files=len(masks),
-        left_out=[
-            dict(image=image.name, reason=image.bad)
+        unreadable=[
+            dict(image=image.name, reason=image.unreadable)
             for image in results.values()
-            if image.bad
+            if image.unreadable
         ],
         notes=_notes(list(results.values())),
     )
 
 
-def _count(kind: str, classes: Sequence[str], rows) -> dict:
-    """Count a part's images, and those of each class."""
-    of: dict[str, Callable] = dict(
-        cls=lambda entry, image: [
-            c for c, v in entry.labels.items() if v == 1
-        ],
-        loc=lambda entry, image: {box[0] for box in image.boxes},
-        seg=lambda entry, image: image.masks,
-    )
-    number = Counter(c for row in rows for c in of[kind](*row))
-    count = dict(images=len(rows))
-    if kind == 'loc':
-        count['boxes'] = sum(len(image.boxes) for _, image in rows)
-    return dict(count, classes={name: number[name] for name in classes})
-
-
-def _notes(images: Sequence[PreparedImage]) -> list:
+def _notes(images: Sequence[PreparedImage]) -> list[str]:
     """Say what happened to boxes, masks and images."""
-    unknown: Counter = Counter()
+    unknown: Counter[str] = Counter()
     for image in images:
         unknown.update(image.unknown)
     cut = sum(image.cut for image in images)
     dropped = sum(image.dropped for image in images)
-    bad = sum(image.bad is not None for image in images)
+    unreadable = sum(image.unreadable is not None for image in images)
     notes = [
-        f'{number} boxes or masks of "{name}", which is no class of the '
-        'config, are left out'
+        f'boxes or masks of "{name}", which is no class of the config: '
+        f'{number} skipped'
         for name, number in sorted(unknown.items())
     ]
     if cut:
         notes.append(
-            f'{cut} boxes reached more than a pixel out of their image and '
-            'are cut at its border'
+            'boxes that reached more than a pixel out of their image: '
+            f'{cut} cut at its border'
         )
     if dropped:
-        notes.append(
-            f'{dropped} boxes without area within their image are left out'
-        )
-    if bad:
-        notes.append(f'{bad} images cannot be read and are left out')
+        notes.append(f'boxes without area in their image: {dropped} skipped')
+    if unreadable:
+        notes.append(f'images that cannot be read: {unreadable} skipped')
     return notes

@@ -7,7 +7,7 @@ import torch
 from mmengine.registry import DefaultScope
 
 from fx_mm.apis import expand_config, load_config
-from fx_mm.phantom import write_release
+from fx_mm.phantom import write_raw
 from fx_mm.preparation import prepare
 from fx_mm.registry import MODELS
 from fx_mm.tasks import TaskTable
@@ -38,7 +38,7 @@ def ark(tmp_path_factory, request):
     root = tmp_path_factory.mktemp('ark')
     sizes = dict(chexpert=50, shenzhen=120, siim_acr=40)
     for name, images in sizes.items():
-        write_release(name, root, images, 48)
+        write_raw(name, root, images, 48)
         prepare(name, data_root=str(root), workers=1, seed=1)
     config = str(request.config.rootpath / CONFIG)
     cfg = load_config(config, TINY, str(root))

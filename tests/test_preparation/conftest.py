@@ -1,23 +1,13 @@
 """What the tests of the preparation share."""
 
 import pytest
-from toy_release import Toy
+from toy_raw import Toy
 
-from fx_mm.preparation import RELEASES, skipped
-
-
-@pytest.fixture
-def said(monkeypatch):
-    """Collect what the readers of releases say they leave out."""
-    messages = []
-    monkeypatch.setattr(
-        skipped, 'print_log', lambda text, **_: messages.append(text)
-    )
-    return messages
+from fx_mm.preparation import RAW_DATASETS
 
 
 @pytest.fixture
 def toy(tmp_path):
-    """An empty release, registered as ``toy``."""
+    """An empty raw dataset, registered as ``toy``."""
     yield Toy(tmp_path)
-    del RELEASES['toy']
+    del RAW_DATASETS['toy']

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from toy_release import Block
+from toy_raw import Block
 
 from fx_mm.datasets.io.xray import read_mask, read_xray
 from fx_mm.datasets.readers.masks import split_bit
-from fx_mm.preparation.dataset_spec import Target, TargetTask
-from fx_mm.preparation.images import ImagePreparer, read_stamp
+from fx_mm.preparation.dataset_spec import DatasetSpec, FormSpec
+from fx_mm.preparation.image_preparer import ImagePreparer, read_stamp
 from fx_mm.utils.errors import UserError
 
 RIBS = tuple(f'{side}{n}' for side in 'RL' for n in range(1, 11))
@@ -21,19 +21,23 @@ def prepare_one(toy):
     """Prepare an image of 40x30 pixels; give what the tables say of it."""
 
     def call(
-        loc=('A',), seg=(), merged=False, boxes_of=None, max_size=None,
-        width=40, height=30, drop_bad_boxes=False, rewrite=False, **facts,
+        boxes_for=('A',), masks_for=None, merged=False, box_per=None,
+        max_size=None, width=40, height=30, drop_bad_boxes=False,
+        rewrite=False, **fields,
     ):  # fmt: skip
-        tasks = {}
-        if loc:
-            tasks['loc'] = TargetTask(loc, {}, merged)
-        if seg:
-            tasks['seg'] = TargetTask(seg, {})
-        target = Target('toy', toy.root, 'prepared/images', tasks)
-        entry = toy.add(0, width, height, **facts)
-        return ImagePreparer(
-            target, boxes_of, max_size, drop_bad_boxes, rewrite
-        )(entry)
+        spec = DatasetSpec(
+            'toy',
+            toy.root,
+            'prepared/images',
+            boxes=FormSpec('loc', boxes_for, {}, merged)
+            if boxes_for
+            else None,
+            masks=FormSpec('seg', masks_for, {}) if masks_for else None,
+        )
+        image = toy.add(0, width, height, **fields)
+        return ImagePreparer(spec, box_per, max_size, drop_bad_boxes, rewrite)(
+            image
+        )
 
     return call
 
@@ -51,14 +55,14 @@ def read_planes(toy, image, classes):
 
 
 def test_no_boxes_and_no_masks(prepare_one, toy):
-    image = prepare_one(seg=('A',), boxes=[], masks={})
+    image = prepare_one(masks_for=('A',), boxes=[], masks={})
     assert (image.boxes, image.masks) == ([], {})
-    image = prepare_one(seg=('A',))
+    image = prepare_one(masks_for=('A',))
     assert (image.boxes, image.masks) == (None, None)
-    image = prepare_one(loc=('A', 'B'), boxes_of='part', masks={'A': []})
+    image = prepare_one(boxes_for=('A', 'B'), box_per='piece', masks={'A': []})
     assert (image.boxes, image.masks) == ([], None)
     empty = {'A': [Block(5, 5, 5, 9)]}
-    image = prepare_one(seg=('A',), boxes_of='component', masks=empty)
+    image = prepare_one(masks_for=('A',), box_per='component', masks=empty)
     assert (image.boxes, image.masks) == ([], {})
     assert not (toy.prepared / 'masks').exists()
 
@@ -95,7 +99,7 @@ def test_masks_of_twenty_classes(prepare_one, toy):
         for n, name in enumerate(RIBS)
         if n != 4
     }
-    image = prepare_one(seg=RIBS, masks=masks)
+    image = prepare_one(masks_for=RIBS, masks=masks)
     assert image.masks['R1'] == 'masks/toy/000.png#0'
     assert image.masks['L6'] == 'masks/toy/000.png#15'
     assert image.masks['L7'] == 'masks/toy-2/000.png#0'
@@ -111,29 +115,29 @@ def test_masks_of_twenty_classes(prepare_one, toy):
 
 
 def test_a_class_alone_is_0_and_255(prepare_one, toy):
-    image = prepare_one(seg=('A',), masks={'A': [Block(1, 2, 3, 4)]})
+    image = prepare_one(masks_for=('A',), masks={'A': [Block(1, 2, 3, 4)]})
     assert image.masks == {'A': 'masks/toy/000.png'}
     values = read_mask(str(toy.prepared / image.masks['A']))
     assert sorted(np.unique(values)) == [0, 255]
 
 
 @pytest.mark.parametrize(
-    ('boxes_of', 'expected'),
+    ('box_per', 'expected'),
     [
-        ('part', [(1, 1, 5, 5), (4, 4, 9, 9), (20, 1, 25, 5)]),
+        ('piece', [(1, 1, 5, 5), (4, 4, 9, 9), (20, 1, 25, 5)]),
         ('component', [(1, 1, 9, 9), (20, 1, 25, 5)]),
         ('class', [(1, 1, 25, 9)]),
     ],
 )
-def test_boxes_from_masks(prepare_one, boxes_of, expected):
+def test_boxes_from_masks(prepare_one, box_per, expected):
     parts = [Block(1, 1, 5, 5), Block(4, 4, 9, 9), Block(20, 1, 25, 5)]
-    image = prepare_one(boxes_of=boxes_of, masks={'A': parts, 'C': parts})
+    image = prepare_one(box_per=box_per, masks={'A': parts, 'C': parts})
     assert sorted(image.boxes) == [['A', *box] for box in expected]
     assert image.unknown == {'C': 3}
     assert image.masks is None
-    # the release's own boxes come first
+    # the raw dataset's own boxes come first
     image = prepare_one(
-        boxes_of=boxes_of, masks={'A': parts}, boxes=[('A', 0, 0, 2, 2)]
+        box_per=box_per, masks={'A': parts}, boxes=[('A', 0, 0, 2, 2)]
     )
     assert image.boxes == [['A', 0, 0, 2, 2]]
 
@@ -190,7 +194,7 @@ def test_boxes_and_masks_follow_the_image(
     x2 = data.draw(st.integers(x1 + 6, width))
     y2 = data.draw(st.integers(y1 + 6, height))
     image = prepare_one(
-        seg=('A', 'B'), max_size=max_size, width=width, height=height,
+        masks_for=('A', 'B'), max_size=max_size, width=width, height=height,
         boxes=[('A', x1, y1, x2, y2)], masks={'A': [Block(x1, y1, x2, y2)]},
         rewrite=True,
     )  # fmt: skip
@@ -223,9 +227,9 @@ def test_mask_mistakes_name_the_image(prepare_one):
     with pytest.raises(
         UserError, match='Image "000.png": a mask of 3x2 pixels was drawn for'
     ):
-        prepare_one(seg=('A',), masks={'A': [Wrong()]})
+        prepare_one(masks_for=('A',), masks={'A': [Wrong()]})
     with pytest.raises(UserError, match='Image "000.png": the run lengths'):
-        prepare_one(seg=('A',), masks={'A': [Broken()]})
+        prepare_one(masks_for=('A',), masks={'A': [Broken()]})
 
 
 def test_a_folder_that_cannot_be_written(prepare_one, toy):

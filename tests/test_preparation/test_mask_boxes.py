@@ -7,11 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from fx_mm.preparation.mask_boxes import (
-    BOXES_OF,
-    boxes_around,
-    reduce_mask,
-)
+from fx_mm.preparation.mask_boxes import boxes_around, reduce_mask
 
 SHAPE = (9, 11)
 MASKS = st.lists(arrays(bool, SHAPE), max_size=3)
@@ -24,16 +20,16 @@ def slow_box(mask):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize('boxes_of', BOXES_OF)
-def test_empty_masks_have_no_boxes(boxes_of):
-    assert boxes_around([], boxes_of) == []
-    assert boxes_around([np.zeros(SHAPE, bool)] * 2, boxes_of) == []
+@pytest.mark.parametrize('box_per', ['piece', 'component', 'class'])
+def test_empty_masks_have_no_boxes(box_per):
+    assert boxes_around([], box_per) == []
+    assert boxes_around([np.zeros(SHAPE, bool)] * 2, box_per) == []
 
 
 @given(MASKS)
 def test_boxes(parts):
     drawn = [part for part in parts if part.any()]
-    assert boxes_around(parts, 'part') == [slow_box(part) for part in drawn]
+    assert boxes_around(parts, 'piece') == [slow_box(part) for part in drawn]
     union = np.any([np.zeros(SHAPE, bool), *parts], axis=0)
     assert boxes_around(parts, 'class') == (
         [slow_box(union)] if union.any() else []

@@ -47,18 +47,18 @@ def test_values_of_transforms_play_no_part(toy):
 def test_all_is_well(toy):
     toy.fill(24)
     toy.register(
-        shares=dict(train=0.4, val=0.3, test=0.3),
-        expected=dict(images=24, Nodule=8, Lung=99, boxes=8),
+        split_ratios=dict(train=0.4, val=0.3, test=0.3),
+        official_counts=dict(images=24, Nodule=8, Lung=99, boxes=8),
     )
     content = run(toy)
     report = check(toy)
     assert not report.problems
-    assert report.notes == ['Lung: the official release has 99, this one 24']
+    assert report.notes == ['Lung: the official dataset has 99, this one 24']
     assert report.lines() == [f'Note: {report.notes[0]}.']
     counts = text_of(report.counts)
     for words in ('Nodule', 'Effusion', 'Lung', '(boxes)', '99'):
         assert words in counts
-    train = content['counts']['cls']['train']['images']
+    train = content['counts']['labels']['train']['images']
     assert f' {train} ' in counts
     sheet = cv2.imread(str(report.sheet))
     # four rows of six tiles, coloured boxes and contours
@@ -121,7 +121,7 @@ def mix_patients(toy):
         (drop_table, r'tables are missing: 1 \(prepared/val.json\)'),
         (move_boxes, 'boxes of Nodule reach out of their image'),
         (move_boxes, r'tables were changed: 1 \(prepared/train.json\)'),
-        (mix_patients, r'patients are in several parts of cls: 1 \(c99\)'),
+        (mix_patients, r'patients are in several splits of labels: 1 \(c99\)'),
     ],
 )
 def test_harm_is_found(toy, harm, expected):
@@ -134,7 +134,7 @@ def test_harm_is_found(toy, harm, expected):
 
 def test_labels_without_boxes(toy):
     toy.fill(24)
-    for entry in toy.entries[:4]:  # 000 and 003 have a nodule
+    for entry in toy.images[:4]:  # 000 and 003 have a nodule
         entry.boxes = []
     run(toy)
     assert check(toy).problems == {
@@ -145,9 +145,9 @@ def test_labels_without_boxes(toy):
 
 def test_boxes_without_labels(toy):
     toy.fill(24)
-    toy.entries[3].labels['Nodule'] = 0
-    toy.entries[6].labels['Nodule'] = -1  # may be
-    toy.entries[9].labels['Nodule'] = None
+    toy.images[3].labels['Nodule'] = 0
+    toy.images[6].labels['Nodule'] = -1  # may be
+    toy.images[9].labels['Nodule'] = None
     run(toy)
     assert check(toy).problems == {
         'Nodule has a box but no label': ['003.png'],
@@ -157,18 +157,18 @@ def test_boxes_without_labels(toy):
 
 def test_where_boxes_are_for_some_findings_only(toy):
     toy.fill(24)
-    toy.entries[3].boxes = []
-    shares = dict(train=0.4, val=0.3, test=0.3)
-    toy.register(shares=shares, box_shares=shares)
+    toy.images[3].boxes = []
+    ratios = dict(train=0.4, val=0.3, test=0.3)
+    toy.register(split_ratios=ratios, box_split_ratios=ratios)
     run(toy)
     report = check(toy)
     assert not report.problems
     assert 'Nodule has a label but no box: 1 of 8 images' in report.notes
 
 
-def test_few_mistakes_of_the_release_are_a_note(toy):
+def test_few_mistakes_of_official_files_are_a_note(toy):
     toy.fill(330)
-    toy.entries[3].boxes = []
+    toy.images[3].boxes = []
     run(toy)
     report = check(toy)
     assert not report.problems
@@ -185,6 +185,6 @@ def test_a_config_that_changed_since(toy):
     run(toy)
     toy.configure(**{"('Nodule', 'Lung')": "('Lung', 'Nodule')"})
     with pytest.raises(
-        UserError, match='prepared with seg.classes=.* instead'
+        UserError, match='prepared with masks.classes=.* instead'
     ):
         check(toy)

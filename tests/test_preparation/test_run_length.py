@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from pycocotools import mask as coco
 
-from fx_mm.phantom.raw_layouts.mask_codes import run_lengths
+from fx_mm.phantom.mask_encoding import encode_runs
 from fx_mm.preparation.run_length import CocoRunLength, RunLength
 from fx_mm.utils.errors import UserError
 
@@ -49,10 +49,10 @@ def test_numbers_count_down_the_columns_or_along_the_rows():
 @given(MASKS, ORDERS)
 def test_what_is_written_is_drawn_again(mask, order):
     height, width = mask.shape
-    text = run_lengths(mask, order == 'column', relative=True)
+    text = encode_runs(mask, order == 'column', relative=True)
     again = RunLength(text, relative=True, order=order)
     assert np.array_equal(again.draw(height, width), mask)
-    text = run_lengths(mask, order == 'column', relative=False)
+    text = encode_runs(mask, order == 'column', relative=False)
     again = RunLength(text, order=order)
     assert np.array_equal(again.draw(height, width), mask)
     assert again.text == text
@@ -62,12 +62,12 @@ def test_what_is_written_is_drawn_again(mask, order):
 def test_both_codes_agree_pixel_by_pixel(mask):
     flat = mask.ravel('F').tolist()
     place, drawn = 0, [False] * len(flat)
-    numbers = list(map(int, run_lengths(mask, True, True).split()))
+    numbers = list(map(int, encode_runs(mask, True, True).split()))
     for gap, length in zip(numbers[::2], numbers[1::2]):
         drawn[place + gap : place + gap + length] = [True] * length
         place += gap + length
     assert drawn == flat
-    numbers = list(map(int, run_lengths(mask, True, False).split()))
+    numbers = list(map(int, encode_runs(mask, True, False).split()))
     inside = {
         first - 1 + i
         for first, length in zip(numbers[::2], numbers[1::2])
@@ -91,7 +91,7 @@ def test_coco_codes_are_drawn_as_pycocotools_does(mask, compressed):
 def test_a_code_of_another_size_is_resized():
     mask = np.zeros((4, 6), bool)
     mask[1:3, 2:5] = True
-    code = RunLength(run_lengths(mask, True, False), size=(4, 6))
+    code = RunLength(encode_runs(mask, True, False), size=(4, 6))
     assert np.array_equal(code.draw(8, 12), mask.repeat(2, 0).repeat(2, 1))
     code = CocoRunLength(coco.encode(np.asfortranarray(mask, np.uint8)))
     assert np.array_equal(code.draw(8, 12), mask.repeat(2, 0).repeat(2, 1))
@@ -150,6 +150,6 @@ def test_large_masks_stay_small_in_memory(seed):
     # an organ of a film of 2500x3000 pixels
     rows, columns = np.ogrid[:3000, :2500]
     mask = (rows - 1500) ** 2 / 9 + (columns - 1200 - seed) ** 2 < 350**2
-    code = RunLength(run_lengths(mask, False, False), order='row')
+    code = RunLength(encode_runs(mask, False, False), order='row')
     assert len(code._packed) < 0.6 * len(code.text)
     assert np.array_equal(code.draw(3000, 2500), mask)

@@ -1,20 +1,21 @@
-"""The preparation tool, on twins of official releases."""
+"""The preparation tool, on phantoms in official layouts."""
 
 import re
 import shutil
 
 import pytest
 
-from fx_mm.phantom.raw_layouts import write_release
+from fx_mm.phantom import write_raw
+from fx_mm.preparation import RAW_DATASETS
 
 TOOL = 'dataset_converters/prepare'
 
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """A folder of datasets with one release."""
+    """A folder of datasets with one raw dataset."""
     folder = tmp_path_factory.mktemp('data')
-    write_release('siim_acr', folder, 40, size=64)
+    write_raw('siim_acr', folder, 40, size=64)
     return folder
 
 
@@ -23,7 +24,7 @@ def test_prepare_and_check(run, data):
     code, out, _ = run(TOOL, *arguments)
     assert code == 0, out
     assert 'Pneumothorax' in out and 'WRONG' not in out
-    assert 'Note: images: the official release has 12047, this one 40.' in out
+    assert 'Note: images: the official dataset has 12047, this one 40.' in out
     prepared = data / 'siim_acr/prepared'
     assert f'Look at {prepared}/siim_acr.check.png.' in out
     image = next(prepared.glob('images/**/*.png'))
@@ -34,7 +35,7 @@ def test_prepare_and_check(run, data):
     assert code == 0
 
 
-def test_the_check_needs_no_release(run, data, tmp_path):
+def test_the_check_needs_no_raw_data(run, data, tmp_path):
     root = tmp_path / 'siim_acr'
     arguments = ('siim_acr', '--data-root', tmp_path, '--workers', 1)
     root.mkdir()
@@ -54,7 +55,7 @@ def test_list(run):
     code, out, _ = run(TOOL, '--list')
     assert code == 0
     lines = out.splitlines()
-    assert lines == sorted(lines) and len(lines) == 17
+    assert lines == sorted(lines) and len(lines) == len(RAW_DATASETS)
     assert any(line.startswith('vindr_findings ') for line in lines)
 
 
@@ -62,7 +63,10 @@ def test_list(run):
     ('arguments', 'message'),
     [
         (('sim_acr',), 'is neither a config .* did you mean "siim_acr"?'),
-        (('siim_acr', '--split-from', 'a.txt'), 'write PART=FILE with one of'),
+        (
+            ('siim_acr', '--split-from', 'a.txt'),
+            'write SPLIT=FILE with one ',
+        ),
         (('siim_acr', '--option', 'x=1'), 'has no option "x"'),
         (('siim_acr', '--max-size', 4), 'max_size is 4; it must be a whole'),
         (('configs/ark/ark6_swin-b_200c.py',), 'prepare them one by one'),

@@ -4,10 +4,10 @@ Three hospitals of drawn chest X-rays with labels, boxes and masks. Training
 on a phantom config writes them by itself; this tool is for other sizes,
 counts and difficulties.
 
-With ``--releases`` it writes phantom twins instead: such images in the
-official layouts of real datasets, for trying what prepares and reads them:
-``make_phantom.py --releases all``, then ``--data-root data/phantom`` for the
-other tools.
+With ``--raw`` it writes such images in the official layouts of real datasets
+instead, for trying what prepares and reads them:
+``make_phantom.py --raw all``, then ``--data-root data/phantom`` for the other
+tools.
 """
 
 import argparse
@@ -15,9 +15,9 @@ import argparse
 from fx_mm.phantom import (
     DEFAULT_COUNTS,
     DIFFICULTIES,
-    TWINS,
+    RAW_LAYOUTS,
     ensure_phantom,
-    write_release,
+    write_raw,
 )
 from fx_mm.utils.cli import run_tool
 
@@ -28,19 +28,20 @@ def parse_args():
         '--root',
         default='data/phantom',
         help='the data go to ROOT/DIFFICULTY (default: data/phantom), '
-        'twins to ROOT/NAME',
+        'raw datasets to ROOT/NAME',
     )
     parser.add_argument(
-        '--releases',
+        '--raw',
         nargs='+',
         metavar='NAME',
-        help=f'write twins of these datasets: all, {", ".join(TWINS)}',
+        help='write phantoms in the layouts of these datasets: all, '
+        + ', '.join(RAW_LAYOUTS),
     )
     parser.add_argument(
         '--images',
         type=int,
         default=60,
-        help='images of each twin (default: 60)',
+        help='images of each raw dataset (default: 60)',
     )
     parser.add_argument(
         '--difficulty', choices=list(DIFFICULTIES), default='easy'
@@ -57,7 +58,7 @@ def parse_args():
     )
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
-        '--workers', type=int, help='processes (default: one a core)'
+        '--workers', type=int, help='processes (default: one per core)'
     )
     parser.add_argument(
         '--force',
@@ -69,10 +70,10 @@ def parse_args():
 
 def main():
     args = parse_args()
-    if args.releases:
-        names = TWINS if 'all' in args.releases else args.releases
+    if args.raw:
+        names = RAW_LAYOUTS if 'all' in args.raw else args.raw
         for name in names:
-            folder = write_release(
+            folder = write_raw(
                 name,
                 args.root,
                 args.images,

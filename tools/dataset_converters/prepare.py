@@ -1,10 +1,10 @@
-"""Prepare a dataset for training from its official release.
+"""Prepare a dataset for training from its official files.
 
     python tools/dataset_converters/prepare.py siim_acr --check
 
-reads the release in data/siim_acr/ and writes data/siim_acr/prepared/:
+reads the official files in data/siim_acr/ and writes data/siim_acr/prepared/:
 exactly the files that the dataset's config names. Call it again after a kill,
-and only the rest is done. docs/datasets.md says where releases come from.
+and only the rest is done. docs/datasets.md says where the files come from.
 """
 
 import argparse
@@ -13,10 +13,9 @@ from mmengine.config import DictAction
 from rich.console import Console
 
 from fx_mm.preparation import (
-    RELEASES,
-    ReleaseError,
+    RAW_DATASETS,
+    RawError,
     check_prepared,
-    find_release,
     prepare,
 )
 from fx_mm.tasks import SPLITS
@@ -35,13 +34,13 @@ def parse_args():
         help='name of a dataset, or a config file with one dataset',
     )
     parser.add_argument(
-        '--list', action='store_true', help='list the known releases'
+        '--list', action='store_true', help='list the known raw datasets'
     )
     parser.add_argument(
         '--data-root', help='folder that takes the place of data/'
     )
     parser.add_argument(
-        '--release', help="the release's name, if it is not the dataset's"
+        '--raw', help="the raw dataset's name, if it is not the config's"
     )
     parser.add_argument(
         '--option',
@@ -49,18 +48,18 @@ def parse_args():
         action=DictAction,
         default={},
         metavar='KEY=VALUE',
-        help='options of the release; --list names them',
+        help='options of the raw dataset; --list names them',
     )
     parser.add_argument(
         '--split-from',
         nargs='+',
         default=[],
-        metavar='PART=FILE',
+        metavar='SPLIT=FILE',
         help='take the split from published lists, such as train=a.txt '
         'test=b.txt',
     )
     parser.add_argument(
-        '--seed', type=int, default=0, help='of the parts that are drawn'
+        '--seed', type=int, default=0, help='of the splits that are drawn'
     )
     parser.add_argument(
         '--max-size',
@@ -70,25 +69,25 @@ def parse_args():
     parser.add_argument(
         '--drop-bad-boxes',
         action='store_true',
-        help='leave out boxes without area within their image',
+        help='drop boxes without area within their image',
     )
     parser.add_argument(
-        '--max-bad',
+        '--max-unreadable-ratio',
         type=float,
         default=0.001,
-        help='share of the images that may be unreadable (default: 0.001)',
+        help='ratio of the images that may be unreadable (default: 0.001)',
     )
     parser.add_argument(
-        '--workers', type=int, help='processes (default: one a core)'
+        '--workers', type=int, help='processes (default: one per core)'
     )
     parser.add_argument(
         '--check',
         action='store_true',
-        help='look at all that was written and draw a contact sheet; exit '
+        help='check all that was written and draw a contact sheet; exit '
         'code 1 if something is wrong',
     )
     parser.add_argument(
-        '--force', action='store_true', help='write all of it anew'
+        '--force', action='store_true', help='write everything again'
     )
     args = parser.parse_args()
     if not (args.list or args.dataset):
@@ -96,30 +95,29 @@ def parse_args():
     return args
 
 
-def parse_lists(pairs: list) -> dict:
+def parse_lists(pairs: list[str]) -> dict[str, str]:
     lists = {}
     for pair in pairs:
-        part, equals, path = pair.partition('=')
-        if not equals or part not in SPLITS:
+        split, equals, path = pair.partition('=')
+        if not equals or split not in SPLITS:
             raise UserError(
-                f'--split-from is "{pair}"; write PART=FILE with one of '
+                f'--split-from is "{pair}"; write SPLIT=FILE with one of '
                 f'{", ".join(SPLITS)}.'
             )
-        lists[part] = path
+        lists[split] = path
     return lists
 
 
-def list_releases() -> None:
-    find_release('siim_acr')  # registers all
-    for name, release in sorted(RELEASES.items()):
-        options = [f'{key}={value}' for key, value in release.options.items()]
+def list_raw_datasets() -> None:
+    for name, raw in sorted(RAW_DATASETS.items()):
+        options = [f'{key}={value}' for key, value in raw.options.items()]
         print(f'{name:<16}{", ".join(options)}'.rstrip())
 
 
 def main():
     args = parse_args()
     if args.list:
-        list_releases()
+        list_raw_datasets()
         return
     prepare_or_find(args)
     if args.check:
@@ -133,22 +131,22 @@ def main():
 
 
 def prepare_or_find(args) -> None:
-    """Prepare; the check alone needs no release any more."""
+    """Prepare; the check alone needs the official files no more."""
     try:
         prepare(
             args.dataset,
             data_root=args.data_root,
-            release=args.release,
+            raw=args.raw,
             options=args.option,
             seed=args.seed,
             max_size=args.max_size,
             split_from=parse_lists(args.split_from),
             drop_bad_boxes=args.drop_bad_boxes,
-            max_bad=args.max_bad,
+            max_unreadable_ratio=args.max_unreadable_ratio,
             workers=args.workers,
             force=args.force,
         )
-    except ReleaseError as error:
+    except RawError as error:
         if not args.check:
             raise
         print(f'{error}\nOnly what is prepared already is checked.')

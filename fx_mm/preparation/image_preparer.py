@@ -1,0 +1,278 @@
+"""One raw image to its prepared files: what the workers do."""
+
+import json
+import math
+import os
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from fx_mm.datasets.io.xray import PNG_SIGNATURE, ImageReadError, read_xray
+from fx_mm.datasets.readers.masks import BITS
+from fx_mm.preparation.dataset_spec import DatasetSpec
+from fx_mm.preparation.mask_boxes import boxes_around, reduce_mask
+from fx_mm.preparation.prepared_forms import round_plain
+from fx_mm.preparation.prepared_image import PreparedImage
+from fx_mm.preparation.raw_dataset import Box, MaskPiece, RawImage
+from fx_mm.utils.errors import UserError
+from fx_mm.utils.files import write_whole
+
+_STAMP = 'fx_mm'
+_HEADER = len(PNG_SIGNATURE) + 25  # with the first chunk, IHDR
+
+
+@dataclass(frozen=True)
+class ImagePreparer:
+    """Writes an image and its masks; finds its size and boxes.
+
+    Args:
+        spec (DatasetSpec): Says where to, and which classes.
+        box_per (str, optional): See :class:`~.raw_dataset.RawDataset`.
+        max_size (int, optional): Longer side of images that are written;
+            larger ones are reduced, with boxes and masks. Defaults to None.
+        drop_bad_boxes (bool): Whether boxes without area within the image
+            are dropped instead of refused. Defaults to False.
+        rewrite (bool): Whether images are written even if they are there.
+            Defaults to False.
+    """
+
+    spec: DatasetSpec
+    box_per: str | None = None
+    max_size: int | None = None
+    drop_bad_boxes: bool = False
+    rewrite: bool = False
+
+    def __call__(self, raw: RawImage) -> PreparedImage:
+        """Prepare one image.
+
+        Raises:
+            UserError: If a box or mask of the image cannot be used.
+        """
+        image = PreparedImage(raw.name)
+        try:
+            shape = self._write_image(raw, image)
+            self._write_masks_and_boxes(raw, image, *shape)
+        except ImageReadError as error:
+            return PreparedImage(raw.name, unreadable=str(error))
+        except UserError as error:
+            text = str(error)
+            if raw.name in text:
+                raise
+            raise UserError(f'Image "{raw.name}": {text}') from error
+        except OSError as error:
+            raise UserError(
+                f'{error.filename or self.spec.prepared}: '
+                f'{error.strerror}; is the disk full or the folder read-only?'
+            ) from error
+        return image
+
+    def _write_image(
+        self, raw: RawImage, image: PreparedImage
+    ) -> tuple[int, int]:
+        """Write the image, unless it is there or stays in place.
+
+        Returns:
+            tuple[int]: (height, width) of the source.
+        """
+        source = str(raw.source)
+        if self.spec.in_place:
+            image.height, image.width = _read_size(source)
+            return image.height, image.width
+        try:
+            size = os.stat(source).st_size
+        except (OSError, ValueError) as error:  # ValueError: a null byte
+            reason = getattr(error, 'strerror', error)
+            raise ImageReadError(f'{source}: {reason}') from error
+        path = self.spec.images / raw.name
+        if not self.rewrite:
+            stamp = read_stamp(path)
+            if stamp and stamp['of'] == [size, self.max_size]:
+                image.height, image.width = stamp['size']
+                height, width = stamp['source']
+                return height, width
+        pixels = read_xray(source)
+        height, width = pixels.shape
+        pixels = _reduce(pixels, self.max_size)
+        image.height, image.width = pixels.shape
+        stamp = dict(of=[size, self.max_size], source=[height, width])
+        write_whole(path, _stamped_png(pixels, stamp), flush=False)
+        return height, width
+
+    def _write_masks_and_boxes(
+        self, raw: RawImage, image: PreparedImage, height: int, width: int
+    ) -> None:
+        """Write the masks; find the boxes, around the masks if need be."""
+        box_spec, mask_spec = self.spec.boxes, self.spec.masks
+        boxes = raw.boxes if box_spec else None
+        from_masks = box_spec and boxes is None and self.box_per
+        if raw.masks is not None and (mask_spec or from_masks):
+            wanted = set(mask_spec.classes if mask_spec else ())
+            if from_masks:
+                boxes = []
+                merged = box_spec.merged
+                wanted.update(raw.masks if merged else box_spec.classes)
+            masks = {}
+            for name, pieces in raw.masks.items():
+                if name not in wanted:
+                    image.unknown[name] = len(pieces)
+                    continue
+                drawn = [self._draw(piece, height, width) for piece in pieces]
+                if from_masks:
+                    around = boxes_around(drawn, self.box_per)
+                    boxes += [(name, *box) for box in around]
+                if mask_spec and name in mask_spec.classes and drawn:
+                    masks[name] = reduce_mask(
+                        np.logical_or.reduce(drawn), image.height, image.width
+                    )
+            if mask_spec:
+                image.masks = self._write_masks(raw.name, masks)
+        if boxes is not None:
+            self._fit_boxes(boxes, image, height, width)
+
+    @staticmethod
+    def _draw(piece: MaskPiece, height: int, width: int) -> np.ndarray:
+        mask = np.asarray(piece.draw(height, width))
+        if mask.shape != (height, width):
+            raise UserError(
+                f'a mask of {mask.shape[1]}x{mask.shape[0]} pixels was drawn '
+                f'for an image of {width}x{height}.'
+            )
+        return mask.astype(bool, copy=False)
+
+    def _write_masks(
+        self, name: str, masks: Mapping[str, np.ndarray]
+    ) -> dict[str, str]:
+        """Write the masks that are not empty; return their paths.
+
+        A class alone is 0 and 255; of several, each is a bit, at most 16
+        per file.
+        """
+        classes = self.spec.masks.classes
+        paths = {}
+        for number, folder in enumerate(mask_folders(self.spec)):
+            group = classes[number * BITS : (number + 1) * BITS]
+            present = {
+                bit: masks[c]
+                for bit, c in enumerate(group)
+                if c in masks and masks[c].any()
+            }
+            if not present:
+                continue
+            path = f'{folder}/{name.removesuffix(".png")}.png'
+            if len(classes) == 1:
+                values = present[0].astype(np.uint8) * 255
+                paths[group[0]] = path
+            else:
+                dtype = np.uint8 if len(group) <= 8 else np.uint16
+                values = sum(
+                    mask.astype(dtype) << dtype(bit)
+                    for bit, mask in present.items()
+                )
+                paths |= {group[bit]: f'{path}#{bit}' for bit in present}
+            write_whole(
+                self.spec.prepared / path, _encode(values), flush=False
+            )
+        return paths
+
+    def _fit_boxes(
+        self,
+        boxes: Sequence[Box],
+        image: PreparedImage,
+        height: int,
+        width: int,
+    ) -> None:
+        """Cut boxes at the image's border and bring them to its size."""
+        spec = self.spec.boxes
+        across, down = image.width / width, image.height / height
+        image.boxes = []
+        for name, *corners in boxes:
+            if not spec.merged and name not in spec.classes:
+                image.unknown[name] = image.unknown.get(name, 0) + 1
+                continue
+            x1, y1, x2, y2 = map(float, corners)
+            inside = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+            if not (inside[0] < inside[2] and inside[1] < inside[3]):
+                if not self.drop_bad_boxes:
+                    raise UserError(
+                        f'Box {_short(corners)} of "{name}" in image '
+                        f'"{image.name}" of {width}x{height} pixels has no '
+                        'area or lies outside; correct the official file, '
+                        'or drop such boxes with --drop-bad-boxes.'
+                    )
+                image.dropped += 1
+                continue
+            reach = max(-x1, -y1, x2 - width, y2 - height)
+            image.cut += reach > 1
+            scaled = np.multiply(inside, (across, down, across, down))
+            name = spec.classes[0] if spec.merged else name
+            image.boxes.append([name, *map(round_plain, scaled.tolist())])
+
+
+def mask_folders(spec: DatasetSpec) -> list[str]:
+    """List the folders of the masks in ``prepared/``, one per 16 classes."""
+    if spec.masks is None:
+        return []
+    count = math.ceil(len(spec.masks.classes) / BITS)
+    further = [f'masks/{spec.name}-{n}' for n in range(2, count + 1)]
+    return [f'masks/{spec.name}', *further]
+
+
+def read_stamp(path: Path) -> dict[str, Any] | None:
+    """Read from what a prepared image was written.
+
+    Returns:
+        dict: ``of``: bytes of the source and ``max_size``; ``source``: its
+        height and width; ``size``: those of the image. None if there is no
+        such image.
+    """
+    try:
+        with Image.open(path) as image:
+            stamp = json.loads(image.info[_STAMP])
+            return dict(stamp, size=[image.height, image.width])
+    except (OSError, SyntaxError, KeyError, ValueError):
+        return None
+
+
+def _stamped_png(image: np.ndarray, stamp: Mapping[str, Any]) -> bytes:
+    """Encode an image with a text chunk behind its header."""
+    png = _encode(image)
+    text = json.dumps(stamp).encode()
+    body = b'tEXt' + _STAMP.encode() + b'\0' + text
+    chunk = struct.pack('>I', len(body) - 4) + body
+    chunk += struct.pack('>I', zlib.crc32(body))
+    return png[:_HEADER] + chunk + png[_HEADER:]
+
+
+def _encode(values: np.ndarray) -> bytes:
+    return cv2.imencode('.png', values)[1].tobytes()
+
+
+def _reduce(image: np.ndarray, max_size: int | None) -> np.ndarray:
+    longer = max(image.shape)
+    if max_size is None or longer <= max_size:
+        return image
+    height, width = (
+        max(1, round(side * max_size / longer)) for side in image.shape
+    )
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _read_size(path: str) -> tuple[int, int]:
+    """Read (height, width) from the file's header where Pillow knows it."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except Exception:  # damaged headers make Pillow raise any kind
+        height, width = read_xray(path).shape
+        return height, width
+
+
+def _short(values: Sequence[float]) -> str:
+    return '(' + ', '.join(f'{value:g}' for value in values) + ')'

@@ -1,0 +1,426 @@
+"""From an official dataset to the files that its config names."""
+
+import hashlib
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+from rich.progress import Progress
+
+from fx_mm.datasets.readers.images import FileIndex
+from fx_mm.preparation.dataset_spec import DatasetSpec, read_dataset_spec
+from fx_mm.preparation.image_preparer import ImagePreparer
+from fx_mm.preparation.journal import Journal
+from fx_mm.preparation.manifest import (
+    Manifest,
+    describe_arguments,
+    hash_file,
+    image_key,
+    sign_files,
+)
+from fx_mm.preparation.prepared_forms import FORMS
+from fx_mm.preparation.prepared_image import PreparedImage
+from fx_mm.preparation.raw import find_raw
+from fx_mm.preparation.raw_dataset import RawDataset, RawError, RawImage
+from fx_mm.preparation.raw_reader import count_images, fill_options, read_raw
+from fx_mm.preparation.splits import shared_patients, split_images
+from fx_mm.preparation.write_tables import write_tables
+from fx_mm.tasks import SPLITS
+from fx_mm.utils.checks import check_number, suggest
+from fx_mm.utils.errors import UserError
+from fx_mm.utils.files import locked, remove_leftovers
+from fx_mm.utils.parallel import map_forked
+from fx_mm.version import __version__
+
+_CHUNK = 8
+"""Images per job; their results are noted together."""
+
+
+def prepare(
+    config: str | Path,
+    data_root: str | Path | None = None,
+    raw: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    max_size: int | None = None,
+    split_from: Mapping[str, str] | None = None,
+    drop_bad_boxes: bool = False,
+    max_unreadable_ratio: float = 0.001,
+    workers: int | None = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Prepare a dataset for training from its official files.
+
+    Writes the files below ``prepared/`` that the dataset's config names:
+    tables of labels, COCO files, tables of masks with their PNG files, and
+    the images as 8-bit grey PNG where the config's ``img_dir`` lies in
+    ``prepared/``. A call on prepared data does nothing; one after a kill does
+    the rest; one on a raw dataset that has grown adds to it.
+
+    Args:
+        config (str | Path): Name of a dataset that comes with fx_mm, or path
+            of a config with one dataset.
+        data_root (str | Path, optional): Folder that takes the place of
+            ``data/``. Defaults to None.
+        raw (str, optional): Name of the raw dataset, where it is not the
+            config's. Defaults to None.
+        options (Mapping, optional): Options of the raw dataset. Defaults to
+            None.
+        seed (int): Of the splits that are drawn by patient. Defaults to 0.
+        max_size (int, optional): Longer side, in pixels, that images are
+            reduced to; boxes and masks follow. Defaults to None.
+        split_from (Mapping, optional): Split (train, val, test) to the path
+            of a published list of its images. Defaults to None: official
+            splits, or drawn ones.
+        drop_bad_boxes (bool): Whether boxes without area within their image
+            are dropped instead of refused. Defaults to False.
+        max_unreadable_ratio (float): Ratio of the images that may be
+            unreadable; they are skipped. Defaults to 0.001.
+        workers (int, optional): Processes; they do not change what is
+            written. Defaults to the number of available cores.
+        force (bool): Write everything again, also with other arguments.
+            Defaults to False.
+
+    Returns:
+        dict: The manifest.
+
+    Raises:
+        UserError: If the raw dataset, the config or an argument cannot be
+            used.
+    """
+    spec = read_dataset_spec(config, data_root)
+    found = find_raw(raw or spec.name)
+    _check_numbers(spec, seed, max_size, max_unreadable_ratio, workers)
+    lists = dict(split_from or {})
+    _check_lists(lists)
+    filled = fill_options(found, dict(options or {}))
+    arguments = describe_arguments(
+        spec,
+        raw=found.name,
+        options=filled,
+        seed=seed,
+        max_size=max_size,
+        lists={split: hash_file(path) for split, path in lists.items()},
+        drop_bad_boxes=drop_bad_boxes,
+    )
+    if not spec.root.is_dir():
+        raise UserError(
+            f'{spec.root} does not exist; put the official files of '
+            f'{found.name} there (see docs/datasets.md), or name the folder '
+            'of all datasets with --data-root.'
+        )
+    try:
+        # datasets that share a folder share images: one at a time
+        with locked(spec.prepared / '.prepare.lock'):
+            run = _Preparation(spec, found, arguments, force)
+            return run(filled, lists, seed, max_unreadable_ratio, workers)
+    except OSError as error:
+        raise UserError(
+            f'{error.filename or spec.prepared}: {error.strerror}; is the '
+            'disk full or the folder read-only?'
+        ) from error
+
+
+class _Preparation:
+    """One call of :func:`prepare`, while it has the lock."""
+
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        raw: RawDataset,
+        arguments: dict[str, Any],
+        force: bool,
+    ) -> None:
+        self.spec = spec
+        self.raw = raw
+        self.arguments = arguments
+        self.force = force
+        self.manifest = Manifest(spec)
+        if not force:
+            self.manifest.check_arguments(arguments)
+        self.stale = self.manifest.check_neighbours(arguments, force)
+
+    def __call__(
+        self,
+        options: dict[str, Any],
+        lists: Mapping[str, str],
+        seed: int,
+        max_unreadable_ratio: float,
+        workers: int | None,
+    ) -> dict[str, Any]:
+        spec = self.spec
+        images, folder = read_raw(spec, self.raw, options)
+        splits = split_images(
+            images, self.raw, spec.splits, folder.skipped, seed, lists
+        )
+        keys = [image_key(image, spec.root) for image in images]
+        state = dict(
+            arguments=self.arguments,
+            images=_digest(keys),
+            files=sign_files(folder.files_read, spec.root),
+        )
+        chosen = [
+            index
+            for index, image in enumerate(images)
+            if any(
+                FORMS[name].has(image, self.raw)
+                and splits[name][index] in form.files
+                for name, form in spec.forms.items()
+            )
+        ]
+        if not chosen:
+            raise RawError(
+                f'{spec.root}: raw dataset {self.raw.name} has no '
+                f'{" or ".join(spec.forms)}, which the config of '
+                f'"{spec.name}" asks for.'
+            )
+        names = (images[index].name for index in chosen)
+        if not self.force and self.manifest.is_complete(
+            state, names, FileIndex()
+        ):
+            _log(f'{spec.name} is prepared already: nothing to do.')
+            return self.manifest.content
+        notes = self._check_splits(images, splits, lists)
+        notes += [
+            f'dataset "{name}" has the same images and must be prepared again'
+            for name in self.stale
+        ]
+        if self.force:
+            self.manifest.remove()
+        journal = Journal(
+            spec.prepared / f'.{spec.name}.journal', state, self.force
+        )
+        if journal.resumed:
+            remove_leftovers(spec.prepared)
+        results = self._convert(
+            images, keys, chosen, journal, max_unreadable_ratio, workers
+        )
+        content = dict(
+            dataset=spec.name,
+            fx_mm=__version__,
+            **state,
+            raw=count_images(images),
+            **write_tables(spec, self.raw, images, splits, results),
+        )
+        notes += content['notes']
+        for note in notes:
+            _log(f'Note: {note}.')
+        # what was skipped is logged already
+        content['notes'] = folder.skipped.notes + notes
+        self.manifest.write(content)
+        journal.remove()
+        _log(
+            f'{spec.name} is prepared: {len(results)} images, '
+            f'{len(content["tables"])} tables in {spec.prepared}.'
+        )
+        return content
+
+    def _check_splits(
+        self,
+        images: Sequence[RawImage],
+        splits: Mapping[str, Sequence[str | None]],
+        lists: Mapping[str, str],
+    ) -> list[str]:
+        """Check that every file gets images; return what is worth a note.
+
+        Raises:
+            UserError: If a file of drawn images would be empty, or a class
+                of the labels is none of the raw dataset's.
+        """
+        notes = []
+        for name, form in self.spec.forms.items():
+            task = self.spec.task(name)
+            having = [
+                index
+                for index, image in enumerate(images)
+                if FORMS[name].has(image, self.raw)
+            ]
+            if not having:
+                notes.append(
+                    f'the raw dataset has no {name} for {task}, whose files '
+                    'are not written'
+                )
+                continue
+            if form is self.spec.labels:
+                self._check_classes(
+                    task, form.classes, [images[i] for i in having]
+                )
+            count = Counter(splits[name][index] for index in having)
+            for split, file in form.files.items():
+                if count[split]:
+                    continue
+                if self._is_drawn(split, name, images, lists):
+                    patients = len({images[i].patient for i in having})
+                    raise UserError(
+                        f'No image of {task} was drawn for "{split}": its '
+                        f'{patients} patients are too few; take another '
+                        '--seed.'
+                    )
+                notes.append(f'{file} is not written: no image is in {split}')
+            if count[None]:
+                notes.append(
+                    f'images of {task} that are in none of the lists: '
+                    f'{count[None]}'
+                )
+            shared = shared_patients(
+                [images[i] for i in having], [splits[name][i] for i in having]
+            )
+            if shared:
+                notes.append(
+                    f'patients in several official splits of {task}: '
+                    f'{len(shared)}, such as "{shared[0]}"'
+                )
+        return notes
+
+    def _check_classes(
+        self, task: str, classes: Sequence[str], images: Sequence[RawImage]
+    ) -> None:
+        known = {name for image in images for name in image.labels or ()}
+        for name in classes:
+            if name not in known:
+                raise UserError(
+                    f'Raw dataset "{self.raw.name}" has no label "{name}" (a '
+                    f'class of {task}); {suggest(name, known)}.'
+                )
+
+    def _is_drawn(
+        self,
+        split: str,
+        form: str,
+        images: Sequence[RawImage],
+        lists: Mapping[str, str],
+    ) -> bool:
+        raw = self.raw
+        if form == 'boxes' and raw.box_split_ratios:
+            return raw.box_split_ratios.get(split, 0) > 0
+        if lists:
+            return split == 'val' and 'val' not in lists
+        official = {image.split for image in images}
+        if None in official:
+            return raw.split_ratios.get(split, 0) > 0
+        return split == 'val' and 'val' not in official and raw.val_ratio > 0
+
+    def _convert(
+        self,
+        images: Sequence[RawImage],
+        keys: Sequence[str],
+        chosen: Sequence[int],
+        journal: Journal,
+        max_unreadable_ratio: float,
+        workers: int | None,
+    ) -> dict[int, PreparedImage]:
+        """Write images and masks; return index to :class:`PreparedImage`.
+
+        Raises:
+            UserError: If too many images cannot be read.
+        """
+        prepare_image = ImagePreparer(
+            self.spec,
+            self.raw.box_per,
+            self.arguments['max_size'],
+            self.arguments['drop_bad_boxes'],
+            journal.rewrite,
+        )
+
+        def work(chunk: Sequence[int]) -> list[PreparedImage]:
+            return [prepare_image(images[index]) for index in chunk]
+
+        files, img_dir = FileIndex(), str(self.spec.images)
+        missing = [
+            index
+            for index in chosen
+            if keys[index] not in journal.done
+            or os.path.join(img_dir, images[index].name) not in files
+        ]
+        if len(missing) < len(chosen):
+            done = len(chosen) - len(missing)
+            _log(f'Going on: {done} of {len(chosen)} images are done.')
+        chunks = [
+            missing[start : start + _CHUNK]
+            for start in range(0, len(missing), _CHUNK)
+        ]
+        unreadable: dict[int, PreparedImage] = {}
+        allowed = math.floor(max_unreadable_ratio * len(chosen))
+        try:
+            with Progress() as progress:
+                bar = progress.add_task(
+                    f'Preparing {self.spec.name}',
+                    total=len(chosen),
+                    completed=len(chosen) - len(missing),
+                )
+                for chunk, results in zip(
+                    chunks, map_forked(work, chunks, workers)
+                ):
+                    # what could not be read is tried again by another run
+                    journal.add(
+                        [
+                            (keys[index], image)
+                            for index, image in zip(chunk, results)
+                            if not image.unreadable
+                        ]
+                    )
+                    progress.advance(bar, len(chunk))
+                    unreadable |= {
+                        index: image
+                        for index, image in zip(chunk, results)
+                        if image.unreadable
+                    }
+                    if len(unreadable) > allowed:
+                        first = next(iter(unreadable.values())).unreadable
+                        raise UserError(
+                            f'{len(unreadable)} of {len(chosen)} images of '
+                            f'{self.spec.name} cannot be read ({first}); '
+                            'complete the official files, or allow a larger '
+                            f'ratio than {max_unreadable_ratio:g} with '
+                            '--max-unreadable-ratio.'
+                        )
+        finally:
+            journal.close()
+        return {
+            index: unreadable.get(index) or journal.done[keys[index]]
+            for index in chosen
+        }
+
+
+def _check_numbers(
+    spec: DatasetSpec,
+    seed: int,
+    max_size: int | None,
+    max_unreadable_ratio: float,
+    workers: int | None,
+) -> None:
+    check_number('The seed', seed, 0, whole=True)
+    check_number('max_unreadable_ratio', max_unreadable_ratio, 0, 1)
+    if workers is not None:
+        check_number('The number of workers', workers, 1, whole=True)
+    if max_size is None:
+        return
+    check_number('max_size', max_size, 16, whole=True)
+    if spec.in_place:
+        raise UserError(
+            f'The images of "{spec.name}" stay where they are and cannot be '
+            'reduced; remove max_size, or set an img_dir in prepared/.'
+        )
+
+
+def _check_lists(lists: Mapping[str, str]) -> None:
+    for split, path in lists.items():
+        if split not in SPLITS:
+            raise UserError(
+                f'A published list is for "{split}"; splits are '
+                f'{", ".join(SPLITS)}.'
+            )
+        if not os.path.isfile(path):
+            raise UserError(f'The list {path} of {split} does not exist.')
+
+
+def _digest(keys: Sequence[str]) -> str:
+    return hashlib.sha256('\n'.join(keys).encode()).hexdigest()
+
+
+def _log(text: str) -> None:
+    print_log(text, logger='current')

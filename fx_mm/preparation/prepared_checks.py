@@ -1,0 +1,355 @@
+"""Checks of prepared data: counts, boxes, masks, images, a picture."""
+
+import itertools
+import os
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import Progress
+from rich.table import Table
+
+from fx_mm.datasets.io.xray import ImageReadError, read_mask, read_xray
+from fx_mm.datasets.readers.masks import split_bit
+from fx_mm.preparation.dataset_spec import DatasetSpec, read_dataset_spec
+from fx_mm.preparation.manifest import Manifest, describe_arguments
+from fx_mm.preparation.prepared_forms import FORMS
+from fx_mm.preparation.prepared_image import PreparedRecord
+from fx_mm.preparation.prepared_reader import read_prepared
+from fx_mm.preparation.raw import find_raw
+from fx_mm.preparation.splits import shared_patients
+from fx_mm.tasks import SPLITS
+from fx_mm.utils.errors import UserError
+from fx_mm.utils.parallel import map_forked
+from fx_mm.visualization.contact_sheet import make_grid
+from fx_mm.visualization.dataset_sheet import (
+    collect_images,
+    draw_sample,
+    open_tasks,
+)
+from fx_mm.visualization.tiles import save_picture
+
+_CHUNK = 8
+_TILES = 24
+_COLUMNS = 6
+_SIZE = 256
+_TOLERATED = 0.01
+"""Ratio of a class's images whose label, box and mask may disagree."""
+
+Problems = dict[str, list[str]]
+"""What is wrong to the places where it is."""
+
+
+@dataclass
+class CheckReport:
+    """What a check found.
+
+    Attributes:
+        problems (dict): What is wrong to the places where it is.
+        notes (list[str]): What is worth knowing.
+        counts (Table): Images of each split and class.
+        sheet (Path, optional): The contact sheet.
+    """
+
+    problems: Problems
+    notes: list[str]
+    counts: Table
+    sheet: Path | None = None
+
+    def lines(self) -> list[str]:
+        """Return problems and notes as text."""
+        lines = [f'Note: {note}.' for note in self.notes]
+        for what, places in self.problems.items():
+            shown = ', '.join(places[:5])
+            more = ', ...' if len(places) > 5 else ''
+            lines.append(f'WRONG: {what}: {len(places)} ({shown}{more})')
+        return lines
+
+
+def check_prepared(
+    config: str | Path,
+    data_root: str | Path | None = None,
+    workers: int | None = None,
+) -> CheckReport:
+    """Check what :func:`~.prepare_dataset.prepare` has written.
+
+    Every image is opened and every mask read; boxes lie in their images;
+    labels, boxes and masks of a class agree; drawn splits share no patient.
+    Counts stand beside those that the official dataset should have. The
+    contact sheet ``prepared/<dataset>.check.png`` shows images of all
+    classes.
+
+    Args:
+        config (str | Path): See :func:`~.prepare_dataset.prepare`.
+        data_root (str | Path, optional): See there. Defaults to None.
+        workers (int, optional): Processes. Defaults to the number of
+            available cores.
+
+    Raises:
+        UserError: If the dataset is not prepared.
+    """
+    spec = read_dataset_spec(config, data_root)
+    file = Manifest(spec)
+    manifest = file.content
+    if not manifest:
+        raise UserError(
+            f'{spec.name} is not prepared: {spec.prepared} has no manifest of '
+            'it.'
+        )
+    # what the config says may have changed since
+    file.check_arguments(manifest['arguments'] | describe_arguments(spec))
+    problems: Problems = defaultdict(list)
+    notes = list(manifest['notes'])
+    records = read_prepared(spec, manifest['tables'], problems)
+    _check_images(spec, records, problems, workers)
+    raw = find_raw(manifest['arguments']['raw'])
+    disagreeing = _compare_forms(spec, records)
+    _judge_forms(disagreeing, bool(raw.box_split_ratios), problems, notes)
+    _check_patients(spec, records, manifest, problems)
+    counts = _count_table(spec, manifest, raw.official_counts, notes)
+    sheet = _draw_sheet(spec, manifest, records, problems)
+    return CheckReport(dict(problems), notes, counts, sheet)
+
+
+def _check_images(
+    spec: DatasetSpec,
+    records: Sequence[PreparedRecord],
+    problems: Problems,
+    workers: int | None,
+) -> None:
+    """Open every image and mask, in parallel."""
+
+    def work(chunk: Sequence[int]) -> list[tuple[str, str]]:
+        return [
+            found
+            for index in chunk
+            for found in _check_image(spec, records[index])
+        ]
+
+    chunks = [
+        range(start, min(start + _CHUNK, len(records)))
+        for start in range(0, len(records), _CHUNK)
+    ]
+    with Progress() as progress:
+        bar = progress.add_task(f'Checking {spec.name}', total=len(records))
+        for chunk, found in zip(chunks, map_forked(work, chunks, workers)):
+            progress.advance(bar, len(chunk))
+            for what, where in found:
+                problems[what].append(where)
+
+
+def _check_image(
+    spec: DatasetSpec, record: PreparedRecord
+) -> list[tuple[str, str]]:
+    """Return (what is wrong, where) of one image."""
+    try:
+        shape = read_xray(str(spec.images / record.name)).shape
+    except ImageReadError as error:
+        return [('images cannot be read', str(error))]
+    wrong = []
+    height, width = shape
+    if record.size not in (None, (width, height)):
+        wrong.append('images are of another size than their boxes')
+    for name, x, y, w, h in record.boxes or ():
+        # boxes are written to a thousandth of a pixel
+        reach = max(-x, -y, x + w - width, y + h - height)
+        if reach > 0.002 or min(w, h) <= 0:
+            wrong.append(f'boxes of {name} reach out of their image')
+    found = []
+    masks: dict[str, Any] = {}
+    for name, path in _mask_paths(spec, record).items():
+        file, bit = split_bit(path)
+        if file not in masks:
+            try:
+                masks[file] = read_mask(file)
+            except ImageReadError as error:
+                found.append(('masks cannot be read', str(error)))
+                masks[file] = None
+        mask = masks[file]
+        if mask is None:
+            continue
+        if mask.shape != shape:
+            wrong.append('masks are of another size than their image')
+        elif not (mask if bit is None else mask >> bit & 1).any():
+            wrong.append(f'masks of {name} are empty')
+    return found + [(what, record.name) for what in wrong]
+
+
+def _mask_paths(spec: DatasetSpec, record: PreparedRecord) -> dict[str, str]:
+    """Return the path of each mask, which its table has relative to itself."""
+    if spec.masks is None or record.masks is None:
+        return {}
+    table = spec.root / spec.masks.files[record.splits['masks']]
+    return {
+        name: os.path.join(table.parent, path)
+        for name, path in record.masks.items()
+    }
+
+
+def _compare_forms(
+    spec: DatasetSpec, records: Sequence[PreparedRecord]
+) -> dict[str, tuple[list[str], int]]:
+    """Find where labels, boxes and masks of a class disagree.
+
+    Returns:
+        dict: What disagrees to (names of the images, number of images that
+        have the class in either form).
+    """
+    found: dict[tuple, list[str]] = defaultdict(list)
+    having: Counter[tuple] = Counter()
+    for record in records:
+        has = {}
+        for form, files in spec.forms.items():
+            presence = FORMS[form].presence(record, files.classes)
+            if presence is not None:
+                has[FORMS[form].noun] = presence
+        for one, other in itertools.combinations(has, 2):
+            for name in has[one].keys() & has[other].keys():
+                first, second = has[one][name], has[other][name]
+                having[name, one, other] += first or second
+                if first != second:
+                    words = (one, other) if first else (other, one)
+                    key = '{} has a {} but no {}'.format(name, *words)
+                    found[key, (name, one, other)].append(record.name)
+    return {
+        what: (names, having[key])
+        for (what, key), names in sorted(found.items())
+    }
+
+
+def _judge_forms(
+    disagreeing: Mapping[str, tuple[list[str], int]],
+    partial: bool,
+    problems: Problems,
+    notes: list[str],
+) -> None:
+    """Tell the few images in which official files are wrong from a mistake
+    of the preparation.
+
+    Args:
+        disagreeing (Mapping): See :func:`_compare_forms`.
+        partial (bool): Whether only some findings have boxes.
+        problems (dict): Takes what is wrong.
+        notes (list): Takes the rest.
+    """
+    for what, (names, having) in disagreeing.items():
+        if partial or len(names) <= _TOLERATED * having:
+            notes.append(f'{what}: {len(names)} of {having} images')
+        else:
+            problems[what].extend(names)
+
+
+def _check_patients(
+    spec: DatasetSpec,
+    records: Sequence[PreparedRecord],
+    manifest: Mapping[str, Any],
+    problems: Problems,
+) -> None:
+    """Check that no patient is in two splits."""
+    official = any(split in manifest['raw'] for split in SPLITS)
+    for form in spec.forms:
+        shared = shared_patients(
+            records, [record.splits.get(form) for record in records]
+        )
+        if shared and not official:
+            problems[f'patients are in several splits of {form}'] += shared
+
+
+def _count_table(
+    spec: DatasetSpec,
+    manifest: Mapping[str, Any],
+    official_counts: Mapping[str, int],
+    notes: list[str],
+) -> Table:
+    """Put the counts of splits and classes beside the official ones."""
+    table = Table(title=spec.name, title_justify='left')
+    for name in ('', 'class', *SPLITS, 'all', 'official'):
+        right = name not in ('', 'class')
+        table.add_column(name, justify='right' if right else 'left')
+    totals: dict[str, int] = {}
+    for form, files in spec.forms.items():
+        counts = [manifest['counts'][form].get(split) for split in SPLITS]
+        rows = {
+            f'({key})': [count and count[key] for count in counts]
+            for key in ('images', 'boxes')
+            if any(count and key in count for count in counts)
+        }
+        for name in files.classes:
+            rows[name] = [count and count['classes'][name] for count in counts]
+        for name, numbers in rows.items():
+            total = sum(number or 0 for number in numbers)
+            totals.setdefault(name.strip('()'), total)
+            cells = ['' if n is None else str(n) for n in (*numbers, total)]
+            official = official_counts.get(name.strip('()'), '')
+            table.add_row(form, name, *cells, str(official))
+        table.add_section()
+    for key, number in official_counts.items():
+        here = manifest['raw'].get(key, totals.get(key))
+        if here is not None and here != number:
+            notes.append(
+                f'{key}: the official dataset has {number}, this one {here}'
+            )
+    return table
+
+
+def _draw_sheet(
+    spec: DatasetSpec,
+    manifest: Mapping[str, Any],
+    records: Sequence[PreparedRecord],
+    problems: Problems,
+) -> Path | None:
+    """Draw images of all classes, and some of none."""
+    chosen = {
+        os.path.join(str(spec.images), record.name)
+        for record in _choose(records)
+    }
+    names = list(
+        dict.fromkeys(c for form in spec.forms.values() for c in form.classes)
+    )
+    tiles = []
+    for split in SPLITS:
+        tasks = {
+            form.kind: spec.config['tasks'][form.kind]
+            for form in spec.forms.values()
+            if form.files.get(split) in manifest['tables']
+        }
+        if not tasks:
+            continue
+        try:
+            datasets = open_tasks(
+                spec.name, dict(spec.config, tasks=tasks), split
+            )
+        except UserError as error:
+            problems['files cannot be loaded'].append(str(error))
+            continue
+        for path, places in collect_images(datasets).items():
+            if os.path.normpath(path) not in chosen:
+                continue
+            try:
+                tiles.append(draw_sample(path, places, names, _SIZE)[0])
+            except UserError as error:
+                problems['images cannot be loaded'].append(str(error))
+    if not tiles:
+        return None
+    title = f'{spec.name}: {len(tiles)} of {len(records)} images'
+    path = spec.prepared / f'{spec.name}.check.png'
+    return save_picture(make_grid(tiles, _COLUMNS, title), path)
+
+
+def _choose(records: Iterable[PreparedRecord]) -> list[PreparedRecord]:
+    """Choose images in turn of each class and of none, the same each time."""
+    groups: dict[str, list[PreparedRecord]] = defaultdict(list)
+    for record in sorted(records, key=lambda r: zlib.crc32(r.name.encode())):
+        for name in record.classes() or {''}:
+            groups[name].append(record)
+    chosen: dict[str, PreparedRecord] = {}
+    for row in itertools.zip_longest(*(groups[n] for n in sorted(groups))):
+        for record in row:
+            if record is not None and len(chosen) < _TILES:
+                chosen[record.name] = record
+        if len(chosen) == _TILES:
+            break
+    return list(chosen.values())
