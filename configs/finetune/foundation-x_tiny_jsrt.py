@@ -1,6 +1,6 @@
-# For the study in docs/transfer.md: JSRT's phantom twin at 64 px, on a model
-# of configs/ablation/foundation-x.py or from nothing. The last weights are
-# tested; nothing is selected.
+# For the study in docs/transfer.md: phantoms in JSRT's layout at 64 px, on a
+# model of configs/ablation/foundation-x.py or from nothing. The last weights
+# are tested; nothing is selected.
 _base_ = ['../ablation/foundation-x.py', '../_base_/datasets/jsrt.py']
 phantom = None
 datasets = dict(_delete_=True, jsrt={{_base_.jsrt}})

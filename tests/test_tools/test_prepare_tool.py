@@ -2,8 +2,11 @@
 
 import re
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from fx_mm.phantom import write_raw
 from fx_mm.preparation import RAW_DATASETS
@@ -77,3 +80,50 @@ def test_mistakes_are_one_sentence(run, data, arguments, message):
     assert code == 1
     assert re.search(message, err), err
     assert err.startswith('error: ') and err.count('\n') == 1
+
+
+CONFIG = """
+my_dataset = dict(
+    data_root='data/my_dataset/',
+    img_dir='images/',
+    tasks=dict(
+        cls=dict(
+            classes=('Nodule', 'Effusion'),
+            reader=dict(type='CsvLabelReader'),
+            splits={s: f'prepared/{s}.csv' for s in ('train', 'val', 'test')},
+        ),
+    ),
+)
+custom_imports = dict(imports=['my_dataset'], allow_failed_imports=False)
+"""
+
+
+def test_the_documented_reader_is_found_by_its_config(
+    run, tmp_path, monkeypatch
+):
+    """docs/datasets.md shows a module that lies outside of the package."""
+    docs = Path(__file__).parents[2] / 'docs/datasets.md'
+    section = docs.read_text().split('## Add your own')[1]
+    (module,) = re.findall('```python\n(.*?)```', section, re.S)
+    (tmp_path / 'my_dataset.py').write_text(module)
+    config = tmp_path / 'config.py'
+    config.write_text(CONFIG)
+    images = tmp_path / 'data/my_dataset/images'
+    images.mkdir(parents=True)
+    rows = ['file,patient,Nodule,Effusion']
+    for number in range(30):
+        Image.new('L', (40, 30), number).save(images / f'{number}.png')
+        rows.append(f'{number}.png,p{number},{number % 2},')
+    (images.parent / 'labels.csv').write_text('\n'.join(rows))
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        code, out, err = run(
+            TOOL, config, '--data-root', tmp_path / 'data', '--check'
+        )
+        assert code == 0, err
+        assert 'images: the official dataset has 1200, this one 30' in out
+    finally:
+        RAW_DATASETS.pop('my_dataset', None)
+        sys.modules.pop('my_dataset', None)
+    written = (images.parent / 'prepared/train.csv').read_text()
+    assert written.startswith('image,patient,Nodule,Effusion\n')
