@@ -22,27 +22,27 @@ class Anatomy:
     """A chest without findings. Contours: float (n, 2), chest units."""
 
     body: np.ndarray
-    arms: list
-    lungs: dict
+    arms: list[np.ndarray]
+    lungs: dict[int, np.ndarray]
     """Side -> closed contour of the lung field, before the heart covers
     part of it."""
-    lateral: dict
+    lateral: dict[int, np.ndarray]
     """Side -> open contour of the lateral lung border, apex to base."""
-    dome: dict
+    dome: dict[int, float]
     """Side -> y of the top of the diaphragm."""
     heart: np.ndarray
     mediastinum: np.ndarray
-    trachea: list
-    hila: dict
-    posterior_ribs: list
-    anterior_ribs: list
-    clavicles: list
-    scapulae: list
-    humeri: list
-    vertebrae: list
+    trachea: list[np.ndarray]
+    hila: dict[int, np.ndarray]
+    posterior_ribs: list[np.ndarray]
+    anterior_ribs: list[np.ndarray]
+    clavicles: list[np.ndarray]
+    scapulae: list[np.ndarray]
+    humeri: list[np.ndarray]
+    vertebrae: list[np.ndarray]
     spine: np.ndarray
-    breasts: list
-    gas: list
+    breasts: list[np.ndarray]
+    gas: list[np.ndarray]
     wall: float
     """Thickness of the chest wall's soft tissue."""
 

@@ -36,8 +36,8 @@ def outline(mask: np.ndarray) -> list[list[int]]:
         mask (np.ndarray): bool, (height, width), not empty.
 
     Returns:
-        list[list[int]]: (x, y) of the pixels along the border, which are
-        part of the mask.
+        list[list[int]]: (x, y) of the pixels along the border, which lie
+        inside the mask.
     """
     contours, _ = cv2.findContours(
         mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE

@@ -42,17 +42,19 @@ class Phantom:
 
     image: np.ndarray
     labels: np.ndarray
-    masks: dict
-    boxes: list
-    instances: list = field(default_factory=list)
-    bones: dict = field(default_factory=dict)
+    masks: dict[str, np.ndarray]
+    boxes: list[tuple[str, tuple[int, int, int, int]]]
+    instances: list[np.ndarray] = field(default_factory=list)
+    bones: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def plan_findings(seed: int, hospital: str, split: str, index: int):
+def plan_findings(
+    seed: int, hospital: str, split: str, index: int
+) -> tuple[str, ...]:
     """Choose the findings of an image.
 
     A golden-ratio sequence spreads the combinations evenly, so that every
-    class has its share in any stretch of images.
+    class is equally frequent in any stretch of images.
 
     Returns:
         tuple[str]: Zero, one or two names of FINDINGS.
@@ -69,7 +71,9 @@ def plan_findings(seed: int, hospital: str, split: str, index: int):
     return pairs[int((u - (1 - pair)) / pair * len(pairs)) % len(pairs)]
 
 
-def _generator(seed, hospital, split, index) -> np.random.Generator:
+def _generator(
+    seed: int, hospital: str, split: str, index: int
+) -> np.random.Generator:
     key = (seed, ord(hospital), SPLITS.index(split), index + 1)
     return np.random.default_rng(np.random.SeedSequence(key))
 
@@ -103,25 +107,25 @@ def render_phantom(
     size: int = 128,
     bones: bool = False,
 ) -> Phantom:
-    """Render one image; the same arguments give the same pixels.
+    """Render one image; the same arguments result in the same pixels.
 
     Args:
-        seed (int): Seed of the whole data set.
+        seed (int): Seed of the whole dataset.
         hospital (str): 'a', 'b' or 'c'.
         split (str): 'train', 'val' or 'test'.
         index (int): Number of the image in its split.
         difficulty (float): 0 (large findings of high contrast, little
             noise) to 1. Defaults to 0.
         size (int): Pixels along an edge. Defaults to 128.
-        bones (bool): Whether to give masks of ribs and clavicles, too; they
-            do not change the image. Defaults to False.
+        bones (bool): Whether to add masks of ribs and clavicles; they do
+            not change the image. Defaults to False.
 
     Returns:
         Phantom: The image and its annotations.
     """
     habits = HOSPITALS[hospital]
     names = plan_findings(seed, hospital, split, index)
-    # Separate streams: a change of one part leaves the others alone.
+    # Separate streams: a change of one step leaves the others alone.
     streams = _generator(seed, hospital, split, index).spawn(5)
     body_rng, view_rng, scene_rng, finding_rng, print_rng = streams
 
@@ -152,18 +156,18 @@ def render_phantom(
     image = finish(print_rng, habits, grey, keep, difficulty)
 
     labels = np.zeros(len(FINDINGS), np.uint8)
-    boxes, parts = [], []
+    boxes, kept = [], []
     for name, mask in instances:
         if mask.sum() < _MIN_AREA:
             continue
         labels[FINDINGS.index(name)] = 1
         masks[name] = masks.get(name, False) | mask
         boxes.append((name, mask_box(mask)))
-        parts.append(mask)
+        kept.append(mask)
     outlined = {}
     if bones:
         for name, layer in scene.bone_masks().items():
             mask = _shrink(layer, size)
             if mask.sum() >= _MIN_AREA:
                 outlined[name] = mask
-    return Phantom(image, labels, masks, boxes, parts, outlined)
+    return Phantom(image, labels, masks, boxes, kept, outlined)

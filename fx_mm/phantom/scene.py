@@ -221,7 +221,7 @@ class Scene:
         column += unit(canvas.blur(layer, 0.03)) * 0.12
         return (bone + column) * strength
 
-    def bone_masks(self) -> dict:
+    def bone_masks(self) -> dict[str, np.ndarray]:
         """Masks of the bones that are told apart by name.
 
         Returns:

@@ -7,8 +7,9 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from mmengine.logging import print_log
 from rich.progress import Progress
 
 from fx_mm.phantom.draw_findings import FINDINGS
-from fx_mm.phantom.hospitals import HOSPITALS
+from fx_mm.phantom.hospitals import HOSPITALS, Hospital
 from fx_mm.phantom.render import ORGANS, SPLITS, render_phantom
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import locked, write_whole
@@ -39,15 +40,21 @@ _INFO = dict(
 )
 
 
+Row = dict[str, Any]
+"""What the tables say of an image: name, labels, boxes, classes."""
+Job = tuple[Path, str, str, range, Mapping[str, Any]]
+"""Folder, hospital, split and numbers of some images; the arguments."""
+
+
 def image_name(split: str, index: int) -> str:
-    """Name of an image, relative to the hospital's ``images`` folder."""
+    """Return an image's name, relative to the hospital's ``images``."""
     return f'{split}/{index:06d}.png'
 
 
 def ensure_phantom(
     root: str | os.PathLike = 'data/phantom',
     difficulty: str = 'easy',
-    counts: dict | None = None,
+    counts: Mapping[str, int] | None = None,
     size: int = 128,
     seed: int = 0,
     workers: int | None = None,
@@ -58,20 +65,20 @@ def ensure_phantom(
     Under ``root/difficulty`` each hospital has its folder with
     ``images/SPLIT/*.png`` (8-bit grey) and ``SPLIT.csv`` (labels); B and C
     also ``SPLIT.json`` (COCO boxes); C also ``SPLIT_masks.csv`` and
-    ``masks/SPLIT/*.png``. A mask file has 16 bits a pixel, one bit a class;
-    the table writes ``masks/train/000001.png#3`` for bit 3 of that file and
+    ``masks/SPLIT/*.png``. A mask file has 16 bits per pixel, one per class;
+    the table has ``masks/train/000001.png#3`` for bit 3 of that file, and
     nothing for a class that is not in the image.
 
     The data are written into a temporary folder beside their place and
-    renamed at the end, so a kill leaves nothing half-written. Calls at the
-    same time wait for each other.
+    renamed at the end, so a kill leaves nothing half-written. Simultaneous
+    calls wait for each other.
 
     Args:
         root (str | Path): Folder of all phantom data. Defaults to
             'data/phantom'.
         difficulty (str): 'easy', 'medium' or 'hard'; also the name of the
             folder. Defaults to 'easy'.
-        counts (dict, optional): Images per hospital for 'train', 'val' and
+        counts (Mapping, optional): Images per hospital for 'train', 'val' and
             'test'. Defaults to 3000, 200 and 400.
         size (int): Pixels along an edge. Defaults to 128.
         seed (int): Seed of everything drawn. Image i of a split depends on
@@ -107,7 +114,7 @@ def ensure_phantom(
     return folder
 
 
-def _check_arguments(args: dict, workers) -> None:
+def _check_arguments(args: Mapping[str, Any], workers: int | None) -> None:
     if args['difficulty'] not in DIFFICULTIES:
         raise UserError(
             f'Unknown difficulty "{args["difficulty"]}" of the phantom '
@@ -151,7 +158,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-def _is_there(folder: Path, args: dict) -> bool:
+def _is_there(folder: Path, args: Mapping[str, Any]) -> bool:
     """Whether the folder holds exactly these data.
 
     Raises:
@@ -163,7 +170,7 @@ def _is_there(folder: Path, args: dict) -> bool:
         others = {path.name for path in folder.glob('*')} - ours
         if others:
             raise UserError(
-                f'{folder} holds "{min(others)}", which is no phantom data; '
+                f'{folder} holds "{min(others)}", which is not phantom data; '
                 'choose another root.'
             )
         return False
@@ -199,7 +206,7 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _write(folder: Path, args: dict, workers: int | None) -> None:
+def _write(folder: Path, args: Mapping[str, Any], workers: int | None) -> None:
     partial = folder.with_name(f'.{folder.name}.partial')
     if partial.exists():
         shutil.rmtree(partial)
@@ -214,7 +221,7 @@ def _write(folder: Path, args: dict, workers: int | None) -> None:
                 stop = min(start + _CHUNK, count)
                 jobs.append((home, key, split, range(start, stop), args))
 
-    rows: dict = {}
+    rows: dict[tuple[str, str], list[Row]] = {}
     total = len(HOSPITALS) * sum(args['counts'].values())
     with Progress() as progress:
         bar = progress.add_task(f'Drawing {total} phantoms', total=total)
@@ -241,8 +248,8 @@ def _write(folder: Path, args: dict, workers: int | None) -> None:
         shutil.rmtree(old)
 
 
-def _draw_chunk(job: tuple) -> list[dict]:
-    """Render and store some images; give their rows of the tables."""
+def _draw_chunk(job: Job) -> list[Row]:
+    """Render and store some images; return their rows of the tables."""
     home, key, split, indices, args = job
     level = DIFFICULTIES[args['difficulty']]
     rows = []
@@ -280,9 +287,9 @@ def _save_png(path: Path, image: np.ndarray) -> None:
 
 
 def _tables(
-    habits, split: str, entries: list[dict], size: int
+    habits: Hospital, split: str, entries: Sequence[Row], size: int
 ) -> Iterator[tuple[str, str]]:
-    """Give name and content of the annotation files of a split."""
+    """Yield name and content of the annotation files of a split."""
     rows = [[entry['name'], *entry['labels']] for entry in entries]
     yield f'{split}.csv', _csv(FINDINGS, rows)
     if 'loc' in habits.kinds:
@@ -301,7 +308,7 @@ def _tables(
         yield f'{split}_masks.csv', _csv(MASK_CLASSES, rows)
 
 
-def _csv(classes, rows: list) -> str:
+def _csv(classes: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(['image', *classes])
@@ -309,7 +316,7 @@ def _csv(classes, rows: list) -> str:
     return text.getvalue()
 
 
-def _coco(entries: list[dict], size: int) -> dict:
+def _coco(entries: Sequence[Row], size: int) -> dict[str, Any]:
     images, annotations = [], []
     for number, entry in enumerate(entries, start=1):
         images.append(

@@ -1,4 +1,4 @@
-"""Weighted boxes fusion: one box out of what several readers drew."""
+"""Weighted boxes fusion: one box from those that several readers drew."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,16 @@ from fx_mm.utils.errors import UserError
 
 
 def fuse_boxes(
-    boxes: Sequence,
+    boxes: Sequence[Sequence[float]],
     readers: int,
     iou: float = 0.4,
-    scores: Sequence | None = None,
-) -> tuple:
+    scores: Sequence[float] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Fuse the boxes of one class by weighted boxes fusion.
 
     Boxes are taken in the order of their scores, equal ones as given. Each
     joins the cluster whose fused box it overlaps most, if by more than
-    ``iou``, or begins a cluster. A cluster's box is the average of its
+    ``iou``, or starts a new one. A cluster's box is the average of its
     boxes, weighted by their scores. Source: Solovyev, Wang and Gabruseva,
     Weighted boxes fusion: Ensembling boxes from different object detection
     models, 2021, section 3.
@@ -25,15 +25,15 @@ def fuse_boxes(
     Args:
         boxes (Sequence): (n, 4) x1, y1, x2, y2 in pixels, of all readers.
         readers (int): How many looked at the image.
-        iou (float): Overlap that two boxes of one finding have at least.
-            Defaults to 0.4, the challenge's for VinDr-CXR.
+        iou (float): Least overlap of two boxes of one finding. Defaults to
+            0.4, the threshold of VinDr-CXR's challenge.
         scores (Sequence, optional): (n,) weights above 0. Defaults to None:
             all 1.
 
     Returns:
         tuple[np.ndarray, np.ndarray]: Fused boxes float64 (m, 4), best score
         first; their scores float64 (m,): the mean score of the cluster times
-        the share of the readers that drew it (1 at most).
+        the fraction of the readers that drew it (1 at most).
 
     Raises:
         UserError: If ``iou`` is not in 0..1.
@@ -65,7 +65,7 @@ def fuse_boxes(
 
 
 def _overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Give the intersection over union of a box with each of (n, 4)."""
+    """Return the intersection over union of a box with each of (n, 4)."""
     low = np.maximum(box[:2], others[:, :2])
     high = np.minimum(box[2:], others[:, 2:])
     shared = (high - low).clip(0).prod(1)

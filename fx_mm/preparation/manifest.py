@@ -64,7 +64,7 @@ class Manifest:
     def check_neighbours(
         self, arguments: Mapping[str, Any], force: bool
     ) -> list[str]:
-        """Look at the other datasets that are prepared in the same folder.
+        """Check the other datasets that are prepared in the same folder.
 
         Their images may be ours too, so they must be of one size. With
         ``force``, those of another size lose their manifest, so that they

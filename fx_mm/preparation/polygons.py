@@ -9,7 +9,7 @@ from fx_mm.utils.errors import UserError
 
 
 class Polygon:
-    """A mask as the outline of its border.
+    """A mask as its outline.
 
     Args:
         points (Sequence): (x, y) of each corner, in pixels of the image.
@@ -19,7 +19,9 @@ class Polygon:
         UserError: If there are fewer than three points, or no numbers.
     """
 
-    def __init__(self, points: Sequence, where: str = '') -> None:
+    def __init__(
+        self, points: Sequence[Sequence[float]], where: str = ''
+    ) -> None:
         try:
             corners = np.asarray(points, np.float64)
         except (TypeError, ValueError):
@@ -49,6 +51,6 @@ class Polygon:
         return mask != 0
 
 
-def _shorten(points) -> str:
+def _shorten(points: object) -> str:
     text = repr(points)
     return text if len(text) < 80 else f'{text[:76]} ...'

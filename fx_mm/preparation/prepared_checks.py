@@ -41,6 +41,8 @@ _TOLERATED = 0.01
 
 Problems = dict[str, list[str]]
 """What is wrong to the places where it is."""
+Pair = tuple[str, str, str]
+"""A class, and two forms of annotation."""
 
 
 @dataclass
@@ -198,8 +200,8 @@ def _compare_forms(
         dict: What disagrees to (names of the images, number of images that
         have the class in either form).
     """
-    found: dict[tuple, list[str]] = defaultdict(list)
-    having: Counter[tuple] = Counter()
+    found: dict[tuple[str, Pair], list[str]] = defaultdict(list)
+    having: Counter[Pair] = Counter()
     for record in records:
         has = {}
         for form, files in spec.forms.items():
@@ -226,8 +228,7 @@ def _judge_forms(
     problems: Problems,
     notes: list[str],
 ) -> None:
-    """Tell the few images in which official files are wrong from a mistake
-    of the preparation.
+    """Separate the few mistakes of official files from ours.
 
     Args:
         disagreeing (Mapping): See :func:`_compare_forms`.

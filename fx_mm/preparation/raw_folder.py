@@ -81,7 +81,7 @@ class RawFolder:
         """
         found: dict[str, Path] = {}
         for folder, below, names in os.walk(self.root / at, followlinks=True):
-            # what fx_mm wrote there is no part of the raw dataset
+            # what fx_mm wrote there is not raw
             below[:] = sorted(name for name in below if name != 'prepared')
             for name in sorted(names):
                 if name.startswith('.'):  # macOS leaves one beside each file

@@ -5,7 +5,8 @@ one, COCO its own.
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco
@@ -14,7 +15,7 @@ from fx_mm.preparation.mask_files import fit_mask
 from fx_mm.utils.errors import UserError
 
 EMPTY = ('', '-1', 'nan')
-"""What releases write where there is no mask."""
+"""What official files have where there is no mask."""
 
 
 class RunLength:
@@ -42,7 +43,7 @@ class RunLength:
         size: Sequence[int] | None = None,
         where: str = '',
     ) -> None:
-        # codes of 18,000 large masks as text would take more than 1 GB
+        # as text, the codes of 18,000 large masks would take more than 1 GB
         self._packed = zlib.compress(text.strip().encode(), 1)
         self.relative = relative
         self.order = check_order(order)
@@ -79,8 +80,8 @@ class RunLength:
             mask = inside.reshape(rows, columns)
         return fit_mask(mask, height, width)
 
-    def _runs(self, pixels: int, shape: str) -> tuple:
-        """Give the first pixel of each run and the one behind its last."""
+    def _runs(self, pixels: int, shape: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first pixel of each run and the one behind its last."""
         text = self.text
         words = [] if text in EMPTY else text.split()
         try:
@@ -116,7 +117,7 @@ class RunLength:
     def _error(self, what: str) -> UserError:
         return UserError(
             f'{self.where or "A mask"}: the run-length code {what}; check '
-            'that the file is whole and of this release.'
+            'that it is the whole official file.'
         )
 
 
@@ -124,12 +125,14 @@ class CocoRunLength:
     """A mask in COCO's run-length code, compressed or not.
 
     Args:
-        segmentation (dict): With ``size`` (height, width) and ``counts``: a
+        segmentation (Mapping): With ``size`` (height, width) and ``counts``: a
             text, or the list of alternating lengths outside and inside.
         where (str): File and annotation, for the messages.
     """
 
-    def __init__(self, segmentation: dict, where: str = '') -> None:
+    def __init__(
+        self, segmentation: Mapping[str, Any], where: str = ''
+    ) -> None:
         self.segmentation = segmentation
         self.where = where
 

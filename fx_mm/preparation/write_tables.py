@@ -74,7 +74,7 @@ def write_tables(
 
 
 def _notes(images: Sequence[PreparedImage]) -> list[str]:
-    """Say what happened to boxes, masks and images."""
+    """Return notes on what happened to boxes, masks and images."""
     unknown: Counter[str] = Counter()
     for image in images:
         unknown.update(image.unknown)

@@ -1,6 +1,8 @@
 """VinDr-CXR, whose images three radiologists read, with CheXmask's organs."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -48,7 +50,7 @@ def read_thrice(case: RawCase) -> list[Reading]:
     return readings
 
 
-def _rows(boxes: list) -> list[list]:
+def _rows(boxes: Iterable[tuple[str, Sequence[int]]]) -> list[list[Any]]:
     """Return (class, box) of each class that a finding stands for."""
     return [
         [name, *box]
