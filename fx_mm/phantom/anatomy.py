@@ -5,6 +5,7 @@ a posterior-anterior chest X-ray of an adult: a thorax of 28 cm, lungs of 22
 to 26 cm, a normal heart below half the thoracic width.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,10 @@ from fx_mm.phantom.skeleton import sample_girdle, sample_ribs, sample_vertebrae
 NORMAL_RATIO = (0.37, 0.485)
 ENLARGED_RATIO = (0.565, 0.67)
 """Cardiothoracic ratio of normal and of enlarged hearts."""
+
+
+Ellipse = tuple[tuple[float, float], tuple[float, float]]
+"""Centre and radii."""
 
 
 @dataclass
@@ -39,22 +44,24 @@ class Anatomy:
     clavicles: list[np.ndarray]
     scapulae: list[np.ndarray]
     humeri: list[np.ndarray]
-    vertebrae: list[np.ndarray]
+    vertebrae: list[list[tuple[float, float]]]
     spine: np.ndarray
-    breasts: list[np.ndarray]
-    gas: list[np.ndarray]
+    breasts: list[Ellipse]
+    gas: list[Ellipse]
     wall: float
     """Thickness of the chest wall's soft tissue."""
 
 
-def _lung(rng, side, shape):
-    """One lung: closed contour and its lateral border."""
+def _lung(
+    rng: np.random.Generator, side: int, shape: Mapping[str, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a lung's closed contour and its lateral border."""
     dome, angle, width = shape['dome'], shape['angle'], shape['width']
     top, taper = shape['top'], shape['taper']
     # Heights are given for a lung that reaches from 0 to 1.85.
     stretch = (dome + angle - top) / 1.85
 
-    def at(x, y):
+    def at(x: float, y: float) -> tuple[float, float]:
         return (width * x, top + stretch * y)
 
     lateral = smooth(
@@ -96,8 +103,14 @@ def _lung(rng, side, shape):
     return mirror(contour, side), mirror(lateral, side)
 
 
-def _heart(rng, ratio, thorax, shift, dome):
-    """Heart contour whose width is ``ratio`` of the thoracic width."""
+def _heart(
+    rng: np.random.Generator,
+    ratio: float,
+    thorax: float,
+    shift: float,
+    dome: Mapping[int, float],
+) -> np.ndarray:
+    """Return a heart contour of ``ratio`` times the thoracic width."""
     width = ratio * thorax
     right = width * rng.uniform(0.27, 0.40)
     left = width - right
@@ -128,8 +141,12 @@ def _heart(rng, ratio, thorax, shift, dome):
     return contour
 
 
-def _body(rng, wall, habitus):
-    """Skin contour of neck, shoulders and trunk, and the arms."""
+def _body(
+    rng: np.random.Generator, wall: float, habitus: float
+) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray], float]:
+    """Return the skin of neck, shoulders and trunk, the arms, their bones
+    and how far the shoulders drop.
+    """
     neck = rng.uniform(0.30, 0.42)
     drop = rng.uniform(-0.10, 0.12)
     side = []
@@ -272,13 +289,13 @@ def sample_anatomy(rng: np.random.Generator, enlarged: bool) -> Anatomy:
     posterior, anterior = sample_ribs(rng, widths, 0.02, low)
     clavicles, scapulae = sample_girdle(rng, drop, yaw)
 
-    breasts = []
+    breasts: list[Ellipse] = []
     if rng.random() < 0.45:
         sag, large = rng.uniform(1.15, 1.75), rng.uniform(0.30, 0.52)
         for side in (RIGHT, LEFT):
             centre = (side * rng.uniform(0.55, 0.72), sag - 0.8 * large)
             breasts.append((centre, (large, large * rng.uniform(0.9, 1.3))))
-    gas = []
+    gas: list[Ellipse] = []
     if rng.random() < 0.65:
         gas.append(
             (

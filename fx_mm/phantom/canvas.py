@@ -6,10 +6,12 @@ y = 0 and y grows towards the feet. Positive x is image right, which is the
 patient's left side. One unit is about 14 cm.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 RIGHT, LEFT = -1, 1
 """Patient's sides; the right one lies at negative x."""
@@ -47,11 +49,13 @@ def _spline_basis(n_points: int, closed: bool, per_span: int) -> np.ndarray:
     return basis
 
 
-def smooth(points, closed: bool = False, per_span: int = 8) -> np.ndarray:
+def smooth(
+    points: ArrayLike, closed: bool = False, per_span: int = 8
+) -> np.ndarray:
     """Run a smooth curve through points.
 
     Args:
-        points (array-like): Shape (n, 2).
+        points (ArrayLike): Shape (n, 2).
         closed (bool): Whether the curve returns to its first point.
             Defaults to False.
         per_span (int): Samples between two points. Defaults to 8.
@@ -59,12 +63,12 @@ def smooth(points, closed: bool = False, per_span: int = 8) -> np.ndarray:
     Returns:
         np.ndarray: Points of the Catmull-Rom curve, shape (m, 2).
     """
-    points = np.asarray(points, dtype=np.float64)
-    return _spline_basis(len(points), closed, per_span) @ points
+    corners = np.asarray(points, dtype=np.float64)
+    return _spline_basis(len(corners), closed, per_span) @ corners
 
 
-def mirror(points, side: int) -> np.ndarray:
-    """Put points (n, 2), given for the patient's left, on a side."""
+def mirror(points: ArrayLike, side: int) -> np.ndarray:
+    """Put points (n, 2) of the patient's left on a side."""
     return np.asarray(points, dtype=np.float64) * (side, 1)
 
 
@@ -77,7 +81,9 @@ class Canvas:
         offset (np.ndarray): Pixel position of the chest frame's origin.
     """
 
-    def __init__(self, size: int, linear, offset) -> None:
+    def __init__(
+        self, size: int, linear: ArrayLike, offset: ArrayLike
+    ) -> None:
         self.size = size
         self.linear = np.asarray(linear, dtype=np.float64)
         self.offset = np.asarray(offset, dtype=np.float64)
@@ -93,22 +99,22 @@ class Canvas:
         self.y = yx * dx + yy * dy
         """Chest y of every pixel, float32 (size, size)."""
 
-    def to_pixels(self, points) -> np.ndarray:
+    def to_pixels(self, points: ArrayLike) -> np.ndarray:
         """Map chest units (..., 2) to pixel positions (..., 2)."""
         return np.asarray(points) @ self.linear.T + self.offset
 
-    def _fixed(self, points) -> np.ndarray:
+    def _fixed(self, points: ArrayLike) -> np.ndarray:
         pixels = self.to_pixels(points) * (1 << _SHIFT)
         return np.round(pixels).astype(np.int32)
 
-    def fill(self, *polygons) -> np.ndarray:
+    def fill(self, *polygons: ArrayLike) -> np.ndarray:
         """Fill closed polygons: uint8 (size, size), 255 inside."""
         layer = self.blank()
         for polygon in polygons:
             self.paint(layer, polygon, 255)
         return layer
 
-    def paint(self, layer, polygon, value: int) -> None:
+    def paint(self, layer: np.ndarray, polygon: ArrayLike, value: int) -> None:
         """Fill a closed polygon in a uint8 layer, over what is there."""
         cv2.fillPoly(
             layer, [self._fixed(polygon)], int(value), cv2.LINE_8, _SHIFT
@@ -119,26 +125,32 @@ class Canvas:
         return np.zeros((self.size, self.size), np.uint8)
 
     def stroke(
-        self, layer, curves, width: float, value: int, closed=False
+        self,
+        layer: np.ndarray,
+        curves: Sequence[ArrayLike],
+        width: float,
+        value: int,
+        closed: bool = False,
     ) -> None:
         """Draw curves into a layer, over what is there.
 
         Args:
             layer (np.ndarray): uint8 (size, size), changed in place.
-            curves (sequence): Point arrays of shape (n, 2), chest units.
+            curves (Sequence): Point arrays of shape (n, 2), chest units.
             width (float): Width of the stroke in chest units.
             value (int): Grey value, 0 to 255.
             closed (bool): Whether the curves are closed.
         """
         # One map for all points: calls cost more than arithmetic here.
-        fixed = self._fixed(np.concatenate(curves))
-        ends = np.cumsum([len(curve) for curve in curves]).tolist()
-        fixed = [fixed[i:j] for i, j in zip([0, *ends], ends)]
+        points = [np.asarray(curve) for curve in curves]
+        fixed = self._fixed(np.concatenate(points))
+        ends = np.cumsum([len(curve) for curve in points]).tolist()
+        pieces = [fixed[i:j] for i, j in zip([0, *ends], ends)]
         thickness = max(1, round(width * self.scale))
         # The canvas is oversampled, so hard edges are smooth in the end.
         cv2.polylines(
             layer,
-            fixed,
+            pieces,
             closed,
             int(value),
             thickness,
@@ -146,7 +158,7 @@ class Canvas:
             _SHIFT,
         )
 
-    def bump(self, mask, width: float) -> np.ndarray:
+    def bump(self, mask: np.ndarray, width: float) -> np.ndarray:
         """Thickness of a rounded body seen from the front.
 
         Args:
@@ -159,12 +171,12 @@ class Canvas:
             chord of a circle.
         """
         inside = cv2.threshold(mask, 127, 255, cv2.THRESH_BINARY)[1]
-        depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
+        depth: np.ndarray = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
         depth *= 1 / (width * self.scale)
         np.minimum(depth, 1, out=depth)
         return np.sqrt(depth * (2 - depth))
 
-    def blur(self, layer, sigma: float) -> np.ndarray:
+    def blur(self, layer: np.ndarray, sigma: float) -> np.ndarray:
         """Blur a layer; ``sigma`` in chest units."""
         sigma = max(sigma * self.scale, 0.3)
         if layer.dtype != np.uint8:
@@ -173,7 +185,7 @@ class Canvas:
         width = 2 * round(0.5 * (np.sqrt(6 * sigma**2 + 1) - 1)) + 1
         return cv2.blur(cv2.blur(layer, (width, width)), (width, width))
 
-    def clouds(self, rng, cells: int) -> np.ndarray:
+    def clouds(self, rng: np.random.Generator, cells: int) -> np.ndarray:
         """Smooth noise, float32 (size, size), about unit variance.
 
         Args:
@@ -186,6 +198,6 @@ class Canvas:
         )
 
 
-def unit(layer) -> np.ndarray:
+def unit(layer: np.ndarray) -> np.ndarray:
     """A uint8 layer as float32 from 0 to 1."""
     return layer.astype(np.float32) * np.float32(1 / 255)

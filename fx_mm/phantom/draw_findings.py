@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from fx_mm.phantom.canvas import LEFT, RIGHT, smooth, unit
+from fx_mm.phantom.hospitals import Range
 from fx_mm.phantom.scene import Scene
 
 FINDINGS = (
@@ -24,15 +25,19 @@ FINDINGS = (
 )
 
 
-def _between(rng, hard, easy, ease):
-    """A uniform draw from a range that slides from hard to easy."""
+def _between(
+    rng: np.random.Generator, hard: Range, easy: Range, ease: float
+) -> float:
+    """Draw uniformly from a range that slides from hard to easy."""
     low = hard[0] + (easy[0] - hard[0]) * ease
     high = hard[1] + (easy[1] - hard[1]) * ease
     return rng.uniform(low, high)
 
 
-def _pick_centre(rng, allowed, margin):
-    """A random pixel (x, y) at least ``margin`` pixels inside a mask."""
+def _pick_centre(
+    rng: np.random.Generator, allowed: np.ndarray, margin: float
+) -> tuple[int, int]:
+    """Draw a pixel (x, y) at least ``margin`` pixels inside a mask."""
     allowed = allowed.copy()
     # A lesion that the image's border cuts off would be hard to tell.
     allowed[[0, -1]] = 0
@@ -46,16 +51,16 @@ def _pick_centre(rng, allowed, margin):
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
-    """The largest connected part of a mask."""
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(
+    """Return the largest connected component of a mask."""
+    count, components, stats, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=4
     )
     if count < 3:
         return mask
-    return parts == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+    return components == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
 
 
-def _free_field(scene, taken):
+def _free_field(scene: Scene, taken: np.ndarray) -> np.ndarray:
     field = cv2.max(scene.lungs[RIGHT], scene.lungs[LEFT])
     # Where little air is in the way, a lesion would not show.
     aerated = (field > 127) & (scene.aeration > 0.45)
@@ -63,11 +68,18 @@ def _free_field(scene, taken):
     return free if free.any() else (field > 127).astype(np.uint8)
 
 
-def _round_lesion(scene, rng, centre, radius, wobble, edge):
-    """Thickness (0..1) and mask of a lesion of irregular outline.
+def _round_lesion(
+    scene: Scene,
+    rng: np.random.Generator,
+    centre: tuple[int, int],
+    radius: float,
+    wobble: float,
+    edge: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return thickness (0..1) and mask of a lesion of irregular outline.
 
     Args:
-        scene (Scene): Gives the canvas.
+        scene (Scene): Has the canvas.
         rng (np.random.Generator): Source of randomness.
         centre (tuple): Pixel (x, y).
         radius (float): In pixels.
@@ -102,7 +114,16 @@ def _round_lesion(scene, rng, centre, radius, wobble, edge):
     return cv2.GaussianBlur(thick, (0, 0), max(edge * radius, 0.6)), mask
 
 
-def _lesions(scene, rng, taken, number, radius, contrast, wobble, edge):
+def _lesions(
+    scene: Scene,
+    rng: np.random.Generator,
+    taken: np.ndarray,
+    number: int,
+    radius: Callable[[], float],
+    contrast: float,
+    wobble: float,
+    edge: float,
+) -> list[np.ndarray]:
     masks = []
     for _ in range(number):
         pixels = radius() * scene.canvas.scale
@@ -115,7 +136,9 @@ def _lesions(scene, rng, taken, number, radius, contrast, wobble, edge):
     return masks
 
 
-def add_nodule(scene: Scene, rng, taken) -> list[np.ndarray]:
+def add_nodule(
+    scene: Scene, rng: np.random.Generator, taken: np.ndarray
+) -> list[np.ndarray]:
     """One or two small, round, well-defined opacities (1.6 to 2.1 cm)."""
     ease = 1 - scene.difficulty
     return _lesions(
@@ -130,7 +153,9 @@ def add_nodule(scene: Scene, rng, taken) -> list[np.ndarray]:
     )
 
 
-def add_mass(scene: Scene, rng, taken) -> list[np.ndarray]:
+def add_mass(
+    scene: Scene, rng: np.random.Generator, taken: np.ndarray
+) -> list[np.ndarray]:
     """A large opacity with a lobulated outline (above 3 cm across)."""
     ease = 1 - scene.difficulty
     return _lesions(
@@ -145,7 +170,9 @@ def add_mass(scene: Scene, rng, taken) -> list[np.ndarray]:
     )
 
 
-def add_consolidation(scene: Scene, rng, taken) -> list[np.ndarray]:
+def add_consolidation(
+    scene: Scene, rng: np.random.Generator, taken: np.ndarray
+) -> list[np.ndarray]:
     """Airspace filling: ill-defined, patchy, with dark air bronchograms."""
     canvas, ease = scene.canvas, 1 - scene.difficulty
     side = RIGHT if rng.random() < 0.55 else LEFT
@@ -191,7 +218,9 @@ def add_consolidation(scene: Scene, rng, taken) -> list[np.ndarray]:
     return [mask]
 
 
-def add_effusion(scene: Scene, rng, taken) -> list[np.ndarray]:
+def add_effusion(
+    scene: Scene, rng: np.random.Generator, taken: np.ndarray
+) -> list[np.ndarray]:
     """Fluid over the diaphragm whose surface rises towards the wall."""
     canvas, ease = scene.canvas, 1 - scene.difficulty
     sides = [RIGHT, LEFT]
@@ -218,7 +247,9 @@ def add_effusion(scene: Scene, rng, taken) -> list[np.ndarray]:
     return masks
 
 
-def add_pneumothorax(scene: Scene, rng, taken) -> list[np.ndarray]:
+def add_pneumothorax(
+    scene: Scene, rng: np.random.Generator, taken: np.ndarray
+) -> list[np.ndarray]:
     """Air between lung and wall: no vessels, and a thin pleural line."""
     canvas, ease = scene.canvas, 1 - scene.difficulty
     side = RIGHT if rng.random() < 0.5 else LEFT
@@ -257,12 +288,14 @@ def add_pneumothorax(scene: Scene, rng, taken) -> list[np.ndarray]:
     return [_largest((space > 0.5) & ~taken)]
 
 
-def add_cardiomegaly(scene: Scene, rng, taken) -> list[np.ndarray]:
+def add_cardiomegaly(
+    scene: Scene, rng: np.random.Generator, taken: np.ndarray
+) -> list[np.ndarray]:
     """The heart's mask; the anatomy already has the enlarged heart."""
     return [scene.heart > 127]
 
 
-def add_distractors(scene: Scene, rng) -> None:
+def add_distractors(scene: Scene, rng: np.random.Generator) -> None:
     """Harmless look-alikes: nipple shadows and linear scars."""
     canvas = scene.canvas
     if rng.random() < 0.5 * scene.difficulty:
@@ -284,7 +317,10 @@ def add_distractors(scene: Scene, rng) -> None:
 
 
 # In the order of drawing: what moves the lung's borders comes first.
-DRAW: dict[str, Callable] = {
+DRAW: dict[
+    str,
+    Callable[[Scene, np.random.Generator, np.ndarray], list[np.ndarray]],
+] = {
     'Cardiomegaly': add_cardiomegaly,
     'Pneumothorax': add_pneumothorax,
     'Pleural effusion': add_effusion,

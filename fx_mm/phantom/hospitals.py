@@ -30,7 +30,7 @@ class Hospital:
     name: str
     kinds: tuple[str, ...]
     coverage: Range
-    """Width of the lungs as a share of the image's width."""
+    """Width of the lungs over the image's width."""
     aspect: Range
     """Horizontal over vertical magnification (images are made square)."""
     tilt: float
@@ -48,7 +48,7 @@ class Hospital:
     unsharp: Range
     """Sigma of the blur, pixels at 128 pixels."""
     scatter: Range
-    """Scattered radiation as a share of the unattenuated beam."""
+    """Scattered over unattenuated radiation."""
     collimated: float
     """Probability of a collimation border."""
     border: Range
@@ -200,20 +200,20 @@ def expose(
     pixel = size / 128
     # Scatter reaches the detector everywhere: dense regions lose contrast.
     scatter = rng.uniform(*hospital.scatter)
-    film = -np.log(np.exp(-_STRENGTH * attenuation) + scatter)
+    film: np.ndarray = -np.log(np.exp(-_STRENGTH * attenuation) + scatter)
     film += math.log1p(scatter)
     film *= 1 / _STRENGTH
     sigma = rng.uniform(*hospital.unsharp) * (1 + 0.5 * difficulty) * pixel
     film = cv2.GaussianBlur(film, (0, 0), max(sigma, 0.1))
 
     # Fewer photons behind dense tissue: noise grows with attenuation.
-    noise = rng.standard_normal((size, size), dtype=np.float32)
+    noise: np.ndarray = rng.standard_normal((size, size), dtype=np.float32)
     if hospital.grain:
         grain = hospital.grain * pixel
         noise = cv2.GaussianBlur(noise, (0, 0), grain)
-        noise *= 2 * math.sqrt(math.pi) * grain
+        noise = noise * (2 * math.sqrt(math.pi) * grain)
     amount = rng.uniform(*hospital.noise) * (1 + 1.5 * difficulty)
-    film += noise * (amount * (0.7 + 0.8 * film))
+    film = film + noise * (amount * (0.7 + 0.8 * film))
 
     black, white = rng.uniform(*hospital.black), rng.uniform(*hospital.white)
     grey = np.clip((film - black) / (white - black), 0, 1)
@@ -234,7 +234,13 @@ def expose(
     return grey.astype(np.float32)
 
 
-def _print_text(image, text, origin, scale, value):
+def _print_text(
+    image: np.ndarray,
+    text: str,
+    origin: tuple[float, float],
+    scale: float,
+    value: float,
+) -> None:
     thickness = max(1, round(scale * 2))
     cv2.putText(
         image,
@@ -248,7 +254,7 @@ def _print_text(image, text, origin, scale, value):
     )
 
 
-def _draw_leads(rng, image):
+def _draw_leads(rng: np.random.Generator, image: np.ndarray) -> None:
     size = len(image)
     for _ in range(rng.integers(1, 4)):
         start = rng.uniform(0.05, 0.95, 2) * size
@@ -298,7 +304,7 @@ def finish(
         frame = np.array(
             [[left, top], [right, top], [right, bottom], [left, bottom]]
         )
-        inside = np.zeros((size, size), np.float32)
+        inside: np.ndarray = np.zeros((size, size), np.float32)
         points = np.round(frame * 16).astype(np.int32)
         cv2.fillPoly(inside, [points], 1.0, cv2.LINE_AA, 4)
         inside = cv2.GaussianBlur(inside, (0, 0), 0.5 * size / 128)

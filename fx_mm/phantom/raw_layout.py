@@ -10,6 +10,9 @@ from fx_mm.phantom.raw_cases import RawCase, Stream
 RATIOS = dict(train=0.6, val=0.15, test=0.25)
 
 
+Write = Callable[[Path, list[RawCase]], None]
+
+
 @dataclass(frozen=True)
 class RawLayout:
     """The layout of an official dataset, and the phantoms that fill it.
@@ -33,7 +36,7 @@ class RawLayout:
     """
 
     name: str
-    write: Callable[[Path, list[RawCase]], None]
+    write: Write
     folder: str
     hospital: str
     splits: tuple[str, ...] = ('train',)
@@ -64,7 +67,7 @@ RAW_LAYOUTS: dict[str, RawLayout] = {}
 
 def raw_layout(
     *names: str, hospital: str, **fields: Any
-) -> Callable[[Callable], Callable]:
+) -> Callable[[Write], Write]:
     """Register a function that writes an official layout.
 
     Args:
@@ -77,7 +80,7 @@ def raw_layout(
         ... def write_jsrt(root: Path, cases: list[RawCase]) -> None: ...
     """
 
-    def register(write: Callable) -> Callable:
+    def register(write: Write) -> Write:
         for name in names:
             RAW_LAYOUTS[name] = RawLayout(
                 name, write, names[0], hospital, **fields

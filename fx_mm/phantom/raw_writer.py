@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ _MANIFEST = 'phantom_raw.json'
 
 def write_raw(
     name: str,
-    root: str | os.PathLike,
+    root: str | Path,
     counts: int | Mapping[str, int] = 60,
     size: int = 128,
     seed: int = 0,
@@ -60,15 +59,16 @@ def write_raw(
             holds other data.
     """
     layout = find_layout(name)
-    args = dict(
+    borrowed = dict(borrowed or {})
+    args: dict[str, Any] = dict(
         generator=GENERATOR_VERSION,
         version=VERSION,
         counts=_split_counts(counts, layout.ratios),
         size=size,
         seed=seed,
-        borrowed=borrowed or {},
+        borrowed=borrowed,
     )
-    for other in args['borrowed']:
+    for other in borrowed:
         find_layout(other)
     if size < 32 or size % 8:
         raise UserError(

@@ -87,7 +87,7 @@ def _shrink(mask: np.ndarray, size: int) -> np.ndarray:
 
 
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Bounding box (x1, y1, x2, y2) of a mask, x2 and y2 exclusive."""
+    """Return the box (x1, y1, x2, y2) of a mask, x2 and y2 exclusive."""
     columns = np.flatnonzero(mask.any(axis=0))
     rows = np.flatnonzero(mask.any(axis=1))
     return (

@@ -7,6 +7,8 @@ by air), which makes its contrast physically plausible: a consolidation hides
 the vessels inside it, and nothing shows behind the diaphragm.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -20,7 +22,9 @@ CLAVICLE_WIDTH = 0.095
 """Width of a clavicle, chest units."""
 
 
-def _vessel_curves(rng, hilum, side, reach):
+def _vessel_curves(
+    rng: np.random.Generator, hilum: np.ndarray, side: int, reach: float
+) -> list[np.ndarray]:
     """Branching curves from a hilum, one list of arrays per generation."""
     stems = 8
     angle = np.linspace(-1.45, 1.50, stems) + rng.normal(0, 0.10, stems)
@@ -49,7 +53,7 @@ def _vessel_curves(rng, hilum, side, reach):
     return generations
 
 
-def _ellipse(centre, radii) -> np.ndarray:
+def _ellipse(centre: Sequence[float], radii: Sequence[float]) -> np.ndarray:
     turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     circle = np.stack([np.cos(turn), np.sin(turn)], axis=1)
     return circle * np.asarray(radii) + centre
@@ -109,7 +113,7 @@ class Scene:
         self.tissue = self._draw_tissue(rng, t_heart, t_mid)
         self.bone = self._draw_bone(rng)
 
-    def _draw_vessels(self, rng) -> np.ndarray:
+    def _draw_vessels(self, rng: np.random.Generator) -> np.ndarray:
         canvas, anatomy = self.canvas, self.anatomy
         layer = canvas.blank()
         amount = rng.uniform(0.7, 1.2)
@@ -137,7 +141,12 @@ class Scene:
         vessels += unit(canvas.blur(hila, 0.045)) * rng.uniform(0.16, 0.30)
         return vessels
 
-    def _draw_tissue(self, rng, t_heart, t_mid) -> np.ndarray:
+    def _draw_tissue(
+        self,
+        rng: np.random.Generator,
+        t_heart: np.ndarray,
+        t_mid: np.ndarray,
+    ) -> np.ndarray:
         canvas, anatomy = self.canvas, self.anatomy
         # Arms overlap the trunk, so they are added, not joined.
         body = canvas.bump(canvas.fill(anatomy.body), 0.55)
@@ -173,7 +182,7 @@ class Scene:
             tissue += rng.uniform(0.06, 0.20) * thick
         return tissue
 
-    def _draw_bone(self, rng) -> np.ndarray:
+    def _draw_bone(self, rng: np.random.Generator) -> np.ndarray:
         canvas, anatomy = self.canvas, self.anatomy
         strength = rng.uniform(0.75, 1.25)
         width = rng.uniform(0.070, 0.088)
@@ -222,7 +231,7 @@ class Scene:
         return (bone + column) * strength
 
     def bone_masks(self) -> dict[str, np.ndarray]:
-        """Masks of the bones that are told apart by name.
+        """Return the masks of the bones that have a name.
 
         Returns:
             dict: ``Right clavicle``, ``Left clavicle``, ``R1`` .. ``R10``
@@ -245,7 +254,7 @@ class Scene:
         return masks
 
     def attenuation(self) -> np.ndarray:
-        """Sum of all path lengths, float32 (size, size), 0 in plain air."""
+        """Return all path lengths, summed: float32 (size, size)."""
         total = self.tissue + self.bone + self.vessels + self.extra
         total -= LUNG_DEPTH * self.aeration
         skin = unit(self.canvas.fill(self.anatomy.body, *self.anatomy.arms))

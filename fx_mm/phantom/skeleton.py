@@ -1,16 +1,23 @@
 """Bones of a random chest, in chest units (see canvas.py)."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from fx_mm.phantom.canvas import LEFT, RIGHT, mirror, smooth
 
 
-def sample_ribs(rng, widths, top, bottom):
+def sample_ribs(
+    rng: np.random.Generator,
+    widths: Mapping[int, float],
+    top: float,
+    bottom: float,
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Draw the ribs of both sides.
 
     Args:
         rng (np.random.Generator): Source of randomness.
-        widths (dict): Side -> half width of the thorax, chest units.
+        widths (Mapping): Side -> half width of the thorax, chest units.
         top (float): y of the first rib.
         bottom (float): y of the tenth rib.
 
@@ -63,7 +70,9 @@ def sample_ribs(rng, widths, top, bottom):
     return posterior, anterior
 
 
-def sample_girdle(rng, drop, yaw):
+def sample_girdle(
+    rng: np.random.Generator, drop: float, yaw: float
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Draw the shoulder girdle.
 
     Args:
@@ -116,7 +125,9 @@ def sample_girdle(rng, drop, yaw):
     return clavicles, scapulae
 
 
-def sample_vertebrae(rng, axis):
+def sample_vertebrae(
+    rng: np.random.Generator, axis: np.ndarray
+) -> list[list[tuple[float, float]]]:
     """Draw the vertebral bodies.
 
     Args:

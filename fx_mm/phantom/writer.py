@@ -5,7 +5,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -52,7 +51,7 @@ def image_name(split: str, index: int) -> str:
 
 
 def ensure_phantom(
-    root: str | os.PathLike = 'data/phantom',
+    root: str | Path = 'data/phantom',
     difficulty: str = 'easy',
     counts: Mapping[str, int] | None = None,
     size: int = 128,
@@ -317,7 +316,8 @@ def _csv(classes: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _coco(entries: Sequence[Row], size: int) -> dict[str, Any]:
-    images, annotations = [], []
+    images: list[Row] = []
+    annotations: list[Row] = []
     for number, entry in enumerate(entries, start=1):
         images.append(
             dict(id=number, file_name=entry['name'], width=size, height=size)

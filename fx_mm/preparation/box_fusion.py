@@ -40,23 +40,24 @@ def fuse_boxes(
     """
     if not 0 <= iou <= 1:
         raise UserError(f'The overlap of fused boxes is in 0..1, not {iou}.')
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    if scores is None:
-        scores = np.ones(len(boxes))
-    scores = np.asarray(scores, np.float64)
-    sums = np.zeros((0, 4))  # of the boxes of a cluster times their scores
-    weights = np.zeros(0)
-    counts = np.zeros(0)
-    for i in np.argsort(-scores, kind='stable'):
-        overlaps = _overlaps(boxes[i], sums / weights[:, None])
+    corners = np.asarray(boxes, np.float64).reshape(-1, 4)
+    given: np.ndarray = np.ones(len(corners))
+    if scores is not None:
+        given = np.asarray(scores, np.float64)
+    # of the boxes of a cluster times their scores
+    sums: np.ndarray = np.zeros((0, 4))
+    weights: np.ndarray = np.zeros(0)
+    counts: np.ndarray = np.zeros(0)
+    for i in np.argsort(-given, kind='stable'):
+        overlaps = _overlaps(corners[i], sums / weights[:, None])
         if (overlaps > iou).any():
             best = overlaps.argmax()
-            sums[best] += boxes[i] * scores[i]
-            weights[best] += scores[i]
+            sums[best] += corners[i] * given[i]
+            weights[best] += given[i]
             counts[best] += 1
         else:
-            sums = np.vstack([sums, boxes[i] * scores[i]])
-            weights = np.append(weights, scores[i])
+            sums = np.vstack([sums, corners[i] * given[i]])
+            weights = np.append(weights, given[i])
             counts = np.append(counts, 1)
     fused = sums / weights[:, None]
     shared = weights / counts * np.minimum(counts / readers, 1)

@@ -35,6 +35,10 @@ class FormSpec:
     files: dict[str, str]
     merged: bool = False
 
+    def takes(self, name: str) -> bool:
+        """Return whether a raw class is one of the task's."""
+        return self.merged or name in self.classes
+
 
 @dataclass(frozen=True)
 class DatasetSpec:
@@ -132,14 +136,14 @@ def read_dataset_spec(
             'there is nothing to prepare.'
         )
     seen: dict[str, str] = {}
-    for form in forms.values():
-        for split, file in form.files.items():
+    for spec in forms.values():
+        for split, file in spec.files.items():
             if file in seen:
                 raise UserError(
                     f'{path}: {file} stands for {seen[file]} and for '
-                    f'{form.kind}/{split}; give each a file of its own.'
+                    f'{spec.kind}/{split}; give each a file of its own.'
                 )
-            seen[file] = f'{form.kind}/{split}'
+            seen[file] = f'{spec.kind}/{split}'
     return DatasetSpec(
         name,
         Path(entry['data_root']),

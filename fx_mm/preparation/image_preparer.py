@@ -1,5 +1,6 @@
 """One raw image to its prepared files: what the workers do."""
 
+import functools
 import json
 import math
 import os
@@ -16,16 +17,17 @@ from PIL import Image
 
 from fx_mm.datasets.io.xray import PNG_SIGNATURE, ImageReadError, read_xray
 from fx_mm.datasets.readers.masks import BITS
-from fx_mm.preparation.dataset_spec import DatasetSpec
+from fx_mm.preparation.dataset_spec import DatasetSpec, FormSpec
 from fx_mm.preparation.mask_boxes import boxes_around, reduce_mask
 from fx_mm.preparation.prepared_forms import round_plain
 from fx_mm.preparation.prepared_image import PreparedImage
-from fx_mm.preparation.raw_dataset import Box, MaskPiece, RawImage
+from fx_mm.preparation.raw_dataset import Box, BoxPer, MaskPiece, RawImage
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 
 _STAMP = 'fx_mm'
 _HEADER = len(PNG_SIGNATURE) + 25  # with the first chunk, IHDR
+_NOTHING = FormSpec('', (), {})
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class ImagePreparer:
     """
 
     spec: DatasetSpec
-    box_per: str | None = None
+    box_per: BoxPer | None = None
     max_size: int | None = None
     drop_bad_boxes: bool = False
     rewrite: bool = False
@@ -109,32 +111,35 @@ class ImagePreparer:
         self, raw: RawImage, image: PreparedImage, height: int, width: int
     ) -> None:
         """Write the masks; find the boxes, around the masks if need be."""
-        box_spec, mask_spec = self.spec.boxes, self.spec.masks
-        boxes = raw.boxes if box_spec else None
-        from_masks = box_spec and boxes is None and self.box_per
-        if raw.masks is not None and (mask_spec or from_masks):
-            wanted = set(mask_spec.classes if mask_spec else ())
-            if from_masks:
-                boxes = []
-                merged = box_spec.merged
-                wanted.update(raw.masks if merged else box_spec.classes)
-            masks = {}
+        box_spec = self.spec.boxes or _NOTHING
+        mask_spec = self.spec.masks or _NOTHING
+        boxes = list(raw.boxes or ())
+        masks = {}
+        box_per = None
+        if self.spec.boxes and raw.boxes is None:
+            box_per = self.box_per
+        if raw.masks is not None and (box_per or self.spec.masks):
             for name, pieces in raw.masks.items():
-                if name not in wanted:
+                boxed = box_per is not None and box_spec.takes(name)
+                if not (boxed or mask_spec.takes(name)):
                     image.unknown[name] = len(pieces)
                     continue
                 drawn = [self._draw(piece, height, width) for piece in pieces]
-                if from_masks:
-                    around = boxes_around(drawn, self.box_per)
+                if boxed and box_per is not None:
+                    around = boxes_around(drawn, box_per)
                     boxes += [(name, *box) for box in around]
-                if mask_spec and name in mask_spec.classes and drawn:
+                if mask_spec.takes(name) and drawn:
                     masks[name] = reduce_mask(
                         np.logical_or.reduce(drawn), image.height, image.width
                     )
-            if mask_spec:
-                image.masks = self._write_masks(raw.name, masks)
-        if boxes is not None:
-            self._fit_boxes(boxes, image, height, width)
+            if self.spec.masks:
+                image.masks = self._write_masks(
+                    raw.name, mask_spec.classes, masks
+                )
+        if self.spec.boxes and (
+            raw.boxes is not None or (box_per and raw.masks is not None)
+        ):
+            self._fit_boxes(boxes, box_spec, image, height, width)
 
     @staticmethod
     def _draw(piece: MaskPiece, height: int, width: int) -> np.ndarray:
@@ -147,14 +152,16 @@ class ImagePreparer:
         return mask.astype(bool, copy=False)
 
     def _write_masks(
-        self, name: str, masks: Mapping[str, np.ndarray]
+        self,
+        name: str,
+        classes: Sequence[str],
+        masks: Mapping[str, np.ndarray],
     ) -> dict[str, str]:
         """Write the masks that are not empty; return their paths.
 
         A class alone is 0 and 255; of several, each is a bit, at most 16
         per file.
         """
-        classes = self.spec.masks.classes
         paths = {}
         for number, folder in enumerate(mask_folders(self.spec)):
             group = classes[number * BITS : (number + 1) * BITS]
@@ -170,10 +177,13 @@ class ImagePreparer:
                 values = present[0].astype(np.uint8) * 255
                 paths[group[0]] = path
             else:
-                dtype = np.uint8 if len(group) <= 8 else np.uint16
-                values = sum(
-                    mask.astype(dtype) << dtype(bit)
-                    for bit, mask in present.items()
+                dtype = np.dtype('u1' if len(group) <= 8 else 'u2')
+                values = functools.reduce(
+                    np.bitwise_or,
+                    (
+                        np.left_shift(mask, bit, dtype=dtype)
+                        for bit, mask in present.items()
+                    ),
                 )
                 paths |= {group[bit]: f'{path}#{bit}' for bit in present}
             write_whole(
@@ -184,16 +194,16 @@ class ImagePreparer:
     def _fit_boxes(
         self,
         boxes: Sequence[Box],
+        spec: FormSpec,
         image: PreparedImage,
         height: int,
         width: int,
     ) -> None:
         """Cut boxes at the image's border and bring them to its size."""
-        spec = self.spec.boxes
         across, down = image.width / width, image.height / height
         image.boxes = []
         for name, *corners in boxes:
-            if not spec.merged and name not in spec.classes:
+            if not spec.takes(name):
                 image.unknown[name] = image.unknown.get(name, 0) + 1
                 continue
             x1, y1, x2, y2 = map(float, corners)

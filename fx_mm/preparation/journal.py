@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from fx_mm.preparation.prepared_image import PreparedImage
 from fx_mm.utils.files import write_whole
@@ -39,7 +39,7 @@ class Journal:
             self.done, self.rewrite = {}, rewrite
             head = json.dumps([circumstances, rewrite])
             write_whole(path, head + '\n')
-        self._file = None
+        self._file: TextIO | None = None
 
     def _read(self, circumstances: Mapping[str, Any]) -> bool:
         try:

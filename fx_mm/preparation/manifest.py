@@ -171,7 +171,9 @@ def image_key(image: RawImage, root: Path) -> str:
     official files, which the manifest lists.
     """
     source = str(image.source).removeprefix(f'{root}{os.sep}')
-    masks = image.masks and {c: len(p) for c, p in image.masks.items()}
+    pieces: dict[str, int] | None = None
+    if image.masks is not None:
+        pieces = {name: len(mask) for name, mask in image.masks.items()}
     known = (
         image.name,
         source,
@@ -179,7 +181,7 @@ def image_key(image: RawImage, root: Path) -> str:
         image.split,
         image.labels,
         image.boxes,
-        masks,
+        pieces,
         image.metadata,
     )
     return hashlib.sha1(repr(known).encode()).hexdigest()

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from fx_mm.preparation.raw_dataset import BoxPer
+
 
 def boxes_around(
-    pieces: Sequence[np.ndarray], box_per: str
+    pieces: Sequence[np.ndarray], box_per: BoxPer
 ) -> list[tuple[int, int, int, int]]:
     """Return the boxes around a class's mask.
 

@@ -153,7 +153,8 @@ class BoxForm(PreparedForm):
 
     def write(self, content: SplitContent) -> str:
         ids = {name: n for n, name in enumerate(content.classes, 1)}
-        images, annotations = [], []
+        images: list[Fields] = []
+        annotations: list[Fields] = []
         for number, (raw, image) in enumerate(content.images, 1):
             images.append(
                 dict(
@@ -190,7 +191,7 @@ class BoxForm(PreparedForm):
     ) -> Iterator[tuple[str, Fields]]:
         content = json.loads(path.read_text(encoding='utf-8'))
         names = {entry['id']: entry['name'] for entry in content['categories']}
-        boxes: dict[int, list] = {e['id']: [] for e in content['images']}
+        boxes: dict[int, list[Any]] = {e['id']: [] for e in content['images']}
         for entry in content['annotations']:
             boxes[entry['image_id']].append(
                 (names[entry['category_id']], *entry['bbox'])

@@ -1,14 +1,15 @@
 """What an official dataset says about its images, in one form for all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from fx_mm.utils.errors import UserError
 
+BoxPer = Literal['piece', 'component', 'class']
 Box = tuple[str, float, float, float, float]
 """Class name, x1, y1, x2, y2 in pixels of the source image."""
 
@@ -41,7 +42,7 @@ class RawImage:
             image.
         boxes (list, optional): (class name, x1, y1, x2, y2) in pixels of the
             source. None: nobody looked for boxes.
-        masks (dict, optional): Class name to the pieces whose union is its
+        masks (Mapping, optional): Class name to the pieces whose union is its
             mask. None: nobody drew masks.
         metadata (dict): Further columns of the label table, such as sex, age
             in years, view.
@@ -53,8 +54,11 @@ class RawImage:
     split: str | None = None
     labels: dict[str, float | None] | None = None
     boxes: list[Box] | None = None
-    masks: dict[str, list[MaskPiece]] | None = None
+    masks: Mapping[str, Sequence[MaskPiece]] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+
+
+Read = Callable[..., Iterable[RawImage]]
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,13 @@ class RawDataset:
     """
 
     name: str
-    read: Callable[..., Iterable[RawImage]]
+    read: Read
     classes: tuple[str, ...] = ()
     holds: str = ''
     split_ratios: dict[str, float] = field(default_factory=dict)
     val_ratio: float = 0.0
     box_split_ratios: dict[str, float] = field(default_factory=dict)
-    box_per: str | None = None
+    box_per: BoxPer | None = None
     official_counts: dict[str, int] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -101,7 +105,7 @@ RAW_DATASETS: dict[str, RawDataset] = {}
 """Readers of official datasets by the dataset's name."""
 
 
-def raw_dataset(name: str, **fields: Any) -> Callable[[Callable], Callable]:
+def raw_dataset(name: str, **fields: Any) -> Callable[[Read], Read]:
     """Register a function that reads an official dataset.
 
     Args:
@@ -113,7 +117,7 @@ def raw_dataset(name: str, **fields: Any) -> Callable[[Callable], Callable]:
         ... def read_jsrt(folder: RawFolder) -> Iterator[RawImage]: ...
     """
 
-    def register(read: Callable) -> Callable:
+    def register(read: Read) -> Read:
         RAW_DATASETS[name] = RawDataset(name, read, **fields)
         return read
 

@@ -133,7 +133,7 @@ def _draw_missing(
 
 
 def shared_patients(
-    images: Sequence[RawImage] | Sequence[PreparedRecord],
+    images: Sequence[RawImage | PreparedRecord],
     splits: Sequence[str | None],
 ) -> list[str]:
     """List the patients that are in several splits, sorted."""

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,11 @@ from fx_mm.preparation.raw.chestx_det import CLASSES
 @raw_layout('chestx_det', hospital='c', splits=('train', 'test'))
 def write_chestx_det(root: Path, cases: list[RawCase]) -> None:
     """Write polygon and bounding box for each class of each instance."""
-    entries = dict(train=[], test=[])
+    entries: dict[str, list[dict[str, Any]]] = dict(train=[], test=[])
     for case in cases:
         name = f'{36000 + case.number}.png'
         save_image(root / f'{case.split}_data' / name, case.phantom.image)
-        entry = dict(file_name=name, syms=[], boxes=[], polygons=[])
+        symptoms, boxes, polygons = [], [], []
         for (finding, _), mask in zip(
             case.phantom.boxes, case.phantom.instances
         ):
@@ -29,9 +30,11 @@ def write_chestx_det(root: Path, cases: list[RawCase]) -> None:
             low, high = np.min(polygon, axis=0), np.max(polygon, axis=0)
             for class_name in CLASSES:
                 if means(class_name, {finding}):
-                    entry['syms'].append(class_name)
-                    entry['boxes'].append([*low.tolist(), *high.tolist()])
-                    entry['polygons'].append(polygon)
-        entries[case.split].append(entry)
+                    symptoms.append(class_name)
+                    boxes.append([*low.tolist(), *high.tolist()])
+                    polygons.append(polygon)
+        entries[case.split].append(
+            dict(file_name=name, syms=symptoms, boxes=boxes, polygons=polygons)
+        )
     for split, content in entries.items():
         write_lines(root / f'ChestX_Det_{split}.json', [json.dumps(content)])

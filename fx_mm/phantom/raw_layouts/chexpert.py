@@ -1,6 +1,7 @@
 """CheXpert."""
 
 from pathlib import Path
+from typing import Any
 
 from fx_mm.phantom.class_meanings import means, report_label
 from fx_mm.phantom.raw_cases import RawCase
@@ -21,7 +22,7 @@ from fx_mm.preparation.raw.chexpert import CLASSES
 def write_chexpert(root: Path, cases: list[RawCase]) -> None:
     """Write CheXpert-v1.0/train.csv, valid.csv and the test set's labels."""
     folders = dict(train='train', val='valid', test='test')
-    rows = dict(train=[], val=[], test=[])
+    rows: dict[str, list[list[Any]]] = dict(train=[], val=[], test=[])
     for case in cases:
         view = 'lateral' if case.position == 'LATERAL' else 'frontal'
         study = (

@@ -12,7 +12,7 @@ from fx_mm.phantom.raw_text_files import write_lines
 @raw_layout('covidx', hospital='b', splits=('train', 'test'))
 def write_covidx(root: Path, cases: list[RawCase]) -> None:
     """Write train.txt and test.txt: patient, file, label, source per row."""
-    lines = dict(train=[], test=[])
+    lines: dict[str, list[str]] = dict(train=[], test=[])
     for case in cases:
         if means('Pneumonia', case.findings):
             label, source = 'pneumonia', 'rsna'

@@ -28,7 +28,7 @@ def write_nih14(root: Path, cases: list[RawCase]) -> None:
     The boxes are for images of 1024 pixels, as officially.
     """
     rows, boxes = [], []
-    lists = dict(train=[], test=[])
+    lists: dict[str, list[str]] = dict(train=[], test=[])
     follow_up = 0
     for previous, case in zip([None, *cases], cases):
         same = previous is not None and previous.patient == case.patient

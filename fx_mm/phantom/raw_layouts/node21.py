@@ -28,7 +28,7 @@ def write_node21(root: Path, cases: list[RawCase]) -> None:
             case.phantom.image,
             compress=case.number % 2 == 0,
         )
-        for x, y, width, height in boxes or [(0, 0, 0, 0)]:
+        for x, y, width, height in boxes or [[0, 0, 0, 0]]:
             rows.append([height, name, int(bool(boxes)), width, x, y])
     write_table(
         folder / 'metadata.csv',

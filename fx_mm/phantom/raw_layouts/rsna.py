@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from fx_mm.phantom.class_meanings import means
 from fx_mm.phantom.raw_cases import RawCase, corner_and_size
@@ -35,7 +36,8 @@ def write_rsna(root: Path, cases: list[RawCase]) -> None:
             label = 'Lung Opacity'
         elif not case.phantom.boxes:
             label = 'Normal'
-        for box in own or [4 * [None]]:
+        rows: list[list[Any]] = [*own] or [4 * [None]]
+        for box in rows:
             boxes.append([name, *box, int(bool(own))])
             classes.append([name, label])
         nih = f'{20000 + case.patient:08d}_{case.number:03d}.png'

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from fx_mm.phantom.raw_cases import RawCase, corner_and_size
 from fx_mm.phantom.raw_image_files import save_image
@@ -13,7 +14,9 @@ from fx_mm.phantom.raw_text_files import write_lines
 def write_tbx11k(root: Path, cases: list[RawCase]) -> None:
     """Write COCO files of three kinds of tuberculosis; test has no labels."""
     kinds = dict(Consolidation=1, Nodule=2, Mass=3)
-    files = dict(train=([], []), val=([], []))
+    files: dict[str, tuple[list[Any], list[Any]]] = dict(
+        train=([], []), val=([], [])
+    )
     for case in cases:
         found = [pair for pair in case.phantom.boxes if pair[0] in kinds]
         folder = 'tb' if found else 'sick' if case.findings else 'health'

@@ -15,7 +15,7 @@ from fx_mm.phantom.raw_layout import raw_layout
 from fx_mm.phantom.raw_text_files import write_table
 from fx_mm.preparation.vindr import GLOBAL, LOCAL
 
-FORMATS = (
+FORMATS: tuple[dict[str, Any], ...] = (
     dict(bits=12),
     dict(bits=12, inverse=True),
     dict(bits=16, codec='jpeg2000'),
@@ -74,8 +74,8 @@ def _labels(findings: set[str]) -> list[int]:
 )
 def write_vindr_cxr(root: Path, cases: list[RawCase]) -> None:
     """Write DICOM, labels and boxes of VinDr-CXR, and CheXmask's organs."""
-    labels = dict(train=[], test=[])
-    boxes = dict(train=[], test=[])
+    labels: dict[str, list[list[Any]]] = dict(train=[], test=[])
+    boxes: dict[str, list[list[Any]]] = dict(train=[], test=[])
     organs = []
     for case in cases:
         name, image = case.key, case.phantom.image
@@ -110,15 +110,15 @@ def write_vindr_cxr(root: Path, cases: list[RawCase]) -> None:
             [name, quality + 0.02, quality, '', *codes, *image.shape]
         )
     corners = ['class_name', 'x_min', 'y_min', 'x_max', 'y_max']
-    for split, reader in (('train', ['rad_id']), ('test', [])):
+    for split, reader_column in (('train', ['rad_id']), ('test', [])):
         write_table(
             root / f'annotations/image_labels_{split}.csv',
-            ['image_id', *reader, *LOCAL, *GLOBAL],
+            ['image_id', *reader_column, *LOCAL, *GLOBAL],
             labels[split],
         )
         write_table(
             root / f'annotations/annotations_{split}.csv',
-            ['image_id', *reader, *corners],
+            ['image_id', *reader_column, *corners],
             boxes[split],
         )
     write_table(

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from fx_mm.phantom.mask_encoding import outline
 from fx_mm.phantom.raw_cases import RawCase
@@ -21,7 +22,7 @@ from fx_mm.preparation.raw.vindr_ribcxr import CLASSES
 def write_vindr_ribcxr(root: Path, cases: list[RawCase]) -> None:
     """Write polygons of 20 ribs: rib to image number to points or "None"."""
     official = dict(train='train', test='val')
-    tables = {
+    tables: dict[str, dict[str, dict[str, Any]]] = {
         split: {name: {} for name in ('img', *CLASSES)}
         for split in official.values()
     }
@@ -33,11 +34,10 @@ def write_vindr_ribcxr(root: Path, cases: list[RawCase]) -> None:
         save_image(root / 'Data' / name, case.phantom.image)
         table['img'][number] = f'data/{name}'
         for rib in CLASSES:
-            points = 'None'
+            table[rib][number] = 'None'
             if rib in case.phantom.bones:
                 corners = outline(case.phantom.bones[rib])
-                points = [dict(x=x, y=y) for x, y in corners]
-            table[rib][number] = points
+                table[rib][number] = [dict(x=x, y=y) for x, y in corners]
     for split, table in tables.items():
         write_lines(
             root / f'Annotations/Vindr_RibCXR_{split}_mask.json',

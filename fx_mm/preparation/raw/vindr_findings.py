@@ -110,6 +110,7 @@ def _fuse(boxes: list[Box], iou: float) -> list[Box]:
     fused: list[Box] = []
     for name in dict.fromkeys(box[0] for box in boxes):
         same = [box[1:] for box in boxes if box[0] == name]
-        coordinates, _ = fuse_boxes(same, readers=3, iou=iou)
-        fused += [(name, *map(float, box)) for box in coordinates]
+        for corners in fuse_boxes(same, readers=3, iou=iou)[0]:
+            x1, y1, x2, y2 = map(float, corners)
+            fused.append((name, x1, y1, x2, y2))
     return fused

@@ -40,7 +40,7 @@ def read_vindr_organs(
         '**/OriginalResolution/VinDr-CXR.csv',
     )
     table = folder.open_table(path)
-    organs = {}
+    organs: dict[str, dict[str, list[RunLength]]] = {}
     doubtful = 0
     for where, (image, dice, height, width, *codes) in table.rows(
         'image_id', 'Dice RCA (Mean)', 'Height', 'Width', *COLUMNS
