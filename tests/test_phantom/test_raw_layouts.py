@@ -132,8 +132,8 @@ def test_nih14(root, truth):
         'OriginalImagePixelSpacing[x,y]'
     )
     lists = {
-        part: (raw / f'{part}_list.txt').read_text().split()
-        for part in ('train_val', 'test')
+        split: (raw / f'{split}_list.txt').read_text().split()
+        for split in ('train_val', 'test')
     }
     assert lists['train_val'] + lists['test'] == [row[0] for row in rows]
     cases = truth('nih14')
@@ -188,8 +188,8 @@ def test_tbx11k(root, truth):
     raw = root / 'tbx11k'
     cases = {case.number: case for case in truth('tbx11k')}
     counted = 0
-    for part in ('train', 'val'):
-        path = raw / f'annotations/json/TBX11K_{part}.json'
+    for split in ('train', 'val'):
+        path = raw / f'annotations/json/TBX11K_{split}.json'
         content = json.loads(path.read_text())
         assert [c['id'] for c in content['categories']] == [1, 2, 3]
         boxes = defaultdict(list)
@@ -198,7 +198,7 @@ def test_tbx11k(root, truth):
             boxes[entry['image_id']].append((x, y, x + w, y + h))
         for entry in content['images']:
             case = cases[entry['id']]
-            assert case.split == part
+            assert case.split == split
             assert_same(pixels(raw / 'imgs' / entry['file_name']), case)
             expected = [
                 box
@@ -282,13 +282,13 @@ def test_covidx(root, truth):
     raw = root / 'covidx'
     cases = iter(truth('covidx'))
     labels = set()
-    for part in ('train', 'test'):
-        for line in (raw / f'{part}.txt').read_text().splitlines():
+    for split in ('train', 'test'):
+        for line in (raw / f'{split}.txt').read_text().splitlines():
             case = next(cases)
             patient, name, label, _ = line.split(' ')
-            assert (int(patient), part) == (case.patient, case.split)
+            assert (int(patient), split) == (case.patient, case.split)
             lossy = not name.endswith('png')
-            assert_same(pixels(raw / part / name), case, lossy)
+            assert_same(pixels(raw / split / name), case, lossy)
             labels.add(label)
             if not case.findings:
                 assert label == 'normal'
@@ -343,12 +343,12 @@ def test_pneumothorax_masks(root, truth, name, rows, column, images):
 def test_chestx_det(root, truth):
     raw = root / 'chestx_det'
     entries = []
-    for part in ('train', 'test'):
-        text = (raw / f'ChestX_Det_{part}.json').read_text()
-        entries += [(part, entry) for entry in json.loads(text)]
-    for (part, entry), case in zip(entries, truth('chestx_det'), strict=True):
-        assert part == case.split
-        image = raw / f'{part}_data' / entry['file_name']
+    for split in ('train', 'test'):
+        text = (raw / f'ChestX_Det_{split}.json').read_text()
+        entries += [(split, entry) for entry in json.loads(text)]
+    for (split, entry), case in zip(entries, truth('chestx_det'), strict=True):
+        assert split == case.split
+        image = raw / f'{split}_data' / entry['file_name']
         assert_same(pixels(image), case)
         masks = defaultdict(lambda: np.zeros((SIZE, SIZE), np.uint8))
         for name, box, polygon in zip(
@@ -382,11 +382,13 @@ def test_jsrt(root, truth):
         assert_same((4095 - values.astype(int)) // 16, case)
         fold = 1 if numbers[prefix] % 2 else 2
         folder = raw / f'scratch/fold{fold}/masks'
-        for part in ('heart', 'left lung', 'right clavicle'):
-            mask = np.asarray(Image.open(folder / part / f'{name}.gif')) > 0
+        for structure in ('heart', 'left lung', 'right clavicle'):
+            mask = (
+                np.asarray(Image.open(folder / structure / f'{name}.gif')) > 0
+            )
             wanted = case.phantom.masks | case.phantom.bones
-            if part.capitalize() in wanted:
-                expected = wanted[part.capitalize()][::2, ::2]
+            if structure.capitalize() in wanted:
+                expected = wanted[structure.capitalize()][::2, ::2]
                 assert np.array_equal(mask, expected)
             else:
                 assert not mask.any()
@@ -395,8 +397,10 @@ def test_jsrt(root, truth):
 def test_vindr_ribcxr(root, truth):
     raw = root / 'vindr_ribcxr'
     cases = iter(truth('vindr_ribcxr'))
-    for part in ('train', 'val'):
-        text = (raw / f'Annotations/Vindr_RibCXR_{part}_mask.json').read_text()
+    for split in ('train', 'val'):
+        text = (
+            raw / f'Annotations/Vindr_RibCXR_{split}_mask.json'
+        ).read_text()
         content = json.loads(text)
         assert list(content) == ['img', *RIBS]
         for number, name in content['img'].items():

@@ -52,12 +52,12 @@ def shown(path):
 def test_labels_and_boxes(raw, cases):
     tables = {}
     for kind in ('image_labels', 'annotations'):
-        for part in ('train', 'test'):
-            path = raw / f'annotations/{kind}_{part}.csv'
+        for split in ('train', 'test'):
+            path = raw / f'annotations/{kind}_{split}.csv'
             groups = defaultdict(list)
             for row in table(path):
                 groups[row['image_id']].append(row)
-            tables[kind, part] = groups
+            tables[kind, split] = groups
     missed = 0
     for case in cases:
         image = shown(raw / case.split / f'{case.key}.dicom')

@@ -164,7 +164,7 @@ def test_changed_label_file_is_noticed(tmp_path):
 def test_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / 'easy').mkdir()
     (tmp_path / 'easy' / 'thesis.txt').write_text('years of work')
-    with pytest.raises(UserError, match='thesis.txt.*no phantom data'):
+    with pytest.raises(UserError, match='thesis.txt.*not phantom data'):
         ensure_phantom(tmp_path, counts=COUNTS)
     assert (tmp_path / 'easy' / 'thesis.txt').read_text() == 'years of work'
 

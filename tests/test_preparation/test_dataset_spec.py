@@ -5,6 +5,7 @@ import pytest
 from fx_mm.preparation import RAW_DATASETS, RawFolder
 from fx_mm.preparation.dataset_spec import find_config, read_dataset_spec
 from fx_mm.preparation.manifest import sign_files
+from fx_mm.tasks import TASK_KINDS, ClassificationKind
 from fx_mm.utils.errors import UserError
 
 
@@ -98,6 +99,35 @@ def test_merged_boxes_need_one_class(toy):
     with pytest.raises(
         UserError, match='toy.tasks.loc merges its classes and'
     ):
+        read_dataset_spec(toy.config, toy.data)
+
+
+@pytest.fixture
+def kind():
+    """Register a kind of tasks for the time of a test."""
+
+    def register(annotation):
+        row = type('Odd', (ClassificationKind,), dict(annotation=annotation))
+        row.name = 'odd'
+        TASK_KINDS.register_module(name='odd', module=row)
+
+    yield register
+    TASK_KINDS.module_dict.pop('odd')
+
+
+@pytest.mark.parametrize(
+    ('annotation', 'message'),
+    [
+        ('numbers', 'only labels, boxes, masks can be prepared, not numbers'),
+        ('labels', 'toy.tasks.odd wants prepared labels, which cls has alr'),
+    ],
+)
+def test_kinds_whose_files_cannot_be_written(toy, kind, annotation, message):
+    kind(annotation)
+    more = "odd=dict(classes=('A',), splits=dict(train='prepared/odd.csv')),"
+    end = '    ),\n)\ndel'
+    toy.configure(**{end: f'        {more}\n{end}'})
+    with pytest.raises(UserError, match=message):
         read_dataset_spec(toy.config, toy.data)
 
 

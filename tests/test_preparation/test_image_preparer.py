@@ -106,7 +106,7 @@ def test_masks_of_twenty_classes(prepare_one, toy):
     planes = read_planes(toy, image, RIBS)
     assert list(planes) == [name for name in RIBS if name != 'R5']
     for name, plane in planes.items():
-        one, two = (part.draw(30, 40) for part in masks[name])
+        one, two = (piece.draw(30, 40) for piece in masks[name])
         assert np.array_equal(plane, one | two)
     raw = cv2.imread(
         str(toy.prepared / 'masks/toy-2/000.png'), cv2.IMREAD_UNCHANGED
@@ -130,14 +130,20 @@ def test_a_class_alone_is_0_and_255(prepare_one, toy):
     ],
 )
 def test_boxes_from_masks(prepare_one, box_per, expected):
-    parts = [Block(1, 1, 5, 5), Block(4, 4, 9, 9), Block(20, 1, 25, 5)]
-    image = prepare_one(box_per=box_per, masks={'A': parts, 'C': parts})
+    pieces = [Block(1, 1, 5, 5), Block(4, 4, 9, 9), Block(20, 1, 25, 5)]
+    image = prepare_one(box_per=box_per, masks={'A': pieces, 'C': pieces})
     assert sorted(image.boxes) == [['A', *box] for box in expected]
     assert image.unknown == {'C': 3}
     assert image.masks is None
+    # a mask without a class of the boxes has no box
+    image = prepare_one(
+        box_per=box_per, masks_for=('A', 'C'), masks={'A': [], 'C': pieces}
+    )
+    assert image.boxes == [] and list(image.masks) == ['C']
+    assert image.unknown == {}
     # the raw dataset's own boxes come first
     image = prepare_one(
-        box_per=box_per, masks={'A': parts}, boxes=[('A', 0, 0, 2, 2)]
+        box_per=box_per, masks={'A': pieces}, boxes=[('A', 0, 0, 2, 2)]
     )
     assert image.boxes == [['A', 0, 0, 2, 2]]
 

@@ -27,16 +27,18 @@ def test_empty_masks_have_no_boxes(box_per):
 
 
 @given(MASKS)
-def test_boxes(parts):
-    drawn = [part for part in parts if part.any()]
-    assert boxes_around(parts, 'piece') == [slow_box(part) for part in drawn]
-    union = np.any([np.zeros(SHAPE, bool), *parts], axis=0)
-    assert boxes_around(parts, 'class') == (
+def test_boxes(pieces):
+    drawn = [piece for piece in pieces if piece.any()]
+    assert boxes_around(pieces, 'piece') == [
+        slow_box(piece) for piece in drawn
+    ]
+    union = np.any([np.zeros(SHAPE, bool), *pieces], axis=0)
+    assert boxes_around(pieces, 'class') == (
         [slow_box(union)] if union.any() else []
     )
     regions, count = ndimage.label(union, np.ones((3, 3)))
     expected = [slow_box(regions == i + 1) for i in range(count)]
-    assert sorted(boxes_around(parts, 'component')) == sorted(expected)
+    assert sorted(boxes_around(pieces, 'component')) == sorted(expected)
 
 
 @given(arrays(bool, SHAPE), st.integers(1, 9), st.integers(1, 11))

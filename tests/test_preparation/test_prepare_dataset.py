@@ -60,12 +60,12 @@ def samples(toy, config=None):
     """Read everything as training would: task to image to sample."""
     spec = read_dataset_spec(config or toy.config, toy.data)
     found = {}
-    for part in SPLITS:
-        for data in open_tasks(spec.name, spec.config, part):
+    for split in SPLITS:
+        for data in open_tasks(spec.name, spec.config, split):
             for index in range(len(data)):
-                name = data.records[index]['img_id']
-                sample = data.sample(index, 0)
-                found.setdefault(data.task.kind, {})[name] = (part, sample)
+                name = data.get_data_info(index)['img_id']
+                kind = found.setdefault(data.task.kind.name, {})
+                kind[name] = split, data.sample(index, 0)
     return found
 
 
@@ -123,7 +123,7 @@ def test_training_reads_what_the_raw_files_say(toy):
 def test_tables(toy):
     toy.fill(24)
     content = run(toy)
-    rows = [row for part in SPLITS for row in rows_of(toy, f'{part}.csv')]
+    rows = [row for split in SPLITS for row in rows_of(toy, f'{split}.csv')]
     assert list(rows[0]) == [
         'image', 'patient', 'sex', 'age', 'Nodule', 'Effusion'
     ]  # fmt: skip
@@ -133,20 +133,20 @@ def test_tables(toy):
         row = by_name[entry.name]
         value = entry.labels['Effusion']
         assert row['Effusion'] == ('' if value is None else str(value))
-    for part in SPLITS:
-        table = json.loads((toy.prepared / f'{part}.json').read_text())
+    for split in SPLITS:
+        table = json.loads((toy.prepared / f'{split}.json').read_text())
         assert table['categories'] == [dict(id=1, name='Nodule')]
         assert [i['id'] for i in table['images']] == list(
             range(1, len(table['images']) + 1)
         )
         assert all(i['patient'] for i in table['images'])
-        counts = content['counts']['labels'][part]
-        assert counts['images'] == len(rows_of(toy, f'{part}.csv'))
+        counts = content['counts']['labels'][split]
+        assert counts['images'] == len(rows_of(toy, f'{split}.csv'))
     mask = rows_of(toy, 'train_masks.csv')[0]['Lung']
     assert mask.startswith('masks/toy/') and mask.endswith('.png#1')
     patients = [
-        {row['patient'] for row in rows_of(toy, f'{part}.csv')}
-        for part in SPLITS
+        {row['patient'] for row in rows_of(toy, f'{split}.csv')}
+        for split in SPLITS
     ]
     assert len(set.union(*patients)) == sum(map(len, patients)) == 12
 
@@ -216,13 +216,13 @@ def test_a_grown_raw_dataset_is_added_to(toy):
     toy.fill(16)
     run(toy)
     before = times(toy.prepared / 'images')
-    parts = {n: p for n, (p, _) in samples(toy)['cls'].items()}
+    splits = {n: p for n, (p, _) in samples(toy)['cls'].items()}
     toy.fill(8, start=16)
     run(toy)
     after = times(toy.prepared / 'images')
     assert {p: after[p] for p in before} == before and len(after) == 24
     now = {n: p for n, (p, _) in samples(toy)['cls'].items()}
-    assert {n: now[n] for n in parts} == parts
+    assert {n: now[n] for n in splits} == splits
 
 
 def test_a_changed_image_is_written_again(toy):
@@ -401,18 +401,18 @@ def test_unreadable_images(toy):
 def test_published_lists(toy, tmp_path):
     toy.fill(24)
     lists = {}
-    for part, first in (('train', 0), ('test', 16)):
-        path = tmp_path / f'{part}.txt'
+    for split, first in (('train', 0), ('test', 16)):
+        path = tmp_path / f'{split}.txt'
         path.write_text(
             ''.join(f'{n:03d}.jpeg 1\n' for n in range(first, first + 16))
         )
-        lists[part] = path
+        lists[split] = path
     with pytest.raises(UserError, match='is already in the list of train'):
         run(toy, split_from=dict(lists, train=lists['test']))
     content = run(toy, split_from=lists)
-    parts = {n: p for n, (p, _) in samples(toy)['cls'].items()}
-    assert all(parts[f'{n:03d}.png'] == 'test' for n in range(16, 24))
-    assert set(parts.values()) == set(SPLITS)
+    splits = {n: p for n, (p, _) in samples(toy)['cls'].items()}
+    assert all(splits[f'{n:03d}.png'] == 'test' for n in range(16, 24))
+    assert set(splits.values()) == set(SPLITS)
     with pytest.raises(UserError, match='prepared with lists='):
         run(toy)
     assert content['notes'] == [
@@ -552,7 +552,7 @@ def test_a_form_that_the_raw_dataset_lacks(toy):
         'written',
     ]
     assert sorted(content['tables']) == [
-        f'prepared/{part}.csv' for part in sorted(SPLITS)
+        f'prepared/{split}.csv' for split in sorted(SPLITS)
     ]
     assert run(toy) == content
     for entry in toy.images:

@@ -98,8 +98,8 @@ def move_boxes(toy):
 
 
 def mix_patients(toy):
-    for part in ('train', 'val'):
-        path = toy.prepared / f'{part}_masks.csv'
+    for split in ('train', 'val'):
+        path = toy.prepared / f'{split}_masks.csv'
         lines = path.read_text().split('\n')
         cells = lines[1].split(',')
         lines[1] = ','.join([cells[0], 'c99', *cells[2:]])

@@ -133,11 +133,11 @@ def test_chexpert_reads_the_official_tables(tmp_path):
 def test_mimic_reads_columns_by_their_name(tmp_path):
     samples = rows('mimic/mimic-cxr-2.0.0-test.csv')
     labels = sorted(CLASSES)
-    parts = dict(
+    tables = dict(
         split=('dicom_id', 'study_id', 'subject_id', 'split'),
         chexpert=('subject_id', 'study_id', *labels),
     )
-    for name, columns in parts.items():
+    for name, columns in tables.items():
         path = tmp_path / f'mimic-cxr-2.0.0-{name}.csv'
         with open(path, 'w', newline='') as file:
             writer = csv.writer(file)
