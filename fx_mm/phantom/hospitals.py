@@ -28,7 +28,7 @@ class Hospital:
     """
 
     name: str
-    kinds: tuple[str, ...]
+    annotations: tuple[str, ...]
     coverage: Range
     """Width of the lungs over the image's width."""
     aspect: Range
@@ -67,7 +67,7 @@ class Hospital:
 HOSPITALS = {
     'a': Hospital(
         name='hospital_a',
-        kinds=('cls',),
+        annotations=('labels',),
         coverage=(0.66, 0.93),
         aspect=(0.84, 1.16),
         tilt=3.0,
@@ -89,7 +89,7 @@ HOSPITALS = {
     ),
     'b': Hospital(
         name='hospital_b',
-        kinds=('cls', 'loc'),
+        annotations=('labels', 'boxes'),
         coverage=(0.64, 0.90),
         aspect=(0.82, 1.18),
         tilt=5.0,
@@ -111,7 +111,7 @@ HOSPITALS = {
     ),
     'c': Hospital(
         name='hospital_c',
-        kinds=('cls', 'loc', 'seg'),
+        annotations=('labels', 'boxes', 'masks'),
         coverage=(0.72, 0.97),
         aspect=(0.85, 1.15),
         tilt=3.0,

@@ -214,7 +214,7 @@ def _write(folder: Path, args: Mapping[str, Any], workers: int | None) -> None:
         home = partial / habits.name
         for split, count in args['counts'].items():
             (home / 'images' / split).mkdir(parents=True)
-            if 'seg' in habits.kinds:
+            if 'masks' in habits.annotations:
                 (home / 'masks' / split).mkdir(parents=True)
             for start in range(0, count, _CHUNK):
                 stop = min(start + _CHUNK, count)
@@ -258,7 +258,7 @@ def _draw_chunk(job: Job) -> list[Row]:
         )
         name = image_name(split, index)
         _save_png(home / 'images' / name, phantom.image)
-        if 'seg' in HOSPITALS[key].kinds:
+        if 'masks' in HOSPITALS[key].annotations:
             planes = np.zeros(phantom.image.shape, np.uint16)
             for bit, class_name in enumerate(MASK_CLASSES):
                 if class_name in phantom.masks:
@@ -291,9 +291,9 @@ def _tables(
     """Yield name and content of the annotation files of a split."""
     rows = [[entry['name'], *entry['labels']] for entry in entries]
     yield f'{split}.csv', _csv(FINDINGS, rows)
-    if 'loc' in habits.kinds:
+    if 'boxes' in habits.annotations:
         yield f'{split}.json', json.dumps(_coco(entries, size))
-    if 'seg' in habits.kinds:
+    if 'masks' in habits.annotations:
         rows = [
             [entry['name']]
             + [

@@ -3,7 +3,6 @@
 import hashlib
 import math
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,10 +26,11 @@ from fx_mm.preparation.prepared_image import PreparedImage
 from fx_mm.preparation.raw import find_raw
 from fx_mm.preparation.raw_dataset import RawDataset, RawError, RawImage
 from fx_mm.preparation.raw_reader import count_images, fill_options, read_raw
-from fx_mm.preparation.splits import shared_patients, split_images
+from fx_mm.preparation.split_checks import check_splits
+from fx_mm.preparation.splits import split_images
 from fx_mm.preparation.write_tables import write_tables
 from fx_mm.tasks import SPLITS
-from fx_mm.utils.checks import check_number, suggest
+from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import locked, remove_leftovers
 from fx_mm.utils.parallel import map_forked
@@ -184,7 +184,7 @@ class _Preparation:
         ):
             _log(f'{spec.name} is prepared already: nothing to do.')
             return self.manifest.content
-        notes = self._check_splits(images, splits, lists)
+        notes = check_splits(spec, self.raw, images, splits, lists)
         notes += [
             f'dataset "{name}" has the same images and must be prepared again'
             for name in self.stale
@@ -218,91 +218,6 @@ class _Preparation:
             f'{len(content["tables"])} tables in {spec.prepared}.'
         )
         return content
-
-    def _check_splits(
-        self,
-        images: Sequence[RawImage],
-        splits: Mapping[str, Sequence[str | None]],
-        lists: Mapping[str, str],
-    ) -> list[str]:
-        """Check that every file gets images; return what is worth a note.
-
-        Raises:
-            UserError: If a file of drawn images would be empty, or a class
-                of the labels is none of the raw dataset's.
-        """
-        notes = []
-        for name, form in self.spec.forms.items():
-            task = self.spec.task(name)
-            having = [
-                index
-                for index, image in enumerate(images)
-                if FORMS[name].has(image, self.raw)
-            ]
-            if not having:
-                notes.append(
-                    f'the raw dataset has no {name} for {task}, whose files '
-                    'are not written'
-                )
-                continue
-            if form is self.spec.labels:
-                self._check_classes(
-                    task, form.classes, [images[i] for i in having]
-                )
-            count = Counter(splits[name][index] for index in having)
-            for split, file in form.files.items():
-                if count[split]:
-                    continue
-                if self._is_drawn(split, name, images, lists):
-                    patients = len({images[i].patient for i in having})
-                    raise UserError(
-                        f'No image of {task} was drawn for "{split}": its '
-                        f'{patients} patients are too few; take another '
-                        '--seed.'
-                    )
-                notes.append(f'{file} is not written: no image is in {split}')
-            if count[None]:
-                notes.append(
-                    f'images of {task} that are in none of the lists: '
-                    f'{count[None]}'
-                )
-            shared = shared_patients(
-                [images[i] for i in having], [splits[name][i] for i in having]
-            )
-            if shared:
-                notes.append(
-                    f'patients in several official splits of {task}: '
-                    f'{len(shared)}, such as "{shared[0]}"'
-                )
-        return notes
-
-    def _check_classes(
-        self, task: str, classes: Sequence[str], images: Sequence[RawImage]
-    ) -> None:
-        known = {name for image in images for name in image.labels or ()}
-        for name in classes:
-            if name not in known:
-                raise UserError(
-                    f'Raw dataset "{self.raw.name}" has no label "{name}" (a '
-                    f'class of {task}); {suggest(name, known)}.'
-                )
-
-    def _is_drawn(
-        self,
-        split: str,
-        form: str,
-        images: Sequence[RawImage],
-        lists: Mapping[str, str],
-    ) -> bool:
-        raw = self.raw
-        if form == 'boxes' and raw.box_split_ratios:
-            return raw.box_split_ratios.get(split, 0) > 0
-        if lists:
-            return split == 'val' and 'val' not in lists
-        official = {image.split for image in images}
-        if None in official:
-            return raw.split_ratios.get(split, 0) > 0
-        return split == 'val' and 'val' not in official and raw.val_ratio > 0
 
     def _convert(
         self,
