@@ -39,11 +39,11 @@ def _pick_centre(
 ) -> tuple[int, int]:
     """Draw a pixel (x, y) at least ``margin`` pixels inside a mask."""
     allowed = allowed.copy()
-    # A lesion that the image's border cuts off would be hard to tell.
+    # A lesion that the image's border cuts off would be hard to recognise.
     allowed[[0, -1]] = 0
     allowed[:, [0, -1]] = 0
     depth = cv2.distanceTransform(allowed, cv2.DIST_L2, 3)
-    # Where no place is deep enough, the deepest places will do.
+    # Where no place is deep enough, take the deepest ones.
     limit = min(margin, 0.9 * float(depth.max()))
     spots = np.flatnonzero(depth >= max(limit, 1))
     y, x = divmod(int(spots[rng.integers(len(spots))]), allowed.shape[1])

@@ -143,7 +143,7 @@ def sample_canvas(
 ) -> Canvas:
     """Frame a chest: magnification, aspect, tilt and position.
 
-    The lungs stay inside the image but for a sliver at its border.
+    The lungs stay inside the image except for a sliver at its border.
 
     Args:
         rng (np.random.Generator): Source of randomness.
@@ -173,7 +173,7 @@ def sample_canvas(
     scale = min(share * size / extent[0], 0.97 * size / extent[1])
     sliver = 0.02 * size
     slack = np.maximum(size - scale * extent, 0)
-    # Technologists centre, so the middle is likelier than the rim.
+    # Technologists centre, so the middle is more likely than the edge.
     where = rng.beta(1.7, 1.7, 2)
     corner = where * (slack + 2 * sliver) - sliver
     return Canvas(size, scale * linear, corner - scale * low)

@@ -140,7 +140,7 @@ def _check_arguments(args: Mapping[str, Any], workers: int | None) -> None:
 
 @contextlib.contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Let one process at a time write a folder.
+    """Allow one process at a time to write a folder.
 
     Raises:
         UserError: If nothing can be written beside it.
@@ -158,7 +158,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def _is_there(folder: Path, args: Mapping[str, Any]) -> bool:
-    """Whether the folder holds exactly these data.
+    """Return whether the folder holds exactly these data.
 
     Raises:
         UserError: If it holds something else.
