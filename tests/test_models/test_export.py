@@ -261,8 +261,8 @@ def test_output_norms_are_the_learnt_ones(trained, branch, stages):
     ours = backbone(x)
     assert torch.equal(ours[0], raw[0])
     for norm, stage in zip(norms, stages):
-        theirs = norm(raw[stage].permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        torch.testing.assert_close(ours[stage], theirs)
+        assert torch.equal(ours[stage], norm(raw[stage]))
+        assert ours[stage].is_contiguous()
         assert not torch.allclose(ours[stage], raw[stage], atol=1e-2)
     # without the file, the branch's config is not there to ask
     twin = FoundationXBackbone(

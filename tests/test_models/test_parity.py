@@ -229,7 +229,7 @@ def test_linear_head_of_mmpretrain():
     inputs, samples = h.batch('a/cls')
     feature = model.extract_feat(inputs)[-1]
     norm = model.classification.norms[0]
-    pooled = norm(feature.flatten(2).transpose(1, 2)).mean(1)
+    pooled = norm(feature).mean((2, 3))
     stock = LinearClsHead(3, 128, loss=CrossEntropyLoss(use_sigmoid=True))
     stock.load_state_dict(model.classification.heads.a.state_dict())
     logits = stock((pooled,))

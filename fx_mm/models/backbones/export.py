@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Sequence
 
-from mmcv.cnn import build_norm_layer
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from fx_mm.models.backbones.build import (
     build_backbone,
     probe_backbone,
 )
+from fx_mm.models.layers import build_map_norm
 from fx_mm.registry import MODELS
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.checks import check_choice
@@ -140,7 +140,7 @@ class FoundationXBackbone(BaseModule):
         self.backbone = build_backbone(backbone)
         self.norms = ModuleDict()
         if output_norm is not None:
-            norm_cfg = branch.get('norm_cfg', dict(type='LN'))
+            norm_cfg = branch.get('norm_cfg', dict(type='LN2d'))
             stages = branch.get('stages', NORMS[output_norm][1])
             self.norm_stages = tuple(
                 stages if norm_stages is None else norm_stages
@@ -156,9 +156,9 @@ class FoundationXBackbone(BaseModule):
             channels, _ = probe_backbone(self.backbone)
             for stage in self.norm_stages:
                 if stage in out_indices:
-                    self.norms[str(stage)] = build_norm_layer(
+                    self.norms[str(stage)] = build_map_norm(
                         norm_cfg, channels[stage]
-                    )[1]
+                    )
         if loaded is not None:
             self._fill(loaded)
 
@@ -185,11 +185,8 @@ class FoundationXBackbone(BaseModule):
     def _norm(self, stage: int, feature: Tensor) -> Tensor:
         if str(stage) not in self.norms:
             return feature
-        norm = self.norms[str(stage)]
-        if not isinstance(norm, nn.LayerNorm):
-            return norm(feature)
-        feature = norm(feature.permute(0, 2, 3, 1))
-        return feature.permute(0, 3, 1, 2).contiguous()
+        # other packages may view what they take as contiguous
+        return self.norms[str(stage)](feature).contiguous()
 
     def _load(self) -> dict:
         try:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import build_norm_layer
 from mmengine.model import ModuleDict, ModuleList
 from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor, nn
 
 from fx_mm.models.branches.base import Branch, State
+from fx_mm.models.layers import build_map_norm
 from fx_mm.models.losses import (
     MaskedBCELoss,
     MaskedFocalLoss,
@@ -55,7 +55,7 @@ class ClassificationBranch(Branch):
             Earlier ones show what boxes and masks taught at finer strides.
         norm_cfg (dict, optional): Norm over channels before the pooling; None
             for a backbone that ends in its own norm (ResNet). Defaults to
-            ``dict(type='LN')``.
+            ``dict(type='LN2d')``.
         pool (str): ``'avg'`` as in the paper, ``'max'``, or ``'avg+max'``,
             which puts both vectors side by side: a finding of a few pixels
             vanishes in an average over the image. Defaults to ``'avg'``.
@@ -81,7 +81,7 @@ class ClassificationBranch(Branch):
         tasks: Sequence[Task],
         strides: Sequence[int] = (),
         stages: Sequence[int] = (3,),
-        norm_cfg: dict | None = dict(type='LN'),
+        norm_cfg: dict | None = dict(type='LN2d'),
         pool: str = 'avg',
         head_norm: bool = False,
         projector: str = 'none',
@@ -99,10 +99,7 @@ class ClassificationBranch(Branch):
         self.stages = tuple(stages)
         widths = [in_channels[stage] for stage in stages]
         self.norms = ModuleList(
-            nn.Identity()
-            if norm_cfg is None
-            else build_norm_layer(norm_cfg, width)[1]
-            for width in widths
+            build_map_norm(norm_cfg, width) for width in widths
         )
         self.pool = pool
         dims = sum(widths) * (2 if pool == 'avg+max' else 1)
@@ -158,19 +155,12 @@ class ClassificationBranch(Branch):
         """
         pooled = []
         for stage, norm in zip(self.stages, self.norms):
-            tokens = self._tokens(norm, pyramid[stage]).float()
+            tokens = norm(pyramid[stage]).flatten(2).float()
             if 'avg' in self.pool:
                 pooled.append(tokens.mean(-1))
             if 'max' in self.pool:
                 pooled.append(tokens.amax(-1))
         return dict(pooled=self.projector(torch.cat(pooled, dim=1)))
-
-    @staticmethod
-    def _tokens(norm: nn.Module, feature: Tensor) -> Tensor:
-        """Normed map as tokens (B, C, H * W)."""
-        if not isinstance(norm, nn.LayerNorm):
-            return norm(feature).flatten(2)
-        return norm(feature.flatten(2).transpose(1, 2)).transpose(1, 2)
 
     def consistency(self, state: State) -> FeatureGroups:
         """The pooled vector, raw (reference code, section 3)."""

@@ -47,7 +47,7 @@ class LocalizationBranch(Branch):
         stages (Sequence[int]): Backbone stages in use. Defaults to (1, 2, 3).
         norm_cfg (dict, optional): Norm of each backbone map over channels;
             None for a backbone with BatchNorm. Defaults to
-            ``dict(type='LN')``.
+            ``dict(type='LN2d')``.
         num_levels (int): Levels of the encoder; those beyond the stages come
             from stride-2 convolutions. Defaults to 4.
         embed_dims (int): Width of tokens and queries. Defaults to 256.
@@ -94,7 +94,7 @@ class LocalizationBranch(Branch):
         strides: Sequence[int],
         tasks: TaskTable,
         stages: Sequence[int] = (1, 2, 3),
-        norm_cfg: dict | None = dict(type='LN'),
+        norm_cfg: dict | None = dict(type='LN2d'),
         num_levels: int = 4,
         embed_dims: int = 256,
         num_heads: int = 8,

@@ -7,6 +7,7 @@ from fx_mm.models.layers.localization_task import (
     LocalizationTask,
     grid_proposals,
 )
+from fx_mm.models.layers.map_norm import LayerNorm2d, build_map_norm
 from fx_mm.models.layers.pyramid import PyramidDecoder, PyramidPooling
 from fx_mm.models.layers.region_guidance import RegionGuidance
 from fx_mm.models.layers.uper_decoder import UPerDecoder
@@ -15,6 +16,7 @@ __all__ = [
     'BoxMLP',
     'DeformableAttention',
     'DenoisingQueries',
+    'LayerNorm2d',
     'LocalizationTask',
     'PyramidDecoder',
     'PyramidEncoder',
@@ -23,5 +25,6 @@ __all__ = [
     'TaskDINODecoder',
     'TaskDINOHead',
     'UPerDecoder',
+    'build_map_norm',
     'grid_proposals',
 ]

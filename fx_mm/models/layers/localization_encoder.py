@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import build_norm_layer
 from mmdet.models.layers import (
     DeformableDetrTransformerEncoder,
     SinePositionalEncoding,
@@ -19,6 +18,7 @@ from fx_mm.models.layers.deformable_attention import (
     Shapes,
     grid_centers,
 )
+from fx_mm.models.layers.map_norm import build_map_norm
 from fx_mm.registry import MODELS
 
 NECK = dict(
@@ -99,7 +99,7 @@ class PyramidEncoder(BaseModule):
         neck (dict, optional): Changes to the input projections ``NECK``.
             Defaults to None.
         norm_cfg (dict, optional): Norm of each map over channels; None for
-            none. Defaults to ``dict(type='LN')``.
+            none. Defaults to ``dict(type='LN2d')``.
     """
 
     def __init__(
@@ -111,14 +111,11 @@ class PyramidEncoder(BaseModule):
         deformable: dict,
         layer_cfg: dict,
         neck: dict,
-        norm_cfg: dict | None = dict(type='LN'),
+        norm_cfg: dict | None = dict(type='LN2d'),
     ) -> None:
         super().__init__()
         self.norms = ModuleList(
-            nn.Identity()
-            if norm_cfg is None
-            else build_norm_layer(norm_cfg, width)[1]
-            for width in in_channels
+            build_map_norm(norm_cfg, width) for width in in_channels
         )
         self.neck = MODELS.build(
             dict(
@@ -159,10 +156,7 @@ class PyramidEncoder(BaseModule):
             (B, tokens), True at padding, or None, and ``layout``: ``shapes``
             of the levels, the same as tensors, and ``valid_ratios``.
         """
-        maps = tuple(
-            self._norm(norm, feature)
-            for norm, feature in zip(self.norms, maps)
-        )
+        maps = tuple(norm(feature) for norm, feature in zip(self.norms, maps))
         levels = self.neck(maps)
         shapes = [tuple(level.shape[2:]) for level in levels]
         padding = self._padding(data_samples, levels[0].device)
@@ -208,12 +202,6 @@ class PyramidEncoder(BaseModule):
             **layout,
         )
         return dict(maps=maps, memory=memory, mask=mask, layout=layout)
-
-    @staticmethod
-    def _norm(norm: nn.Module, feature: Tensor) -> Tensor:
-        if not isinstance(norm, nn.LayerNorm):
-            return norm(feature)
-        return norm(feature.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     @staticmethod
     def _padding(data_samples: list, device) -> Tensor | None:
