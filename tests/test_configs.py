@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from dino_options import dino_options
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
@@ -67,14 +68,6 @@ BACKBONES = {
     'convnext': {'arch': 'atto'},
     'r50': {'depth': 18, 'base_channels': 16},
 }
-LOCALIZATION = dict(
-    embed_dims=64,
-    encoder_layers=1,
-    decoder_layers=1,
-    feedforward_channels=32,
-    num_queries=20,
-    max_per_img=20,
-)
 
 
 @pytest.fixture(autouse=True)
@@ -98,9 +91,7 @@ def tiny(name, **further):
     options |= {f'task_defaults.{k}.img_size': 64 for k in ('cls', 'loc')}
     options['task_defaults.seg.img_size'] = 64
     if has_boxes:
-        for key, value in LOCALIZATION.items():
-            options[f'{student}.localization.{key}'] = value
-        options[f'{student}.localization.dn_cfg.num_dn_queries'] = 10
+        options |= dino_options(f'{student}.localization', 64)
     options |= {key.replace('__', '.'): v for key, v in further.items()}
     return expand_config(load_config(str(CONFIGS / name), options))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from dino_options import dino_options
 from mmengine.registry import DefaultScope
 
 from fx_mm.apis import build_runner, dry_run, load_config
@@ -35,13 +36,7 @@ TINY = {
     'model.student.backbone.embed_dims': 16,
     'model.student.backbone.depths': (1, 1, 1, 1),
     'model.student.backbone.num_heads': (1, 2, 4, 8),
-    'model.student.localization.embed_dims': 32,
-    'model.student.localization.encoder_layers': 1,
-    'model.student.localization.decoder_layers': 1,
-    'model.student.localization.feedforward_channels': 32,
-    'model.student.localization.num_queries': 20,
-    'model.student.localization.max_per_img': 20,
-    'model.student.localization.dn_cfg.num_dn_queries': 10,
+    **dino_options('model.student.localization', 32),
     'model.student.segmentation.decoder.channels': 16,
     'model.student.segmentation.decoder.pool_channels': 16,
     'model.student.segmentation.decoder.ppm_channels': 16,

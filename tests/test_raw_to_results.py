@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from dino_options import dino_options
 from mmengine.registry import DefaultScope
 
 from fx_mm.phantom import RAW_LAYOUTS, write_raw
@@ -25,13 +26,7 @@ STUDENT = {
     'backbone.embed_dims': 16,
     'backbone.num_heads': '(1,2,4,8)',
     'backbone.init_cfg': None,
-    'localization.embed_dims': 64,
-    'localization.encoder_layers': 1,
-    'localization.decoder_layers': 1,
-    'localization.feedforward_channels': 32,
-    'localization.num_queries': 20,
-    'localization.max_per_img': 20,
-    'localization.dn_cfg.num_dn_queries': 10,
+    **dino_options('localization', 64),
     'segmentation.decoder.channels': 16,
     'segmentation.decoder.pool_channels': 16,
     'segmentation.decoder.ppm_channels': 16,

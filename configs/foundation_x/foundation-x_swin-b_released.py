@@ -11,12 +11,10 @@ model = dict(
         localization=dict(
             memory_projection=True,
             num_labels=16,
-            head=dict(
-                separate_outputs=True,
-                num_logits=14,
-                first_label=1,
-                proposal_loss_weight=0.0,
-            ),
+            separate_outputs=True,
+            num_logits=14,
+            first_label=1,
+            proposal_loss_weight=0.0,
         ),
     ),
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from dino_options import dino_options
 
 ARK_WIDTHS = (14, 14, 14, 3, 6, 1)
 CLS_WIDTHS = (1, 1, 1, 3, 13, 1, 14, 14, 6, 1, 14)
@@ -36,10 +37,7 @@ SMALL_SWIN = {
 SMALL_BOXES = {
     'task_defaults.loc.img_size': TINY.size,
     'task_defaults.seg.img_size': TINY.size,
-    'model.student.localization.encoder_layers': 1,
-    'model.student.localization.decoder_layers': 2,
-    'model.student.localization.feedforward_channels': 16,
-    'model.student.localization.num_queries': 20,
+    **dino_options('model.student.localization', layers=(1, 2), hidden=16),
 }
 ARK = 'ark/ark6_swin-b_200c.py'
 RELEASED = 'foundation_x/foundation-x_swin-b_released.py'

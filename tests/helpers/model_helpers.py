@@ -26,7 +26,7 @@ TASKS = (
 TINY = {
     'student.backbone.embed_dims': 16,
     'student.backbone.drop_path_rate': 0.0,
-    'student.localization.embed_dims': 32,
+    'student.localization.neck.out_channels': 32,
     'student.segmentation.decoder.channels': 16,
     'student.segmentation.decoder.ppm_channels': 16,
     'student.segmentation.decoder.pool_channels': 16,

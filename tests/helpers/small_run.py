@@ -14,7 +14,7 @@ TINY = {
     'train_cfg.val_interval': 1,
     'log_level': 'WARNING',
     'model.student.backbone.embed_dims': 16,
-    'model.student.localization.embed_dims': 32,
+    'model.student.localization.neck.out_channels': 32,
     'model.student.segmentation.decoder.channels': 16,
     'model.student.segmentation.decoder.pool_channels': 16,
     'model.student.segmentation.decoder.ppm_channels': 16,

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from dino_options import dino_options
 from mmdet.models.layers import PatchMerging
+from mmengine.config import Config
 
 import fx_mm.models  # noqa: F401
 from fx_mm.converters import convert_foundation_x
@@ -16,34 +18,36 @@ TASKS = (
 
 
 def build(tasks=TASKS, **localization):
-    cfg = dict(
-        type='FoundationX',
-        tasks=tasks,
-        backbone=dict(
-            type='mmdet.SwinTransformer',
-            embed_dims=8,
-            depths=(1, 1, 1, 1),
-            num_heads=(1, 1, 2, 2),
-            window_size=7,
-        ),
-        classification=dict(),
-        localization=dict(
-            embed_dims=32,
-            num_heads=2,
-            encoder_layers=1,
-            decoder_layers=2,
-            feedforward_channels=16,
-            num_queries=20,
-            **localization,
-        ),
+    cfg = Config(
+        dict(
+            type='FoundationX',
+            tasks=tasks,
+            backbone=dict(
+                type='mmdet.SwinTransformer',
+                embed_dims=8,
+                depths=(1, 1, 1, 1),
+                num_heads=(1, 1, 2, 2),
+                window_size=7,
+            ),
+            classification=dict(),
+            localization=localization,
+        )
     )
-    return MODELS.build(cfg)
+    cfg.merge_from_dict(
+        dino_options('localization', 32, layers=(1, 2), hidden=16)
+    )
+    return MODELS.build(cfg.to_dict())
 
 
 @pytest.fixture(scope='module')
 def model():
-    head = dict(separate_outputs=True, num_logits=14, first_label=1)
-    return build(memory_projection=True, num_labels=16, head=head)
+    return build(
+        memory_projection=True,
+        num_labels=16,
+        separate_outputs=True,
+        num_logits=14,
+        first_label=1,
+    )
 
 
 def test_norms_of_a_decoder_layer_change_their_order(model):

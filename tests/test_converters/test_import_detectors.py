@@ -212,7 +212,7 @@ def first_alias(name):
 RELEASED_TINY = {
     'model.student.backbone.num_heads': (1, 1, 1, 2),
     'model.student.backbone.window_size': 7,
-    'model.student.localization.encoder_layers': LAYERS,
+    'model.student.localization.encoder.num_layers': LAYERS,
 }
 
 

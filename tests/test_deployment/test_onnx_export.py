@@ -33,7 +33,12 @@ MEAN = dict(mean=100.0, std=50.0)
 def small_config(backbone=SWIN, one_mean=False):
     cfg = load_config(str(CONFIG))
     cfg.model.student.backbone = backbone
-    cfg.model.student.localization.update(embed_dims=32, decoder_layers=1)
+    cfg.merge_from_dict(
+        {
+            'model.student.localization.neck.out_channels': 32,
+            'model.student.localization.decoder.num_layers': 1,
+        }
+    )
     for kind in ('cls', 'loc', 'seg'):
         cfg.task_defaults[kind].img_size = 64
     if one_mean:

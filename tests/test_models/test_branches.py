@@ -152,7 +152,7 @@ def test_multi_class_loss_by_config():
         ('classification.pool', 'sum'),
         ('classification.projector', 'conv'),
         ('localization.queries', 'own'),
-        ('localization.decoder', 'one'),
+        ('localization.share_decoder', 'no'),
     ],
 )
 def test_unknown_options_are_refused(option, value):
@@ -173,18 +173,18 @@ def test_more_queries_than_tokens_are_refused():
         model(*h.batch('a/loc', size=64), mode='loss')
 
 
-@pytest.mark.parametrize('decoder', ['per_dataset', 'shared'])
+@pytest.mark.parametrize('share_decoder', [False, True])
 @pytest.mark.parametrize('sharing', ['shared', 'per_task'])
-def test_sharing_of_decoder_and_queries(decoder, sharing):
+def test_sharing_of_decoder_and_queries(share_decoder, sharing):
     options = {
-        'student.localization.decoder': decoder,
+        'student.localization.share_decoder': share_decoder,
         'student.localization.queries': sharing,
         'student.localization.label_embedding': sharing,
     }
     student = h.build(tasks=h.TASKS[2:4], noise=0.02, **options).student
     parts = {part.name: part for part in student.param_groups()}
-    assert ('localization/decoder' in parts) == (decoder == 'shared')
-    assert ('a/loc/decoder' in parts) == (decoder != 'shared')
+    assert ('localization/decoder' in parts) == share_decoder
+    assert ('a/loc/decoder' in parts) != share_decoder
     for name in ('queries', 'label_embedding'):
         assert (f'localization/{name}' in parts) == (sharing == 'shared')
         assert (f'a/loc/{name}' in parts) == (sharing == 'per_task')
@@ -206,7 +206,7 @@ def test_sharing_of_decoder_and_queries(decoder, sharing):
         wanted = {'a/loc/head', 'a/loc/selection'}
         if sharing == 'per_task':
             wanted |= {'a/loc/queries', 'a/loc/label_embedding'}
-        if mode == 'lock' and decoder == 'per_dataset':
+        if mode == 'lock' and not share_decoder:
             wanted.add('a/loc/decoder')
         assert learning == wanted
 
@@ -214,8 +214,7 @@ def test_sharing_of_decoder_and_queries(decoder, sharing):
 def test_proposals_learn_unless_switched_off():
     gradients = []
     for weight in (1.0, 0.0):
-        head = dict(proposal_loss_weight=weight)
-        options = {'student.localization.head': head}
+        options = {'student.localization.proposal_loss_weight': weight}
         student = h.build(tasks=h.TASKS[2:3], **options).student
         losses = student.loss(*h.batch('a/loc'))
         assert ('enc_loss_cls' in losses) == (weight > 0)
@@ -242,7 +241,7 @@ def test_denoising_labels_stay_within_the_classes():
         num_classes=1,
         embed_dims=8,
         num_matching_queries=5,
-        num_dn_queries=6,
+        group_cfg=dict(num_dn_queries=6),
     )
     _, samples = h.batch('b/loc', boxes=3)
     embedding = torch.nn.Embedding(4, 8)

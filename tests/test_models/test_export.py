@@ -31,7 +31,7 @@ SWIN = dict(
 OPTIONS = {'student.backbone': dict(_delete_=True, **SWIN)}
 TINY = {
     'student.backbone': dict(_delete_=True, **dict(SWIN, init_cfg=None)),
-    'student.localization.embed_dims': 32,
+    'student.localization.neck.out_channels': 32,
     'student.segmentation.decoder.channels': 16,
     'student.segmentation.decoder.ppm_channels': 16,
     'student.segmentation.decoder.pool_channels': 16,

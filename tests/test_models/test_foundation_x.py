@@ -226,7 +226,7 @@ def full_model():
     """All that a model can have, in a state that a run may leave it in."""
     options = {
         'student.region_guidance': dict(type='RegionGuidance'),
-        'student.localization.decoder': 'shared',
+        'student.localization.share_decoder': True,
         'student.localization.queries': 'per_task',
         'student.segmentation.decoder': dict(
             _delete_=True, type='UPerDecoder', channels=16
@@ -391,8 +391,8 @@ def test_paper_config_builds():
     options = {
         'student.backbone.depths': (1, 1, 1, 1),
         'student.backbone.embed_dims': 32,
-        'student.localization.encoder_layers': 1,
-        'student.localization.decoder_layers': 1,
+        'student.localization.encoder.num_layers': 1,
+        'student.localization.decoder.num_layers': 1,
     }
     tasks = [h.with_options(task, img_size=224) for task in h.TASKS]
     cfg = h.model_cfg('foundation-x_swin-b', tasks, **options)

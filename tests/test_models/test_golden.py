@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dino_options import dino_options
 from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
 
@@ -28,11 +29,9 @@ TINY = {
     'backbone.embed_dims': 16,
     'backbone.depths': (2, 2, 2, 2),
     'backbone.num_heads': (1, 2, 4, 8),
-    'localization.encoder_layers': 2,
-    'localization.decoder_layers': 2,
-    'localization.feedforward_channels': 128,
-    'localization.num_queries': 100,
-    'localization.max_per_img': 100,
+    **dino_options(
+        'localization', layers=(2, 2), hidden=128, queries=100, pairs=100
+    ),
 }
 HEADS = ('tbx11k', 'node21', 'candid_ptx', 'rsna', 'chestx_det', 'siim_acr')
 CLS_HEADS = (*HEADS, 'chexpert', 'nih14', 'vindr_cxr', 'shenzhen', 'mimic_cxr')

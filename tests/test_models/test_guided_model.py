@@ -126,7 +126,10 @@ def test_guide_leaves_no_trace():
     """No gradient, no flag and no statistic of localization changes."""
     options = {
         'student.localization.neck.norm_cfg': dict(_delete_=True, type='BN'),
-        'student.localization.dropout': 0.3,
+        **{
+            f'student.localization.{coder}.layer_cfg.ffn_cfg.ffn_drop': 0.3
+            for coder in ('encoder', 'decoder')
+        },
     }
     model = sure(h.build(tasks=TASKS, noise=0.05, **GUIDED, **options))
     student = model.student
@@ -234,8 +237,8 @@ def test_guidance_needs_boxes_of_a_segmented_dataset():
 def test_logits_of_no_class_do_not_guide():
     options = {
         'student.localization.num_labels': 14,
-        'student.localization.head.num_logits': 14,
-        'student.localization.head.first_label': 1,
+        'student.localization.num_logits': 14,
+        'student.localization.first_label': 1,
         'student.region_guidance': dict(type='RegionGuidance'),
     }
     student = h.build(noise=0.02, **options).student.eval()

@@ -16,9 +16,9 @@ from fx_mm.utils.errors import UserError
 LOC = h.TASKS[2:4]
 RELEASED = {
     'student.localization.memory_projection': True,
-    'student.localization.head': dict(
-        separate_outputs=True, num_logits=14, first_label=1
-    ),
+    'student.localization.separate_outputs': True,
+    'student.localization.num_logits': 14,
+    'student.localization.first_label': 1,
 }
 
 
@@ -227,11 +227,11 @@ def test_one_decoder_for_all_datasets():
     many = [replace(LOC[0], dataset=name) for name in 'abcdef']
     own = dict(queries='per_task')
     sizes = {}
-    for decoder in ('per_dataset', 'shared'):
-        student = build(tasks=many, decoder=decoder, **own)
-        sizes[decoder] = sum(p.numel() for p in student.parameters())
+    for shared in (False, True):
+        student = build(tasks=many, share_decoder=shared, **own)
+        sizes[shared] = sum(p.numel() for p in student.parameters())
     decoder = sum(p.numel() for p in student.localization.decoder.parameters())
-    assert sizes['per_dataset'] - sizes['shared'] == 5 * decoder
+    assert sizes[False] - sizes[True] == 5 * decoder
     _, learning = step(student, *truth(2, 1))
     assert any(name.startswith('localization.decoder.') for name in learning)
     assert 'localization.tasks.a.queries.weight' in learning
@@ -320,8 +320,9 @@ def test_outputs_come_from_their_own_box_branch(released):
 @pytest.mark.parametrize('first, logits', [(1, 14), (0, 5), (2, None)])
 def test_shifted_labels_are_learned_and_given_back(first, logits):
     """Loss and result are those of a head of just the classes, moved."""
-    head = dict(first_label=first, num_logits=logits)
-    student = build(head=head, label_embedding='per_task')
+    student = build(
+        first_label=first, num_logits=logits, label_embedding='per_task'
+    )
     width = logits or first + 3
     own = student.localization.tasks['a']
     assert own.head.cls_branch.out_features == width
@@ -344,7 +345,7 @@ def test_shifted_labels_are_learned_and_given_back(first, logits):
 
 
 def test_focal_loss_of_shifted_labels():
-    student = build(head=dict(first_label=1, num_logits=14)).train()
+    student = build(first_label=1, num_logits=14).train()
     head = student.localization.tasks['a'].head
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(1, 1, 30, 14, generator=generator)
@@ -367,7 +368,7 @@ def test_focal_loss_of_shifted_labels():
 
 
 def test_denoising_draws_the_rows_of_the_dataset_alone():
-    student = build(num_labels=16, head=dict(first_label=1, num_logits=14))
+    student = build(num_labels=16, first_label=1, num_logits=14)
     branch = student.localization
     assert branch.label_embedding.num_embeddings == 16
     task = branch.tasks['a']
@@ -410,12 +411,12 @@ def test_rows_of_the_label_embedding_by_config(name, rows):
     'options, message',
     [
         (
-            dict(head=dict(num_logits=3, first_label=1)),
+            dict(num_logits=3, first_label=1),
             'num_logits is 3, but 3 classes from first_label 1 on need 4',
         ),
         (dict(num_labels=2), 'num_labels is 2, but .* need 3 rows'),
         (
-            dict(num_labels=3, head=dict(first_label=1)),
+            dict(num_labels=3, first_label=1),
             'num_labels is 3, but .* need 4 rows',
         ),
     ],
@@ -442,13 +443,18 @@ def test_label_embedding_fits_its_rows(rows, saved):
     'key, value',
     [
         ('num_queries', 0),
-        ('max_per_img', 0),
+        ('encoder.num_layers', 0),
+        ('decoder.num_layers', 1.5),
+        ('neck.out_channels', 'wide'),
+        ('neck.num_outs', 2),
+        ('encoder.layer_cfg.self_attn_cfg.num_heads', 0),
+        ('dn_cfg.group_cfg.num_dn_queries', 0),
+        ('test_cfg.max_per_img', 0),
         ('encoder_l2', -1),
-        ('num_levels', 2),
-        ('head.proposal_loss_weight', -1),
-        ('head.first_label', -1),
+        ('proposal_loss_weight', -1),
+        ('first_label', -1),
     ],
 )
 def test_values_without_sense(key, value):
-    with pytest.raises(UserError, match=f'{key} is {value}; it must be'):
+    with pytest.raises(UserError, match=f'{key} is {value!r}; it must be'):
         h.build(**{f'student.localization.{key}': value})

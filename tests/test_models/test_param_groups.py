@@ -8,7 +8,7 @@ TASK_NAMES = [task.name for task in h.TASKS]
 FORMS = {
     'per_dataset': {},
     'shared': {
-        'student.localization.decoder': 'shared',
+        'student.localization.share_decoder': True,
         'student.localization.queries': 'per_task',
         'student.localization.label_embedding': 'per_task',
         'student.region_guidance': dict(type='RegionGuidance'),

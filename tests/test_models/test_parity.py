@@ -14,12 +14,14 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.models.losses import CrossEntropyLoss
-from stock_dino import MATCH_COSTS, build_stock_dino
+from stock_dino import build_stock_dino
 
 from fx_mm.models import StackedMatcher
 from fx_mm.models.layers import DenoisingQueries
+from fx_mm.models.layers.dino_config import DINO
 
 DIMS, LAYERS = 32, 2
+MATCH_COSTS = DINO['train_cfg']['assigner']['match_costs']
 TASK = h.TASKS[2]
 
 
@@ -73,7 +75,7 @@ def copy_weights(student, stock):
 @pytest.fixture(scope='module')
 def pair():
     student = h.build(tasks=[TASK], noise=0.05).student
-    cfg = h.model_cfg(tasks=[TASK], **h.TINY).student
+    cfg = h.plain_cfg(**h.TINY).student
     stock = build_stock_dino(cfg, len(h.FINDINGS), [32, 64, 128])
     halve_position_encoding(stock)
     copy_weights(student, stock)
@@ -131,8 +133,16 @@ def test_predictions_of_stock_dino(pair, padded):
     assert torch.equal(ours.labels, theirs.labels)
 
 
+OTHER_COSTS = [
+    dict(type='IoUCost', iou_mode='iou', weight=4.0),
+    dict(type='FocalLossCost', weight=0.5, alpha=0.6, gamma=1.5, eps=1e-8),
+    dict(type='BBoxL1Cost', weight=3.0),
+]
+
+
+@pytest.mark.parametrize('costs', [MATCH_COSTS, OTHER_COSTS])
 @pytest.mark.parametrize('seed', range(5))
-def test_matches_of_stock_assigner(seed):
+def test_matches_of_stock_assigner(seed, costs):
     generator = torch.Generator().manual_seed(seed)
     counts, classes = (3, 0, 40, 1), 5
     scores = torch.randn(3, 4, 30, classes, generator=generator)
@@ -145,7 +155,7 @@ def test_matches_of_stock_assigner(seed):
         box = torch.cat([corner, corner + side], dim=1)
         truth.append(box * torch.tensor([width, height] * 2))
         labels.append(torch.randint(classes, (count,), generator=generator))
-    images, queries, matches = StackedMatcher()(
+    images, queries, matches = StackedMatcher(costs)(
         scores,
         boxes,
         labels,
@@ -153,7 +163,7 @@ def test_matches_of_stock_assigner(seed):
         torch.tensor([[w, h, w, h] for h, w in sizes]).float(),
     )
     with DefaultScope.overwrite_default_scope('mmdet'):
-        assigner = HungarianAssigner(MATCH_COSTS)
+        assigner = HungarianAssigner(costs)
     for layer in range(3):
         start = 0
         for image, count in enumerate(counts):
@@ -181,7 +191,7 @@ def test_denoising_of_stock_generator(counts):
     cfg.update(label_noise_scale=1e-9, box_noise_scale=1.0)
     group_cfg = dict(dynamic=True, num_dn_queries=20)
     stock = CdnQueryGenerator(**cfg, group_cfg=group_cfg)
-    ours = DenoisingQueries(**cfg, num_dn_queries=20)
+    ours = DenoisingQueries(**cfg, group_cfg=group_cfg)
     _, samples = h.batch('a/loc', n=len(counts), boxes=0)
     for sample, count in zip(samples, counts):
         _, (donor,) = h.batch('a/loc', n=1, boxes=count, seed=count)
@@ -208,7 +218,7 @@ def test_denoising_of_stock_generator(counts):
 def test_matching_survives_nan():
     scores = torch.full((1, 1, 4, 2), float('nan'))
     boxes = torch.full((1, 1, 4, 4), float('nan'))
-    images, queries, _ = StackedMatcher()(
+    images, queries, _ = StackedMatcher(MATCH_COSTS)(
         scores,
         boxes,
         [torch.tensor([0, 1])],

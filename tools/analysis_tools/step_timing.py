@@ -117,9 +117,10 @@ class StockTrainer:
     def __init__(self, ours: Trainer, task: str) -> None:
         cfg = ours.runner.cfg
         branch = ours.runner.model.student.localization
-        widths = [norm.normalized_shape[0] for norm in branch.encoder.norms]
         classes = branch.tasks[split_name(task)[0]].head.num_classes
-        self.model = build_stock_dino(cfg.model.student, classes, widths)
+        self.model = build_stock_dino(
+            cfg.model.student, classes, branch.dino_cfg['neck']['in_channels']
+        )
         self.model.init_weights()
         self.model.train()
         self.optim_wrapper = build_optim_wrapper(

@@ -2,7 +2,7 @@
 _base_ = './foundation-x_swin-l-768.py'
 model = dict(
     student=dict(
-        localization=dict(decoder='shared', queries='per_task'),
+        localization=dict(share_decoder=True, queries='per_task'),
         segmentation=dict(loss=dict(per_channel=True)),
         region_guidance=dict(type='RegionGuidance'),
     )

@@ -27,12 +27,11 @@ model = dict(
         classification=dict(type='ClassificationBranch'),
         localization=dict(
             type='LocalizationBranch',
-            num_levels=4,
-            embed_dims=256,
-            encoder_layers=6,
-            decoder_layers=6,
             num_queries=900,
-            max_per_img=300,
+            neck=dict(out_channels=256, num_outs=4),
+            encoder=dict(num_layers=6),
+            decoder=dict(num_layers=6),
+            test_cfg=dict(max_per_img=300),
             encoder_l2=1e-4,
         ),
         segmentation=dict(

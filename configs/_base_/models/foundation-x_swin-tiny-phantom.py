@@ -24,17 +24,29 @@ model = dict(
         ),
         localization=dict(
             type='LocalizationBranch',
-            num_levels=3,
-            embed_dims=64,
-            num_heads=4,
-            num_points=2,
-            feedforward_channels=128,
-            encoder_layers=1,
-            decoder_layers=2,
             num_queries=30,
-            max_per_img=30,
-            neck=dict(norm_cfg=dict(type='GN', num_groups=8)),
-            dn_cfg=dict(num_dn_queries=20),
+            neck=dict(
+                out_channels=64,
+                num_outs=3,
+                norm_cfg=dict(type='GN', num_groups=8),
+            ),
+            encoder=dict(
+                num_layers=1,
+                layer_cfg=dict(
+                    self_attn_cfg=dict(num_heads=4, num_points=2),
+                    ffn_cfg=dict(feedforward_channels=128),
+                ),
+            ),
+            decoder=dict(
+                num_layers=2,
+                layer_cfg=dict(
+                    self_attn_cfg=dict(num_heads=4),
+                    cross_attn_cfg=dict(num_heads=4, num_points=2),
+                    ffn_cfg=dict(feedforward_channels=128),
+                ),
+            ),
+            dn_cfg=dict(group_cfg=dict(num_dn_queries=20)),
+            test_cfg=dict(max_per_img=30),
         ),
         segmentation=dict(
             type='SegmentationBranch',

@@ -8,15 +8,18 @@ import torch
 from mmcv.ops import MultiScaleDeformableAttention, batched_nms
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_flip
 from mmengine.model import ModuleDict
+from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from fx_mm.models.branches.base import Branch, State
-from fx_mm.models.layers.denoising import DenoisingQueries
-from fx_mm.models.layers.dino_decoder import TaskDINODecoder
-from fx_mm.models.layers.localization_encoder import PyramidEncoder
-from fx_mm.models.layers.localization_task import (
+from fx_mm.models.layers import (
+    DenoisingQueries,
     LocalizationTask,
+    PyramidEncoder,
+    build_decoder,
+    build_head,
+    dino_config,
     grid_proposals,
 )
 from fx_mm.models.param_groups import FeatureGroups, ParamGroup
@@ -39,6 +42,24 @@ class LocalizationBranch(Branch):
     encoder are shared. Encoder, decoder, denoising and losses are mmdet's;
     ``fx_mm`` only selects which decoder, head and queries a batch takes.
 
+    The dicts are those of a DINO config of mmdet, which can be pasted::
+
+        localization = dict(
+            type='LocalizationBranch',
+            num_queries=300,
+            neck=dict(out_channels=128, num_outs=4),
+            encoder=dict(num_layers=3),
+            decoder=dict(num_layers=3),
+            share_decoder=True,
+        )
+
+    What is left out is the paper's, see :data:`DINO`. Width and number of
+    levels may stand in any of their places (``neck.out_channels``,
+    ``neck.num_outs``, ``encoder.layer_cfg.self_attn_cfg.embed_dims``, ...) or
+    in none; the other places follow, and values that contradict each other
+    are refused. ``neck.in_channels`` is the backbone's, the ``num_classes`` of
+    the head is each dataset's.
+
     Args:
         in_channels (Sequence[int]): Channels of the backbone stages.
         strides (Sequence[int]): Strides of the backbone stages in pixels.
@@ -48,19 +69,27 @@ class LocalizationBranch(Branch):
         norm_cfg (dict, optional): Norm of each backbone map over channels;
             None for a backbone with BatchNorm. Defaults to
             ``dict(type='LN2d')``.
-        num_levels (int): Levels of the encoder; those beyond the stages come
-            from stride-2 convolutions. Defaults to 4.
-        embed_dims (int): Width of tokens and queries. Defaults to 256.
-        num_heads (int): Attention heads. Defaults to 8.
-        num_points (int): Sampling points per level and head. Defaults to 4.
-        feedforward_channels (int): Hidden width of the FFNs. Defaults to 2048.
-        encoder_layers (int): Defaults to 6.
-        decoder_layers (int): Defaults to 6.
-        dropout (float): Dropout of encoder and decoder. Defaults to 0.
         num_queries (int): Matching queries. Defaults to 900.
-        max_per_img (int): Boxes kept at test time. Defaults to 300.
-        decoder (str): ``'per_dataset'`` (Foundation X) or ``'shared'``
-            (Foundation X+). Defaults to ``'per_dataset'``.
+        num_feature_levels (int, optional): Levels of the encoder; those beyond
+            the stages come from stride-2 convolutions. Defaults to None: as in
+            the other dicts, or 4.
+        neck (dict, optional): Input projections. Defaults to None.
+        encoder (dict, optional): Layers of the encoder. Defaults to None.
+        decoder (dict, optional): Layers of each decoder. Defaults to None.
+        positional_encoding (dict, optional): Encoding of the tokens. Defaults
+            to None.
+        bbox_head (dict, optional): Losses and depth of the heads, which are
+            :class:`TaskDINOHead`. Defaults to None.
+        dn_cfg (dict, optional): Denoising queries. Defaults to None.
+        train_cfg (dict, optional): ``assigner``, with the costs of mmdet's
+            ``HungarianAssigner``. Defaults to None.
+        test_cfg (dict, optional): ``max_per_img``, boxes kept at test time.
+            Defaults to None.
+        with_box_refine (bool): DINO has it True. Defaults to True.
+        as_two_stage (bool): DINO has it True. Defaults to True.
+        share_decoder (bool): Whether one decoder serves all datasets
+            (Foundation X+). Defaults to False: one per dataset
+            (Foundation X).
         queries (str): Content queries ``'shared'`` by the datasets, as in the
             authors' code, or ``'per_task'``. Defaults to ``'shared'``.
         label_embedding (str): The same for the label embedding of the
@@ -71,19 +100,17 @@ class LocalizationBranch(Branch):
         memory_projection (bool): Whether each dataset projects the encoder
             memory before selection and decoder, as in the authors' code. The
             consistency feature stays the shared memory. Defaults to False.
-        neck (dict, optional): Changes to the input projections, see
-            :class:`PyramidEncoder`. Defaults to None.
-        head (dict, optional): Arguments of :class:`TaskDINOHead`. Defaults to
-            None.
-        dn_cfg (dict, optional): Arguments of :class:`DenoisingQueries`.
-            Defaults to None.
+        separate_outputs (bool): See :class:`TaskDINOHead`. Defaults to False.
+        num_logits (int, optional): The same. Defaults to None.
+        first_label (int): The same. Defaults to 0.
+        proposal_loss_weight (float): The same. Defaults to 1.
         encoder_l2 (float): Weight of the squared L2 norm of the encoder in
             the loss (reference 1.4: 1e-4). Defaults to 0.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
 
     Raises:
-        UserError: If there are more queries than tokens, or an option is
-            unknown.
+        UserError: If there are more queries than tokens, an option is
+            unknown, or values contradict each other.
     """
 
     graph_outputs = ('boxes', 'scores', 'labels')
@@ -95,138 +122,117 @@ class LocalizationBranch(Branch):
         tasks: TaskTable,
         stages: Sequence[int] = (1, 2, 3),
         norm_cfg: dict | None = dict(type='LN2d'),
-        num_levels: int = 4,
-        embed_dims: int = 256,
-        num_heads: int = 8,
-        num_points: int = 4,
-        feedforward_channels: int = 2048,
-        encoder_layers: int = 6,
-        decoder_layers: int = 6,
-        dropout: float = 0.0,
         num_queries: int = 900,
-        max_per_img: int = 300,
-        decoder: str = 'per_dataset',
+        num_feature_levels: int | None = None,
+        neck: dict | None = None,
+        encoder: dict | None = None,
+        decoder: dict | None = None,
+        positional_encoding: dict | None = None,
+        bbox_head: dict | None = None,
+        dn_cfg: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        with_box_refine: bool = True,
+        as_two_stage: bool = True,
+        share_decoder: bool = False,
         queries: str = 'shared',
         label_embedding: str = 'shared',
         num_labels: int | None = None,
         memory_projection: bool = False,
-        neck: dict | None = None,
-        head: dict | None = None,
-        dn_cfg: dict | None = None,
+        separate_outputs: bool = False,
+        num_logits: int | None = None,
+        first_label: int = 0,
+        proposal_loss_weight: float = 1.0,
         encoder_l2: float = 0.0,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(tasks, init_cfg)
-        for key, value, known in (
-            ('decoder', decoder, ('per_dataset', 'shared')),
+        for key, choice, known in (
+            ('share_decoder', share_decoder, (False, True)),
             ('queries', queries, SHARING),
             ('label_embedding', label_embedding, SHARING),
         ):
-            check_choice(f'model localization.{key}', value, known)
-        self.stages = tuple(stages)
-        for key, value, low in (
-            ('num_queries', num_queries, 1),
-            ('max_per_img', max_per_img, 1),
-            ('encoder_l2', encoder_l2, 0),
-            ('num_levels', num_levels, max(len(self.stages), 1)),
+            check_choice(f'model localization.{key}', choice, known)
+        for key, value in (
+            ('encoder_l2', encoder_l2),
+            ('first_label', first_label),
+            ('proposal_loss_weight', proposal_loss_weight),
         ):
-            check_number(f'model localization.{key}', value, low)
-        self.num_levels = num_levels
-        self.num_queries = num_queries
+            check_number(f'model localization.{key}', value, 0)
+        self.stages = tuple(stages)
+        self.dino_cfg = cfg = dino_config(
+            dict(
+                num_queries=num_queries,
+                num_feature_levels=num_feature_levels,
+                neck=neck,
+                encoder=encoder,
+                decoder=decoder,
+                positional_encoding=positional_encoding,
+                bbox_head=bbox_head,
+                dn_cfg=dn_cfg,
+                train_cfg=train_cfg,
+                test_cfg=test_cfg,
+                with_box_refine=with_box_refine,
+                as_two_stage=as_two_stage,
+            ),
+            [in_channels[stage] for stage in stages],
+        )
+        self.num_levels = cfg['num_feature_levels']
+        self.num_queries = cfg['num_queries']
         self.encoder_l2 = encoder_l2
         self.check_queries(tasks, strides)
-
-        deformable = dict(
-            batch_first=True,
-            embed_dims=embed_dims,
-            num_heads=num_heads,
-            num_levels=num_levels,
-            num_points=num_points,
-            dropout=dropout,
+        own = dict(
+            separate_outputs=separate_outputs,
+            num_logits=num_logits,
+            first_label=first_label,
+            proposal_loss_weight=proposal_loss_weight,
         )
-        ffn = dict(
-            embed_dims=embed_dims,
-            feedforward_channels=feedforward_channels,
-            ffn_drop=dropout,
-        )
-        attention = dict(
-            embed_dims=embed_dims,
-            num_heads=num_heads,
-            attn_drop=dropout,
-            dropout_layer=dict(type='Dropout', drop_prob=dropout),
-        )
-        self.encoder = PyramidEncoder(
-            [in_channels[stage] for stage in stages],
-            embed_dims,
-            num_levels,
-            num_layers=encoder_layers,
-            deformable=deformable,
-            layer_cfg=dict(self_attn_cfg=dict(deformable), ffn_cfg=dict(ffn)),
-            neck=neck,
-            norm_cfg=norm_cfg,
-        )
-
-        def build_decoder() -> TaskDINODecoder:
-            return TaskDINODecoder(
-                deformable,
-                num_layers=decoder_layers,
-                layer_cfg=dict(
-                    self_attn_cfg=dict(attention),
-                    cross_attn_cfg=dict(deformable),
-                    ffn_cfg=dict(ffn),
-                ),
+        dims = cfg['neck']['out_channels']
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            self.encoder = PyramidEncoder(
+                neck=copy.deepcopy(cfg['neck']),
+                encoder=copy.deepcopy(cfg['encoder']),
+                positional_encoding=cfg['positional_encoding'],
+                norm_cfg=norm_cfg,
             )
-
-        self.decoder = build_decoder() if decoder == 'shared' else None
-        self.queries = (
-            nn.Embedding(num_queries, embed_dims)
-            if queries == 'shared'
-            else None
-        )
-        self.label_embedding = (
-            nn.Embedding(
-                self._count_labels(tasks, num_labels, head), embed_dims
+            self.decoder = build_decoder(cfg) if share_decoder else None
+            self.queries = (
+                nn.Embedding(self.num_queries, dims)
+                if queries == 'shared'
+                else None
             )
-            if label_embedding == 'shared'
-            else None
-        )
-        self.tasks = ModuleDict()
-        for task in tasks:
-            classes = len(task.classes)
-            self.tasks[task.dataset] = LocalizationTask(
-                embed_dims,
-                num_queries,
-                head=MODELS.build(
-                    dict(
-                        dict(type='TaskDINOHead'),
-                        **copy.deepcopy(head or {}),
+            self.label_embedding = (
+                nn.Embedding(
+                    self._count_labels(tasks, num_labels, first_label), dims
+                )
+                if label_embedding == 'shared'
+                else None
+            )
+            self.tasks = ModuleDict()
+            for task in tasks:
+                classes = len(task.classes)
+                self.tasks[task.dataset] = LocalizationTask(
+                    dims,
+                    self.num_queries,
+                    head=build_head(cfg, classes, **own),
+                    denoising=DenoisingQueries(
                         num_classes=classes,
-                        num_layers=decoder_layers,
-                        embed_dims=embed_dims,
-                        test_cfg=dict(
-                            max_per_img=min(max_per_img, num_queries * classes)
-                        ),
-                    )
-                ),
-                denoising=DenoisingQueries(
-                    num_classes=classes,
-                    first_label=(head or {}).get('first_label', 0),
-                    embed_dims=embed_dims,
-                    num_matching_queries=num_queries,
-                    **copy.deepcopy(dn_cfg or {}),
-                ),
-                decoder=None if self.decoder else build_decoder(),
-                own_queries=queries == 'per_task',
-                own_labels=label_embedding == 'per_task',
-                memory_projection=memory_projection,
-            )
+                        first_label=first_label,
+                        embed_dims=dims,
+                        num_matching_queries=self.num_queries,
+                        **cfg['dn_cfg'],
+                    ),
+                    decoder=None if self.decoder else build_decoder(cfg),
+                    own_queries=queries == 'per_task',
+                    own_labels=label_embedding == 'per_task',
+                    memory_projection=memory_projection,
+                )
 
     @staticmethod
     def _count_labels(
-        tasks: TaskTable, num_labels: int | None, head: dict | None
+        tasks: TaskTable, num_labels: int | None, first_label: int
     ) -> int:
-        first = (head or {}).get('first_label', 0)
-        needed = first + max(map(len, tasks.configured.values()))
+        needed = first_label + max(map(len, tasks.configured.values()))
         if num_labels is not None and num_labels < needed:
             raise UserError(
                 f'model localization.num_labels is {num_labels}, but the '

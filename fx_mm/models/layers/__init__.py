@@ -1,7 +1,9 @@
 from fx_mm.models.layers.deformable_attention import DeformableAttention
 from fx_mm.models.layers.denoising import DenoisingQueries
+from fx_mm.models.layers.dino_config import dino_config
 from fx_mm.models.layers.dino_decoder import TaskDINODecoder
 from fx_mm.models.layers.dino_head import BoxMLP, TaskDINOHead
+from fx_mm.models.layers.dino_modules import build_decoder, build_head
 from fx_mm.models.layers.localization_encoder import PyramidEncoder
 from fx_mm.models.layers.localization_task import (
     LocalizationTask,
@@ -25,6 +27,9 @@ __all__ = [
     'TaskDINODecoder',
     'TaskDINOHead',
     'UPerDecoder',
+    'build_decoder',
+    'build_head',
     'build_map_norm',
+    'dino_config',
     'grid_proposals',
 ]

@@ -1,5 +1,7 @@
 """Contrastive denoising queries with an embedding given from outside."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmdet.models.layers import CdnQueryGenerator
@@ -35,21 +37,13 @@ class DenoisingQueries(CdnQueryGenerator):
     Args:
         first_label (int): Row of class 0 in the label embedding. Defaults to
             0.
-        num_dn_queries (int): Pairs of a positive and a negative query that an
-            image gets at most, as long as its boxes are fewer. Defaults to
-            100.
-        **kwargs: Further arguments of ``mmdet.CdnQueryGenerator``;
-            ``label_noise_scale`` is 0.5 and ``box_noise_scale`` 1.0 by
-            default, as in the paper.
+        **kwargs (Any): Arguments of ``mmdet.CdnQueryGenerator``. By its
+            dynamic groups an image gets at most ``num_dn_queries`` pairs of
+            a positive and a negative query, as long as its boxes are fewer.
     """
 
-    def __init__(
-        self, first_label: int = 0, num_dn_queries: int = 100, **kwargs
-    ) -> None:
-        super().__init__(
-            group_cfg=dict(dynamic=True, num_dn_queries=num_dn_queries),
-            **kwargs,
-        )
+    def __init__(self, first_label: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         del self.label_embedding
         self.first_label = first_label
 

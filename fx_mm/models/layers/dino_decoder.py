@@ -1,6 +1,7 @@
 """DINO decoder in the authors' sizes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.models.layers import (
@@ -22,20 +23,30 @@ class TaskDINODecoder(DinoTransformerDecoder):
     that, which no published weights fit.
 
     Args:
-        deformable (dict): Arguments of :class:`DeformableAttention`.
-        **kwargs: Arguments of ``mmdet``'s decoder.
+        layer_cfg (dict): Config of a layer. ``dropout`` in its
+            ``self_attn_cfg`` is that of the attention and of its output,
+            as in ``mmdet``.
+        **kwargs (Any): Further arguments of ``mmdet``'s decoder.
     """
 
-    def __init__(self, deformable: dict, **kwargs) -> None:
-        self.deformable = deformable
-        super().__init__(
-            return_intermediate=True, post_norm_cfg=None, **kwargs
+    def __init__(self, layer_cfg: dict[str, Any], **kwargs: Any) -> None:
+        # mmcv would write it into the default of all later attentions.
+        attention = dict(layer_cfg['self_attn_cfg'])
+        dropout = attention.pop('dropout', 0.0)
+        attention = dict(
+            dict(
+                attn_drop=dropout,
+                dropout_layer=dict(type='Dropout', drop_prob=dropout),
+            ),
+            **attention,
         )
+        layer_cfg = dict(layer_cfg, self_attn_cfg=attention)
+        super().__init__(layer_cfg=layer_cfg, **kwargs)
 
     def _init_layers(self) -> None:
         super()._init_layers()
         for layer in self.layers:
-            layer.cross_attn = DeformableAttention(**self.deformable)
+            layer.cross_attn = DeformableAttention(**layer.cross_attn_cfg)
         dims = self.embed_dims
         self.ref_point_head = MLP(2 * dims, dims, dims, 2)
 

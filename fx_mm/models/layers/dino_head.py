@@ -1,26 +1,20 @@
 """DINO head of one dataset: its layers share one set of weights."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.models.dense_heads import DINOHead
 from mmdet.models.layers import inverse_sigmoid
+from mmdet.models.losses import CrossEntropyLoss, FocalLoss
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
 from torch import Tensor, nn
 
 from fx_mm.models.layers.denoising import image_sizes
-from fx_mm.registry import MODELS, TASK_UTILS
-from fx_mm.utils.checks import check_number
+from fx_mm.models.task_modules import StackedMatcher
+from fx_mm.registry import MODELS
 from fx_mm.utils.dist import count_per_rank
 from fx_mm.utils.errors import UserError
-
-FOCAL = dict(
-    type='mmdet.FocalLoss',
-    use_sigmoid=True,
-    gamma=2.0,
-    alpha=0.25,
-    loss_weight=1.0,
-)
 
 
 class BoxMLP(nn.Sequential):
@@ -59,13 +53,9 @@ class TaskDINOHead(DINOHead):
         num_classes (int): Number of classes of the dataset.
         num_layers (int): Number of decoder layers.
         embed_dims (int): Width of the queries.
-        matcher (dict): Config of the matcher. Defaults to
-            ``dict(type='StackedMatcher')``.
+        matcher (StackedMatcher): Matches queries and true boxes.
         proposal_loss_weight (float): Weight of the loss on the encoder
             proposals; 0 as in the reference code. Defaults to 1.
-        loss_cls (dict): Config of the class loss. Defaults to ``FOCAL``.
-        loss_bbox (dict): Config of the box loss. Defaults to L1 times 5.
-        loss_iou (dict): Config of the overlap loss. Defaults to GIoU times 2.
         separate_outputs (bool): Whether the predicted boxes come from a box
             branch of their own, while ``box_branch`` only refines the
             reference boxes inside the decoder. Defaults to False.
@@ -75,10 +65,11 @@ class TaskDINOHead(DINOHead):
             number of classes. Defaults to None.
         first_label (int): Logit, and row of the label embedding, of class 0.
             Defaults to 0.
-        **kwargs: Further arguments of ``mmdet.DINOHead`` (``test_cfg``).
+        **kwargs (Any): Further arguments of ``mmdet.DINOHead``.
 
     Raises:
-        UserError: If ``num_logits`` does not hold the classes.
+        UserError: If ``num_logits`` does not hold the classes, or the class
+            loss is not one of single logits.
     """
 
     def __init__(
@@ -86,32 +77,23 @@ class TaskDINOHead(DINOHead):
         num_classes: int,
         num_layers: int,
         embed_dims: int,
-        matcher: dict = dict(type='StackedMatcher'),
+        matcher: StackedMatcher,
         proposal_loss_weight: float = 1.0,
-        loss_cls: dict = FOCAL,
-        loss_bbox: dict = dict(type='mmdet.L1Loss', loss_weight=5.0),
-        loss_iou: dict = dict(type='mmdet.GIoULoss', loss_weight=2.0),
         separate_outputs: bool = False,
         num_logits: int | None = None,
         first_label: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         needed = first_label + num_classes
         if num_logits is not None and num_logits < needed:
             raise UserError(
-                f'model localization.head.num_logits is {num_logits}, but '
+                f'model localization.num_logits is {num_logits}, but '
                 f'{num_classes} classes from first_label {first_label} on '
                 f'need {needed}; raise it.'
             )
         self.separate_outputs = separate_outputs
         self.num_logits = num_logits or needed
         self.first_label = first_label
-        check_number('model localization.head.first_label', first_label, 0)
-        check_number(
-            'model localization.head.proposal_loss_weight',
-            proposal_loss_weight,
-            0,
-        )
         self.num_layers = num_layers
         self.proposal_loss_weight = proposal_loss_weight
         super().__init__(
@@ -121,12 +103,19 @@ class TaskDINOHead(DINOHead):
             num_pred_layer=num_layers + 1,
             as_two_stage=True,
             train_cfg=None,
-            loss_cls=dict(loss_cls),
-            loss_bbox=dict(loss_bbox),
-            loss_iou=dict(loss_iou),
             **kwargs,
         )
-        self.matcher = TASK_UTILS.build(matcher)
+        self.matcher = matcher
+        loss = self.loss_cls
+        if not (
+            isinstance(loss, (FocalLoss, CrossEntropyLoss))
+            and loss.use_sigmoid
+        ):
+            raise UserError(
+                'model localization.bbox_head.loss_cls is a '
+                f'{type(loss).__name__}; use FocalLoss, or CrossEntropyLoss '
+                'with use_sigmoid=True.'
+            )
 
     def _init_layers(self) -> None:
         """One pair of branches for the layers, one for the proposals."""

@@ -1,7 +1,7 @@
 """The shared part of the localization branch: norms to encoder."""
 
-import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from mmdet.models.layers import (
 )
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from fx_mm.models.layers.deformable_attention import (
     DeformableAttention,
@@ -21,31 +22,25 @@ from fx_mm.models.layers.deformable_attention import (
 from fx_mm.models.layers.map_norm import build_map_norm
 from fx_mm.registry import MODELS
 
-NECK = dict(
-    type='mmdet.ChannelMapper',
-    kernel_size=1,
-    act_cfg=None,
-    bias=True,
-    norm_cfg=dict(type='GN', num_groups=32),
-)
-
 
 class TaskDeformableEncoder(DeformableDetrTransformerEncoder):
     """mmdet's deformable encoder with :class:`DeformableAttention`.
 
     Args:
-        deformable (dict): Arguments of the attention.
-        **kwargs: Arguments of mmdet's encoder.
+        num_cp (int): Number of layers whose activations are recomputed in
+            the backward pass. Defaults to -1: none.
+        **kwargs (Any): Arguments of mmdet's encoder.
     """
 
-    def __init__(self, deformable: dict, **kwargs) -> None:
-        self.deformable = deformable
+    def __init__(self, num_cp: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        # mmdet's own way needs another package.
+        self.num_cp = num_cp
 
     def _init_layers(self) -> None:
         super()._init_layers()
         for layer in self.layers:
-            layer.self_attn = DeformableAttention(**self.deformable)
+            layer.self_attn = DeformableAttention(**layer.self_attn_cfg)
 
     def forward(
         self,
@@ -74,7 +69,9 @@ class TaskDeformableEncoder(DeformableDetrTransformerEncoder):
             points = grid_centers(shape, query.device)
             centers.append(points / valid_ratios[:, level, None])
         points = torch.cat(centers, dim=1)[:, :, None] * valid_ratios[:, None]
-        for layer in self.layers:
+        for index, layer in enumerate(self.layers):
+            if index < self.num_cp and torch.is_grad_enabled():
+                layer = partial(checkpoint, layer, use_reentrant=False)
             query = layer(
                 query=query,
                 query_pos=query_pos,
@@ -90,52 +87,34 @@ class PyramidEncoder(BaseModule):
     """Norms, input projections, level embedding and deformable encoder.
 
     Args:
-        in_channels (Sequence[int]): Channels of the maps in use.
-        embed_dims (int): Width of the tokens.
-        num_levels (int): Levels of the encoder.
-        num_layers (int): Layers of the encoder.
-        deformable (dict): Arguments of :class:`DeformableAttention`.
-        layer_cfg (dict): Config of mmdet's encoder layers.
-        neck (dict, optional): Changes to the input projections ``NECK``.
-            Defaults to None.
+        neck (dict): Config of the input projections; its ``in_channels``
+            are those of the maps.
+        encoder (dict): Arguments of :class:`TaskDeformableEncoder`.
+        positional_encoding (dict): Arguments of mmdet's
+            ``SinePositionalEncoding``.
         norm_cfg (dict, optional): Norm of each map over channels; None for
             none. Defaults to ``dict(type='LN2d')``.
     """
 
     def __init__(
         self,
-        in_channels: Sequence[int],
-        embed_dims: int,
-        num_levels: int,
-        num_layers: int,
-        deformable: dict,
-        layer_cfg: dict,
-        neck: dict,
-        norm_cfg: dict | None = dict(type='LN2d'),
+        neck: dict[str, Any],
+        encoder: dict[str, Any],
+        positional_encoding: dict[str, Any],
+        norm_cfg: dict[str, Any] | None = dict(type='LN2d'),
     ) -> None:
         super().__init__()
         self.norms = ModuleList(
-            build_map_norm(norm_cfg, width) for width in in_channels
+            build_map_norm(norm_cfg, width) for width in neck['in_channels']
         )
-        self.neck = MODELS.build(
-            dict(
-                NECK,
-                **copy.deepcopy(neck or {}),
-                in_channels=list(in_channels),
-                out_channels=embed_dims,
-                num_outs=num_levels,
-            )
+        self.neck = MODELS.build(neck)
+        self.level_embed = nn.Parameter(
+            torch.zeros(neck['num_outs'], neck['out_channels'])
         )
-        self.level_embed = nn.Parameter(torch.zeros(num_levels, embed_dims))
         self.positional_encoding = SinePositionalEncoding(
-            num_feats=embed_dims // 2,
-            normalize=True,
-            offset=0.0,
-            temperature=20,
+            **positional_encoding
         )
-        self.encoder = TaskDeformableEncoder(
-            deformable, num_layers=num_layers, layer_cfg=layer_cfg
-        )
+        self.encoder = TaskDeformableEncoder(**encoder)
 
     def init_weights(self) -> None:
         """Initialise the projections and the level embedding."""

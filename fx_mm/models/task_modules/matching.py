@@ -1,51 +1,71 @@
 """Matching of queries and boxes, all layers and images at once."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
 import numpy as np
 import torch
+from mmdet.models.task_modules.assigners import (
+    BBoxL1Cost,
+    FocalLossCost,
+    IoUCost,
+)
+from mmdet.registry import TASK_UTILS as MMDET
 from mmdet.structures.bbox import (
     bbox_cxcywh_to_xyxy,
     bbox_overlaps,
     bbox_xyxy_to_cxcywh,
 )
+from mmengine.registry import DefaultScope
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from fx_mm.registry import TASK_UTILS
+from fx_mm.utils.errors import UserError
+
+
+class _Batch(NamedTuple):
+    scores: Tensor
+    pixels: Tensor
+    labels: Tensor
+    truth: Tensor
+    sizes: Tensor
 
 
 @TASK_UTILS.register_module()
 class StackedMatcher:
     """Hungarian matching on one cost tensor.
 
-    Gives the indices of ``mmdet.HungarianAssigner`` with focal, L1 and GIoU
-    costs, but computes the costs of all decoder layers and images together
-    and copies them to the host once. Costs that are not finite count as very
+    Takes the config of ``mmdet.HungarianAssigner`` and returns its indices,
+    but computes the costs of all decoder layers and images together and
+    copies them to the host once. Costs that are not finite count as very
     high, so a diverged step reaches its (non-finite) loss and can be skipped
     there, instead of failing in the assignment.
 
     Args:
-        cls_weight (float): Weight of the focal cost. Defaults to 2.
-        box_weight (float): Weight of the L1 cost of normalised cxcywh boxes.
-            Defaults to 5.
-        iou_weight (float): Weight of the GIoU cost. Defaults to 2.
-        alpha (float): Of the focal cost. Defaults to 0.25.
-        gamma (float): Of the focal cost. Defaults to 2.
+        match_costs (dict or Sequence[dict]): Configs of ``mmdet``'s
+            ``FocalLossCost``, ``BBoxL1Cost`` and ``IoUCost``, in the order
+            in which they are summed.
+
+    Raises:
+        UserError: If there is another cost, or none.
     """
 
     def __init__(
-        self,
-        cls_weight: float = 2.0,
-        box_weight: float = 5.0,
-        iou_weight: float = 2.0,
-        alpha: float = 0.25,
-        gamma: float = 2.0,
+        self, match_costs: dict[str, Any] | Sequence[dict[str, Any]]
     ) -> None:
-        self.cls_weight = cls_weight
-        self.box_weight = box_weight
-        self.iou_weight = iou_weight
-        self.alpha = alpha
-        self.gamma = gamma
+        if isinstance(match_costs, dict):
+            match_costs = [match_costs]
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            self.match_costs = [MMDET.build(cost) for cost in match_costs]
+        for cost in self.match_costs or [None]:
+            if type(cost) not in COSTS or getattr(cost, 'binary_input', False):
+                raise UserError(
+                    'model localization.train_cfg.assigner.match_costs has '
+                    f'{type(cost).__name__}; known are FocalLossCost (of '
+                    'labels), BBoxL1Cost and IoUCost.'
+                )
 
     @torch.no_grad()
     def __call__(
@@ -114,27 +134,42 @@ class StackedMatcher:
         """Cost (K, B, Q, G) of giving a query to one of G padded boxes.
 
         The order of operations is mmdet's, pixels and back, so that equal
-        inputs give equal indices.
+        inputs lead to equal indices.
         """
         pixels = bbox_cxcywh_to_xyxy(boxes) * sizes
-        probs = scores.sigmoid()
-        negative = -(1 - probs + 1e-12).log() * (1 - self.alpha)
-        negative = negative * probs.pow(self.gamma)
-        positive = -(probs + 1e-12).log() * self.alpha
-        positive = positive * (1 - probs).pow(self.gamma)
-        index = labels[:, None].expand(*scores.shape[:3], -1)
-        focal = positive.gather(-1, index) - negative.gather(-1, index)
-
-        ours = bbox_xyxy_to_cxcywh(pixels) / sizes
-        theirs = bbox_xyxy_to_cxcywh(truth) / sizes
-        gap = (ours[..., None, :] - theirs[:, None]).abs().sum(-1)
-
-        overlap = bbox_overlaps(
-            pixels, truth.expand(len(boxes), *truth.shape), mode='giou'
-        )
+        batch = _Batch(scores, pixels, labels, truth, sizes)
         costs = [
-            focal * self.cls_weight,
-            gap * self.box_weight,
-            -overlap * self.iou_weight,
+            COSTS[type(cost)](cost, batch) * cost.weight
+            for cost in self.match_costs
         ]
         return torch.stack(costs).sum(dim=0)
+
+
+def _focal(cost: FocalLossCost, batch: _Batch) -> Tensor:
+    probs = batch.scores.sigmoid()
+    negative = -(1 - probs + cost.eps).log() * (1 - cost.alpha)
+    negative = negative * probs.pow(cost.gamma)
+    positive = -(probs + cost.eps).log() * cost.alpha
+    positive = positive * (1 - probs).pow(cost.gamma)
+    index = batch.labels[:, None].expand(*probs.shape[:3], -1)
+    return positive.gather(-1, index) - negative.gather(-1, index)
+
+
+def _distance(cost: BBoxL1Cost, batch: _Batch) -> Tensor:
+    ours, theirs = batch.pixels, batch.truth
+    if cost.box_format == 'xywh':
+        ours, theirs = bbox_xyxy_to_cxcywh(ours), bbox_xyxy_to_cxcywh(theirs)
+    ours, theirs = ours / batch.sizes, theirs / batch.sizes
+    return (ours[..., None, :] - theirs[:, None]).abs().sum(-1)
+
+
+def _overlap(cost: IoUCost, batch: _Batch) -> Tensor:
+    truth = batch.truth.expand(len(batch.pixels), *batch.truth.shape)
+    return -bbox_overlaps(batch.pixels, truth, mode=cost.iou_mode)
+
+
+COSTS: dict[type, Callable[[Any, _Batch], Tensor]] = {
+    FocalLossCost: _focal,
+    BBoxL1Cost: _distance,
+    IoUCost: _overlap,
+}
