@@ -1,6 +1,5 @@
 """AUC by sex and age group, and the gaps between groups."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from fx_mm.analysis.intervals import (
     nan_mean,
 )
 from fx_mm.analysis.reports import LABEL
-from fx_mm.datasets.readers.tables import read_lines
+from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.evaluation.metrics.cls_metric import ClsMetric
 from fx_mm.evaluation.report.predictions import read_predictions
 from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
@@ -82,39 +81,29 @@ def read_scores(file: str | Path, task: str | None = None) -> Scores:
     """
     if str(file).endswith('.npz'):
         return _from_predictions(file)
-    rows = csv.reader(read_lines(str(file), 'the scores'))
-    header = [name.strip() for name in next(rows)]
-    if 'image' not in header:
-        raise UserError(
-            f'{file}: has no column "image"; its columns are '
-            f'{", ".join(header)}.'
-        )
+    table = CsvTable(file, 'it has the scores')
+    table.column('image')
     prefix = f'{task}/' if task else ''
-    chosen = {
-        name.removeprefix(prefix): place
-        for place, name in enumerate(header)
-        if name.startswith(prefix) and name not in ('image', 'error')
-    }
+    chosen = [
+        name
+        for name in table.header
+        if name.startswith(prefix) and name not in ('', 'image', 'error')
+    ]
     if not chosen:
         raise UserError(
-            f'{file}: has no column "{prefix}..."; {suggest(prefix, header)}.'
+            f'{file}: has no column "{prefix}..."; '
+            f'{suggest(prefix, table.header)}.'
         )
     names, values = [], []
-    for number, row in enumerate(rows, 2):
-        if not any(row):
-            continue
-        names.append(row[header.index('image')].strip())
+    for where, (image, *cells) in table.rows('image', *chosen):
+        names.append(image)
         try:
-            values.append(
-                [
-                    float(row[i]) if row[i] else math.nan
-                    for i in chosen.values()
-                ]
-            )
-        except (ValueError, IndexError) as error:
+            values.append([float(c) if c else math.nan for c in cells])
+        except ValueError as error:
             raise UserError(
-                f'{file}, row {number}: a score is no number ({error}).'
+                f'{where}: a score is not a number ({error}).'
             ) from error
+    chosen = [name.removeprefix(prefix) for name in chosen]
     values = np.array(values).reshape(len(names), len(chosen))
     places = {name: place for place, name in enumerate(chosen)}
     classes = [name for name in chosen if not name.startswith(LABEL)]
@@ -163,12 +152,9 @@ def read_facts(file: str | Path, names: Sequence[str]) -> dict[str, list]:
     Raises:
         UserError: If an image is not in the table.
     """
-    rows = csv.reader(read_lines(str(file), 'the facts'))
-    header = [name.strip() for name in next(rows)]
-    if 'image' not in header:
-        raise UserError(f'{file}: has no column "image".')
-    image = header.index('image')
-    known = {row[image].strip(): row for row in rows if any(row)}
+    table = CsvTable(file, 'it has the facts')
+    image = table.column('image')
+    known = {row[image].strip(): row for _, row in table}
     found = []
     for name in names:
         parts = Path(name).parts
@@ -182,7 +168,7 @@ def read_facts(file: str | Path, names: Sequence[str]) -> dict[str, list]:
         found.append(known[key])
     return {
         name: [row[i].strip() for row in found]
-        for i, name in enumerate(header)
+        for i, name in enumerate(table.header)
     }
 
 

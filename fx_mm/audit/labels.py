@@ -6,8 +6,9 @@ from itertools import pairwise
 import numpy as np
 
 from fx_mm.audit.findings import Finding
-from fx_mm.audit.parts import FACTS, Part, column, open_table
+from fx_mm.audit.parts import FACTS, Part, column
 from fx_mm.datasets.readers.masks import MaskReader
+from fx_mm.datasets.readers.patients import reader_of
 from fx_mm.utils.errors import UserError
 
 LABEL_VALUES = {'', '0', '1', '-1', '0.0', '1.0', '-1.0', 'nan'}
@@ -248,7 +249,7 @@ def find_unused_classes(part: Part) -> Iterator[Finding]:
     (A class without its column is an error of the reader.)
     """
     try:
-        table = open_table(part)
+        table = reader_of(part.task).open_table(part.ann_file, part.task)
         if table is None:
             return
         reader = part.task.config['reader']

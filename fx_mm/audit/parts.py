@@ -1,7 +1,5 @@
 """What an audit looks at: each split of each task, with its patients."""
 
-import csv
-import json
 import os.path as osp
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,14 +8,12 @@ from typing import Any
 from mmengine.config import Config
 
 from fx_mm.audit.findings import Finding
-from fx_mm.datasets.readers.tables import Table, read_lines
+from fx_mm.datasets.readers.base import PATIENT
+from fx_mm.datasets.readers.patients import match_patient, reader_of
 from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.tasks import SPLITS, Task, TaskTable, all_kinds
-from fx_mm.utils.checks import compile_patient
 from fx_mm.utils.errors import UserError
 
-PATIENT = 'patient'
-"""A column of tables, a key of a COCO file's images."""
 FACTS = (PATIENT, 'sex', 'age', 'view', 'source')
 """Columns of prepared tables that are no classes."""
 
@@ -184,18 +180,12 @@ def _find_patients(parts: list[Part], pattern: str | None) -> list[Finding]:
                 len(set().union(*(part.names for part in parts))),
             )
         ]
-    find = (
-        None if pattern is None else compile_patient(pattern, dataset).search
-    )
+    match = match_patient(pattern, dataset)
     strangers: dict = {}
     for part in parts:
         part.known_patients = True
         for index, (path, name) in enumerate(zip(part.paths, part.names)):
-            patient = known.get(path)
-            if patient is None and find is not None:
-                match = find(name)
-                # the first group that took part, else all that matched
-                patient = match and (match[match.lastindex or 0])
+            patient = known.get(path) or match(name)
             if patient:
                 part.patients[index] = patient
             else:
@@ -217,7 +207,7 @@ def _find_patients(parts: list[Part], pattern: str | None) -> list[Finding]:
 
 def _stated_patients(part: Part) -> dict:
     """Map image paths to the patients that a part's file tells."""
-    by_name = _patients_by_name(part)
+    by_name = reader_of(part.task).patients(part.ann_file, part.task)
     pairs = zip(part.paths, map(by_name.get, part.names))
     return {path: patient for path, patient in pairs if patient}
 
@@ -225,35 +215,3 @@ def _stated_patients(part: Part) -> dict:
 def reads_coco(task: Task) -> bool:
     """Whether a task's annotation is a COCO file."""
     return str(task.config['reader']['type']).endswith('CocoReader')
-
-
-def _patients_by_name(part: Part) -> dict:
-    if reads_coco(part.task):
-        with open(part.ann_file, encoding='utf-8-sig') as file:
-            images = json.load(file)['images']
-        return {
-            str(image['file_name']).strip(): str(image[PATIENT])
-            for image in images
-            if image.get(PATIENT)
-        }
-    table = open_table(part)
-    if table is None or PATIENT not in table.header:
-        return {}
-    image = part.task.config['reader'].get('image_column')
-    column = 0 if image is None else table.header.index(image)
-    patient = table.header.index(PATIENT)
-    # The reader has checked every row; once is enough for 400,000.
-    rows = csv.reader(read_lines(part.ann_file, part.task.name))
-    return {
-        row[column].strip(): row[patient].strip() for row in rows if any(row)
-    }
-
-
-def open_table(part: Part) -> Table | None:
-    """Open a part's annotation file if it is a CSV table with a header."""
-    reader = part.task.config['reader']['type']
-    tables = ('CsvLabelReader', 'MaskReader')
-    name = str(reader).rpartition('.')[2]
-    if name not in tables or not osp.isfile(part.ann_file):
-        return None
-    return Table(part.ann_file, part.task.name)

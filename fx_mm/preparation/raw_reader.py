@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from fx_mm.datasets.readers.tables import without_garbage_collection
 from fx_mm.preparation.dataset_spec import DatasetSpec
 from fx_mm.preparation.raw_dataset import RawDataset, RawError, RawImage
 from fx_mm.preparation.raw_folder import RawFolder
@@ -13,6 +12,7 @@ from fx_mm.preparation.splits import cut_suffix
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.checks import check_number, suggest
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.memory import without_garbage_collection
 
 
 def read_raw(

@@ -136,7 +136,7 @@ def test_mistakes(tmp_path):
     with pytest.raises(UserError, match='no column "image"'):
         read_scores(file)
     file.write_text('image,A\n1.png,high\n')
-    with pytest.raises(UserError, match='row 2: a score is no number'):
+    with pytest.raises(UserError, match='row 2: a score is not a number'):
         read_scores(file)
     with pytest.raises(UserError, match='no column "x/cls/..."'):
         read_scores(file, 'x/cls')

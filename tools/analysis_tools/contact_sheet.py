@@ -12,7 +12,6 @@ From a folder of images, with any of three kinds of annotation files:
 """
 
 import argparse
-import csv
 import json
 import random
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 from fx_mm.apis import load_config
 from fx_mm.apis.sources import find_images
 from fx_mm.datasets import TaskDataset
+from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.tasks import (
     ClassificationKind,
     LocalizationKind,
@@ -109,19 +109,15 @@ def open_files(folder: str, args) -> list:
     return found
 
 
-def header_classes(path: str) -> tuple:
-    """Class names of a CSV file: its columns but the first."""
-    try:
-        with open(path, encoding='utf-8-sig', newline='') as file:
-            names = next(csv.reader(file), [])
-    except OSError as error:
-        raise UserError(f'{path}: {error.strerror}.') from error
+def header_classes(path: str) -> tuple[str, ...]:
+    """Return the class names of a CSV file: its columns but the first."""
+    names = CsvTable(path, 'it has the annotation').header
     if len(names) < 2:
         raise UserError(
             f'{path}: needs a header with a column of image names and one '
-            'column a class.'
+            'column per class.'
         )
-    return tuple(name.strip() for name in names[1:])
+    return tuple(names[1:])
 
 
 def coco_classes(path: str) -> tuple:

@@ -1,4 +1,4 @@
-"""Readers: annotation files to records, one file a format."""
+"""Readers: annotation files to records, one file per format."""
 
 from fx_mm.datasets.readers.base import BaseReader
 from fx_mm.datasets.readers.coco import CocoReader

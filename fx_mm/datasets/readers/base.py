@@ -1,4 +1,4 @@
-"""What all readers share: which images of a file are read."""
+"""What all readers share: which images of a file are read, and whose."""
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.datasets.readers.images import ImageNames
 from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
+
+PATIENT = 'patient'
+"""The column of a table, and the key of a COCO file's images."""
 
 
 class BaseReader(metaclass=ABCMeta):
@@ -35,12 +39,12 @@ class BaseReader(metaclass=ABCMeta):
             annotation file writes them. Defaults to None, which keeps all.
         img_suffix (str): What the files' names have and the annotation lacks,
             such as ``.png``. Defaults to ''.
-        max_missing (float): Share of the images that may be missing on disk,
-            in training; they are named in the log and others take their
+        max_missing (float): Share of the images that may be missing on disk
+            in training; the log names them, and other images take their
             place. Evaluation needs all. Defaults to 0.001.
         data_root (str, optional): Folder that names with ``..`` must not
             leave. Defaults to None: the folder that they are relative to.
-            :class:`TaskDataset` fills it in.
+            :class:`TaskDataset` sets it.
     """
 
     def __init__(
@@ -59,13 +63,13 @@ class BaseReader(metaclass=ABCMeta):
     @abstractmethod
     def __call__(
         self, ann_file: str, img_dir: str, task: Task
-    ) -> Sequence[dict]:
+    ) -> Sequence[dict[str, Any]]:
         """Read one split.
 
         Args:
             ann_file (str): Path of the annotation file.
             img_dir (str): Folder that image names are relative to.
-            task (Task): Gives ``name``, ``classes`` and ``label_type``.
+            task (Task): What the annotation is for.
 
         Returns:
             Sequence[dict]: Records in the order of the file.
@@ -97,10 +101,54 @@ class BaseReader(metaclass=ABCMeta):
             'be measured without its data; leave it out of "tasks".'
         )
 
+    def open_table(self, ann_file: str, task: Task) -> CsvTable | None:
+        """Open the table with the annotation, if it is one with a header.
+
+        Args:
+            ann_file (str): Path of the annotation file.
+            task (Task): What the annotation is for.
+
+        Returns:
+            CsvTable, optional: None by default.
+
+        Raises:
+            UserError: If it cannot be read.
+        """
+        return None
+
+    def image_index(self, table: CsvTable) -> int:
+        """Return the number of the column with the images' names.
+
+        Raises:
+            UserError: If the table lacks it.
+        """
+        return 0
+
+    def patients(self, ann_file: str, task: Task) -> dict[str, str]:
+        """Read the patient IDs that the annotation file has.
+
+        Args:
+            ann_file (str): Path of the annotation file.
+            task (Task): What the annotation is for.
+
+        Returns:
+            dict[str, str]: Image name to patient ID, of the images that have
+            one; by default those of the table's column ``patient``.
+
+        Raises:
+            UserError: If the file cannot be read.
+        """
+        table = self.open_table(ann_file, task)
+        if table is None or PATIENT not in table:
+            return {}
+        image, patient = self.image_index(table), table.column(PATIENT)
+        found = ((r[image].strip(), r[patient].strip()) for _, r in table)
+        return {image: patient for image, patient in found if patient}
+
     def images(
         self, ann_file: str, img_dir: str, unit: str = 'row'
     ) -> ImageNames:
-        """Start checking the image names of a split."""
+        """Return a checker of the image names of a split."""
         return ImageNames(
             ann_file,
             img_dir,

@@ -1,28 +1,29 @@
 """Boxes from a COCO annotation file."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.structures import InstanceData
 
-from fx_mm.datasets.readers.base import BaseReader
+from fx_mm.datasets.readers.base import PATIENT, BaseReader
+from fx_mm.datasets.readers.csv_table import annotation_of, read_lines
 from fx_mm.datasets.readers.images import ImageNames
-from fx_mm.datasets.readers.tables import (
-    read_lines,
-    without_garbage_collection,
-)
 from fx_mm.datasets.records import Ragged, Records
 from fx_mm.registry import READERS
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.memory import without_garbage_collection
 
 MADE_UP = 2
 """Boxes of each made-up image."""
 
 IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
 BOX_KEYS = ('image_id', 'category_id', 'bbox')
+Labels = dict[Any, tuple[str, int | None]]
+"""Category id to its name and class index, None if it is not a class."""
 
 
 @READERS.register_module()
@@ -40,7 +41,7 @@ class CocoReader(BaseReader):
         kwargs: See :class:`BaseReader`.
     """
 
-    def __init__(self, merge_classes: bool = False, **kwargs) -> None:
+    def __init__(self, merge_classes: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.merge_classes = merge_classes
 
@@ -71,11 +72,21 @@ class CocoReader(BaseReader):
         with without_garbage_collection():
             return self._read(ann_file, img_dir, task)
 
+    def patients(self, ann_file: str, task: Task) -> dict[str, str]:
+        """Read the entries ``patient`` of images; see :class:`BaseReader`."""
+        return {
+            str(image['file_name']).strip(): str(image[PATIENT])
+            for image in self._load(ann_file, task)['images']
+            if image.get(PATIENT)
+        }
+
     def _read(self, ann_file: str, img_dir: str, task: Task) -> Records:
         content = self._load(ann_file, task)
         labels = self._labels(content['categories'], ann_file, task)
         images = self.images(ann_file, img_dir, 'image')
-        entries, known, sizes = content['images'], {}, []
+        entries = content['images']
+        known: dict[Any, int] = {}
+        sizes: list[list[float]] = []
         rows = _columns(entries, IMAGE_KEYS, f'{ann_file}, image')
         for number, (key, name, *size) in enumerate(rows, 1):
             if _find(known, key) is not None:
@@ -108,9 +119,10 @@ class CocoReader(BaseReader):
         )
 
     @staticmethod
-    def _load(ann_file: str, task) -> dict:
+    def _load(ann_file: str, task: Task) -> dict[str, list[Any]]:
         try:
-            content = json.loads(''.join(read_lines(ann_file, task.name)))
+            lines = read_lines(ann_file, annotation_of(task.name))
+            content = json.loads(''.join(lines))
         except json.JSONDecodeError as error:
             raise UserError(
                 f'{ann_file}: is not valid JSON (line {error.lineno}: '
@@ -125,9 +137,11 @@ class CocoReader(BaseReader):
                 raise UserError(f'{ann_file}: "{key}" is not a list.')
         return content
 
-    def _labels(self, categories: list, ann_file: str, task) -> dict:
+    def _labels(
+        self, categories: list[Any], ann_file: str, task: Task
+    ) -> Labels:
         """Map category ids to (name, class index or None if unknown)."""
-        names = {}
+        names: dict[Any, str] = {}
         for number, entry in enumerate(categories, 1):
             _require(entry, ('id', 'name'), f'{ann_file}, category {number}')
             names[entry['id']] = str(entry['name'])
@@ -156,13 +170,17 @@ class _Boxes:
     """
 
     def __init__(
-        self, entries: list, ann_file: str, known: dict, names: list
+        self,
+        entries: list[Any],
+        ann_file: str,
+        known: dict[Any, int],
+        names: Sequence[str],
     ) -> None:
         self._ann_file = ann_file
         self._names = names
         rows = _columns(entries, BOX_KEYS, f'{ann_file}, annotation')
-        # number in the file, image, category, box; -1: not among "img_ids"
-        self._kept = []
+        # number in the file, image, category, box; -1: not among img_ids
+        self._kept: list[tuple[int, int, Any, Any]] = []
         for number, (image, category, box) in enumerate(rows):
             index = _find(known, image)
             if index is None:
@@ -187,8 +205,8 @@ class _Boxes:
             f'"{self._names[image]}")'
         )
 
-    def labels(self, labels: dict, task) -> np.ndarray:
-        """Give the class index of each box, int64 (n,)."""
+    def labels(self, labels: Labels, task: Task) -> np.ndarray:
+        """Return the class index of each box, int64 (n,)."""
         found = np.empty(len(self._kept), np.int64)
         for row, (_, _, category, _) in enumerate(self._kept):
             entry = _find(labels, category)
@@ -240,7 +258,12 @@ class _Boxes:
         )
         return np.concatenate([low, high], 1)
 
-    def _refuse(self, wrong: np.ndarray, reason: str, sizes=None) -> None:
+    def _refuse(
+        self,
+        wrong: np.ndarray,
+        reason: str,
+        sizes: np.ndarray | None = None,
+    ) -> None:
         for row in wrong.nonzero()[0][:1]:
             text = reason.format(
                 box=self._kept[row][3],
@@ -249,8 +272,8 @@ class _Boxes:
             raise UserError(f'{self._where(row)}: {text}.')
 
 
-def _find(known: dict, key):
-    """Give what an id stands for; None also if it is a list or object."""
+def _find(known: dict[Any, Any], key: Any) -> Any:
+    """Return what an id stands for; None also if it is a list or object."""
     try:
         return known.get(key)
     except TypeError:
@@ -258,9 +281,9 @@ def _find(known: dict, key):
 
 
 def _whole_numbers(
-    sizes: list, images: ImageNames, ann_file: str
+    sizes: list[list[float]], images: ImageNames, ann_file: str
 ) -> np.ndarray:
-    """Give widths and heights as int64 (n, 2)."""
+    """Return widths and heights as int64 (n, 2)."""
     try:
         return np.array(sizes, np.int64).reshape(-1, 2)
     except (TypeError, ValueError, OverflowError):
@@ -273,8 +296,10 @@ def _whole_numbers(
         raise
 
 
-def _columns(entries: list, keys: tuple, where: str) -> list:
-    """Give the values of the keys, a tuple an entry."""
+def _columns(
+    entries: list[Any], keys: Sequence[str], where: str
+) -> list[tuple[Any, ...]]:
+    """Return the values of the keys, one tuple per entry."""
     try:
         return [tuple([entry[key] for key in keys]) for entry in entries]
     except (KeyError, TypeError, IndexError):
@@ -283,7 +308,7 @@ def _columns(entries: list, keys: tuple, where: str) -> list:
         raise
 
 
-def _require(entry, keys: tuple, where: str) -> None:
+def _require(entry: Any, keys: Sequence[str], where: str) -> None:
     """Check that a json object has the keys."""
     if not isinstance(entry, dict):
         raise UserError(f'{where}: is not a json object, but {entry!r}.')
@@ -295,8 +320,8 @@ def _require(entry, keys: tuple, where: str) -> None:
             )
 
 
-def _four(box) -> list:
-    """Give the numbers of a box, NaN if they are not four."""
+def _four(box: Any) -> list[float]:
+    """Return the numbers of a box, NaN if they are not four."""
     try:
         x, y, width, height = (float(value) for value in box)
     except (TypeError, ValueError):

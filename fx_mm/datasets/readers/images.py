@@ -15,13 +15,13 @@ class FileIndex:
 
     After a few questions about a folder it lists it, so a folder of 100,000
     images costs one listing. Folders of few images (MIMIC-CXR has one or two
-    in each) cost a question an image, which is quicker than their listing.
+    in each) cost one question per image, which is quicker than a listing.
     """
 
     QUESTIONS = 8
 
     def __init__(self) -> None:
-        self._asked: dict = {}
+        self._asked: dict[str, int | frozenset[str]] = {}
 
     def __contains__(self, path: str) -> bool:
         folder, _, name = path.rpartition('/')
@@ -34,7 +34,7 @@ class FileIndex:
         return name in asked
 
     @staticmethod
-    def _list(folder: str) -> frozenset:
+    def _list(folder: str) -> frozenset[str]:
         try:
             return frozenset(os.listdir(folder or '.'))
         except OSError:
@@ -75,12 +75,12 @@ class ImageNames:
         self.img_ids = None if img_ids is None else set(img_ids)
         self.suffix = suffix
         self.max_missing = max_missing
-        self.names: list = []
-        self.paths: list = []
+        self.names: list[str] = []
+        self.paths: list[str] = []
         self._folder = Folder(img_dir, data_root)
         self._files = FileIndex()
-        self._seen: dict = {}
-        self._missing: list = []
+        self._seen: dict[str, int | str] = {}
+        self._missing: list[int] = []
         self._unit = unit
 
     def add(self, name: str, place: int | str) -> bool:
@@ -190,10 +190,10 @@ class Folder:
             self._roots.append(osp.abspath(data_root))
 
     def join(self, name: str) -> str | None:
-        """Give the path of a name; None if it leads out of the data.
+        """Return the path of a name; None if it leads out of the data.
 
-        Symbolic links count as what they are named, since an official
-        release may be linked into the data root.
+        Symbolic links are not resolved, since an official dataset may be
+        linked into the data root.
         """
         if '..' not in name and name[0] != '/':
             return self._prefix + name

@@ -1,10 +1,12 @@
 """Image labels from a list without a header."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from fx_mm.datasets.readers.labels import LabelReader
-from fx_mm.datasets.readers.tables import read_lines
+from fx_mm.datasets.readers.csv_table import annotation_of, read_lines
+from fx_mm.datasets.readers.labels import LabelReader, LabelRow
 from fx_mm.registry import READERS
+from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 
@@ -45,7 +47,7 @@ class ListLabelReader(LabelReader):
         class_column: int | None = None,
         image_column: int = 0,
         header: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if class_column is None and image_column != 0:
@@ -61,10 +63,11 @@ class ListLabelReader(LabelReader):
         self.image_column = image_column
         self.header = header
 
-    def rows(self, ann_file: str, task) -> Iterator[tuple]:
+    def rows(self, ann_file: str, task: Task) -> Iterator[LabelRow]:
         """Walk the rows; see :class:`LabelReader`."""
-        known: dict = {}
-        for number, line in enumerate(read_lines(ann_file, task.name), 1):
+        known: dict[str, tuple[str, ...]] = {}
+        lines = read_lines(ann_file, annotation_of(task.name))
+        for number, line in enumerate(lines, 1):
             line = line.strip()
             if not line or (self.header and number == 1):
                 continue
@@ -80,8 +83,8 @@ class ListLabelReader(LabelReader):
                 labels = known[text]
             yield number, name, where, labels
 
-    def _columns(self, line: str, where: str) -> list:
-        """Give name and class of a row of columns."""
+    def _columns(self, line: str, where: str) -> list[str]:
+        """Return name and class of a row of columns."""
         cells = line.split(',') if ',' in line else line.split()
         columns = [self.image_column, self.class_column]
         if len(cells) <= max(columns):
@@ -91,7 +94,7 @@ class ListLabelReader(LabelReader):
             )
         return [cells[column] for column in columns]
 
-    def _split(self, line: str, where: str, task) -> list:
+    def _split(self, line: str, where: str, task: Task) -> list[str]:
         """Split a row into name and labels; a name may hold blanks."""
         count = 1 if self.class_index else len(task.classes)
         commas = ',' in line
@@ -106,7 +109,7 @@ class ListLabelReader(LabelReader):
             if self.class_index:
                 raise UserError(
                     f'{where}: has {found} labels instead of one class '
-                    'number; set class_index=False if it has one a class.'
+                    'number; set class_index=False if it has one per class.'
                 )
             raise UserError(
                 f'{where}: has {found} labels, but task {task.name} has '
@@ -115,7 +118,7 @@ class ListLabelReader(LabelReader):
             )
         return cells
 
-    def _one_hot(self, text: str, where: str, task) -> tuple:
+    def _one_hot(self, text: str, where: str, task: Task) -> tuple[str, ...]:
         classes = task.classes
         if not self.class_index:
             if text not in classes:

@@ -11,11 +11,11 @@ import torch
 
 from fx_mm.datasets.readers.base import BaseReader
 from fx_mm.datasets.readers.images import ImageNames
-from fx_mm.datasets.readers.tables import without_garbage_collection
 from fx_mm.datasets.records import Records
 from fx_mm.tasks import Task
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.memory import without_garbage_collection
 
 POLICIES = dict(ones=1.0, zeros=0.0, ignore=math.nan)
 KINDS = ('uncertain', 'blank')
@@ -24,10 +24,14 @@ DRAWN = dict(uncertain=-1.0, blank=-2.0)
 CHUNK = 8192
 """Rows that are parsed at once, by column."""
 CACHED = 1000
+Policy = str | float | Mapping[str, Any] | None
+"""What a label stands for, see :class:`LabelReader`."""
+LabelRow = tuple[int, str, str, Sequence[str]]
+"""Number of the row, image name, where the labels are, text per class."""
 
 
 class LabelReader(BaseReader):
-    """A reader of image labels: gives a value a class and image.
+    """A reader of image labels: one value per class and image.
 
     A **policy** says what a class's value stands for where the file does not
     say it: ``'ones'``, ``'zeros'``, ``'ignore'`` (unknown: NaN, no loss), a
@@ -58,9 +62,9 @@ class LabelReader(BaseReader):
 
     def __init__(
         self,
-        uncertain: str | float | Mapping | None = None,
-        blank: str | float | Mapping = 'ignore',
-        **kwargs,
+        uncertain: Policy = None,
+        blank: Policy = 'ignore',
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.uncertain = uncertain
@@ -75,16 +79,16 @@ class LabelReader(BaseReader):
         return dict(gt_score=torch.eye(classes)[index % classes])
 
     @abstractmethod
-    def rows(self, ann_file: str, task: Task) -> Iterator[tuple]:
+    def rows(self, ann_file: str, task: Task) -> Iterator[LabelRow]:
         """Walk the rows of a file.
 
         Args:
             ann_file (str): Path of the annotation file.
-            task (Task): Gives ``name`` and ``classes``.
+            task (Task): Its ``name`` and ``classes`` are used.
 
         Yields:
-            tuple: The row's number; the image's name; where the labels
-            stand, as said in messages; one text a class.
+            tuple[int, str, str, Sequence[str]]: The row's number; the image's
+            name; where the labels are, for messages; one text per class.
         """
 
     def __call__(self, ann_file: str, img_dir: str, task: Task) -> Records:
@@ -95,7 +99,9 @@ class LabelReader(BaseReader):
     def _read(self, ann_file: str, img_dir: str, task: Task) -> Records:
         labels = LabelColumns(task, self.uncertain, self.blank)
         images = self.images(ann_file, img_dir)
-        blocks, cells, places = [], [], []
+        blocks: list[np.ndarray] = []
+        cells: list[Sequence[str]] = []
+        places: list[str] = []
         for number, name, place, texts in self.rows(ann_file, task):
             if not images.add(name, number):
                 continue
@@ -114,24 +120,24 @@ class LabelColumns:
     """Turns the texts of labels into values, class by class.
 
     Args:
-        task (Task): Gives ``name``, ``classes`` and ``labels``.
+        task (Task): Says which classes there are.
         uncertain (str | float | dict, optional): See :class:`LabelReader`.
         blank (str | float | dict): See :class:`LabelReader`.
 
     Raises:
-        UserError: If a policy is none, or is for a class that is not there.
+        UserError: If a policy is not valid, or is for an unknown class.
     """
 
     def __init__(
         self,
-        task,
-        uncertain: str | float | Mapping | None = None,
-        blank: str | float | Mapping = 'ignore',
+        task: Task,
+        uncertain: Policy = None,
+        blank: Policy = 'ignore',
     ) -> None:
         self.task = task
         size = (len(KINDS), len(task.classes), 2)
         self._ranges = np.full(size, np.nan, np.float32)
-        stands_for: dict = {}
+        stands_for: dict[str, list[float | None]] = {}
         for kind, policy in zip(KINDS, (uncertain, blank)):
             default = None if kind == 'uncertain' else 'ignore'
             where = f'{kind} of the reader of task {task.name}'
@@ -144,18 +150,20 @@ class LabelColumns:
                 values.append(value)
         self._values = [_Values(*pair) for pair in zip(*stands_for.values())]
 
-    def parse(self, rows: list, places: Sequence[str]) -> np.ndarray:
+    def parse(
+        self, rows: Sequence[Sequence[str]], places: Sequence[str]
+    ) -> np.ndarray:
         """Read the labels of some images.
 
         Args:
-            rows (list[Sequence[str]]): One text a class and image.
+            rows (Sequence[Sequence[str]]): One text per class and image.
             places (Sequence[str]): File and row of each, for the messages.
 
         Returns:
             np.ndarray: float32 (n, C); NaN is unknown, below 0 is drawn.
 
         Raises:
-            UserError: Names file, row and class of what is no label.
+            UserError: Names file, row and class of what is not a label.
         """
         scores = np.empty((len(rows), len(self._values)), np.float32)
         for column, (values, texts) in enumerate(
@@ -187,7 +195,7 @@ class LabelColumns:
 
         Args:
             images (ImageNames): The images.
-            scores (np.ndarray): What :meth:`parse` gave, float32 (n, C).
+            scores (np.ndarray): Of :meth:`parse`, float32 (n, C).
 
         Returns:
             Records: See :class:`BaseReader`.
@@ -205,7 +213,7 @@ class LabelColumns:
         )
 
 
-class _Values(dict):
+class _Values(dict[str, float]):
     """Text of a label to its value; what is new is parsed and kept."""
 
     def __init__(self, uncertain: float | None, blank: float) -> None:
@@ -270,7 +278,7 @@ def parse_label(
 def draw_scores(
     scores: np.ndarray, ranges: np.ndarray, seed: int, index: int
 ) -> np.ndarray:
-    """Draw the labels that a policy gives a range.
+    """Draw the labels for which a policy has a range.
 
     Args:
         scores (np.ndarray): float32 (C,), NaN where drawn or unknown.
@@ -288,8 +296,10 @@ def draw_scores(
     return np.where(np.isnan(drawn), scores, drawn).astype(np.float32)
 
 
-def _by_class(policy, classes: Sequence[str], default, where: str) -> list:
-    """Give what a policy stands for, a class."""
+def _by_class(
+    policy: Policy, classes: Sequence[str], default: Policy, where: str
+) -> list[float | tuple[float, float] | None]:
+    """Return what a policy stands for, per class."""
     if not isinstance(policy, Mapping) or 'uniform' in policy:
         return [_value(policy, where, default)] * len(classes)
     for name in policy:
@@ -305,8 +315,10 @@ def _by_class(policy, classes: Sequence[str], default, where: str) -> list:
     ]
 
 
-def _value(policy, where: str, default) -> None | float | tuple:
-    """Give a policy's number, or the ends of its range.
+def _value(
+    policy: Policy, where: str, default: Policy
+) -> float | tuple[float, float] | None:
+    """Return a policy's number, or the ends of its range.
 
     A number between 0 and 1 is a range too: of one value in training, and
     like the others unknown in evaluation, where AUC takes 0 and 1 only.

@@ -3,6 +3,7 @@
 import os
 import os.path as osp
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,34 +12,37 @@ from mmengine.structures import PixelData
 
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
 from fx_mm.datasets.readers.base import BaseReader
+from fx_mm.datasets.readers.csv_table import CsvTable, annotation_of
 from fx_mm.datasets.readers.images import FileIndex, Folder, ImageNames
-from fx_mm.datasets.readers.tables import Table
 from fx_mm.datasets.records import Records
 from fx_mm.registry import READERS
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
 BITS = 16
+MaskPaths = dict[str, list[str | None]]
+"""Class name to one path per image, None for an empty mask."""
 
 
 @READERS.register_module()
 class MaskReader(BaseReader):
     """Reads where the mask of each class is.
 
-    With a CSV file: one row an image, a column ``image``, one column a class
-    with the mask's path, relative to the CSV's folder. Blank means that the
-    class is not in the image. Without a bit, every value above 0 is inside;
-    ``masks/1.png#3`` is bit 3 (of value 8) of the pixel values, so that one
-    file holds up to 16 overlapping classes.
+    With a CSV file: one row per image, a column ``image``, one column per
+    class with the mask's path, relative to the CSV's folder. Blank means that
+    the class is not in the image. Without a bit, every value above 0 is
+    inside; ``masks/1.png#3`` is bit 3 (of value 8) of the pixel values, so
+    that one file holds up to 16 overlapping classes.
 
     With ``suffix``: the annotation file is the folder of the masks, and the
     mask of image ``7.jpg`` is ``7`` + suffix. All images of the image folder
     must have their masks.
 
     Args:
-        suffix (str | dict, optional): What replaces the image's extension in
-            the mask's name, such as ``-mask.png``; a dict of class name to
-            suffix for several classes. Defaults to None: a CSV file.
+        suffix (str | Mapping[str, str], optional): What replaces the image's
+            extension in the mask's name, such as ``-mask.png``; a dict of
+            class name to suffix for several classes. Defaults to None: a CSV
+            file.
         image_column (str): Defaults to 'image'.
         kwargs: See :class:`BaseReader`.
 
@@ -51,9 +55,9 @@ class MaskReader(BaseReader):
 
     def __init__(
         self,
-        suffix: str | dict | None = None,
+        suffix: str | Mapping[str, str] | None = None,
         image_column: str = 'image',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.suffix = suffix
@@ -69,19 +73,29 @@ class MaskReader(BaseReader):
         masks[:, low:high, low:high] = 1
         return dict(gt_sem_seg=PixelData(data=masks))
 
+    def open_table(self, ann_file: str, task: Task) -> CsvTable | None:
+        """Open the table of masks; None with ``suffix``."""
+        if self.suffix is not None:
+            return None
+        return CsvTable(ann_file, annotation_of(task.name))
+
+    def image_index(self, table: CsvTable) -> int:
+        """Return the number of the column with the images' names."""
+        return table.column(self.image_column, 'image_column')
+
     def __call__(self, ann_file: str, img_dir: str, task: Task) -> Records:
         """Read one split; see :class:`BaseReader`."""
-        if self.suffix is not None:
+        table = self.open_table(ann_file, task)
+        if table is None:
             return self._from_folder(ann_file, img_dir, task)
-        table = Table(ann_file, task.name)
-        image = table.column(self.image_column, 'image_column')
+        image = self.image_index(table)
         columns = {
             name: table.column(name, f'a class of task {task.name}')
             for name in task.classes
         }
         images = self.images(ann_file, img_dir)
         masks = _MaskFiles(osp.dirname(ann_file), self.data_root)
-        paths: dict = {name: [] for name in task.classes}
+        paths: MaskPaths = {name: [] for name in task.classes}
         for number, cells in table:
             if not images.add(cells[image], number):
                 continue
@@ -99,7 +113,7 @@ class MaskReader(BaseReader):
         suffixes = self._suffixes(task)
         images = self.images(img_dir, img_dir, 'file')
         masks = _MaskFiles(mask_dir, self.data_root)
-        paths: dict = {name: [] for name in task.classes}
+        paths: MaskPaths = {name: [] for name in task.classes}
         for image in _image_names(img_dir, task):
             if image.endswith(tuple(suffixes.values())):
                 continue
@@ -113,38 +127,39 @@ class MaskReader(BaseReader):
         images.finish()
         return _records(images, paths)
 
-    def _suffixes(self, task) -> dict:
+    def _suffixes(self, task: Task) -> dict[str, str]:
         suffixes = self.suffix
         if isinstance(suffixes, str):
             suffixes = dict.fromkeys(task.classes[:1], suffixes)
+        suffixes = suffixes or {}
         if set(suffixes) != set(task.classes):
             raise UserError(
                 f'The suffixes of task {task.name} are for '
                 f'{", ".join(suffixes)}, but its classes are '
-                f'{", ".join(task.classes)}; give one a class.'
+                f'{", ".join(task.classes)}; write one per class.'
             )
         return {name: suffixes[name] for name in task.classes}
 
 
-def split_bit(path: str) -> tuple:
+def split_bit(path: str) -> tuple[str, int | None]:
     """Split ``masks/1.png#3`` into path and bit.
 
     Returns:
-        tuple[str, Optional[int]]: The file's path; the bit, None without.
+        tuple[str, int | None]: The file's path; the bit, None without one.
     """
     match = re.fullmatch(r'(.+)#(\d+)', path)
     return (match[1], int(match[2])) if match else (path, None)
 
 
 class _MaskFiles:
-    """Finds mask files from the names that a table gives them."""
+    """Finds the mask files that a table names."""
 
     def __init__(self, folder: str, data_root: str | None) -> None:
         self._folder = Folder(folder, data_root)
         self._files = FileIndex()
 
     def find(self, name: str, where: str) -> str | None:
-        """Give the path, with its bit; None for a blank name."""
+        """Return the path, with its bit; None for a blank name."""
         if not name:
             return None
         path = self._folder.join(name)
@@ -168,13 +183,13 @@ class _MaskFiles:
         return path
 
 
-def _records(images: ImageNames, paths: dict) -> Records:
+def _records(images: ImageNames, paths: MaskPaths) -> Records:
     return Records.of_columns(
         img_path=images.paths, img_id=images.names, mask_paths=paths
     )
 
 
-def _image_names(folder: str, task) -> list:
+def _image_names(folder: str, task: Task) -> list[str]:
     try:
         names = os.listdir(folder)
     except OSError as error:

@@ -1,49 +1,39 @@
-"""Whose image is whose."""
+"""Look up patient IDs."""
 
-import csv
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from fx_mm.datasets.readers.tables import read_lines
+from mmengine.registry import DefaultScope
+
+from fx_mm.datasets.readers.base import BaseReader
+from fx_mm.registry import READERS, SCOPE
 from fx_mm.tasks import Task
 from fx_mm.utils.checks import compile_patient
-
-COLUMN = 'patient'
 
 
 def find_patients(
     task: Task, ann_file: str, img_ids: Sequence[str], pattern: str | None
 ) -> list[str] | None:
-    """Look up the patients of images.
+    """Look up the patient IDs of images.
 
-    In the column ``patient`` of a table, or the entry ``patient`` of a COCO
-    file's images; else by the dataset's pattern in the image's name.
+    In the annotation file, as :meth:`BaseReader.patients` reads it; else by
+    the dataset's pattern in the image's name.
 
     Args:
-        task (Task): Its reader says which column names the images.
+        task (Task): Its reader is asked.
         ann_file (str): Annotation file that the images are from.
         img_ids (Sequence[str]): Names of the images.
-        pattern (str, optional): Regular expression that finds the patient in
-            a name: its first group that took part, or all of it.
+        pattern (str, optional): See :func:`match_patient`.
 
     Returns:
-        list[str], optional: One an image; images whose patient is unknown
+        list[str], optional: One per image; images whose patient is unknown
         are patients of their own. None if no patient is known.
 
     Raises:
-        UserError: If the pattern is no regular expression.
+        UserError: If the pattern is not a regular expression.
     """
-    known = _read(task, ann_file)
-    find = None
-    if pattern is not None:
-        find = compile_patient(pattern, task.dataset).search
-    found = []
-    for img_id in img_ids:
-        patient = known.get(img_id)
-        if not patient and find is not None:
-            match = find(img_id)
-            patient = match and match[match.lastindex or 0]
-        found.append(patient or None)
+    known = reader_of(task).patients(ann_file, task)
+    match = match_patient(pattern, task.dataset)
+    found = [known.get(img_id) or match(img_id) for img_id in img_ids]
     if not any(found):
         return None
     # a name of its own, which no patient has
@@ -51,26 +41,34 @@ def find_patients(
     return [patient or f'image {img_id}' for patient, img_id in pairs]
 
 
-def _read(task: Task, ann_file: str) -> dict[str, str]:
-    if ann_file.endswith('.json'):
-        content = json.loads(''.join(read_lines(ann_file, task.name)))
-        images = content.get('images', ()) if type(content) is dict else ()
-        return {
-            str(entry.get('file_name')): str(entry[COLUMN])
-            for entry in images
-            if entry.get(COLUMN)
-        }
-    if not ann_file.endswith('.csv'):
-        return {}
-    rows = csv.reader(read_lines(ann_file, task.name))
-    header = [name.strip() for name in next(rows, [])]
-    if COLUMN not in header:
-        return {}
-    name = task.config['reader'].get('image_column')
-    image = header.index(name) if name in header else 0
-    patient = header.index(COLUMN)
-    return {
-        row[image].strip(): row[patient].strip()
-        for row in rows
-        if len(row) > max(image, patient)
-    }
+def match_patient(
+    pattern: str | None, dataset: str
+) -> Callable[[str], str | None]:
+    """Return a function from an image's name to its patient ID.
+
+    Args:
+        pattern (str, optional): Regular expression that finds the patient in
+            a name: its first group that took part, or all of it. None finds
+            none.
+        dataset (str): For the message.
+
+    Raises:
+        UserError: If the pattern is not a regular expression.
+    """
+    if pattern is None:
+        return lambda name: None
+    search = compile_patient(pattern, dataset).search
+
+    def find(name: str) -> str | None:
+        match = search(name)
+        return match and match[match.lastindex or 0]
+
+    return find
+
+
+def reader_of(task: Task) -> BaseReader:
+    """Build the reader of a task."""
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        return READERS.build(
+            dict(task.config['reader'], data_root=task.data_root or None)
+        )

@@ -91,7 +91,7 @@ def test_box_over_the_border_is_cut(read):
     np.testing.assert_array_equal(record['boxes'], [[0, 20, 7, 24]])
 
 
-def test_only(read):
+def test_img_ids(read):
     content = coco(
         [box(5, [1, 2, 3, 4]), box(2, [2, 2, 3, 4])],
         [image(5, 'a.png'), image(2, 'elsewhere.png')],

@@ -85,7 +85,7 @@ def test_findings_column(read):
     )
 
 
-def test_only_keeps_the_named_images_and_needs_no_others(read):
+def test_img_ids_keep_the_named_images_and_need_no_others(read):
     text = 'file,A,B\na.png,1,0\nelsewhere.png,0,0\nb.png,0,1\n'
     records = read(text, CsvLabelReader(img_ids=['b.png']))
     assert [record['img_id'] for record in records] == ['b.png']
@@ -129,7 +129,7 @@ def test_multi_class_needs_one_one(read):
             ['no column "B"', 'toy/cls', '"file", "A", "C"'],
         ),
         ('file;A;B\na.png;1;0\n', ['no column "A"', '"file;A;B"']),
-        ('file,A,B,A\na.png,1,0,1\n', ['"A" stands twice']),
+        ('file,A,B,A\na.png,1,0,1\n', ['"A" is in the header twice']),
         ('file,A,B\na.png,1,yes\n', ['row 2, class "B"', '"yes"']),
         ('file,A,B\na.png,1,0\n\nb.png,2,0\n', ['row 4, class "A"', '2']),
         ('file,A,B\na.png,1,-0.1\n', ['row 2, class "B"', '-0.1']),
