@@ -6,20 +6,22 @@ the given rows.
 
 import importlib
 import os
-import platform
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 
+import torch
+from mmengine.utils.dl_utils import collect_env as collect_base_env
+
+from fx_mm.version import __version__
+
 DISTRIBUTIONS = (
-    ('torch',),
-    ('torchvision',),
     ('onedl-mmengine', 'mmengine'),
     ('onedl-mmcv', 'mmcv'),
     ('onedl-mmdetection', 'mmdet'),
     ('onedl-mmsegmentation', 'mmsegmentation'),
     ('onedl-mmpretrain', 'mmpretrain'),
     ('numpy',),
-    ('opencv-python', 'opencv-python-headless'),
     ('scikit-learn',),
     ('scipy',),
     ('pycocotools',),
@@ -30,7 +32,7 @@ DISTRIBUTIONS = (
 """The packages to report: the maintained name, then the other ones."""
 
 
-def _version(names) -> str:
+def _version(names: Sequence[str]) -> str:
     for name in names:
         try:
             version = metadata.version(name)
@@ -41,9 +43,8 @@ def _version(names) -> str:
 
 
 def _operators() -> str:
-    """Returns what mmcv's operators were compiled for."""
+    """Return what mmcv's operators were compiled for."""
     try:
-        importlib.import_module('torch')
         extension = importlib.import_module('mmcv._ext')
     except ImportError as error:
         return f'not compiled ({error})'
@@ -53,47 +54,27 @@ def _operators() -> str:
     return f'compiled for CPU and CUDA {cuda}'
 
 
-def _devices() -> str:
-    try:
-        torch = importlib.import_module('torch')
-    except ImportError:
-        return 'unknown (no torch)'
-    cpu = f'CPU ({os.cpu_count()} cores, {torch.get_num_threads()} threads)'
-    gpus = [
-        torch.cuda.get_device_name(index)
-        for index in range(torch.cuda.device_count())
-    ]
-    return ', '.join([cpu, *(gpus or ['no GPU'])])
-
-
 def collect_env() -> dict[str, str]:
-    """Collects what decides whether and how fast fx_mm runs.
-
-    Nothing is required to be installed: what is missing is reported as such.
+    """Collect what decides whether and how fast fx_mm runs.
 
     Returns:
-        dict[str, str]: Rows of the table, in the order to show them.
+        dict[str, str]: Rows of the table, in the order to show them:
+        mmengine's, then those of fx_mm.
     """
-    from fx_mm import __version__
-
-    rows = {
-        'fx_mm': __version__,
-        'Python': f'{platform.python_version()} ({sys.executable})',
-        'System': f'{platform.platform()} {platform.machine()}',
-    }
+    rows = {name: str(value) for name, value in collect_base_env().items()}
     rows |= {names[0]: _version(names) for names in DISTRIBUTIONS}
     rows['mmcv operators'] = _operators()
-    rows['Devices'] = _devices()
+    rows['CPU'] = f'{os.cpu_count()} cores, {torch.get_num_threads()} threads'
+    rows['fx_mm'] = __version__
     return rows
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     rows = collect_env()
     rows |= dict(argument.split('=', 1) for argument in sys.argv[1:])
-    width = max(map(len, rows))
     for name, value in rows.items():
-        print(f'{name:<{width}}  {value}')
+        print(f'{name}: {value}')
 
 
 if __name__ == '__main__':
