@@ -1,7 +1,9 @@
 """Several processes: starting them, and sums over all of them."""
 
 import os
-from unittest import mock
+import subprocess
+from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as torch_dist
@@ -16,7 +18,12 @@ TIMEOUT = 600
 """Seconds a process waits for the others, unless the config says."""
 NEEDED = dict(
     pytorch=('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
-    slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'),
+    slurm=(
+        'SLURM_PROCID',
+        'SLURM_LOCALID',
+        'SLURM_NTASKS',
+        'SLURM_NODELIST',
+    ),
     mpi=(
         'OMPI_COMM_WORLD_RANK',
         'OMPI_COMM_WORLD_LOCAL_RANK',
@@ -24,7 +31,10 @@ NEEDED = dict(
         'MASTER_ADDR',
     ),
 )
-"""What each launcher leaves in the environment."""
+"""What each launcher sets in the environment."""
+RANKS = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE')
+"""The names for the first three of a launcher in torch."""
+PORT = '29500'
 
 
 def start_processes(launcher: str, dist_cfg: dict | None = None) -> None:
@@ -74,14 +84,30 @@ def start_processes(launcher: str, dist_cfg: dict | None = None) -> None:
         if on_gpus:
             init_dist(launcher, **cfg)
         else:
-            with mock.patch.object(torch.cuda, 'set_device'):
-                init_dist(launcher, **cfg)
+            _init_on_cpus(launcher, **cfg)
     except torch_dist.DistError as error:
         text = next(iter(str(error).splitlines()), '')
         raise UserError(
             f'The processes did not find each other ({text}); see that all '
             'were started, with the same MASTER_ADDR and MASTER_PORT.'
         ) from error
+
+
+def _init_on_cpus(
+    launcher: str, timeout: float, port: int | None = None, **cfg: Any
+) -> None:
+    """Do what ``init_dist`` does, without choosing a CUDA device."""
+    env = os.environ
+    for name, of_launcher in zip(RANKS, NEEDED[launcher]):
+        env[name] = env[of_launcher]
+    if port is not None:
+        env['MASTER_PORT'] = str(port)
+    env.setdefault('MASTER_PORT', PORT)
+    if 'MASTER_ADDR' not in env:
+        ask = ['scontrol', 'show', 'hostnames', env['SLURM_NODELIST']]
+        hosts = subprocess.check_output(ask, text=True)
+        env['MASTER_ADDR'] = hosts.split()[0]
+    torch_dist.init_process_group(timeout=timedelta(seconds=timeout), **cfg)
 
 
 class _SumOverRanks(torch.autograd.Function):
@@ -92,13 +118,13 @@ class _SumOverRanks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         total = x.clone()
         torch_dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         return grad * get_world_size()
 
 
@@ -143,5 +169,5 @@ def count_per_rank(count: Tensor) -> Tensor:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Give the model inside a DistributedDataParallel wrapper."""
+    """Return the model inside a DistributedDataParallel wrapper."""
     return model.module if is_model_wrapper(model) else model
