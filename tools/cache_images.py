@@ -12,7 +12,6 @@ from collections import Counter
 
 from mmengine.config import Config
 from rich.filesize import decimal
-from rich.progress import Progress
 
 from fx_mm.apis import load_config
 from fx_mm.datasets import MultiTaskDataset
@@ -23,7 +22,7 @@ from fx_mm.phantom import ensure_phantom
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.cli import add_config_options, run_tool
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.parallel import map_forked
+from fx_mm.utils.parallel import chunked, track_forked
 
 CHUNK = 32
 SAMPLES = 8
@@ -136,18 +135,15 @@ def verify(image: Image) -> tuple[str, str]:
 def walk(images: list[Image], work, what: str, workers: int | None):
     """Do the work on all images; count results and collect what is wrong."""
 
-    def chunk(start: int) -> list:
-        return [work(image) for image in images[start : start + CHUNK]]
+    def chunk(numbers: range) -> list[tuple[str, str]]:
+        return [work(images[number]) for number in numbers]
 
-    counts: Counter = Counter()
-    wrong = []
-    with Progress() as progress:
-        bar = progress.add_task(what, total=len(images))
-        starts = range(0, len(images), CHUNK)
-        for results in map_forked(chunk, starts, workers):
-            counts.update(result for result, _ in results)
-            wrong += [pair for pair in results if pair[0] in WRONG]
-            progress.advance(bar, len(results))
+    counts: Counter[str] = Counter()
+    wrong: list[tuple[str, str]] = []
+    numbers = chunked(range(len(images)), CHUNK)
+    for _, results in track_forked(what, chunk, numbers, workers):
+        counts.update(result for result, _ in results)
+        wrong += [pair for pair in results if pair[0] in WRONG]
     return counts, wrong
 
 

@@ -1,7 +1,6 @@
 """Predict on images: one line to load, one call to run."""
 
 import contextlib
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -9,14 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from fx_mm.apis.image_pipeline import ImagePipeline, sample_meta
 from fx_mm.apis.model import load_model, stored_config
@@ -30,6 +21,7 @@ from fx_mm.tasks import Task, TaskTable
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.parallel import progress_bar
 from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.visualization.results import ImageResult, result_class
 
@@ -164,8 +156,7 @@ class FoundationXInferencer:
         check_number('batch_size', batch_size, 1, whole=True)
         sources, total = list_sources(inputs)
         numbered = enumerate(sources)
-        with _progress_bar(progress) as bar:
-            line = bar.add_task('predict', total=total)
+        with progress_bar('predict', total, shown=progress) as advance:
             shown = self._pipelines[self.tasks[0].name].percentiles
             while group := list(islice(numbered, batch_size)):
                 images = [
@@ -174,8 +165,7 @@ class FoundationXInferencer:
                 ]
                 self._predict([i for i in images if i.result.error is None])
                 for image in images:
-                    bar.advance(line)
-                    bar.refresh()
+                    advance(1)
                     yield image.result
 
     @torch.no_grad()
@@ -314,22 +304,3 @@ def _device(name: str | torch.device) -> torch.device:
 
 def _is_config_file(path: str | Path) -> bool:
     return Path(path).suffix in ('.py', '.json', '.yaml', '.yml')
-
-
-def _progress_bar(shown: bool | None) -> Progress:
-    console = Console(stderr=True, force_terminal=shown or None)
-    if shown is None:
-        shown = console.is_terminal and not console.is_dumb_terminal
-    return Progress(
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        # no thread of its own, whose lock a fork could take along
-        auto_refresh=False,
-        redirect_stdout=sys.stdout.isatty(),
-        redirect_stderr=sys.stderr.isatty(),
-        disable=not shown,
-    )

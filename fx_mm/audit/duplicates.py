@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from rich.progress import Progress
 
 from fx_mm.audit.alignment import SAME, similarity
 from fx_mm.audit.hashing import (
@@ -19,7 +18,7 @@ from fx_mm.audit.hashing import (
 )
 from fx_mm.audit.scan import Scan
 from fx_mm.audit.search import HashIndex
-from fx_mm.utils.parallel import map_forked
+from fx_mm.utils.parallel import chunked, map_forked, track_forked
 
 FLAT = 4
 """Grey values that an image must span to be compared: black is no copy."""
@@ -151,8 +150,7 @@ def _verified(
 ) -> list[tuple]:
     """Keep the candidates that show the same image."""
 
-    def work(start: int) -> list:
-        here = near[start : start + BATCH]
+    def work(here: Sequence[tuple]) -> list[float]:
         firsts = scan.thumbs(heads[[entry[0] for entry in here]])
         seconds = scan.thumbs(heads[[entry[1] for entry in here]])
         # The second is what became of the first: the first is changed.
@@ -162,13 +160,11 @@ def _verified(
         ]
 
     same = []
-    with Progress(transient=True) as progress:
-        bar = progress.add_task('Comparing similar images', total=len(near))
-        jobs = range(0, len(near), BATCH)
-        for start, scores in zip(jobs, map_forked(work, jobs, workers)):
-            progress.advance(bar, len(scores))
-            for entry, score in zip(near[start:], scores):
-                if score >= SAME:
-                    first, second = sorted(entry[:2])
-                    same.append((first, second, score, entry[2].text))
+    for here, scores in track_forked(
+        'Comparing similar images', work, chunked(near, BATCH), workers
+    ):
+        for entry, score in zip(here, scores):
+            if score >= SAME:
+                first, second = sorted(entry[:2])
+                same.append((first, second, score, entry[2].text))
     return same

@@ -15,16 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from mmengine.logging import print_log
-from rich.progress import (
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TimeRemainingColumn,
-)
 
 from fx_mm.datasets.io.xray import read_mask, read_xray
 from fx_mm.utils.files import remove_leftovers, write_whole
-from fx_mm.utils.parallel import map_forked
+from fx_mm.utils.parallel import chunked, track_forked
 
 VERSION = 1
 """Raised when what is kept of an image changes."""
@@ -244,12 +238,12 @@ def _read_all(paths, files, home, dtype, read, workers) -> None:
     if not len(paths):
         return
 
-    def work(start: int) -> np.ndarray:
-        stop = min(start + JOB, len(paths))
-        rows = np.zeros(stop - start, dtype)
-        for row, path, state in zip(rows, paths[start:stop], files[start:]):
+    def work(numbers: range) -> np.ndarray:
+        rows = np.zeros(len(numbers), dtype)
+        for row, number in zip(rows, numbers):
+            path = paths[number]
             for key in ('key', 'size', 'mtime'):
-                row[key] = state[key]
+                row[key] = files[number][key]
             try:
                 read(path, row)
             except Exception as error:
@@ -260,27 +254,17 @@ def _read_all(paths, files, home, dtype, read, workers) -> None:
         return rows
 
     waiting, since = [], time.monotonic()
-    columns = (
-        SpinnerColumn(),
-        *Progress.get_default_columns()[:-1],
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as progress:
-        bar = progress.add_task(
-            f'Reading {home.name.partition("-")[0]}', total=len(paths)
-        )
-        jobs = range(0, len(paths), JOB)
-        for rows in map_forked(work, jobs, workers):
-            waiting.append(rows)
-            progress.advance(bar, len(rows))
-            full = len(waiting) * JOB >= CHUNK
-            if full or time.monotonic() - since > PATIENCE:
-                _store(waiting, home)
-                waiting, since = [], time.monotonic()
+    what = home.name.partition('-')[0]
+    jobs = chunked(range(len(paths)), JOB)
+    for _, rows in track_forked(f'Reading {what}', work, jobs, workers):
+        waiting.append(rows)
+        full = len(waiting) * JOB >= CHUNK
+        if full or time.monotonic() - since > PATIENCE:
+            _store(waiting, home)
+            waiting, since = [], time.monotonic()
     if waiting:
         _store(waiting, home)
-    print_log(f'Read {len(paths)} {home.name.partition("-")[0]}.', 'current')
+    print_log(f'Read {len(paths)} {what}.', 'current')
 
 
 def _store(waiting: list, home: Path) -> None:

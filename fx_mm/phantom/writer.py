@@ -13,14 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 from mmengine.logging import print_log
-from rich.progress import Progress
 
 from fx_mm.phantom.draw_findings import FINDINGS
 from fx_mm.phantom.hospitals import HOSPITALS, Hospital
 from fx_mm.phantom.render import ORGANS, SPLITS, render_phantom
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import locked, write_whole
-from fx_mm.utils.parallel import map_forked
+from fx_mm.utils.parallel import track_forked
 
 GENERATOR_VERSION = 1
 """Raised with every change that alters pixels or files."""
@@ -222,11 +221,14 @@ def _write(folder: Path, args: Mapping[str, Any], workers: int | None) -> None:
 
     rows: dict[tuple[str, str], list[Row]] = {}
     total = len(HOSPITALS) * sum(args['counts'].values())
-    with Progress() as progress:
-        bar = progress.add_task(f'Drawing {total} phantoms', total=total)
-        for job, chunk in zip(jobs, map_forked(_draw_chunk, jobs, workers)):
-            rows.setdefault(job[1:3], []).extend(chunk)
-            progress.advance(bar, len(chunk))
+    for job, chunk in track_forked(
+        f'Drawing {total} phantoms',
+        _draw_chunk,
+        jobs,
+        workers,
+        count=lambda job: len(job[3]),
+    ):
+        rows.setdefault(job[1:3], []).extend(chunk)
     sums = {}
     for (key, split), entries in rows.items():
         habits = HOSPITALS[key]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
-from rich.progress import Progress
 
 from fx_mm.datasets.readers.images import FileIndex
 from fx_mm.preparation.dataset_spec import DatasetSpec, read_dataset_spec
@@ -33,7 +32,7 @@ from fx_mm.tasks import SPLITS
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import locked, remove_leftovers
-from fx_mm.utils.parallel import map_forked
+from fx_mm.utils.parallel import chunked, track_forked
 from fx_mm.version import __version__
 
 _CHUNK = 8
@@ -254,45 +253,38 @@ class _Preparation:
         if len(missing) < len(chosen):
             done = len(chosen) - len(missing)
             _log(f'Going on: {done} of {len(chosen)} images are done.')
-        chunks = [
-            missing[start : start + _CHUNK]
-            for start in range(0, len(missing), _CHUNK)
-        ]
         unreadable: dict[int, PreparedImage] = {}
         allowed = math.floor(max_unreadable_ratio * len(chosen))
         try:
-            with Progress() as progress:
-                bar = progress.add_task(
-                    f'Preparing {self.spec.name}',
-                    total=len(chosen),
-                    completed=len(chosen) - len(missing),
-                )
-                for chunk, results in zip(
-                    chunks, map_forked(work, chunks, workers)
-                ):
-                    # what could not be read is tried again by another run
-                    journal.add(
-                        [
-                            (keys[index], image)
-                            for index, image in zip(chunk, results)
-                            if not image.unreadable
-                        ]
-                    )
-                    progress.advance(bar, len(chunk))
-                    unreadable |= {
-                        index: image
+            for chunk, results in track_forked(
+                f'Preparing {self.spec.name}',
+                work,
+                chunked(missing, _CHUNK),
+                workers,
+                done=len(chosen) - len(missing),
+            ):
+                # what could not be read is tried again by another run
+                journal.add(
+                    [
+                        (keys[index], image)
                         for index, image in zip(chunk, results)
-                        if image.unreadable
-                    }
-                    if len(unreadable) > allowed:
-                        first = next(iter(unreadable.values())).unreadable
-                        raise UserError(
-                            f'{len(unreadable)} of {len(chosen)} images of '
-                            f'{self.spec.name} cannot be read ({first}); '
-                            'complete the official files, or allow a larger '
-                            f'ratio than {max_unreadable_ratio:g} with '
-                            '--max-unreadable-ratio.'
-                        )
+                        if not image.unreadable
+                    ]
+                )
+                unreadable |= {
+                    index: image
+                    for index, image in zip(chunk, results)
+                    if image.unreadable
+                }
+                if len(unreadable) > allowed:
+                    first = next(iter(unreadable.values())).unreadable
+                    raise UserError(
+                        f'{len(unreadable)} of {len(chosen)} images of '
+                        f'{self.spec.name} cannot be read ({first}); '
+                        'complete the official files, or allow a larger '
+                        f'ratio than {max_unreadable_ratio:g} with '
+                        '--max-unreadable-ratio.'
+                    )
         finally:
             journal.close()
         return {

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
 from rich.table import Table
 
 from fx_mm.datasets.io.xray import ImageReadError, read_mask, read_xray
@@ -23,7 +22,7 @@ from fx_mm.preparation.raw import find_raw
 from fx_mm.preparation.splits import shared_patients
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.parallel import map_forked
+from fx_mm.utils.parallel import chunked, track_forked
 from fx_mm.visualization.contact_sheet import make_grid
 from fx_mm.visualization.dataset_sheet import (
     collect_images,
@@ -131,16 +130,11 @@ def _check_images(
             for found in _check_image(spec, records[index])
         ]
 
-    chunks = [
-        range(start, min(start + _CHUNK, len(records)))
-        for start in range(0, len(records), _CHUNK)
-    ]
-    with Progress() as progress:
-        bar = progress.add_task(f'Checking {spec.name}', total=len(records))
-        for chunk, found in zip(chunks, map_forked(work, chunks, workers)):
-            progress.advance(bar, len(chunk))
-            for what, where in found:
-                problems[what].append(where)
+    chunks = chunked(range(len(records)), _CHUNK)
+    text = f'Checking {spec.name}'
+    for _, found in track_forked(text, work, chunks, workers):
+        for what, where in found:
+            problems[what].append(where)
 
 
 def _check_image(
