@@ -26,10 +26,13 @@ JSRT_WHITE = 4095
 
 
 def is_metaimage(data: bytes) -> bool:
-    """Tell a MetaImage by the first key of its header."""
+    """Return whether the header begins as a MetaImage's does."""
     return data.startswith(METAIMAGE_SIGNATURES)
 
 
+# Not by SimpleITK, which reads a damaged file in silence: of 300 deflated
+# files with one wrong byte it returned 297 with wrong pixels (version 2.5.7);
+# this refuses all, by zlib's checksum. The tests compare the two.
 def decode_metaimage(data: bytes) -> np.ndarray:
     """Decode a MetaImage with one frame, as NODE21 has them.
 
@@ -39,7 +42,7 @@ def decode_metaimage(data: bytes) -> np.ndarray:
             plain or deflated.
 
     Returns:
-        np.ndarray: Shape (H, W), of the type that the header gives.
+        np.ndarray: Shape (H, W), of the type that the header names.
 
     Raises:
         UnreadableError: If the header lacks something, the file is cut off,
@@ -92,9 +95,9 @@ def decode_metaimage(data: bytes) -> np.ndarray:
     return values.astype(dtype.newbyteorder('='), copy=False)
 
 
-def _header(data: bytes) -> tuple:
-    """Give the header's keys and where the pixels start."""
-    header: dict = {}
+def _header(data: bytes) -> tuple[dict[str, str], int]:
+    """Return the header's keys and where the pixels start."""
+    header: dict[str, str] = {}
     start = 0
     while 'ElementDataFile' not in header:
         end = data.find(b'\n', start, HEADER_BYTES)
@@ -114,7 +117,7 @@ def _header(data: bytes) -> tuple:
 
 
 def is_jsrt(path: str) -> bool:
-    """Tell a file of JSRT's nodule database, which has no header."""
+    """Return whether the name is one of JSRT's files, which lack headers."""
     return os.path.splitext(path)[1].lower() == '.img'
 
 
@@ -131,12 +134,12 @@ def decode_jsrt(data: bytes) -> np.ndarray:
         np.ndarray: uint16 of shape (H, W), 0 to 4095.
 
     Raises:
-        UnreadableError: If the size or the values are no such file's.
+        UnreadableError: If size or values are not those of such a file.
     """
     side = math.isqrt(len(data) // 2)
     if 2 * side * side != len(data):
         raise UnreadableError(
-            f'has {len(data)} bytes, which are no square of 16-bit pixels '
+            f'has {len(data)} bytes, which are not a square of 16-bit pixels '
             '(JSRT: 8388608); the file is cut off, or not of JSRT'
         )
     values = np.frombuffer(data, '>u2').reshape(side, side)

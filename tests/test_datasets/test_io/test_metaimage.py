@@ -2,6 +2,7 @@ import zlib
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -26,7 +27,7 @@ def write(tmp_path):
 
 
 def metaimage(pixels, big=False, compressed=False, frames=None, **header):
-    """Encode as SimpleITK writes it."""
+    """Encode with any header, right or wrong."""
     kinds = {np.dtype(code): name for name, code in METAIMAGE_TYPES.items()}
     sizes = [pixels.shape[1], pixels.shape[0], *([frames] if frames else [])]
     body = pixels.astype(pixels.dtype.newbyteorder('><'[not big])).tobytes()
@@ -47,6 +48,27 @@ def metaimage(pixels, big=False, compressed=False, frames=None, **header):
         f'{key} = {value}\n' for key, value in lines.items() if value != ''
     )
     return text.encode() + (zlib.compress(body) if compressed else body)
+
+
+@pytest.mark.parametrize('frames', [None, 1])
+@pytest.mark.parametrize('compressed', [False, True])
+@pytest.mark.parametrize('code', METAIMAGE_TYPES.values())
+def test_what_simpleitk_writes(tmp_path, grey, code, compressed, frames):
+    pixels = (grey // 2).astype(code)
+    path = str(tmp_path / 'a.mha')
+    stack = pixels if frames is None else pixels[None]
+    sitk.WriteImage(sitk.GetImageFromArray(stack), path, compressed)
+    with open(path, 'rb') as file:
+        data = file.read()
+    values = decode_metaimage(data)
+    theirs = sitk.GetArrayFromImage(sitk.ReadImage(path))
+    assert values.dtype == theirs.dtype
+    np.testing.assert_array_equal(values, theirs.reshape(grey.shape))
+    for place in range(len(data) - 9, len(data)) if compressed else ():
+        damaged = bytearray(data)
+        damaged[place] ^= 1
+        with pytest.raises(UnreadableError, match='damaged|cut off'):
+            decode_metaimage(bytes(damaged))
 
 
 @pytest.mark.parametrize('frames', [None, 1])
