@@ -1,7 +1,7 @@
 """Reduce a config's training images once: ``cache_images.py CONFIG``.
 
 Training with ``cache`` in the config does the same on its way, in its first
-epoch. Stop it at any time and start it again: it goes on where it was.
+epoch. Stopped at any time, it continues where it was when started again.
 """
 
 import argparse
@@ -9,12 +9,13 @@ import os.path as osp
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 from mmengine.config import Config
 from rich.filesize import decimal
 
 from fx_mm.apis import load_config
-from fx_mm.datasets import MultiTaskDataset
+from fx_mm.datasets import MultiTaskDataset, Records, TaskDataset
 from fx_mm.datasets.cache import ImageCache
 from fx_mm.datasets.readers.masks import split_bit
 from fx_mm.datasets.transforms import LoadXray, LoadXrayAnnotations
@@ -35,14 +36,15 @@ Image = tuple[ImageCache, str, str]
 
 def collect(cfg: Config) -> list[Image]:
     """List the images and masks that the training reads, each once."""
-    found = {}
+    found: dict[str, Image] = {}
     for part in MultiTaskDataset(TaskTable.from_cfg(cfg), 'train').datasets:
         for step in part.pipeline.transforms:
             cache = getattr(step, 'cache', None)
             if cache is None:
                 continue
             if isinstance(step, LoadXray):
-                kind, paths = 'image', image_paths(part.data_list)
+                kind = 'image'
+                paths: Iterable[str] = image_paths(part.data_list)
             elif isinstance(step, LoadXrayAnnotations):
                 kind, paths = 'mask', mask_paths(part)
             else:
@@ -53,13 +55,13 @@ def collect(cfg: Config) -> list[Image]:
     return list(found.values())
 
 
-def image_paths(records) -> list[str]:
+def image_paths(records: Records) -> list[str]:
     """List the images of a split."""
     column = records.column('img_path')
     return [column[index] for index in range(len(records))]
 
 
-def mask_paths(part) -> set[str]:
+def mask_paths(part: TaskDataset) -> set[str]:
     """List the mask files of a split, without bits."""
     if not part.data_list.has('mask_paths'):
         return set()
@@ -74,7 +76,7 @@ def mask_paths(part) -> set[str]:
 
 def bytes_needed(images: list[Image]) -> int:
     """Estimate the size of entries from a few of each cache and kind."""
-    groups: dict = {}
+    groups: dict[tuple[str, int, str], list[Image]] = {}
     for image in images:
         cache, kind, _ = image
         groups.setdefault((cache.folder, cache.size, kind), []).append(image)
@@ -94,7 +96,7 @@ def bytes_needed(images: list[Image]) -> int:
 
 
 def check_space(folder: str, needed: int) -> None:
-    """Refuse to begin what the disk cannot hold.
+    """Refuse to start what the disk cannot hold.
 
     Raises:
         UserError: Says how much there is and how much it takes.
@@ -111,7 +113,7 @@ def check_space(folder: str, needed: int) -> None:
 
 
 def build(image: Image) -> tuple[str, str]:
-    """Make sure of an entry; give what happened and what is wrong."""
+    """Build an entry if needed; return what happened and what is wrong."""
     cache, kind, path = image
     cache.events.clear()
     try:
@@ -124,7 +126,7 @@ def build(image: Image) -> tuple[str, str]:
 
 
 def verify(image: Image) -> tuple[str, str]:
-    """Compare an entry with its source; give what it is and whose."""
+    """Compare an entry with its source; return the outcome and the path."""
     cache, kind, path = image
     try:
         return cache.check(path, kind), path
@@ -132,10 +134,15 @@ def verify(image: Image) -> tuple[str, str]:
         return 'unreadable', f'{path}: {error.strerror or error}'
 
 
-def walk(images: list[Image], work, what: str, workers: int | None):
+def walk(
+    images: Sequence[Image],
+    work: Callable[[Image], tuple[str, str]],
+    what: str,
+    workers: int | None,
+) -> tuple[Counter[str], list[tuple[str, str]]]:
     """Do the work on all images; count results and collect what is wrong."""
 
-    def chunk(numbers: range) -> list[tuple[str, str]]:
+    def chunk(numbers: Sequence[int]) -> list[tuple[str, str]]:
         return [work(images[number]) for number in numbers]
 
     counts: Counter[str] = Counter()
@@ -147,14 +154,14 @@ def walk(images: list[Image], work, what: str, workers: int | None):
     return counts, wrong
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        '--workers', type=int, help='processes; default: one a core'
+        '--workers', type=int, help='processes; default: one per core'
     )
     parser.add_argument(
         '--verify',

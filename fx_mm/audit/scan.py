@@ -238,7 +238,7 @@ def _read_all(paths, files, home, dtype, read, workers) -> None:
     if not len(paths):
         return
 
-    def work(numbers: range) -> np.ndarray:
+    def work(numbers: Sequence[int]) -> np.ndarray:
         rows = np.zeros(len(numbers), dtype)
         for row, number in zip(rows, numbers):
             path = paths[number]

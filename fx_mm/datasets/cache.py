@@ -2,8 +2,8 @@
 
 Decoding a radiograph of 3000 x 3000 pixels to train at 224 is nearly all of
 the loader's work. An entry of the cache is one small file: a header and the
-reduced pixels, uncompressed, since reading them so takes a twentieth of the
-time that a PNG of the same size takes.
+reduced pixels, uncompressed, since reading those takes a twentieth of the
+time of a PNG of the same size.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ that alters pixels; entries of other versions are not looked at."""
 KINDS = ('image', 'mask')
 MAGIC = b'fxcache1'
 CHECKED = struct.Struct('<8sI')
-"""What the file is; CRC-32 of all that follows."""
+"""Signature; CRC-32 of all that follows."""
 HEADER = struct.Struct('<16s4s4I3q16s')
 """Key, dtype, height and width of the original and of the entry, state of
 the source (size, mtime, ctime), digest of the source."""
@@ -41,7 +41,7 @@ coarsest clock of a file system."""
 
 
 class Cached(NamedTuple):
-    """What the cache gives.
+    """What the cache returns.
 
     Attributes:
         pixels (np.ndarray): (h, w), read-only; uint8 of an image, of a mask
@@ -50,11 +50,11 @@ class Cached(NamedTuple):
     """
 
     pixels: np.ndarray
-    ori_shape: tuple
+    ori_shape: tuple[int, int]
 
 
 class Source(NamedTuple):
-    """What the file system says of a source file, times in ns."""
+    """Size and times of a source file, in bytes and nanoseconds."""
 
     size: int
     mtime: int
@@ -69,8 +69,8 @@ class Entry(NamedTuple):
     digest: bytes
 
 
-def reduced_shape(shape: Sequence[int], size: int) -> tuple:
-    """Give the shape whose shorter side is ``size``, never a larger one.
+def reduced_shape(shape: Sequence[int], size: int) -> tuple[int, int]:
+    """Return the shape whose shorter side is ``size``, or a smaller ``shape``.
 
     Args:
         shape (Sequence[int]): (H, W).
@@ -91,7 +91,7 @@ def reduce_image(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
     Args:
         image (np.ndarray): (H, W).
-        shape (Sequence[int]): (h, w), as :func:`reduced_shape` gives.
+        shape (Sequence[int]): (h, w), of :func:`reduced_shape`.
 
     Returns:
         np.ndarray: (h, w), same dtype.
@@ -133,12 +133,12 @@ class ImageCache:
     together with the source's size, mtime and ctime. While these three are
     as they were, the entry is taken without opening the source: whoever
     writes to a file changes its ctime, whatever becomes of its mtime. If
-    they differ, the source is hashed, and only another content is decoded
-    again; a copied or touched data set costs one reading.
+    they differ, the source is hashed, and only new content is decoded again;
+    a copied or touched data set costs one reading.
 
     Processes may share the folder. An entry appears whole, by renaming; it
     is not flushed to disk, since one that a crash damaged is found by its
-    checksum and built anew. What cannot be written is still returned.
+    checksum and built again. What cannot be written is still returned.
 
     Args:
         folder (str): Folder of the cache; made if missing.
@@ -161,11 +161,11 @@ class ImageCache:
         self.folder = folder
         self.size = size
         self.percentiles = percentiles
-        self.events: Counter = Counter()
+        self.events: Counter[str] = Counter()
         self._variants = {kind: self._variant(kind) for kind in KINDS}
 
     def image(self, path: str) -> Cached:
-        """Give an X-ray, reduced by area.
+        """Return an X-ray, reduced by area.
 
         Raises:
             ImageReadError: If there is no entry and the source cannot be
@@ -174,7 +174,7 @@ class ImageCache:
         return self._get(path, 'image', self._read_image)
 
     def mask(self, path: str) -> Cached:
-        """Give a mask file's values, reduced to the nearest pixels.
+        """Return a mask file's values, reduced to the nearest pixels.
 
         Raises:
             ImageReadError: As :meth:`image`.
@@ -182,7 +182,7 @@ class ImageCache:
         return self._get(path, 'mask', self._read_mask)
 
     def entry_path(self, path: str, kind: str) -> str:
-        """Give the file of a source's entry.
+        """Return the path of a source's entry.
 
         Args:
             path (str): Path of the source.
@@ -207,7 +207,9 @@ class ImageCache:
             return 'damaged'
         return 'good' if entry.digest == file_digest(path) else 'stale'
 
-    def _get(self, path: str, kind: str, read: Callable) -> Cached:
+    def _get(
+        self, path: str, kind: str, read: Callable[[str], Cached]
+    ) -> Cached:
         file, key = self._locate(path, kind)
         entry = self._load(file, key)
         try:
@@ -231,8 +233,8 @@ class ImageCache:
             self._store(file, key, Entry(cached, _trusted(source), digest))
         return cached
 
-    def _locate(self, path: str, kind: str) -> tuple:
-        """Give the file and the key of a source's entry."""
+    def _locate(self, path: str, kind: str) -> tuple[str, bytes]:
+        """Return the path and the key of a source's entry."""
         relative = os.fsencode(osp.relpath(path, self.folder))
         key = hashlib.blake2b(relative, digest_size=16).digest()
         name = key.hex()
@@ -317,10 +319,10 @@ class ImageCache:
 
 
 def file_state(path: str) -> Source:
-    """Ask the file system for what changes with a file's content.
+    """Return what the file system changes with a file's content.
 
     Raises:
-        OSError: If there is no such file.
+        OSError: If the file does not exist.
     """
     found = os.stat(path)
     return Source(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
@@ -342,7 +344,7 @@ def file_digest(path: str) -> bytes:
 
 
 def _trusted(source: Source) -> Source:
-    """Give a state that never comes again to a file that is too young.
+    """Return a state that never comes again for a file that is too young.
 
     A second change within the same tick of the clock would not show.
     """

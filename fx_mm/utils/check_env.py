@@ -1,4 +1,4 @@
-"""Is everything here that fx_mm needs but does not declare?
+"""Check that what fx_mm needs but does not declare is installed.
 
 setup.py names none of the OpenMMLab packages (see
 ``requirements/openmmlab.txt``), so the tools ask here before they start.
@@ -22,7 +22,7 @@ COMPILE = 'compile it with `bash tools/setup_env.sh` in a checkout of fx_mm'
 
 
 def check_environment() -> None:
-    """Checks the OpenMMLab packages, mmcv's operators and OpenCV.
+    """Check the OpenMMLab packages, mmcv's operators and OpenCV.
 
     Raises:
         UserError: A package is missing, mmcv came without compiled operators

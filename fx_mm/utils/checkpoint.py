@@ -5,7 +5,9 @@ import os
 import os.path as osp
 import pickle
 import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.dist import barrier as dist_barrier
@@ -19,6 +21,8 @@ from fx_mm.utils.files import write_whole
 
 ATOMIC_BACKEND = 'fx_mm_atomic'
 LAST_CHECKPOINT = 'last_checkpoint'
+MapLocation = str | torch.device | Callable[..., Any] | None
+"""As of ``torch.load``."""
 RUN_KEYS = (
     'load_from =',
     'resume =',
@@ -32,7 +36,7 @@ RUN_KEYS = (
 class AtomicLocalBackend(LocalBackend):
     """mmengine's local file backend, writing as a whole or not at all."""
 
-    def put(self, obj: bytes, filepath) -> None:
+    def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write ``obj``; a kill leaves the former file."""
         write_whole(filepath, obj)
 
@@ -40,7 +44,9 @@ class AtomicLocalBackend(LocalBackend):
 register_backend(ATOMIC_BACKEND, AtomicLocalBackend, force=True)
 
 
-def load_file(path: str, map_location='cpu', trust: bool = False) -> dict:
+def load_file(
+    path: str, map_location: MapLocation = 'cpu', trust: bool = False
+) -> dict[str, Any]:
     """Load a checkpoint; by default one that cannot run code.
 
     Args:
@@ -90,10 +96,10 @@ def load_file(path: str, map_location='cpu', trust: bool = False) -> dict:
 
 def load_url(
     url: str,
-    map_location='cpu',
+    map_location: MapLocation = 'cpu',
     model_dir: str | None = None,
     trust: bool = False,
-) -> dict:
+) -> dict[str, Any]:
     """Download a checkpoint once and load it like a local file.
 
     Raises:
@@ -115,7 +121,7 @@ def load_url(
     return load_file(path, map_location, trust)
 
 
-def load_source(source: str, trust: bool = False) -> dict:
+def load_source(source: str, trust: bool = False) -> dict[str, Any]:
     """Load a file or a URL, see :func:`load_file`."""
     if source.startswith(('http://', 'https://')):
         return load_url(source, trust=trust)
@@ -130,8 +136,8 @@ def register_loaders() -> None:
     )
 
 
-def list_checkpoints(folder) -> list[Path]:
-    """Give the files that training itself wrote, ``iter_12.pth``."""
+def list_checkpoints(folder: str | Path) -> list[Path]:
+    """Return the files that training itself wrote, ``iter_12.pth``."""
     return [
         file
         for file in Path(folder).glob('iter_*.pth')
@@ -139,11 +145,11 @@ def list_checkpoints(folder) -> list[Path]:
     ]
 
 
-def find_checkpoint(folder) -> str | None:
+def find_checkpoint(folder: str | Path) -> str | None:
     """Find the newest whole checkpoint of a work directory.
 
     The pointer file is tried first, then the files by iteration, so neither
-    a lost pointer nor a moved folder makes a run begin anew.
+    a lost pointer nor a moved folder makes a run start from scratch.
 
     Returns:
         str: Its path, or None if there is none.
@@ -163,7 +169,9 @@ def find_checkpoint(folder) -> str | None:
     return None
 
 
-def check_meta(checkpoint: dict, table, need_all: bool = False) -> None:
+def check_meta(
+    checkpoint: dict[str, Any], table: Iterable[Any], need_all: bool = False
+) -> None:
     """Compare a checkpoint's tasks with the config's, by name.
 
     Args:
@@ -227,7 +235,7 @@ def load_weights(
 
 
 def config_diff(before: str, after: str) -> str:
-    """Give the lines that differ between two configs, but for RUN_KEYS."""
+    """Return the lines that differ between two configs, but for RUN_KEYS."""
     lines = difflib.unified_diff(
         before.splitlines(), after.splitlines(), lineterm='', n=0
     )

@@ -3,25 +3,28 @@
 import difflib
 import os.path as osp
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from numbers import Real
+from typing import Any
 
 from fx_mm.utils.errors import UserError
 
 
-def suggest(word: str, known) -> str:
-    """Say what a mistyped word may have meant, and what is known."""
+def suggest(word: str, known: Iterable[Any]) -> str:
+    """Return what a mistyped word may have meant, and what is known."""
     known = sorted(map(str, known))
     close = difflib.get_close_matches(str(word), known, n=1)
     hint = f'did you mean "{close[0]}"? ' if close else ''
     return f'{hint}Known: {", ".join(known)}'
 
 
-def check_keys(entry: dict, known, where: str) -> None:
+def check_keys(
+    entry: Iterable[str], known: Collection[str], where: str
+) -> None:
     """Refuse a key that nothing reads.
 
     Raises:
-        UserError: Names the key, where it stands and the likely one.
+        UserError: Names the key, its place and the likely one.
     """
     for key in entry:
         if key not in known:
@@ -32,12 +35,12 @@ def check_keys(entry: dict, known, where: str) -> None:
 
 def check_number(
     where: str,
-    value,
+    value: Any,
     low: float,
     high: float = float('inf'),
     whole: bool = False,
 ) -> None:
-    """Refuse what is no number from ``low`` to ``high``.
+    """Refuse what is not a number from ``low`` to ``high``.
 
     Args:
         where (str): The config's key, for the message.
@@ -52,8 +55,8 @@ def check_number(
     if (
         isinstance(value, Real)
         and not isinstance(value, bool)
-        and low <= value <= high
-        and (not whole or value == int(value))
+        and low <= float(value) <= high
+        and (not whole or float(value).is_integer())
     ):
         return
     limits = f'at least {low}' if high == float('inf') else f'in {low}..{high}'
@@ -61,13 +64,13 @@ def check_number(
     raise UserError(f'{where} is {value!r}; it must be a {kind}, {limits}.')
 
 
-def check_choice(where: str, value, known: Sequence) -> None:
+def check_choice(where: str, value: Any, known: Collection[Any]) -> None:
     """Refuse a value that is not among those known.
 
     Args:
         where (str): The config's key, for the message.
         value: What the config says.
-        known (Sequence): What it may say.
+        known (Collection): What it may say.
 
     Raises:
         UserError: Says where, what and what would be right.
@@ -79,9 +82,12 @@ def check_choice(where: str, value, known: Sequence) -> None:
 
 
 def check_per_class(
-    where: str, values, classes: Sequence, high: float = float('inf')
+    where: str,
+    values: Any,
+    classes: Sequence[str],
+    high: float = float('inf'),
 ) -> None:
-    """Refuse what is neither None, a number from 0, nor a number a class.
+    """Refuse what is not None, a number from 0, or such numbers per class.
 
     Args:
         where (str): The config's key, for the message.
@@ -98,7 +104,7 @@ def check_per_class(
         if len(values) != len(classes):
             raise UserError(
                 f'{where} has {len(values)} values for {len(classes)} '
-                'classes; give one each, or one number.'
+                'classes; write one per class, or one number.'
             )
     else:
         values = [values]
@@ -135,13 +141,13 @@ def compile_patient(pattern: str, dataset: str) -> re.Pattern:
         dataset (str): Name of the dataset, for the message.
 
     Raises:
-        UserError: If it is no regular expression.
+        UserError: If it is not a regular expression.
     """
     try:
         return re.compile(pattern)
     except (re.error, TypeError) as error:
         raise UserError(
-            f'datasets.{dataset}.patient is {pattern!r}, which is no '
+            f'datasets.{dataset}.patient is {pattern!r}, which is not a '
             f"regular expression ({error}); write one that finds an image's "
             r'patient in its name, such as "patient(\d+)".'
         ) from error

@@ -1,6 +1,7 @@
 """What the command-line tools share."""
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -110,7 +111,7 @@ def at_least(low: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not text.isdecimal() or int(text) < low:
             raise argparse.ArgumentTypeError(
-                f'"{text}" is no whole number, at least {low}'
+                f'"{text}" is not a whole number of at least {low}'
             )
         return int(text)
 
@@ -138,7 +139,8 @@ def run_tool(main: Callable[[], int | None]) -> None:
     """
     # names of files may have bytes that are no text
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors='backslashreplace')
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
     try:
         code = main()
         if is_distributed():

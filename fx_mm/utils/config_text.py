@@ -6,7 +6,7 @@ from typing import Any
 
 
 class _DictCalls(ast.NodeTransformer):
-    """Write ``dict(a=1)`` as ``{'a': 1}``, which is a literal."""
+    """Turn ``dict(a=1)`` into ``{'a': 1}``, which is a literal."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
         self.generic_visit(node)
@@ -16,7 +16,9 @@ class _DictCalls(ast.NodeTransformer):
             and not node.args
             and all(keyword.arg for keyword in node.keywords)
         ):
-            keys = [ast.Constant(keyword.arg) for keyword in node.keywords]
+            keys: list[ast.expr | None] = [
+                ast.Constant(keyword.arg) for keyword in node.keywords
+            ]
             return ast.Dict(keys, [keyword.value for keyword in node.keywords])
         return node
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as torch_dist
@@ -37,7 +37,9 @@ RANKS = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE')
 PORT = '29500'
 
 
-def start_processes(launcher: str, dist_cfg: dict | None = None) -> None:
+def start_processes(
+    launcher: str, dist_cfg: dict[str, Any] | None = None
+) -> None:
     """Join the processes of a run, by NCCL on GPUs and by gloo on CPUs.
 
     mmengine's launchers choose a CUDA device without asking whether there is
@@ -170,4 +172,4 @@ def count_per_rank(count: Tensor) -> Tensor:
 
 def unwrap(model: nn.Module) -> nn.Module:
     """Return the model inside a DistributedDataParallel wrapper."""
-    return model.module if is_model_wrapper(model) else model
+    return cast(nn.Module, model.module) if is_model_wrapper(model) else model

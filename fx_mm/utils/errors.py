@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one sentence, no traceback."""
+"""Errors that a user can fix: one sentence, no traceback."""
 
 
 class UserError(Exception):

@@ -64,7 +64,7 @@ def _is_running(process: int) -> bool:
 
 @contextlib.contextmanager
 def locked(path: str | Path) -> Iterator[None]:
-    """Let one process at a time through; the others say so and wait.
+    """Let one process at a time through; the others log it and wait.
 
     Args:
         path (str | Path): A file for the lock; it is made, and stays. The

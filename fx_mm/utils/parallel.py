@@ -83,7 +83,7 @@ def track_forked(
     work: Callable[[Job], Result],
     jobs: Iterable[Job],
     workers: int | None = None,
-    count: Callable[[Job], int] = len,
+    count: Callable[[Any], int] = len,
     done: int = 0,
 ) -> Iterator[tuple[Job, Result]]:
     """Do jobs in several processes under a progress bar.

@@ -54,7 +54,7 @@ def test_patient_by_pattern(data, phantoms, make_rows):
     ]
     assert (warning.level, warning.count) == ('warning', 5)
     data.datasets['one']['patient'] = '('
-    with pytest.raises(UserError, match='no regular expression'):
+    with pytest.raises(UserError, match='not a regular expression'):
         quick_audit(data.cfg())
 
 

@@ -58,5 +58,5 @@ def test_numbers_that_are_too_small(option, value, low, capsys):
     add_bootstrap_options(parser, 7)
     with pytest.raises(SystemExit, match='^2$'):
         parser.parse_args([f'{option}={value}'])
-    message = f'{option}: "{value}" is no whole number, at least {low}'
+    message = f'{option}: "{value}" is not a whole number of at least {low}'
     assert message in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -45,12 +46,12 @@ def decode_dicom(
             frames, or a compression that no installed decoder knows.
     """
     with warnings.catch_warnings(record=True) as caught:
-        # one warning a tag and file would flood the log of a training run
+        # one warning per tag and file would flood the log of a training run
         warnings.simplefilter('always')
         try:
             dataset = pydicom.dcmread(io.BytesIO(data), force=True)
             _check(dataset, caught)
-            dataset = _with_syntax(dataset)
+            _set_syntax(dataset)
             _check_decoder(dataset.file_meta.TransferSyntaxUID)
             return _to_uint8(dataset, pixel_array(dataset), percentiles)
         except UnreadableError:
@@ -62,7 +63,9 @@ def decode_dicom(
             ) from error
 
 
-def _check(dataset: pydicom.Dataset, caught: list) -> None:
+def _check(
+    dataset: pydicom.Dataset, caught: Sequence[warnings.WarningMessage]
+) -> None:
     cut_off = any('end of file' in str(w.message).lower() for w in caught)
     if not any(keyword in dataset for keyword in PIXEL_KEYWORDS):
         if cut_off:
@@ -78,7 +81,7 @@ def _check(dataset: pydicom.Dataset, caught: list) -> None:
 
 
 def _check_decoder(syntax: pydicom.uid.UID) -> None:
-    """Say what to install for a compression that nothing here decodes."""
+    """Refuse a compression that no installed decoder knows."""
     try:
         available = get_decoder(syntax).is_available
     except NotImplementedError:
@@ -93,8 +96,8 @@ def _check_decoder(syntax: pydicom.uid.UID) -> None:
         )
 
 
-def _with_syntax(dataset: pydicom.Dataset) -> pydicom.Dataset:
-    """Give a file without meta header the syntax it was parsed with."""
+def _set_syntax(dataset: pydicom.Dataset) -> None:
+    """Set the syntax that a file without meta header was parsed with."""
     meta = dataset.file_meta
     if 'TransferSyntaxUID' not in meta:
         little = dataset.original_encoding[1] is not False
@@ -107,7 +110,6 @@ def _with_syntax(dataset: pydicom.Dataset) -> pydicom.Dataset:
             if little
             else uid.ExplicitVRBigEndian
         )
-    return dataset
 
 
 def _to_uint8(
@@ -140,7 +142,7 @@ def _modality(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
     return apply_modality_lut(stored, dataset)
 
 
-def _rescale(dataset: pydicom.Dataset) -> tuple:
+def _rescale(dataset: pydicom.Dataset) -> tuple[float, float]:
     slope = dataset.get('RescaleSlope')
     intercept = dataset.get('RescaleIntercept')
     return (
@@ -167,7 +169,9 @@ def _without_window(
     return stretch(values, *value_range(kept, percentiles))
 
 
-def _padding(dataset: pydicom.Dataset, stored: np.ndarray):
+def _padding(
+    dataset: pydicom.Dataset, stored: np.ndarray
+) -> np.ndarray | None:
     """Find pixels outside the exposed field; None if the file marks none."""
     first = dataset.get('PixelPaddingValue')
     if first is None:
@@ -178,7 +182,7 @@ def _padding(dataset: pydicom.Dataset, stored: np.ndarray):
     return padding if padding.any() else None
 
 
-def _voi(dataset: pydicom.Dataset, values: np.ndarray):
+def _voi(dataset: pydicom.Dataset, values: np.ndarray) -> np.ndarray | None:
     """Apply the VOI LUT or first window; None if there is no usable one."""
     sequence = dataset.get('VOILUTSequence')
     if sequence:
@@ -204,11 +208,11 @@ def _voi(dataset: pydicom.Dataset, values: np.ndarray):
 
 
 def _table_inputs(item: pydicom.Dataset) -> np.ndarray:
-    """Give all inputs that a LUT maps, from its descriptor."""
+    """Return all inputs that a LUT maps, from its descriptor."""
     entries, first = item.LUTDescriptor[0] or 2**16, item.LUTDescriptor[1]
     return np.arange(int(first), int(first) + int(entries), dtype=np.int32)
 
 
-def _first(value) -> float:
+def _first(value: Any) -> float:
     many = isinstance(value, (list, tuple, pydicom.multival.MultiValue))
     return float(value[0] if many else value)

@@ -49,8 +49,8 @@ def to_uint8(
 
 def value_range(
     values: np.ndarray, percentiles: Sequence[float] | None = None
-) -> tuple:
-    """Give the lowest and highest value, or those of two percentiles.
+) -> tuple[float, float]:
+    """Return the lowest and highest value, or those of two percentiles.
 
     Returns:
         tuple[float, float]: Without percentiles, or where both percentiles
@@ -64,7 +64,7 @@ def value_range(
 
 
 def check_percentiles(percentiles: Sequence[float] | None) -> None:
-    """Refuse what are no two percentiles.
+    """Refuse what are not two percentiles.
 
     Raises:
         UserError: Says what would be right.

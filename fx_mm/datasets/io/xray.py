@@ -70,8 +70,8 @@ def read_xray(
 
     Raises:
         ImageReadError: If the file is missing, cut off, damaged, has several
-            frames, or is of no known format.
-        UserError: If the percentiles are none.
+            frames, or is of an unknown format.
+        UserError: If the percentiles are not valid.
     """
     check_percentiles(percentiles)
     try:
@@ -141,7 +141,7 @@ def decode(data: bytes) -> np.ndarray:
 
 
 def is_dicom(data: bytes, path: str = '') -> bool:
-    """Tell a DICOM file by its preamble or, lacking one, by its name."""
+    """Return whether the preamble or, lacking one, the name is a DICOM's."""
     if data[128:132] == DICOM_SIGNATURE:
         return True
     return os.path.splitext(path)[1].lower() in ('.dcm', '.dicom')
@@ -225,13 +225,15 @@ def _decode_pillow(data: bytes) -> np.ndarray:
                 action='error',
                 category=UserWarning,  # of a cut-off directory
             ),
-            Image.open(io.BytesIO(data)) as image,
+            Image.open(io.BytesIO(data)) as file,
         ):
-            if getattr(image, 'n_frames', 1) > 1:
+            frames = getattr(file, 'n_frames', 1)
+            if frames > 1:
                 raise UnreadableError(
-                    f'has {image.n_frames} frames; save the X-ray as one'
+                    f'has {frames} frames; save the X-ray as one'
                 )
-            image.load()
+            file.load()
+            image: Image.Image = file
             bits = getattr(image, 'tag_v2', {}).get(BITS_PER_SAMPLE, (8,))
             if image.mode.startswith('RGB') and max(bits) > 8:
                 # Pillow would keep the upper 8 bits only

@@ -86,7 +86,7 @@ class CocoReader(BaseReader):
         images = self.images(ann_file, img_dir, 'image')
         entries = content['images']
         known: dict[Any, int] = {}
-        sizes: list[list[float]] = []
+        listed: list[list[float]] = []
         rows = _columns(entries, IMAGE_KEYS, f'{ann_file}, image')
         for number, (key, name, *size) in enumerate(rows, 1):
             if _find(known, key) is not None:
@@ -101,11 +101,11 @@ class CocoReader(BaseReader):
                 )
             known[key] = -1
             if images.add(str(name), number):
-                known[key] = len(sizes)
-                sizes.append(size)
+                known[key] = len(listed)
+                listed.append(size)
         images.finish()
         boxes = _Boxes(content['annotations'], ann_file, known, images.names)
-        sizes = _whole_numbers(sizes, images, ann_file)
+        sizes = _whole_numbers(listed, images, ann_file)
         corners = boxes.corners(sizes)
         order = np.argsort(boxes.image, kind='stable')
         counts = np.bincount(boxes.image, minlength=len(sizes))
@@ -236,11 +236,11 @@ class _Boxes:
         """
         boxes = [kept[3] for kept in self._kept]
         try:
-            values = np.array(boxes, np.float64).reshape(-1, 4)
+            values: np.ndarray = np.array(boxes, np.float64).reshape(-1, 4)
         except (TypeError, ValueError):
             values = np.array([_four(box) for box in boxes])
         self._refuse(
-            ~np.isfinite(values).all(1),
+            ~np.isfinite(values).all(axis=1),
             'box {box} is not four numbers x, y, w, h',
         )
         self._refuse(
@@ -251,7 +251,7 @@ class _Boxes:
         low = np.maximum(values[:, :2], 0)
         high = np.minimum(values[:, :2] + values[:, 2:], limits)
         self._refuse(
-            (high <= low).any(1),
+            (high <= low).any(axis=1),
             'box {box} lies outside its image of {size[0]}x{size[1]} pixels; '
             'is it of another scale?',
             limits,

@@ -1,6 +1,6 @@
 """Image labels from a list without a header."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fx_mm.datasets.readers.csv_table import annotation_of, read_lines
@@ -57,7 +57,9 @@ class ListLabelReader(LabelReader):
             )
         for name, value in (('class', class_column), ('image', image_column)):
             if value is not None:
-                check_number(f"The reader's {name}_column", value, 0, whole=1)
+                check_number(
+                    f"The reader's {name}_column", value, 0, whole=True
+                )
         self.class_index = class_index
         self.class_column = class_column
         self.image_column = image_column
@@ -72,8 +74,9 @@ class ListLabelReader(LabelReader):
             if not line or (self.header and number == 1):
                 continue
             where = f'{ann_file}, row {number}'
+            labels: Sequence[str]
             if self.class_column is not None:
-                name, *labels = self._columns(line, where)
+                name, *labels = self._columns(line, where, self.class_column)
             else:
                 name, *labels = self._split(line, where, task)
             if self.class_index or self.class_column is not None:
@@ -83,10 +86,10 @@ class ListLabelReader(LabelReader):
                 labels = known[text]
             yield number, name, where, labels
 
-    def _columns(self, line: str, where: str) -> list[str]:
+    def _columns(self, line: str, where: str, class_column: int) -> list[str]:
         """Return name and class of a row of columns."""
         cells = line.split(',') if ',' in line else line.split()
-        columns = [self.image_column, self.class_column]
+        columns = [self.image_column, class_column]
         if len(cells) <= max(columns):
             raise UserError(
                 f'{where}: has {len(cells)} columns, but the reader asks for '

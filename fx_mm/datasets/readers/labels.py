@@ -20,7 +20,7 @@ from fx_mm.utils.memory import without_garbage_collection
 POLICIES = dict(ones=1.0, zeros=0.0, ignore=math.nan)
 KINDS = ('uncertain', 'blank')
 DRAWN = dict(uncertain=-1.0, blank=-2.0)
-"""Marks in a column of values: drawn anew for each sample."""
+"""Marks in a column of values: drawn again for each sample."""
 CHUNK = 8192
 """Rows that are parsed at once, by column."""
 CACHED = 1000
@@ -35,7 +35,7 @@ class LabelReader(BaseReader):
 
     A **policy** says what a class's value stands for where the file does not
     say it: ``'ones'``, ``'zeros'``, ``'ignore'`` (unknown: NaN, no loss), a
-    number in 0..1, or ``dict(uniform=(low, high))``. A range is drawn anew
+    number in 0..1, or ``dict(uniform=(low, high))``. A range is drawn again
     each time the sample is loaded in training, in
     :meth:`TaskDataset.sample` from the sample's seed and a generator of its
     own, so that neither resuming nor the transforms' random stream notices.
