@@ -186,7 +186,7 @@ class LabelColumns:
                 raise UserError(
                     f'{places[row]}: a multi-class row needs one 1 and '
                     f'otherwise 0, not {list(rows[row])}; correct it or set '
-                    'labels="multi-label".'
+                    'label_type="multi-label".'
                 )
         return scores
 
