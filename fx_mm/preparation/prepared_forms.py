@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fx_mm.preparation.csv_table import CsvTable
+from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.preparation.prepared_image import (
     PREPARED,
     PreparedImage,
@@ -279,7 +279,7 @@ FORMS: Mapping[str, PreparedForm] = dict(
 def _rows(
     path: Path, classes: Sequence[str]
 ) -> Iterator[tuple[str, str, list[str]]]:
-    table = CsvTable(path)
+    table = CsvTable(path, 'prepare the dataset again')
     for _, (image, patient, *cells) in table.rows(
         'image', 'patient', *classes
     ):

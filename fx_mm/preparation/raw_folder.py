@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fx_mm.preparation.csv_table import CsvTable
+from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.preparation.skipped import Skipped
 from fx_mm.utils.errors import UserError
 
@@ -100,7 +100,7 @@ class RawFolder:
             UserError: If it cannot be read or has no header.
         """
         self.files_read.add(path)
-        return CsvTable(path)
+        return CsvTable(path, 'download it again')
 
     def read_json(self, path: Path) -> Any:
         """Read a JSON file.
