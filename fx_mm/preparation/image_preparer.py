@@ -18,7 +18,7 @@ from PIL import Image
 from fx_mm.datasets.io.xray import PNG_SIGNATURE, ImageReadError, read_xray
 from fx_mm.datasets.readers.masks import BITS
 from fx_mm.preparation.dataset_spec import DatasetSpec, FormSpec
-from fx_mm.preparation.mask_boxes import boxes_around, reduce_mask
+from fx_mm.preparation.mask_boxes import boxes_around
 from fx_mm.preparation.prepared_forms import round_plain
 from fx_mm.preparation.prepared_image import PreparedImage
 from fx_mm.preparation.raw_dataset import Box, BoxPer, MaskPiece, RawImage
@@ -37,8 +37,6 @@ class ImagePreparer:
     Args:
         spec (DatasetSpec): Says where to, and which classes.
         box_per (str, optional): See :class:`~.raw_dataset.RawDataset`.
-        max_size (int, optional): Longer side of images that are written;
-            larger ones are reduced, with boxes and masks. Defaults to None.
         drop_bad_boxes (bool): Whether boxes without area within the image
             are dropped instead of refused. Defaults to False.
         rewrite (bool): Whether images are written even if they are there.
@@ -47,7 +45,6 @@ class ImagePreparer:
 
     spec: DatasetSpec
     box_per: BoxPer | None = None
-    max_size: int | None = None
     drop_bad_boxes: bool = False
     rewrite: bool = False
 
@@ -59,8 +56,8 @@ class ImagePreparer:
         """
         image = PreparedImage(raw.name)
         try:
-            shape = self._write_image(raw, image)
-            self._write_masks_and_boxes(raw, image, *shape)
+            self._write_image(raw, image)
+            self._write_masks_and_boxes(raw, image)
         except ImageReadError as error:
             return PreparedImage(raw.name, unreadable=str(error))
         except UserError as error:
@@ -75,18 +72,12 @@ class ImagePreparer:
             ) from error
         return image
 
-    def _write_image(
-        self, raw: RawImage, image: PreparedImage
-    ) -> tuple[int, int]:
-        """Write the image, unless it is there or stays in place.
-
-        Returns:
-            tuple[int]: (height, width) of the source.
-        """
+    def _write_image(self, raw: RawImage, image: PreparedImage) -> None:
+        """Write the image, unless it is there or stays in place."""
         source = str(raw.source)
         if self.spec.in_place:
             image.height, image.width = _read_size(source)
-            return image.height, image.width
+            return
         try:
             size = os.stat(source).st_size
         except (OSError, ValueError) as error:  # ValueError: a null byte
@@ -95,20 +86,16 @@ class ImagePreparer:
         path = self.spec.images / raw.name
         if not self.rewrite:
             stamp = read_stamp(path)
-            if stamp and stamp['of'] == [size, self.max_size]:
+            if stamp and stamp['source_bytes'] == size:
                 image.height, image.width = stamp['size']
-                height, width = stamp['source']
-                return height, width
+                return
         pixels = read_xray(source)
-        height, width = pixels.shape
-        pixels = _reduce(pixels, self.max_size)
         image.height, image.width = pixels.shape
-        stamp = dict(of=[size, self.max_size], source=[height, width])
-        write_whole(path, _stamped_png(pixels, stamp), flush=False)
-        return height, width
+        stamped = _stamped_png(pixels, dict(source_bytes=size))
+        write_whole(path, stamped, flush=False)
 
     def _write_masks_and_boxes(
-        self, raw: RawImage, image: PreparedImage, height: int, width: int
+        self, raw: RawImage, image: PreparedImage
     ) -> None:
         """Write the masks; find the boxes, around the masks if need be."""
         box_spec = self.spec.boxes or _NOTHING
@@ -124,14 +111,12 @@ class ImagePreparer:
                 if not (boxed or mask_spec.takes(name)):
                     image.unknown[name] = len(pieces)
                     continue
-                drawn = [self._draw(piece, height, width) for piece in pieces]
+                drawn = [self._draw(piece, image) for piece in pieces]
                 if boxed and box_per is not None:
                     around = boxes_around(drawn, box_per)
                     boxes += [(name, *box) for box in around]
                 if mask_spec.takes(name) and drawn:
-                    masks[name] = reduce_mask(
-                        np.logical_or.reduce(drawn), image.height, image.width
-                    )
+                    masks[name] = np.logical_or.reduce(drawn)
             if self.spec.masks:
                 image.masks = self._write_masks(
                     raw.name, mask_spec.classes, masks
@@ -139,10 +124,11 @@ class ImagePreparer:
         if self.spec.boxes and (
             raw.boxes is not None or (box_per and raw.masks is not None)
         ):
-            self._fit_boxes(boxes, box_spec, image, height, width)
+            self._cut_boxes(boxes, box_spec, image)
 
     @staticmethod
-    def _draw(piece: MaskPiece, height: int, width: int) -> np.ndarray:
+    def _draw(piece: MaskPiece, image: PreparedImage) -> np.ndarray:
+        height, width = image.height, image.width
         mask = np.asarray(piece.draw(height, width))
         if mask.shape != (height, width):
             raise UserError(
@@ -191,16 +177,11 @@ class ImagePreparer:
             )
         return paths
 
-    def _fit_boxes(
-        self,
-        boxes: Sequence[Box],
-        spec: FormSpec,
-        image: PreparedImage,
-        height: int,
-        width: int,
+    def _cut_boxes(
+        self, boxes: Sequence[Box], spec: FormSpec, image: PreparedImage
     ) -> None:
-        """Cut boxes at the image's border and bring them to its size."""
-        across, down = image.width / width, image.height / height
+        """Cut boxes at the image's border."""
+        height, width = image.height, image.width
         image.boxes = []
         for name, *corners in boxes:
             if not spec.takes(name):
@@ -220,9 +201,8 @@ class ImagePreparer:
                 continue
             reach = max(-x1, -y1, x2 - width, y2 - height)
             image.cut += reach > 1
-            scaled = np.multiply(inside, (across, down, across, down))
             name = spec.classes[0] if spec.merged else name
-            image.boxes.append([name, *map(round_plain, scaled.tolist())])
+            image.boxes.append([name, *map(round_plain, inside)])
 
 
 def mask_folders(spec: DatasetSpec) -> list[str]:
@@ -238,9 +218,8 @@ def read_stamp(path: Path) -> dict[str, Any] | None:
     """Read from what a prepared image was written.
 
     Returns:
-        dict: ``of``: bytes of the source and ``max_size``; ``source``: its
-        height and width; ``size``: those of the image. None if there is no
-        such image.
+        dict: ``source_bytes``: size of the source; ``size``: height and
+        width. None if there is no such image.
     """
     try:
         with Image.open(path) as image:
@@ -262,16 +241,6 @@ def _stamped_png(image: np.ndarray, stamp: Mapping[str, Any]) -> bytes:
 
 def _encode(values: np.ndarray) -> bytes:
     return cv2.imencode('.png', values)[1].tobytes()
-
-
-def _reduce(image: np.ndarray, max_size: int | None) -> np.ndarray:
-    longer = max(image.shape)
-    if max_size is None or longer <= max_size:
-        return image
-    height, width = (
-        max(1, round(side * max_size / longer)) for side in image.shape
-    )
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _read_size(path: str) -> tuple[int, int]:

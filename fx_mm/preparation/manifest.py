@@ -61,22 +61,12 @@ class Manifest:
                 'or replace it with --force.'
             )
 
-    def check_neighbours(
-        self, arguments: Mapping[str, Any], force: bool
-    ) -> list[str]:
+    def check_neighbours(self) -> None:
         """Check the other datasets that are prepared in the same folder.
 
-        Their images may be ours too, so they must be of one size. With
-        ``force``, those of another size lose their manifest, so that they
-        are not taken for complete.
-
-        Returns:
-            list[str]: Names of those that lost it.
-
         Raises:
-            UserError: If they own a file that is ours, or images differ.
+            UserError: If they own a file that is ours.
         """
-        stale = []
         for path in sorted(self.path.parent.glob('*.manifest.json')):
             if path == self.path:
                 continue
@@ -94,23 +84,6 @@ class Manifest:
                     f'dataset "{name}"; name other files in the splits of '
                     f'"{self.spec.name}".'
                 )
-            keys = ('img_dir', 'max_size')
-            size, own = (
-                [x.get(key) for key in keys]
-                for x in (other.get('arguments') or {}, arguments)
-            )
-            if self.spec.in_place or size[0] != own[0] or size == own:
-                continue
-            if not force:
-                raise UserError(
-                    f'Dataset "{name}" shares its images with '
-                    f'"{self.spec.name}" and was prepared with max_size='
-                    f'{size[1]} instead of {own[1]}; use the same, or --force '
-                    'and prepare both.'
-                )
-            path.unlink()
-            stale.append(name)
-        return stale
 
     def is_complete(
         self, state: Mapping[str, Any], names: Iterator[str], files: FileIndex

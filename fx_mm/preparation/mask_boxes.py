@@ -1,4 +1,4 @@
-"""Boxes around masks, and masks that follow their image's size."""
+"""Boxes around masks."""
 
 from collections.abc import Sequence
 
@@ -50,26 +50,3 @@ def _box_around(mask: np.ndarray) -> tuple[int, int, int, int] | None:
         int(columns[-1]) + 1,
         int(rows[-1]) + 1,
     )
-
-
-def reduce_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Reduce a mask with its image.
-
-    A pixel is inside if at least half of what it covers was. A mask that
-    would vanish keeps all pixels that it touches.
-
-    Args:
-        mask (np.ndarray): bool (H, W).
-        height (int): New height, at most H.
-        width (int): New width, at most W.
-
-    Returns:
-        np.ndarray: bool (height, width).
-    """
-    if mask.shape == (height, width):
-        return mask
-    share = cv2.resize(
-        mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA
-    )
-    reduced = share >= 0.5
-    return reduced if reduced.any() else share > 0

@@ -45,7 +45,6 @@ def prepare(
     raw: str | None = None,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
-    max_size: int | None = None,
     split_from: Mapping[str, str] | None = None,
     drop_bad_boxes: bool = False,
     max_unreadable_ratio: float = 0.001,
@@ -70,8 +69,6 @@ def prepare(
         options (Mapping, optional): Options of the raw dataset. Defaults to
             None.
         seed (int): Of the splits that are drawn by patient. Defaults to 0.
-        max_size (int, optional): Longer side, in pixels, that images are
-            reduced to; boxes and masks follow. Defaults to None.
         split_from (Mapping, optional): Split (train, val, test) to the path
             of a published list of its images. Defaults to None: official
             splits, or drawn ones.
@@ -93,7 +90,7 @@ def prepare(
     """
     spec = read_dataset_spec(config, data_root)
     found = find_raw(raw or spec.name)
-    _check_numbers(spec, seed, max_size, max_unreadable_ratio, workers)
+    _check_numbers(seed, max_unreadable_ratio, workers)
     lists = dict(split_from or {})
     _check_lists(lists)
     filled = fill_options(found, dict(options or {}))
@@ -102,7 +99,6 @@ def prepare(
         raw=found.name,
         options=filled,
         seed=seed,
-        max_size=max_size,
         lists={split: hash_file(path) for split, path in lists.items()},
         drop_bad_boxes=drop_bad_boxes,
     )
@@ -141,7 +137,7 @@ class _Preparation:
         self.manifest = Manifest(spec)
         if not force:
             self.manifest.check_arguments(arguments)
-        self.stale = self.manifest.check_neighbours(arguments, force)
+        self.manifest.check_neighbours()
 
     def __call__(
         self,
@@ -184,10 +180,6 @@ class _Preparation:
             _log(f'{spec.name} is prepared already: nothing to do.')
             return self.manifest.content
         notes = check_splits(spec, self.raw, images, splits, lists)
-        notes += [
-            f'dataset "{name}" has the same images and must be prepared again'
-            for name in self.stale
-        ]
         if self.force:
             self.manifest.remove()
         journal = Journal(
@@ -235,7 +227,6 @@ class _Preparation:
         prepare_image = ImagePreparer(
             self.spec,
             self.raw.box_per,
-            self.arguments['max_size'],
             self.arguments['drop_bad_boxes'],
             journal.rewrite,
         )
@@ -294,24 +285,12 @@ class _Preparation:
 
 
 def _check_numbers(
-    spec: DatasetSpec,
-    seed: int,
-    max_size: int | None,
-    max_unreadable_ratio: float,
-    workers: int | None,
+    seed: int, max_unreadable_ratio: float, workers: int | None
 ) -> None:
     check_number('The seed', seed, 0, whole=True)
     check_number('max_unreadable_ratio', max_unreadable_ratio, 0, 1)
     if workers is not None:
         check_number('The number of workers', workers, 1, whole=True)
-    if max_size is None:
-        return
-    check_number('max_size', max_size, 16, whole=True)
-    if spec.in_place:
-        raise UserError(
-            f'The images of "{spec.name}" stay where they are and cannot be '
-            'reduced; remove max_size, or set an img_dir in prepared/.'
-        )
 
 
 def _check_lists(lists: Mapping[str, str]) -> None:

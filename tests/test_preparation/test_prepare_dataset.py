@@ -328,20 +328,9 @@ def test_two_datasets_share_images(toy):
         prepare(other, toy.data, raw='toy')
     other.write_text(text.replace("f'prepared/", "f'prepared/other_"))
     before = times(toy.prepared / 'images')
-    with pytest.raises(
-        UserError, match='prepared with max_size=None instead of 20'
-    ):
-        prepare(other, toy.data, raw='toy', max_size=20)
     prepare(other, toy.data, raw='toy')
     assert times(toy.prepared / 'images') == before
     assert (toy.prepared / 'masks/other').is_dir()
-    # of another size by force: the first is no longer complete
-    content = prepare(other, toy.data, raw='toy', max_size=20, force=True)
-    assert content['notes'] == [
-        'dataset "toy" has the same images and must be prepared again'
-    ]
-    assert not (toy.prepared / 'toy.manifest.json').exists()
-    assert (toy.prepared / 'other.manifest.json').exists()
 
 
 def test_written_images_are_named_png(toy):
@@ -361,8 +350,6 @@ def test_images_in_place(toy):
     run(toy)
     assert not (toy.prepared / 'images').exists()
     assert samples(toy)['loc']['003.png']
-    with pytest.raises(UserError, match='stay where they are and cannot be'):
-        run(toy, max_size=20)
     toy.configure(img_dir='elsewhere/')
     with pytest.raises(UserError, match='.png does not lie in .*elsewhere'):
         run(toy, force=True)

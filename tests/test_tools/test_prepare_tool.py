@@ -71,7 +71,7 @@ def test_list(run):
             'write SPLIT=FILE with one ',
         ),
         (('siim_acr', '--option', 'x=1'), 'has no option "x"'),
-        (('siim_acr', '--max-size', 4), 'max_size is 4; it must be a whole'),
+        (('siim_acr', '--workers', 0), 'workers is 0; it must be a whole'),
         (('configs/ark/ark6_swin-b_200c.py',), 'prepare them one by one'),
     ],
 )

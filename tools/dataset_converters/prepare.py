@@ -62,11 +62,6 @@ def parse_args():
         '--seed', type=int, default=0, help='of the splits that are drawn'
     )
     parser.add_argument(
-        '--max-size',
-        type=int,
-        help='longer side, in pixels, that images are reduced to',
-    )
-    parser.add_argument(
         '--drop-bad-boxes',
         action='store_true',
         help='drop boxes without area within their image',
@@ -139,7 +134,6 @@ def prepare_or_find(args) -> None:
             raw=args.raw,
             options=args.option,
             seed=args.seed,
-            max_size=args.max_size,
             split_from=parse_lists(args.split_from),
             drop_bad_boxes=args.drop_bad_boxes,
             max_unreadable_ratio=args.max_unreadable_ratio,
