@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fx_mm.apis import expand_config, load_config
+from fx_mm.apis import load_config
 from fx_mm.datasets import MultiTaskDataset
 from fx_mm.phantom import ensure_phantom
+from fx_mm.tasks import TaskTable
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / 'configs/phantom/foundation-x_tiny_phantom.py'
@@ -112,10 +113,10 @@ def test_training_reads_what_the_tool_wrote(run, data):
         },
         str(data),
     )
-    loader = expand_config(cfg).train_dataloader.dataset
-    dataset = MultiTaskDataset(loader.datasets).datasets[0]
+    table = TaskTable.from_cfg(cfg)
+    dataset = MultiTaskDataset(table, 'train').datasets[0]
     sample = dataset[0]
     assert sample['inputs'].shape == (3, 32, 32)
     assert sample['data_samples'].ori_shape == (128, 128)
-    events = dataset.pipeline[0].cache.events
+    events = dataset.pipeline.transforms[0].cache.events
     assert sum(events.values()) == 1 and not events['built']
