@@ -17,7 +17,7 @@ def meta(kind):
         dataset='x',
         kind=kind,
         classes=list(CLASSES),
-        labels='multi-label' if kind == 'cls' else None,
+        label_type='multi-label' if kind == 'cls' else None,
     )
 
 
@@ -65,7 +65,7 @@ def samples_of(kind, n=20, seed=0, skill=1.0):
         yield sample
 
 
-def answer(kind, weights='teacher', split='test', patients=None, **kwargs):
+def answer(kind, predict_on='teacher', split='test', patients=None, **kwargs):
     """Predictions of a task, as a test collects them."""
     metric = metric_of(meta(kind))
     for sample in samples_of(kind, **kwargs):
@@ -74,7 +74,7 @@ def answer(kind, weights='teacher', split='test', patients=None, **kwargs):
     ((records, metrics),) = metric.kept
     return Predictions(
         meta(kind),
-        weights,
+        predict_on,
         split,
         records,
         patients,

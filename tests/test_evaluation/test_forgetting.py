@@ -68,7 +68,7 @@ def test_files_and_picture(matrix, tmp_path):
     assert content['rows'][0]['scores']['student'][B] is None
     assert 'visit' in content['definitions']
     lines = csv_file.read_text().splitlines()
-    assert lines[0] == f'pass,cycle,task,mode,weights,{A},{B}'
+    assert lines[0] == f'pass,cycle,task,mode,predict_on,{A},{B}'
     assert lines[1] == f'1,1,{A},release,teacher,0.600000,0.100000'
     assert lines[2].endswith('student,0.300000,')
     assert len(lines) == 13

@@ -7,8 +7,10 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 
 from fx_mm.structures import FXDataSample
-from fx_mm.visualization import draw_comparison, prediction_sheet
-from fx_mm.visualization.draw import (
+from fx_mm.tasks import Task
+from fx_mm.visualization import prediction_sheet
+from fx_mm.visualization.results import result_class
+from fx_mm.visualization.tiles import (
     PREDICTION,
     TRUTH,
     draw_probabilities,
@@ -54,12 +56,19 @@ def sample_of(kind, path):
     return sample
 
 
+def draw_pair(sample, size=256):
+    """Truth beside prediction, as the sheet draws it."""
+    task = Task('x', sample.kind, CLASSES)
+    image = cv2.imread(sample.img_path, cv2.IMREAD_GRAYSCALE)
+    return result_class(task).draw_beside_truth(task, sample, image, 0.3, size)
+
+
 def count(tile, color):
     return int((tile == np.array(color)).all(-1).sum())
 
 
 def test_boxes_green_beside_orange_above_the_threshold(image):
-    tile = draw_comparison(sample_of('loc', image), CLASSES)
+    tile = draw_pair(sample_of('loc', image))
     assert tile.shape == (256 + 15, 512, 3)
     # 40 pixels are 102 in the tile; its four sides, less the name on one
     sides = 4 * 102
@@ -74,12 +83,12 @@ def test_no_box_at_all(image):
     sample = sample_of('loc', image)
     sample.gt_instances = sample.gt_instances[:0]
     sample.pred_instances = sample.pred_instances[:0]
-    tile = draw_comparison(sample, CLASSES)
+    tile = draw_pair(sample)
     assert count(tile[20:256], TRUTH) == count(tile[20:256], PREDICTION) == 0
 
 
 def test_masks_have_one_colour_a_class_on_both_sides(image):
-    tile = draw_comparison(sample_of('seg', image), CLASSES, size=200)
+    tile = draw_pair(sample_of('seg', image), size=200)
     # smoothed lines blend the colour with the grey image
     red = tile[20:200, :, 0].astype(int) - tile[20:200, :, 1] > 60
     left, right = np.argwhere(red[:, :200]), np.argwhere(red[:, 200:])
@@ -89,7 +98,7 @@ def test_masks_have_one_colour_a_class_on_both_sides(image):
 
 
 def test_probabilities_stand_beside_the_labels(image):
-    tile = draw_comparison(sample_of('cls', image), CLASSES)
+    tile = draw_pair(sample_of('cls', image))
     assert tile.shape == (256 + 15, 512, 3)
     bars = tile[20:68, 256:]
     green = np.array(TRUTH) // 3
@@ -111,9 +120,9 @@ def test_with_many_classes_the_true_one_stays():
 
 def test_sheet_of_all_kinds(image, tmp_path):
     samples = [sample_of(kind, image) for kind in ('cls', 'loc', 'seg')]
-    classes = {f'x/{kind}': CLASSES for kind in ('cls', 'loc', 'seg')}
+    tasks = [Task('x', kind, CLASSES) for kind in ('cls', 'loc', 'seg')]
     out = tmp_path / 'deep' / 'predictions.png'
-    assert prediction_sheet(samples, classes, out, title='held out') == out
+    assert prediction_sheet(samples, tasks, out, title='held out') == out
     assert cv2.imread(str(out)).shape[1] > 2 * 512
     assert [p.name for p in out.parent.iterdir()] == ['predictions.png']
 

@@ -81,7 +81,7 @@ class ClsMetric(TaskMetric):
     @property
     def multi_class(self) -> bool:
         """bool: Whether the classes exclude each other."""
-        return self.dataset_meta.get('labels') == 'multi-class'
+        return self.dataset_meta.get('label_type') == 'multi-class'
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep labels and probabilities of a batch.

@@ -138,7 +138,7 @@ def test_size_does_not_cut_the_results():
 def details(labels, scores, classes='ab', kind='multi-label', thresholds=None):
     metric = ClsMetric()
     metric.dataset_meta = dict(
-        task='x/cls', classes=tuple(classes), labels=kind
+        task='x/cls', classes=tuple(classes), label_type=kind
     )
     records = [
         Scores(str(i), np.array(row, float), np.array(answer, float))

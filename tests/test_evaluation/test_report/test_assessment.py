@@ -11,7 +11,7 @@ from fx_mm.evaluation import BenchmarkTable
 from fx_mm.evaluation.report.assessment import Assessment, Bootstrap
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
-from fx_mm.visualization.evaluation import plot_task
+from fx_mm.visualization.task_plots import plot_task
 
 KINDS = ('cls', 'loc', 'seg')
 SHORT = Bootstrap(40)
@@ -22,7 +22,7 @@ def assess(answers, other=None, validation=(), bootstrap=SHORT):
     table = BenchmarkTable(
         [Task('x', kind, CLASSES) for kind in kinds],
         {
-            f'{a.weights}/{a.name}/{key}': value
+            f'{a.predict_on}/{a.name}/{key}': value
             for a in answers
             for key, value in a.metrics.items()
         },
@@ -90,15 +90,15 @@ def test_without_thresholds_f1_is_undefined_and_a_note_says_why():
     assert not table.intervals and table.bootstrap is None
 
 
-def test_thresholds_come_from_the_validation_answers_of_the_same_weights():
+def test_thresholds_come_from_the_same_model_on_the_validation_split():
     val = [
         answer('cls', 'teacher', 'val', seed=7),
         answer('cls', 'student', 'val', seed=8),
     ]
     table = assess([answer('cls'), answer('cls', 'student')], None, val)
     chosen = [
-        table.value(weights, 'x/cls', 'threshold_F1/a')
-        for weights in ('teacher', 'student')
+        table.value(predict_on, 'x/cls', 'threshold_F1/a')
+        for predict_on in ('teacher', 'student')
     ]
     scores = [[record.scores[0] for record in each.records] for each in val]
     assert chosen[0] in scores[0] and chosen[1] in scores[1]
@@ -182,7 +182,7 @@ def test_pictures(kind, n, tmp_path):
 
 
 def test_a_picture_of_exclusive_classes_and_broken_scores(tmp_path):
-    metric = metric_of(dict(meta_of('cls'), labels='multi-class'))
+    metric = metric_of(dict(meta_of('cls'), label_type='multi-class'))
     records = answer('cls').records
     records = [r for r in records if not np.isnan(r.labels).any()]
     records[0] = records[0]._replace(scores=np.full(2, np.nan))

@@ -28,10 +28,10 @@ def same(ours, theirs):
 def test_the_same_to_the_last_bit(kind, n, tmp_path):
     patients = [f'p{i // 2}' for i in range(n)]
     before = answer(kind, 'student', n=n, patients=patients)
-    file = before.save(tmp_path)
+    file = before.save(tmp_path, metric_of(meta(kind)))
     assert file == tmp_path / f'test/student/x_{kind}.npz'
     after = read_predictions(file, metric_of)
-    for key in ('task', 'weights', 'split', 'patients', 'config'):
+    for key in ('task', 'predict_on', 'split', 'patients', 'config'):
         assert getattr(before, key) == getattr(after, key)
     assert after.checkpoint == 'iter_1.pth'
     same(before.metrics, after.metrics)
@@ -45,7 +45,7 @@ def test_the_same_to_the_last_bit(kind, n, tmp_path):
 
 
 def test_another_option_of_the_metric_needs_no_model(tmp_path):
-    file = answer('seg').save(tmp_path)
+    file = answer('seg').save(tmp_path, metric_of(meta('seg')))
 
     def at_training_size(task):
         metric = metric_of(task, keep_masks=False)
@@ -70,14 +70,14 @@ def test_run_lengths_keep_every_pixel(seed, share, shape):
 
 
 def test_a_file_is_small_and_holds_no_objects(tmp_path):
-    file = answer('seg').save(tmp_path)
+    file = answer('seg').save(tmp_path, metric_of(meta('seg')))
     with np.load(file, allow_pickle=False) as content:
         assert json.loads(content['meta'].tobytes())['version'] == 1
         assert all(content[key].dtype != object for key in content.files)
 
 
 def test_a_file_that_is_cut_off_is_refused(tmp_path):
-    file = answer('loc').save(tmp_path)
+    file = answer('loc').save(tmp_path, metric_of(meta('loc')))
     content = file.read_bytes()
     for length in range(0, len(content), 97):
         file.write_bytes(content[:length])
@@ -86,7 +86,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path):
 
 
 def test_a_file_that_lacks_a_part_is_refused(tmp_path):
-    file = answer('cls').save(tmp_path)
+    file = answer('cls').save(tmp_path, metric_of(meta('cls')))
     with np.load(file) as content:
         whole = dict(content)
     fewer = json.loads(whole['meta'].tobytes())
@@ -103,7 +103,7 @@ def test_a_file_that_lacks_a_part_is_refused(tmp_path):
 
 
 def test_a_task_that_is_not_asked_for_is_left_out(tmp_path):
-    file = answer('cls').save(tmp_path)
+    file = answer('cls').save(tmp_path, metric_of(meta('cls')))
     assert read_predictions(file, lambda task: None) is None
 
 

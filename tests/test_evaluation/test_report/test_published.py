@@ -52,7 +52,7 @@ def test_nothing_is_shown_for_other_datasets():
 
 def test_ours_are_in_percent_and_follow_the_paper_s_definition():
     tasks = [
-        Task('rsna', 'cls', ('a', 'b', 'c'), 'multi-class'),
+        Task('rsna', 'cls', ('a', 'b', 'c')),
         Task('siim_acr', 'seg', ('Pneumothorax',)),
         Task('jsrt', 'seg', ('Lung', 'Heart', 'Clavicle')),
         Task('tbx11k', 'loc', ('TB',)),

@@ -14,8 +14,8 @@ from fx_mm.utils.errors import UserError
 
 NAN = float('nan')
 TASKS = [
-    Task('phantom_a', 'cls', ('nodule', 'mass'), 'multi-label'),
-    Task('phantom_b', 'cls', ('nodule', 'mass'), 'multi-label'),
+    Task('phantom_a', 'cls', ('nodule', 'mass')),
+    Task('phantom_b', 'cls', ('nodule', 'mass')),
     Task('phantom_b', 'loc', ('nodule', 'mass')),
     Task(
         'phantom_c',
@@ -89,9 +89,9 @@ def test_plain_names_may_be_the_students():
     table = BenchmarkTable(
         TASKS[:1],
         {'phantom_a/cls/AUC': 0.6, 'teacher/phantom_a/cls/AUC': 0.8},
-        weights='student',
+        predict_on='student',
     )
-    assert table.weights == ['teacher', 'student']
+    assert table.predict_on == ['teacher', 'student']
     assert table.value('student', 'phantom_a/cls', 'AUC') == 0.6
     assert table.value('teacher', 'phantom_a/cls', 'AUC') == 0.8
 
@@ -140,7 +140,7 @@ def test_files(table, tmp_path):
     rows = list(csv.DictReader(files[1].open()))
     assert len(rows) == len(METRICS) - 1
     found = {
-        (r['weights'], r['dataset'], r['kind'], r['metric']): r['value']
+        (r['predict_on'], r['dataset'], r['kind'], r['metric']): r['value']
         for r in rows
     }
     key = ('teacher', 'phantom_b', 'loc', 'mAP_40')
