@@ -5,16 +5,16 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 from fx_mm.analysis.embeddings import Embeddings
-from fx_mm.analysis.intervals import (
+from fx_mm.evaluation.statistics.bootstrap import (
+    RESAMPLES,
     Estimate,
-    auc_statistics,
     estimate,
-    nan_mean,
+    unweighted,
 )
-from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
+from fx_mm.evaluation.statistics.nan_mean import nan_mean
+from fx_mm.evaluation.statistics.ranking import auc_statistics
 from fx_mm.utils.errors import UserError
 
 STRENGTHS = tuple(10.0**power for power in range(-5, 3))
@@ -126,7 +126,7 @@ def probe_dataset(
     def with_mean(weights: np.ndarray) -> dict:
         values = aucs(weights)
         # as an own key, which no class can have
-        return {**values, (MEAN,): nan_mean(list(values.values()))}
+        return {**values, (MEAN,): nan_mean(list(values.values()), axis=0)}
 
     intervals = estimate(
         with_mean,
@@ -164,15 +164,14 @@ def _choose(
     vectors: dict, labels: dict, strengths: Sequence[float]
 ) -> tuple[LogisticRegression, float]:
     """Give the regression that ranks the validation images best."""
-    known = {s: np.isin(values, (0, 1)) for s, values in labels.items()}
-    x, y = vectors['train'][known['train']], labels['train'][known['train']]
+    known = np.isin(labels['train'], (0, 1))
+    x, y = vectors['train'][known], labels['train'][known]
     best, best_auc = None, -1.0
     for strength in sorted(strengths):
         model = LogisticRegression(C=strength, max_iter=ROUNDS).fit(x, y)
-        value = roc_auc_score(
-            labels['val'][known['val']],
-            model.decision_function(vectors['val'][known['val']]),
-        )
+        scores = model.decision_function(vectors['val'])
+        statistics = auc_statistics({strength: (labels['val'], scores)})
+        value = unweighted(statistics, len(scores))[strength]
         if value > best_auc:
             best, best_auc = model, value
-    return best, float(best_auc)
+    return best, best_auc

@@ -3,18 +3,12 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from fx_mm.utils.files import write_whole
 
 LABEL = 'label:'
-
-
-def pipes(header: Sequence, rows: Iterable[Sequence]) -> str:
-    """Give a Markdown table."""
-    lines = [list(header), ['---'] * len(header), *rows]
-    return '\n'.join(f'| {" | ".join(map(str, line))} |' for line in lines)
 
 
 def write_json(file: str | Path, content: dict) -> Path:

@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fx_mm.analysis.intervals import (
-    Estimate,
-    auc_statistics,
-    estimate,
-    nan_mean,
-)
 from fx_mm.analysis.reports import LABEL
 from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.evaluation.metrics.cls_metric import ClsMetric
 from fx_mm.evaluation.report.predictions import read_predictions
-from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
+from fx_mm.evaluation.statistics.bootstrap import (
+    RESAMPLES,
+    Estimate,
+    estimate,
+)
+from fx_mm.evaluation.statistics.nan_mean import nan_mean
+from fx_mm.evaluation.statistics.ranking import auc_statistics
 from fx_mm.preparation.cell_values import parse_age, parse_sex
 from fx_mm.tasks import ClassificationKind
 from fx_mm.utils.checks import suggest
@@ -46,7 +46,7 @@ class Group(NamedTuple):
     gap: Estimate
 
 
-class Scores(NamedTuple):
+class ScoredImages(NamedTuple):
     """Labels and scores of images.
 
     Attributes:
@@ -65,7 +65,7 @@ class Scores(NamedTuple):
     patients: list | None
 
 
-def read_scores(file: str | Path, task: str | None = None) -> Scores:
+def read_scores(file: str | Path, task: str | None = None) -> ScoredImages:
     """Read scores of labels.
 
     Args:
@@ -113,10 +113,10 @@ def read_scores(file: str | Path, task: str | None = None) -> Scores:
         classes = [name for name in classes if LABEL + name in places]
         labels = values[:, [places[LABEL + name] for name in classes]]
     scores = values[:, [places[name] for name in classes]]
-    return Scores(names, classes, labels, scores, None)
+    return ScoredImages(names, classes, labels, scores, None)
 
 
-def _from_predictions(file: str | Path) -> Scores:
+def _from_predictions(file: str | Path) -> ScoredImages:
     def metric_of(meta: dict) -> ClsMetric | None:
         if meta['kind'] != ClassificationKind.name:
             return None
@@ -129,7 +129,7 @@ def _from_predictions(file: str | Path) -> Scores:
     if found is None:
         raise UserError(f'{file}: holds no labels (cls); give those of a cls.')
     names, labels, scores = zip(*found.records)
-    return Scores(
+    return ScoredImages(
         list(names),
         list(found.task['classes']),
         np.stack(labels),
@@ -276,7 +276,7 @@ def compare_groups(
         for what, names in (('auc', [ALL, *groups]), ('gap', groups)):
             for name in names:
                 values[what, MEAN, name] = nan_mean(
-                    [values[what, number, name] for number in numbers]
+                    [values[what, number, name] for number in numbers], axis=0
                 )
         return values
 

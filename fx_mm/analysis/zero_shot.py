@@ -6,8 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fx_mm.analysis.intervals import Estimate, auc_statistics, estimate
-from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
+from fx_mm.evaluation.statistics.bootstrap import (
+    RESAMPLES,
+    Estimate,
+    estimate,
+)
+from fx_mm.evaluation.statistics.ranking import auc_statistics
 from fx_mm.tasks import ClassificationKind, Task
 
 MEAN = 'mean of heads'

@@ -8,6 +8,7 @@ from fx_mm.models.foundation_x import FoundationX
 from fx_mm.models.param_groups import ParamGroup
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.text_table import console_table
 
 OTHER = 'other'
 
@@ -115,21 +116,20 @@ def format_report(rows: Sequence[PartRow], unused: Mapping[str, str]) -> str:
         rows (Sequence[PartRow]): Result of :func:`count_parts`.
         unused (Mapping[str, str]): Key of the source to the reason.
     """
-    table = [('part of the model', 'matched', 'missing')]
-    table += [(row.name, str(row.matched), str(row.missing)) for row in rows]
-    table.append(
+    counts = [(row.name, row.matched, row.missing) for row in rows]
+    counts.append(
         (
             'all',
-            str(sum(row.matched for row in rows)),
-            str(sum(row.missing for row in rows)),
+            sum(row.matched for row in rows),
+            sum(row.missing for row in rows),
         )
     )
-    text = _columns(table)
+    text = console_table(('part of the model', 'matched', 'missing'), counts)
     if unused:
         groups = Counter(map(_origin, unused.items()))
-        table = [('part of the source', 'unexpected', 'why it is not used')]
-        table += [(word, str(n), why) for (word, why), n in groups.items()]
-        text += '\n\n' + _columns(table)
+        header = ('part of the source', 'why it is not used', 'unexpected')
+        reasons = [(word, why, n) for (word, why), n in groups.items()]
+        text += '\n\n' + console_table(header, reasons, left=2)
     return text
 
 
@@ -139,15 +139,3 @@ def _origin(entry: tuple[str, str]) -> tuple[str, str]:
     if why.startswith('the same as '):
         why = 'the same as another weight of the file'
     return key.removeprefix('backbone.0.').partition('.')[0], why
-
-
-def _columns(table: Sequence[Sequence[str]]) -> str:
-    """Rows of words and numbers, numbers to the right."""
-    lines = [''] * len(table)
-    for column in zip(*table):
-        width = max(map(len, column))
-        right = all(word.isdigit() for word in column[1:])
-        for index, word in enumerate(column):
-            word = word.rjust(width) if right else word.ljust(width)
-            lines[index] += word + '  '
-    return '\n'.join(line.rstrip() for line in lines)

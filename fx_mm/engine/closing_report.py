@@ -6,7 +6,7 @@ import os.path as osp
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -15,13 +15,13 @@ from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.engine.loops.eval_loop import MultiTaskTestLoop
 from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.evaluation.report.assessment import Assessment, Bootstrap
+from fx_mm.evaluation.report.benchmark_table import BenchmarkTable
 from fx_mm.evaluation.report.predictions import (
-    Predictions,
+    TaskPredictions,
     find_files,
     read_predictions,
 )
 from fx_mm.evaluation.report.results_file import save_results
-from fx_mm.evaluation.report.table import BenchmarkTable
 from fx_mm.registry import METRICS
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.build_errors import build_part
@@ -83,7 +83,7 @@ class ClosingReport:
     ) -> None:
         self._runner = runner
         self._options = options
-        self._validation: list[Predictions] = []
+        self._validation: list[TaskPredictions] = []
         if options.thresholds_from == VALIDATION:
             self._validation = _validate(runner, self._source)
         _keep_records(runner.test_loop, options.save_predictions)
@@ -104,7 +104,7 @@ class ClosingReport:
         runner, options = self._runner, self._options
         loop = runner.test_loop
         split = loop.dataloader.dataset.split
-        answers = _answers(runner, loop, self._source)
+        predictions = _collect(runner, loop, self._source)
         benchmark = BenchmarkTable(
             list(runner.tasks),
             headlines,
@@ -116,11 +116,11 @@ class ClosingReport:
         if options.save_predictions:
             metrics = _task_metrics(loop)
             folder = osp.join(runner.work_dir, 'predictions')
-            for answer in [*self._validation, *answers]:
-                answer.save(folder, metrics[answer.name])
+            for of_task in [*self._validation, *predictions]:
+                of_task.save(folder, metrics[of_task.name])
         text = _finish(
             benchmark,
-            answers,
+            predictions,
             self._validation,
             runner.tasks,
             options,
@@ -147,10 +147,10 @@ def report_predictions(
     """Evaluate saved predictions, without the model and the data.
 
     Args:
-        cfg (Config): Gives the tasks and the options of their metrics.
+        cfg (Config): Config with the tasks and the options of their metrics.
         path (str | Path): File or folder of predictions.
-        predict_on (Sequence[str]): Whose, ``teacher`` or ``student``; those
-            that were saved of them.
+        predict_on (Sequence[str]): The predictions of which models,
+            ``teacher`` or ``student``, as far as they were saved.
         options (ReportOptions): Defaults to the table alone.
 
     Returns:
@@ -162,32 +162,31 @@ def report_predictions(
     """
     table = TaskTable.from_cfg(cfg)
     found = [p for p in _read(path, table) if p.predict_on in predict_on]
-    splits = {answer.split for answer in found}
-    split = 'test' if 'test' in splits else next(iter(splits), None)
-    answers = [answer for answer in found if answer.split == split]
-    if not answers:
+    splits = sorted({p.split for p in found})
+    split = 'test' if 'test' in splits else next(iter(splits), '')
+    predictions = [p for p in found if p.split == split]
+    if not predictions:
         raise UserError(
             f'{path} has no predictions of the {" or ".join(predict_on)} for: '
             f'{", ".join(table.names)}.'
         )
-    _check_one_model(answers, path)
+    _check_one_model(predictions, path)
     # files come in the order of the alphabet
-    answers.sort(key=lambda a: PREDICTORS.index(a.predict_on))
+    predictions.sort(key=lambda p: PREDICTORS.index(p.predict_on))
     validation = []
     if options.thresholds_from == VALIDATION:
-        validation = _of_validation(found, path, answers, table)
-    config, checkpoint = answers[0].config, answers[0].checkpoint
-    evaluated = {answer.name for answer in answers}
+        validation = _of_validation(found, path, predictions, table)
+    evaluated = {p.name for p in predictions}
     headlines = {
-        f'{answer.predict_on}/{answer.name}/{key}': value
-        for answer in answers
-        for key, value in answer.metrics.items()
+        f'{p.predict_on}/{p.name}/{key}': value
+        for p in predictions
+        for key, value in p.metrics.items()
     }
     benchmark = BenchmarkTable(
         [task for task in table if task.name in evaluated],
         headlines,
-        config=config,
-        checkpoint=checkpoint,
+        config=predictions[0].config,
+        checkpoint=predictions[0].checkpoint,
         split=split,
     )
     benchmark.skipped = {
@@ -196,30 +195,30 @@ def report_predictions(
         if name not in evaluated
     }
     return _finish(
-        benchmark, answers, validation, table, options, cfg.work_dir
+        benchmark, predictions, validation, table, options, cfg.work_dir
     )
 
 
 def _finish(
     benchmark: BenchmarkTable,
-    answers: list[Predictions],
-    validation: list[Predictions],
+    predictions: list[TaskPredictions],
+    validation: list[TaskPredictions],
     table: TaskTable,
     options: ReportOptions,
     work_dir: str,
 ) -> str:
-    """Fill the table, write all files, and give the table's text."""
+    """Fill the table, write all files, and return the table's text."""
     benchmark.skipped.update(options.skipped or {})
     source = options.thresholds_from
-    if source not in (None, VALIDATION):
+    if source is not None and source != VALIDATION:
         found = _read(source, table)
-        validation = _of_validation(found, source, answers, table)
+        validation = _of_validation(found, source, predictions, table)
     metrics = _metrics(table)
-    ours = Assessment(answers, metrics, validation)
+    ours = Assessment(predictions, metrics, validation)
     other = None
     if options.compare:
         theirs = _read(options.compare, table)
-        split = [a for a in theirs if a.split == benchmark.split]
+        split = [p for p in theirs if p.split == benchmark.split]
         if not split:
             raise UserError(
                 f'{options.compare} has no predictions of the split '
@@ -227,32 +226,36 @@ def _finish(
                 'other model on the same images.'
             )
         _check_one_model(split, options.compare)
-        chosen = [a for a in theirs if a.split == VALIDATION]
+        chosen = [p for p in theirs if p.split == VALIDATION]
         other = Assessment(split, metrics, chosen if validation else ())
-        names = {a.checkpoint for a in split if a.checkpoint}
+        names = {p.checkpoint for p in split if p.checkpoint}
         benchmark.compared_with = ', '.join(sorted(names)) or options.compare
     bootstrap = None
     if options.resamples:
         bootstrap = Bootstrap(options.resamples, options.seed)
     ours.fill(benchmark, bootstrap, other)
     save_results(benchmark, work_dir)
-    for answer in answers:
-        name = f'{answer.name.replace("/", "_")}.png'
+    for of_task in predictions:
+        name, predict_on = of_task.name, of_task.predict_on
         plot_task(
-            metrics[answer.name],
-            answer.records,
-            benchmark.values[answer.predict_on][answer.name],
-            f'{answer.name}, {answer.predict_on}',
-            Path(work_dir, 'plots', answer.predict_on, name),
+            metrics[name],
+            of_task.records,
+            benchmark.values[predict_on][name],
+            f'{name}, {predict_on}',
+            Path(
+                work_dir, 'plots', predict_on, f'{name.replace("/", "_")}.png'
+            ),
         )
     return benchmark.text()
 
 
-def _check_one_model(answers: list[Predictions], path: str | Path) -> None:
-    """Refuse predictions that only one of could count."""
-    sources = {(a.config, a.checkpoint) for a in answers}
-    keys = {(a.predict_on, a.name) for a in answers}
-    if len(sources) > 1 or len(keys) < len(answers):
+def _check_one_model(
+    predictions: list[TaskPredictions], path: str | Path
+) -> None:
+    """Refuse predictions of several checkpoints."""
+    sources = {(p.config, p.checkpoint) for p in predictions}
+    keys = {(p.predict_on, p.name) for p in predictions}
+    if len(sources) > 1 or len(keys) < len(predictions):
         raise UserError(
             f'{path} has predictions of several models '
             f'({", ".join(sorted({c for _, c in sources}))}); give the '
@@ -261,21 +264,21 @@ def _check_one_model(answers: list[Predictions], path: str | Path) -> None:
 
 
 def _of_validation(
-    found: list[Predictions],
+    found: list[TaskPredictions],
     path: str | Path,
-    answers: list[Predictions],
+    predictions: list[TaskPredictions],
     table: TaskTable,
-) -> list[Predictions]:
+) -> list[TaskPredictions]:
     """Return those for the thresholds, which must be there if asked for."""
-    chosen = [a for a in found if a.split == VALIDATION]
+    chosen = [p for p in found if p.split == VALIDATION]
     _check_one_model(chosen, path)
     metrics = _metrics(table)
     scored = {
-        (a.predict_on, a.name)
-        for a in answers
-        if metrics[a.name].takes_thresholds
+        (p.predict_on, p.name)
+        for p in predictions
+        if metrics[p.name].takes_thresholds
     }
-    if scored and not scored & {(a.predict_on, a.name) for a in chosen}:
+    if scored and not scored & {(p.predict_on, p.name) for p in chosen}:
         raise UserError(
             f'{path} has no predictions of the validation split for '
             f'{", ".join(sorted({name for _, name in scored}))}, so there '
@@ -297,11 +300,11 @@ def _metrics(table: TaskTable) -> dict[str, TaskMetric]:
     return metrics
 
 
-def _read(path: str | Path, table: TaskTable) -> list[Predictions]:
+def _read(path: str | Path, table: TaskTable) -> list[TaskPredictions]:
     """Read the predictions of the tasks of a table."""
     metrics = _metrics(table)
 
-    def metric_of(meta: dict) -> TaskMetric | None:
+    def metric_of(meta: dict[str, Any]) -> TaskMetric | None:
         metric = metrics.get(meta['task'])
         if metric and list(metric.classes) != list(meta['classes']):
             raise UserError(
@@ -313,10 +316,10 @@ def _read(path: str | Path, table: TaskTable) -> list[Predictions]:
         return metric
 
     found = [read_predictions(file, metric_of) for file in find_files(path)]
-    return [answer for answer in found if answer is not None]
+    return [of_task for of_task in found if of_task is not None]
 
 
-def _validate(runner: 'MultiTaskRunner', source: str) -> list[Predictions]:
+def _validate(runner: 'MultiTaskRunner', source: str) -> list[TaskPredictions]:
     """Evaluate the tasks that need thresholds on their validation splits."""
     metrics = _metrics(runner.tasks)
     names = [
@@ -342,7 +345,7 @@ def _validate(runner: 'MultiTaskRunner', source: str) -> list[Predictions]:
     )
     _keep_records(loop)
     loop.run()
-    return _answers(runner, loop, source)
+    return _collect(runner, loop, source)
 
 
 def _task_metrics(loop: MultiTaskTestLoop) -> dict[str, TaskMetric]:
@@ -361,10 +364,10 @@ def _keep_records(loop: MultiTaskTestLoop, keep_masks: bool = False) -> None:
         metric.keep_masks = keep_masks
 
 
-def _answers(
+def _collect(
     runner: 'MultiTaskRunner', loop: MultiTaskTestLoop, source: str
-) -> list[Predictions]:
-    """Collect what the metrics kept, of each task and model."""
+) -> list[TaskPredictions]:
+    """Return what the metrics kept, of each task and model."""
     metrics = _task_metrics(loop)
     found = []
     for dataset in loop.dataloader.dataset.datasets:
@@ -381,7 +384,7 @@ def _answers(
                     task, dataset.ann_file, img_ids, pattern
                 )
             found.append(
-                Predictions(
+                TaskPredictions(
                     task=task.meta,
                     predict_on=predict_on,
                     split=dataset.split,

@@ -3,6 +3,6 @@
 from fx_mm.evaluation.metrics.cls_metric import ClsMetric
 from fx_mm.evaluation.metrics.loc_metric import LocMetric
 from fx_mm.evaluation.metrics.seg_metric import SegMetric
-from fx_mm.evaluation.report.table import BenchmarkTable
+from fx_mm.evaluation.report.benchmark_table import BenchmarkTable
 
 __all__ = ['BenchmarkTable', 'ClsMetric', 'LocMetric', 'SegMetric']

@@ -6,9 +6,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from fx_mm.evaluation.metrics.base import mean_or_nan
+from fx_mm.evaluation.statistics.nan_mean import nan_mean
 from fx_mm.tasks import find_kind, split_name
 from fx_mm.utils.files import write_whole
 
@@ -32,15 +32,15 @@ class Row(NamedTuple):
         cycle (int): Cycle of the last of them, from 1.
         task (str): Its task.
         mode (str): Its lock state.
-        scores (dict): Weights (``teacher``, ``student``) to task to score,
-            NaN where undefined.
+        scores (dict): ``teacher``, ``student`` to task to score, NaN where
+            undefined.
     """
 
     number: int
     cycle: int
     task: str
     mode: str
-    scores: dict
+    scores: dict[str, dict[str, float]]
 
 
 class Summary(NamedTuple):
@@ -59,7 +59,8 @@ class ScoreMatrix:
 
     Args:
         tasks (Sequence[str]): The columns.
-        predict_on (Sequence[str]): Whose scores: ``teacher``, ``student``.
+        predict_on (Sequence[str]): Which models predicted: ``teacher``,
+            ``student``.
     """
 
     def __init__(
@@ -70,7 +71,12 @@ class ScoreMatrix:
         self.rows: list[Row] = []
 
     def add(
-        self, number: int, cycle: int, task: str, mode: str, metrics: Mapping
+        self,
+        number: int,
+        cycle: int,
+        task: str,
+        mode: str,
+        metrics: Mapping[str, float],
     ) -> None:
         """Add a validation; one after the same pass is replaced.
 
@@ -79,8 +85,8 @@ class ScoreMatrix:
             cycle (int): Cycle of the last pass, from 1.
             task (str): Task of the last pass.
             mode (str): Its lock state.
-            metrics (Mapping): As the validation loop gives them: the first
-                of ``predict_on`` without prefix.
+            metrics (Mapping[str, float]): As the validation loop returns
+                them: those of the first of ``predict_on`` without prefix.
         """
         scores = {}
         for place, predict_on in enumerate(self.predict_on):
@@ -93,14 +99,14 @@ class ScoreMatrix:
         self.rows.append(Row(number, cycle, task, mode, scores))
 
     def column(self, task: str, predict_on: str) -> list[float]:
-        """Give the scores of a task, one a row."""
+        """Return the scores of a task, one per row."""
         return [
             row.scores.get(predict_on, {}).get(task, math.nan)
             for row in self.rows
         ]
 
     def visits(self, task: str) -> list[int]:
-        """Give the last row of each visit."""
+        """Return the last row of each visit."""
         own = [row.task == task for row in self.rows]
         return [
             i
@@ -109,7 +115,7 @@ class ScoreMatrix:
         ]
 
     def between(self, task: str) -> list[list[int]]:
-        """Give, for each visit, the rows up to the next one."""
+        """Return, for each visit, the rows up to the next one."""
         ends = self.visits(task)
         own = [i for i, row in enumerate(self.rows) if row.task == task]
         return [
@@ -123,26 +129,27 @@ class ScoreMatrix:
         ]
 
     def summary(self, task: str, predict_on: str) -> Summary:
-        """Say what a task has and loses, see :data:`DEFINITIONS`."""
+        """Return what a task has and loses, see :data:`DEFINITIONS`."""
         scores = self.column(task, predict_on)
         ends, between = self.visits(task), self.between(task)
         focused = [scores[i] for i in ends]
         unfocused = [scores[i] for rows in between for i in rows]
+        lost = [
+            scores[end] - scores[rows[-1]]
+            for end, rows in zip(ends, between)
+            if rows
+        ]
         return Summary(
-            mean_or_nan(focused),
+            float(nan_mean(focused)),
             _best(focused),
-            mean_or_nan(unfocused),
+            float(nan_mean(unfocused)),
             _best(unfocused),
-            mean_or_nan(
-                scores[end] - scores[rows[-1]]
-                for end, rows in zip(ends, between)
-                if rows
-            ),
+            float(nan_mean(lost)),
             len(ends),
         )
 
-    def to_dict(self) -> dict:
-        """Give everything, ready for JSON; undefined values are None."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, ready for JSON; undefined values are None."""
         return dict(
             version=VERSION,
             definitions=DEFINITIONS,
@@ -173,14 +180,14 @@ class ScoreMatrix:
         )
 
     def read_rows(self, file: str | Path, until: int) -> None:
-        """Take over the rows of a file, as a resumed run does.
+        """Read the rows of an earlier file, as a resumed run does.
 
         Args:
             file (str | Path): As :meth:`save` writes it.
-            until (int): Rows after more passes are left out.
+            until (int): Rows after more passes are skipped.
 
         Raises:
-            ValueError: If it is no such file.
+            ValueError: If the file is something else.
         """
         try:
             content = json.loads(Path(file).read_text(encoding='utf-8'))
@@ -233,7 +240,7 @@ class ScoreMatrix:
 
 
 def headline(task: str) -> str:
-    """Give the validation result that stands for a task."""
+    """Return the key of a task's headline metric in the results."""
     return f'{task}/{find_kind(split_name(task)[1]).headline()}'
 
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 Color = tuple[int, int, int]
+Box = tuple[float, float, float, float, str, Color]
 
 PALETTE: tuple[Color, ...] = (
     (230, 75, 60),
@@ -22,15 +23,15 @@ PALETTE: tuple[Color, ...] = (
 )
 """Bright RGB colours that stay visible on a grey image."""
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 _LINE_HEIGHT = 15
 _GAP = 6
-_BACKGROUND = 24
+BACKGROUND = 24
 _INK = (235, 235, 235)
 
 
 def color_of(name: str, names: Sequence[str] = ()) -> Color:
-    """Give a class its colour.
+    """Return the colour of a class.
 
     Args:
         name (str): Class name.
@@ -46,18 +47,44 @@ def color_of(name: str, names: Sequence[str] = ()) -> Color:
     return PALETTE[index % len(PALETTE)]
 
 
-def _put_text(canvas, text, origin, color, scale=0.4):
+def line_color(index: int) -> tuple[float, ...]:
+    """Return a colour of the palette, darker, for lines on white, 0 to 1."""
+    return tuple(0.8 * v / 255 for v in PALETTE[index % len(PALETTE)])
+
+
+def put_text(
+    canvas: np.ndarray,
+    text: str,
+    origin: tuple[int, int],
+    color: Color,
+    scale: float = 0.4,
+    outline: bool = False,
+) -> None:
+    """Write one line of text onto a picture.
+
+    Args:
+        canvas (np.ndarray): uint8 RGB, shape (H, W, 3); changed in place.
+        text (str): What is not ASCII becomes a question mark.
+        origin (tuple[int]): x and y of its lower left corner, in pixels.
+        color (tuple[int]): RGB.
+        scale (float): Size of the font. Defaults to 0.4.
+        outline (bool): Whether letters have a dark edge. Defaults to False.
+    """
     # The built-in fonts of OpenCV draw ASCII only.
     text = text.encode('ascii', 'replace').decode()
-    cv2.putText(canvas, text, origin, _FONT, scale, color, 1, cv2.LINE_AA)
+    if outline:
+        cv2.putText(
+            canvas, text, origin, FONT, scale, (0, 0, 0), 3, cv2.LINE_AA
+        )
+    cv2.putText(canvas, text, origin, FONT, scale, color, 1, cv2.LINE_AA)
 
 
 def _fit_text(text: str, width: int, scale: float = 0.4) -> str:
     """Shorten a text to ``width`` pixels, ending in two dots."""
-    if cv2.getTextSize(text, _FONT, scale, 1)[0][0] <= width:
+    if cv2.getTextSize(text, FONT, scale, 1)[0][0] <= width:
         return text
     while text and (
-        cv2.getTextSize(text + '..', _FONT, scale, 1)[0][0] > width
+        cv2.getTextSize(text + '..', FONT, scale, 1)[0][0] > width
     ):
         text = text[:-1]
     return text + '..'
@@ -73,8 +100,8 @@ def _to_rgb(image: np.ndarray) -> np.ndarray:
 
 def draw_tile(
     image: np.ndarray,
-    boxes: Sequence[tuple] = (),
-    masks: Sequence[tuple] = (),
+    boxes: Sequence[Box] = (),
+    masks: Sequence[tuple[np.ndarray, Color]] = (),
     caption_lines: Sequence[str] = (),
     size: int = 256,
 ) -> np.ndarray:
@@ -86,8 +113,8 @@ def draw_tile(
     Args:
         image (np.ndarray): uint8, shape (H, W) or (H, W, 3) in RGB.
         boxes (Sequence[tuple]): ``(x1, y1, x2, y2, label, color)`` in
-            pixels of ``image``; ``label`` is a string ('' or None draws
-            none), ``color`` an RGB triple.
+            pixels of ``image``; ``label`` is a string ('' draws none),
+            ``color`` an RGB triple.
         masks (Sequence[tuple]): ``(mask, color)`` with a boolean or uint8
             mask of shape (H, W); drawn as a contour with a faint filling.
         caption_lines (Sequence[str]): Lines of text below the image.
@@ -126,20 +153,20 @@ def draw_tile(
         cv2.rectangle(picture, (left, top), (right, bottom), color, 1)
         if label:
             text = _fit_text(label, new_w - 2)
-            text_w = cv2.getTextSize(text, _FONT, 0.4, 1)[0][0]
+            text_w = cv2.getTextSize(text, FONT, 0.4, 1)[0][0]
             left = max(0, min(left, new_w - text_w - 1))
-            _put_text(picture, text, (left, max(top - 3, 10)), color)
+            put_text(picture, text, (left, max(top - 3, 10)), color)
 
     tile = np.full(
         (size + _LINE_HEIGHT * len(caption_lines), size, 3),
-        _BACKGROUND,
+        BACKGROUND,
         np.uint8,
     )
     top, left = (size - new_h) // 2, (size - new_w) // 2
     tile[top : top + new_h, left : left + new_w] = picture
     for row, line in enumerate(caption_lines):
         baseline = size + _LINE_HEIGHT * row + 11
-        _put_text(tile, _fit_text(line, size - 4), (2, baseline), _INK)
+        put_text(tile, _fit_text(line, size - 4), (2, baseline), _INK)
     return tile
 
 
@@ -169,12 +196,12 @@ def make_grid(
     head = 26 if title else _GAP
     sheet = np.full(
         (head + rows * cell_h, _GAP + columns * cell_w, 3),
-        _BACKGROUND,
+        BACKGROUND,
         np.uint8,
     )
     if title:
         text = _fit_text(title, sheet.shape[1] - 2 * _GAP, 0.5)
-        _put_text(sheet, text, (_GAP, 18), _INK, 0.5)
+        put_text(sheet, text, (_GAP, 18), _INK, 0.5)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
         top, left = head + row * cell_h, _GAP + column * cell_w

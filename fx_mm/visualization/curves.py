@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 from fx_mm.tasks import all_kinds, find_kind, split_name, task_of
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
-from fx_mm.visualization.contact_sheet import PALETTE
+from fx_mm.visualization.contact_sheet import line_color
 
 MAX_LOSSES = 6
 TASKS_PER_ROW = 2
 
 Curve = list[tuple[float, float]]
+Panels = tuple[dict[str, Curve], dict[tuple[str, str], Curve]]
+"""Losses by name; metrics by name and model."""
 
 
 def plot_curves(
@@ -32,12 +34,12 @@ def plot_curves(
 
     Args:
         scalars (str | Path | Sequence): ``vis_data/scalars.json`` of
-            mmengine's LocalVisBackend, one JSON object a line, or several
+            mmengine's LocalVisBackend, one JSON object per line, or several
             of them (a resumed run writes one each time; where they
             overlap, the later file counts).
         out_file (str | Path): The picture, e.g. ``curves.png``.
-        predict_on (str): Whose metrics carry no name in front. Defaults to
-            ``teacher``.
+        predict_on (str): The model whose metrics have no name in front.
+            Defaults to ``teacher``.
 
     Returns:
         Path: ``out_file``.
@@ -80,7 +82,7 @@ def read_scalars(files: Iterable[str | Path]) -> dict[str, Curve]:
 
     Returns:
         dict[str, list[tuple]]: ``(step, value)`` by name, sorted by step;
-        values that are not finite are left out.
+        values that are not finite are skipped.
 
     Raises:
         UserError: If a file does not exist.
@@ -104,12 +106,10 @@ def read_scalars(files: Iterable[str | Path]) -> dict[str, Curve]:
     return {name: sorted(curve.items()) for name, curve in points.items()}
 
 
-def _by_task(
-    curves: dict[str, Curve], predict_on: str
-) -> dict[str, tuple[dict, dict]]:
+def _by_task(curves: dict[str, Curve], predict_on: str) -> dict[str, Panels]:
     """Sort curves into (losses, metrics) of each task, in order of names."""
     kinds = {kind.name: kind for kind in all_kinds()}
-    tasks: dict[str, tuple[dict, dict]] = {}
+    tasks: dict[str, Panels] = {}
     for name, curve in curves.items():
         owner, key = predict_on, name
         head, rest = split_name(name)
@@ -132,12 +132,6 @@ def _by_task(
     }
 
 
-def _color(index: int) -> tuple[float, ...]:
-    return tuple(
-        0.8 * channel / 255 for channel in PALETTE[index % len(PALETTE)]
-    )
-
-
 def _draw_losses(ax: Axes, task: str, losses: dict[str, Curve]) -> None:
     ax.set_visible(True)
     ax.set_title(f'{task}: loss', fontsize=9)
@@ -150,7 +144,7 @@ def _draw_losses(ax: Axes, task: str, losses: dict[str, Curve]) -> None:
         ax.plot(steps, values, color='black', lw=1.8, label='total')
     for index, name in enumerate(parts):
         steps, values = zip(*losses[name], strict=True)
-        ax.plot(steps, values, color=_color(index), lw=0.9, label=name)
+        ax.plot(steps, values, color=line_color(index), lw=0.9, label=name)
     _finish(ax)
     ax.set_ylim(bottom=0)
 
@@ -166,7 +160,7 @@ def _draw_metrics(
         ax.plot(
             steps,
             values,
-            color=_color(order.index(metric)),
+            color=line_color(order.index(metric)),
             ls='-' if owner == 'teacher' else '--',
             lw=1.4,
             marker='o',

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,20 +18,25 @@ PIPELINE = [
 ]
 """Loads what is stored, without any transform."""
 
+Place = tuple[TaskDataset, int]
+"""A dataset and an index in it."""
 
-def open_tasks(name: str, entry: dict, split: str) -> list:
-    """Open one split of a dataset's config, a ``TaskDataset`` a kind.
+
+def open_tasks(
+    name: str, entry: dict[str, Any], split: str
+) -> list[TaskDataset]:
+    """Open one split of a dataset's config, one ``TaskDataset`` per kind.
 
     Args:
         name (str): Name of the dataset.
-        entry (dict): What the config says of it.
+        entry (dict): Its entry in the config.
         split (str): ``train``, ``val`` or ``test``.
 
     Raises:
         UserError: If the config or its files are wrong.
     """
     # Sizes and transforms play no part here: the sheet shows what is stored.
-    usual = dict(img_size=128, batch_size=1, flip_prob=None)
+    usual: dict[str, Any] = dict(img_size=128, batch_size=1, flip_prob=None)
     usual |= dict(train_pipeline=PIPELINE, test_pipeline=PIPELINE)
     kinds = entry.get('tasks') or {}
     tasks = {kind: dict(task, **usual) for kind, task in kinds.items()}
@@ -38,9 +44,9 @@ def open_tasks(name: str, entry: dict, split: str) -> list:
     return [TaskDataset(task, split, test_mode=True) for task in table]
 
 
-def collect_images(datasets: Sequence[TaskDataset]) -> dict:
+def collect_images(datasets: Sequence[TaskDataset]) -> dict[str, list[Place]]:
     """Map each image path to its places: (dataset, index)."""
-    places: dict = {}
+    places: dict[str, list[Place]] = {}
     for dataset in datasets:
         for index in range(len(dataset)):
             path = dataset.get_data_info(index)['img_path']
@@ -49,9 +55,9 @@ def collect_images(datasets: Sequence[TaskDataset]) -> dict:
 
 
 def draw_sample(
-    path: str, places: Sequence[tuple], names: Sequence[str], size: int
-) -> tuple[np.ndarray, set]:
-    """Draw one image with what all tasks know of it.
+    path: str, places: Sequence[Place], names: Sequence[str], size: int
+) -> tuple[np.ndarray, set[str]]:
+    """Draw one image with the annotation of all tasks.
 
     Args:
         path (str): The image.

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.registry import RESULTS
 from fx_mm.tasks import find_kind
-from fx_mm.visualization.contact_sheet import PALETTE
+from fx_mm.visualization.contact_sheet import PALETTE, line_color
 
 SHOWN = 20
 """Classes in a legend; more are drawn without a name."""
@@ -17,12 +17,12 @@ SHOWN = 20
 
 def plot_task(
     metric: TaskMetric,
-    records: list,
+    records: list[Any],
     metrics: dict[str, float],
     title: str,
     out_file: str | Path,
 ) -> Path | None:
-    """Draw what is behind the metrics of a task.
+    """Draw the curves and histograms behind the metrics of a task.
 
     See ``plot`` of the kind's result: ROC, precision-recall and calibration
     of labels, precision-recall at IoU 0.40 and FROC of boxes, a histogram of
@@ -32,7 +32,7 @@ def plot_task(
         metric (TaskMetric): The task's metric.
         records (list): What it kept, one per image.
         metrics (dict[str, float]): Its metrics, for the legends.
-        title (str): Stands above all.
+        title (str): Text above the plots.
         out_file (str | Path): The picture.
 
     Returns:
@@ -66,9 +66,8 @@ def name_axes(ax: Axes, title: str, x: str, y: str) -> None:
 
 def line_style(c: int, n_classes: int) -> dict[str, Any]:
     """Return colour, width and dashes of a class."""
-    color = tuple(0.8 * v / 255 for v in PALETTE[c % len(PALETTE)])
     dashed = c // len(PALETTE) % 2
-    return dict(color=color, lw=1.2, ls='--' if dashed else '-')
+    return dict(color=line_color(c), lw=1.2, ls='--' if dashed else '-')
 
 
 def _finish(ax: Axes) -> None:

@@ -8,13 +8,19 @@ import numpy as np
 import torch
 
 from fx_mm.utils.files import write_whole
-from fx_mm.visualization.contact_sheet import Color, color_of, draw_tile
+from fx_mm.visualization.contact_sheet import (
+    BACKGROUND,
+    FONT,
+    Box,
+    Color,
+    color_of,
+    draw_tile,
+    put_text,
+)
 
 TRUTH: Color = (90, 220, 90)
 PREDICTION: Color = (255, 165, 40)
 UNKNOWN: Color = (170, 170, 170)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_BACKGROUND = 24
 
 
 def save_picture(picture: np.ndarray, out_file: str | Path) -> Path:
@@ -58,12 +64,13 @@ def box_tile(
     Returns:
         np.ndarray: uint8 RGB tile.
     """
-    drawn = []
+    drawn: list[Box] = []
     for index, (box, label) in enumerate(zip(boxes, labels, strict=True)):
         name, color = classes[int(label)], TRUTH
         if scores is not None:
             name, color = f'{name} {scores[index]:.2f}', PREDICTION
-        drawn.append((*map(float, box), name, color))
+        x1, y1, x2, y2 = box.tolist()
+        drawn.append((x1, y1, x2, y2, name, color))
     return draw_tile(image, boxes=drawn, size=size)
 
 
@@ -74,7 +81,7 @@ def mask_tile(
     notes: Mapping[str, str] | None = None,
     size: int = 256,
 ) -> np.ndarray:
-    """Draw masks in one colour a class, with a list of the classes.
+    """Draw masks in one colour per class, with a list of the classes.
 
     Args:
         image (np.ndarray): uint8 grey, shape (H, W).
@@ -98,7 +105,7 @@ def mask_tile(
             lines.append((f'{name} {notes.get(name, "")}', color))
     tile = draw_tile(image, masks=drawn, size=size)
     for index, (text, color) in enumerate(lines):
-        _put(tile, text, (4, 13 + 14 * index), color, outline=True)
+        put_text(tile, text, (4, 13 + 14 * index), color, outline=True)
     return tile
 
 
@@ -122,9 +129,9 @@ def draw_probabilities(
     Returns:
         np.ndarray: uint8 RGB panel.
     """
-    panel = np.full((*shape, 3), _BACKGROUND, np.uint8)
+    panel = np.full((*shape, 3), BACKGROUND, np.uint8)
     heading = 'probability' + (' (true: green)' if truth is not None else '')
-    _put(panel, heading, (4, 13), UNKNOWN)
+    put_text(panel, heading, (4, 13), UNKNOWN)
     n_lines = (shape[0] - 20) // 16
     positive = np.zeros(len(classes), bool) if truth is None else truth == 1
     kept = sorted(np.lexsort((-scores, ~positive))[:n_lines])
@@ -139,7 +146,7 @@ def draw_probabilities(
         text = f'{scores[index]:.2f} {classes[index]}'
         if color == UNKNOWN:
             text += ' (unknown)'
-        _put(panel, text, (4, top + 11), color)
+        put_text(panel, text, (4, top + 11), color)
     return panel
 
 
@@ -147,25 +154,11 @@ def caption_below(
     tile: np.ndarray, text: str, head: str, color: Color
 ) -> np.ndarray:
     """Add a line below: a coloured word, then text."""
-    strip = np.full((15, tile.shape[1], 3), _BACKGROUND, np.uint8)
-    _put(strip, head, (2, 11), color)
-    (width, _), _ = cv2.getTextSize(head, _FONT, 0.4, 1)
-    _put(strip, text, (width + 12, 11), (235, 235, 235))
+    strip = np.full((15, tile.shape[1], 3), BACKGROUND, np.uint8)
+    put_text(strip, head, (2, 11), color)
+    (width, _), _ = cv2.getTextSize(head, FONT, 0.4, 1)
+    put_text(strip, text, (width + 12, 11), (235, 235, 235))
     return np.concatenate([tile, strip])
-
-
-def _put(
-    tile: np.ndarray,
-    text: str,
-    origin: tuple[int, int],
-    color: Color,
-    outline: bool = False,
-) -> None:
-    # The built-in fonts of OpenCV draw ASCII only.
-    text = text.encode('ascii', 'replace').decode()
-    if outline:
-        cv2.putText(tile, text, origin, _FONT, 0.4, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(tile, text, origin, _FONT, 0.4, color, 1, cv2.LINE_AA)
 
 
 def to_numpy(values: torch.Tensor) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from fx_mm.evaluation import ClsMetric, LocMetric, SegMetric
-from fx_mm.evaluation.report.predictions import Predictions
+from fx_mm.evaluation.report.predictions import TaskPredictions
 
 CLASSES = ('a', 'b')
 KINDS = dict(cls=ClsMetric, loc=LocMetric, seg=SegMetric)
@@ -72,7 +72,7 @@ def answer(kind, predict_on='teacher', split='test', patients=None, **kwargs):
         metric.process(None, [sample])
     metric.evaluate(0)
     ((records, metrics),) = metric.kept
-    return Predictions(
+    return TaskPredictions(
         meta(kind),
         predict_on,
         split,

@@ -42,7 +42,7 @@ values = {metric: value, metric + '/Lung': 2 * value}
 metrics = {'teacher': {task: values}}
 kind = task.rsplit('/', 1)[1]
 tasks = {task: dict(kind=kind, class_groups={})}
-content = dict(schema_version=1, tasks=tasks, metrics=metrics)
+content = dict(schema_version=2, tasks=tasks, metrics=metrics)
 (folder / 'results.json').write_text(json.dumps(content))
 """
 

@@ -17,7 +17,8 @@ from fx_mm.analysis.subgroups import (
     read_scores,
     sex_groups,
 )
-from fx_mm.evaluation.report.predictions import Predictions
+from fx_mm.evaluation.metrics.cls_metric import ClsMetric, ClsRecord
+from fx_mm.evaluation.report.predictions import TaskPredictions
 from fx_mm.utils.errors import UserError
 
 
@@ -113,17 +114,20 @@ def test_scores_of_all_forms(tmp_path):
     assert labels_of(read_facts(table, ['9.png']), ['A']).tolist() == [[1.0]]
 
     meta = dict(task='x/cls', dataset='x', kind='cls', classes=['A', 'B'])
-    meta['labels'] = 'multi-label'
+    meta['label_type'] = 'multi-label'
     records = [
         ('1.png', np.array([1.0, np.nan]), np.array([0.3, 0.6])),
         ('2.png', np.array([0.0, 1.0]), np.array([0.2, 0.4])),
     ]
-    from fx_mm.evaluation.metrics.cls_metric import Scores
-
-    records = [Scores(*record) for record in records]
-    file = Predictions(meta, 'teacher', 'test', records, ['p', 'q']).save(
-        tmp_path
-    )
+    metric = ClsMetric()
+    metric.dataset_meta = meta
+    file = TaskPredictions(
+        meta,
+        'teacher',
+        'test',
+        [ClsRecord(*record) for record in records],
+        ['p', 'q'],
+    ).save(tmp_path, metric)
     found = read_scores(file)
     assert found.classes == ['A', 'B'] and found.patients == ['p', 'q']
     assert found.scores.tolist() == [[0.3, 0.6], [0.2, 0.4]]

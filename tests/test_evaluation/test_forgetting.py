@@ -6,7 +6,7 @@ import math
 import pytest
 
 from fx_mm.evaluation.forgetting import ScoreMatrix
-from fx_mm.visualization.forgetting import plot_forgetting
+from fx_mm.visualization.forgetting_plot import plot_forgetting
 
 A, B = 'a/cls', 'b/seg'
 

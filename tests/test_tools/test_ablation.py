@@ -12,15 +12,15 @@ from mmengine.registry import DefaultScope
 from scipy import stats
 
 from fx_mm.apis import build_runner, expand_config, load_config
-from fx_mm.evaluation.report.comparison import (
-    Comparison,
+from fx_mm.evaluation.report.variant_comparison import (
+    VariantComparison,
     paired_difference,
     read_headlines,
     spread,
 )
 from fx_mm.utils.checkpoint import load_file
 from fx_mm.utils.errors import UserError
-from fx_mm.visualization.comparison import plot_comparison
+from fx_mm.visualization.variant_plot import plot_variants
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs' / 'ablation'
@@ -42,7 +42,7 @@ if name == 'no-lock' and seed == 1 and not (folder / 'mended').exists():
 value = dict(zip(['foundation-x', 'no-lock'], [0.8, 0.7]))[name] + seed / 100
 tasks = {'phantom_a/cls': dict(kind='cls', class_groups={})}
 metrics = {'teacher': {'phantom_a/cls': dict(AUC=value, n_classes=6.0)}}
-content = json.dumps(dict(tasks=tasks, metrics=metrics))
+content = json.dumps(dict(schema_version=2, tasks=tasks, metrics=metrics))
 (folder / 'results.json').write_text(content)
 """
 
@@ -216,7 +216,7 @@ def test_interval_is_that_of_the_paired_t_test():
 
 
 def test_means_and_missing_parts(tmp_path):
-    comparison = Comparison('base')
+    comparison = VariantComparison('base')
     for seed in (0, 1, 2):
         for variant, gain in (('base', 0.0), ('other', 0.1)):
             headlines = {
@@ -244,11 +244,11 @@ def test_means_and_missing_parts(tmp_path):
     text = comparison.markdown()
     assert '| c/seg/Dice_pos | n/a |' in text
     assert 'n = 3 seeds' in text
-    assert plot_comparison(comparison, tmp_path / 'a.png').is_file()
-    alone = Comparison('base')
+    assert plot_variants(comparison, tmp_path / 'a.png').is_file()
+    alone = VariantComparison('base')
     alone.add('base', 0, {'a/cls/AUC': 0.5})
     assert 'Difference' not in alone.markdown()
-    assert plot_comparison(alone, tmp_path / 'b.png').is_file()
+    assert plot_variants(alone, tmp_path / 'b.png').is_file()
 
 
 def test_headlines(tmp_path):

@@ -30,12 +30,15 @@ from mmengine.runner import set_random_seed
 
 from fx_mm.apis import expand_config, load_config
 from fx_mm.engine.hooks.pass_log_hook import format_seconds
-from fx_mm.evaluation.report.comparison import Comparison, read_headlines
+from fx_mm.evaluation.report.variant_comparison import (
+    VariantComparison,
+    read_headlines,
+)
 from fx_mm.registry import MODELS
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
-from fx_mm.visualization.comparison import plot_comparison
+from fx_mm.visualization.variant_plot import plot_variants
 
 TRAIN = Path(__file__).parents[1] / 'train.py'
 THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
@@ -279,7 +282,7 @@ def train(runs: list[Run], cfgs: dict, args) -> None:
 
 def compare(runs: list[Run], args) -> None:
     """Write the tables and the picture of what is finished."""
-    comparison = Comparison(runs[0].variant, NOTE)
+    comparison = VariantComparison(runs[0].variant, NOTE)
     for run in runs:
         if run.results.is_file():
             headlines = read_headlines(run.results, run.predict_on)
@@ -287,7 +290,7 @@ def compare(runs: list[Run], args) -> None:
     if not comparison.metrics:
         return
     comparison.save(args.work_dir)
-    picture = plot_comparison(comparison, args.work_dir / 'ablation.png')
+    picture = plot_variants(comparison, args.work_dir / 'ablation.png')
     print(comparison.markdown())
     print(f'{args.work_dir}: ablation.md, ablation.json, {picture.name}')
 

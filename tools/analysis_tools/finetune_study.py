@@ -28,14 +28,17 @@ from ablation import (
 
 from fx_mm.analysis.reports import write_json
 from fx_mm.apis import expand_config, load_config
-from fx_mm.evaluation.report.comparison import Comparison, read_headlines
 from fx_mm.evaluation.report.results_file import read_results
+from fx_mm.evaluation.report.variant_comparison import (
+    VariantComparison,
+    read_headlines,
+)
 from fx_mm.tasks import TaskTable, find_kind, split_name
 from fx_mm.utils.checkpoint import find_checkpoint
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
-from fx_mm.visualization.comparison import plot_comparison
+from fx_mm.visualization.variant_plot import plot_variants
 
 SCRATCH, FINETUNED = 'scratch', 'fine-tuned'
 NOTE = (
@@ -207,13 +210,13 @@ def compare(runs: list[StudyRun], args) -> None:
     """Write the tables and pictures."""
     texts, content = [], {}
     for images in args.images:
-        comparison = Comparison(SCRATCH, NOTE)
+        comparison = VariantComparison(SCRATCH, NOTE)
         for run in runs:
             if run.images == images:
                 comparison.add(run.variant, run.seed, figures(run))
         content[images] = comparison.to_dict()
         texts.append(f'## {images} images\n\n{comparison.markdown()}')
-        plot_comparison(
+        plot_variants(
             comparison, args.work_dir / f'finetune_study_{images}.png'
         )
     text = '\n'.join(texts)

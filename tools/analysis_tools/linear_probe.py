@@ -14,10 +14,11 @@ from pathlib import Path
 
 from fx_mm.analysis.embeddings import Embeddings
 from fx_mm.analysis.probing import Probe, probe_dataset
-from fx_mm.analysis.reports import pipes, write_json, write_scores
+from fx_mm.analysis.reports import write_json, write_scores
 from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
 from fx_mm.utils.cli import add_bootstrap_options, run_tool
 from fx_mm.utils.files import write_whole
+from fx_mm.utils.text_table import markdown_table
 
 
 def parse_args():
@@ -44,7 +45,7 @@ def markdown(probe: Probe) -> str:
         )
     rows.append(['mean', '', '', '', probe.mean])
     header = ('class', 'test +/-', 'C', 'val AUC', 'test AUC [95 %]')
-    return f'## {probe.dataset}\n\n{pipes(header, rows)}\n'
+    return f'## {probe.dataset}\n\n{markdown_table(header, rows)}\n'
 
 
 def to_dict(probe: Probe) -> dict:

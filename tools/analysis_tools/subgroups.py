@@ -13,7 +13,7 @@ of the same split, such as data/chexpert/prepared/test.csv, with ``sex`` or
 import argparse
 from pathlib import Path
 
-from fx_mm.analysis.reports import pipes, write_json
+from fx_mm.analysis.reports import write_json
 from fx_mm.analysis.subgroups import (
     AGES,
     ALL,
@@ -28,6 +28,7 @@ from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
 from fx_mm.utils.cli import add_bootstrap_options, run_tool
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
+from fx_mm.utils.text_table import markdown_table
 
 
 def parse_args():
@@ -130,7 +131,7 @@ def main():
             if row[1] == ALL:
                 row[4] = ''
         header = ('class', fact, '+/-', 'AUC [95 %]', 'gap to others [95 %]')
-        texts.append(f'## {fact}\n\n{pipes(header, rows)}\n')
+        texts.append(f'## {fact}\n\n{markdown_table(header, rows)}\n')
         content[fact] = {
             name: {
                 group: dict(

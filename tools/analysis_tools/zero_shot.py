@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.registry import init_default_scope
 
-from fx_mm.analysis.reports import pipes, write_json, write_scores
+from fx_mm.analysis.reports import write_json, write_scores
 from fx_mm.analysis.zero_shot import (
     MEAN,
     Head,
@@ -40,6 +40,7 @@ from fx_mm.utils.cli import (
 )
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
+from fx_mm.utils.text_table import markdown_table
 
 
 def parse_args():
@@ -207,7 +208,7 @@ def main():
         columns[name] = np.mean(list(scores.values()), axis=0)
         columns |= scores
         truths[name] = truth
-    text = pipes(('class', '+/-', 'head', 'AUC [95 %]'), rows) + '\n'
+    text = markdown_table(('class', '+/-', 'head', 'AUC [95 %]'), rows) + '\n'
     alone = [n for n in args.classes or target.classes if n not in heads]
     notes = [f'No head for {", ".join(alone)}.'] if alone else []
     notes += [f'Refused: {head}, {why}.' for head, why in refused.items()]

@@ -9,7 +9,7 @@ from fx_mm.evaluation.forgetting import ScoreMatrix
 from fx_mm.registry import HOOKS
 from fx_mm.tasks import MIXED
 from fx_mm.utils.errors import UserError
-from fx_mm.visualization.forgetting import plot_forgetting
+from fx_mm.visualization.forgetting_plot import plot_forgetting
 
 
 @HOOKS.register_module()

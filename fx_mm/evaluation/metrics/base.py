@@ -1,29 +1,32 @@
-"""What the metrics of the three task kinds have in common."""
+"""What the metrics of all task kinds have in common."""
 
 import sys
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from fx_mm.evaluation.statistics.bootstrap import Statistics
+from fx_mm.evaluation.statistics.operating_points import Thresholds
 from fx_mm.utils.errors import UserError
 
 
 class TaskMetric(BaseMetric):
     """Metric of one task.
 
-    Subclasses append a record an image, a tuple with the image id first, to
-    ``self.results``; an image that several processes saw (a sampler pads the
-    last batch) counts once. Records are sorted by their image, so that
+    Subclasses append one record per image, a tuple with the image id first,
+    to ``self.results``; an image that several processes saw (a sampler pads
+    the last batch) counts once. Records are sorted by their image, so that
     nothing depends on the number of processes. All keys are present in every
     result, NaN where a value is undefined, so that a best checkpoint and a
     table can rely on them.
 
-    Validation computes the headline metrics. A report keeps the records
-    (``kept``) and asks for :meth:`details` and intervals as well.
+    Every metric is computed once, by :meth:`statistics`, as a function of how
+    often each image counts: once for a value, as often as it was drawn for
+    an interval. Validation computes the headline metrics. A report keeps the
+    records (``kept``) and asks for :meth:`details` and intervals as well.
 
     Args:
         collect_device (str): Where results of several processes meet.
@@ -39,25 +42,25 @@ class TaskMetric(BaseMetric):
             nothing.
     """
 
-    record: type
+    record: Callable[..., Any]
     """Named tuple of what is kept of an image."""
     takes_thresholds = False
     """Whether some results need thresholds from the validation split."""
     # Empty instead of None: BaseMetric warns about a prefix that is None.
     default_prefix = ''
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.kept: list[tuple[list, dict]] | None = None
+        self.kept: list[tuple[list[Any], dict[str, float]]] | None = None
 
     @property
-    def dataset_meta(self) -> dict | None:
+    def dataset_meta(self) -> dict[str, Any]:
         """dict: Meta of the task; ``classes`` is needed."""
         return self._dataset_meta
 
     @dataset_meta.setter
-    def dataset_meta(self, dataset_meta: dict) -> None:
-        self._dataset_meta = dataset_meta
+    def dataset_meta(self, dataset_meta: dict[str, Any]) -> None:
+        self._dataset_meta: dict[str, Any] = dataset_meta
         self.check_meta()
 
     @property
@@ -95,7 +98,7 @@ class TaskMetric(BaseMetric):
                     f'{", ".join(self.classes)}.'
                 )
 
-    def evaluate(self, size: int) -> dict:
+    def evaluate(self, size: int) -> dict[str, float]:
         """Gather the results of all processes and compute the metrics.
 
         Args:
@@ -109,7 +112,7 @@ class TaskMetric(BaseMetric):
         """
         return super().evaluate(sys.maxsize)
 
-    def compute_metrics(self, results: list) -> dict[str, float]:
+    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """Compute the metrics of the gathered results.
 
         Args:
@@ -127,46 +130,70 @@ class TaskMetric(BaseMetric):
             self.kept.append((records, metrics))
         return metrics
 
+    def by_class(self, key: str, values: Iterable[Any]) -> dict[str, Any]:
+        """Return ``key/class`` to value, of one value per class."""
+        return {
+            f'{key}/{name}': value
+            for name, value in zip(self.classes, values, strict=True)
+        }
+
     @abstractmethod
-    def compute_unique(self, results: list) -> dict[str, float]:
-        """Compute the headline metrics of records, one an image.
+    def compute_unique(self, records: list[Any]) -> dict[str, float]:
+        """Compute the headline metrics.
 
         Args:
-            results (list[tuple]): The image id and what ``process`` kept.
+            records (list[tuple]): One per image, the image id first.
 
         Returns:
             dict[str, float]: NaN where undefined.
         """
 
     @abstractmethod
-    def details(self, results: list, thresholds=None) -> dict[str, float]:
+    def details(
+        self, records: list[Any], thresholds: Thresholds | None = None
+    ) -> dict[str, float]:
         """Compute what a report shows besides the headline metrics.
 
         Args:
-            results (list[tuple]): As of :meth:`compute_unique`.
-            thresholds (Thresholds, optional): Of another split, for
-                classification. Defaults to None.
+            records (list[tuple]): As of :meth:`compute_unique`.
+            thresholds (Thresholds, optional): Of another split, for metrics
+                that take some. Defaults to None.
 
         Returns:
             dict[str, float]: NaN where undefined.
         """
 
     @abstractmethod
-    def statistics(self, results: list, thresholds=None) -> Statistics:
-        """Give what a bootstrap asks for.
+    def statistics(
+        self, records: list[Any], thresholds: Thresholds | None = None
+    ) -> Statistics:
+        """Return the metrics as a function of the images' weights.
 
         Args:
-            results (list[tuple]): As of :meth:`compute_unique`.
+            records (list[tuple]): As of :meth:`compute_unique`.
             thresholds (Thresholds, optional): As of :meth:`details`.
 
         Returns:
             Callable: Weights uint16 (R, N) of the images to metrics by key,
             each (R,). With weights of one they are those of
-            :meth:`compute_unique` and :meth:`details`.
+            :meth:`compute_unique` and :meth:`details`, except for counts and
+            what resampling would distort.
         """
 
+    def choose_thresholds(self, records: list[Any]) -> Thresholds:
+        """Return the best thresholds on the validation split.
+
+        Args:
+            records (list[tuple]): Of the validation split.
+
+        Raises:
+            NotImplementedError: If a metric that takes thresholds does not
+                choose them.
+        """
+        raise NotImplementedError
+
     @abstractmethod
-    def pack(self, records: list[tuple]) -> dict[str, np.ndarray]:
+    def pack(self, records: list[Any]) -> dict[str, np.ndarray]:
         """Return records as arrays, to save predictions.
 
         Args:
@@ -191,17 +218,17 @@ class TaskMetric(BaseMetric):
         """
 
     @abstractmethod
-    def same_truth(self, own: tuple, other: tuple) -> bool:
+    def same_truth(self, own: Any, other: Any) -> bool:
         """Whether two records of an image have the same truth."""
 
     def notes(
         self,
-        records: list[tuple],
+        records: list[Any],
         values: Mapping[str, float],
         predict_on: str,
         has_thresholds: bool,
     ) -> list[str]:
-        """Return what the numbers of a report need to be read rightly.
+        """Return what a reader must know to read the numbers of a report.
 
         Args:
             records (list[tuple]): As of :meth:`compute_unique`.
@@ -210,41 +237,3 @@ class TaskMetric(BaseMetric):
             has_thresholds (bool): Whether thresholds were chosen.
         """
         return []
-
-
-def mean_or_nan(values) -> float:
-    """Average what is defined.
-
-    Args:
-        values (Iterable[float]): Values, NaN where undefined.
-
-    Returns:
-        float: Mean of the values that are not NaN; NaN if there is none.
-    """
-    values = np.asarray(list(values), dtype=np.float64)
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if values.size else float('nan')
-
-
-def mean_columns(values: np.ndarray) -> np.ndarray:
-    """Average each row over what is defined in it.
-
-    Args:
-        values (np.ndarray): (R, C), NaN where undefined.
-
-    Returns:
-        np.ndarray: (R,), NaN where nothing is defined.
-    """
-    known = ~np.isnan(values)
-    with np.errstate(invalid='ignore'):
-        return np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
-
-
-def without_columns(draws: dict[str, np.ndarray]) -> dict[str, float]:
-    """Turn metrics of a single resample into numbers."""
-    return {key: float(values[0]) for key, values in draws.items()}
-
-
-def ones(size: int) -> np.ndarray:
-    """Give the weights that count every image once, uint16 (1, N)."""
-    return np.ones((1, size), np.uint16)

@@ -1,25 +1,22 @@
 """Metrics of a classification task."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from sklearn.metrics import average_precision_score, roc_auc_score
+from numpy.typing import ArrayLike
 
-from fx_mm.evaluation.metrics.base import (
-    TaskMetric,
-    mean_columns,
-    mean_or_nan,
-    ones,
-)
-from fx_mm.evaluation.statistics.bootstrap import Statistics
+from fx_mm.evaluation.metrics.base import TaskMetric
+from fx_mm.evaluation.statistics.bootstrap import Statistics, unweighted
 from fx_mm.evaluation.statistics.calibration import reliability
+from fx_mm.evaluation.statistics.nan_mean import nan_mean
 from fx_mm.evaluation.statistics.operating_points import (
     OperatingPoints,
     Thresholds,
+    choose_thresholds,
 )
 from fx_mm.evaluation.statistics.ranking import (
     RankedScores,
@@ -32,7 +29,7 @@ from fx_mm.utils.errors import UserError
 NAN = float('nan')
 
 
-class Scores(NamedTuple):
+class ClsRecord(NamedTuple):
     """Labels and probabilities of one image, float64 (C,), NaN = unknown."""
 
     img_id: str
@@ -46,11 +43,11 @@ class ClsMetric(TaskMetric):
 
     A class needs both outcomes to have an AUC: without a positive or
     without a negative image its value is NaN and the mean skips it.
-    Unknown labels (NaN) are left out image by image.
+    Unknown labels (NaN) are skipped image by image.
 
     Headline keys: ``AUC`` (mean), ``n_classes`` (classes behind the mean)
     and ``AUC/<class>`` for every class. Details, each with its mean and one
-    key a class: ``AP`` (average precision), ``ECE``, and ``F1`` and ``MCC``
+    key per class: ``AP`` (average precision), ``ECE``, and ``F1`` and ``MCC``
     at thresholds from another split (NaN without), which are
     ``threshold_F1/<class>`` and ``threshold_MCC/<class>``; with exclusive
     classes ``accuracy`` of the likeliest class, whose calibration is then
@@ -62,11 +59,13 @@ class ClsMetric(TaskMetric):
         **kwargs: See :class:`TaskMetric`.
     """
 
-    record = Scores
+    record = ClsRecord
 
     takes_thresholds = True
 
-    def __init__(self, classes: Sequence[str] | None = None, **kwargs):
+    def __init__(
+        self, classes: Sequence[str] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.subset = None if classes is None else tuple(classes)
 
@@ -93,96 +92,77 @@ class ClsMetric(TaskMetric):
         """
         for sample in data_samples:
             self.results.append(
-                Scores(
+                ClsRecord(
                     sample['img_id'],
                     sample['gt_score'].detach().cpu().double().numpy(),
                     sample['pred_score'].detach().cpu().double().numpy(),
                 )
             )
 
-    def compute_unique(self, results: list) -> dict[str, float]:
+    def compute_unique(self, records: list[ClsRecord]) -> dict[str, float]:
         """Compute the AUC of every class.
 
         Args:
-            results (list[Scores]): One an image.
+            records (list[ClsRecord]): One per image.
 
         Returns:
-            dict[str, float]: See the keys of the class.
+            dict[str, float]: See the headline keys of the class.
 
         Raises:
             UserError: If a label is neither 0, 1 nor unknown.
         """
-        labels, scores = self.stack(results)
-        self._check_labels(labels, [r[0] for r in results])
-        values = self._per_class(roc_auc_score, labels, scores)
-        defined = ~np.isnan(self._chosen(values))
-        return {
-            'AUC': mean_or_nan(self._chosen(values)),
-            'n_classes': int(np.count_nonzero(defined)),
-            **self._named('AUC', values),
-        }
-
-    def details(
-        self, results: list, thresholds: Thresholds | None = None
-    ) -> dict[str, float]:
-        """Compute the other keys of the class."""
-        labels, scores = self.stack(results)
-        known = ~np.isnan(labels)
-        ap = self._per_class(average_precision_score, labels, scores)
-        ece = [
-            reliability(scores[:, c], labels[:, c]).error
-            if np.isfinite(scores[known[:, c], c]).all()
-            else NAN
-            for c in range(len(self.classes))
-        ]
-        found = {'AP': mean_or_nan(self._chosen(ap)), 'ECE': NAN}
-        if self.multi_class:
-            confidence, right = likeliest(labels, scores)
-            found['ECE'] = reliability(confidence, right).error
-            found['accuracy'] = mean_or_nan(right)
-        else:
-            found['ECE'] = mean_or_nan(self._chosen(ece))
-        found.update(self._named('AP', ap), **self._named('ECE', ece))
-        nowhere = np.full(len(self.classes), NAN)
-        thresholds = thresholds or Thresholds(nowhere, nowhere)
-        points = OperatingPoints(labels, scores, thresholds)
-        for name, (values,) in points(ones(len(labels))).items():
-            found[name] = mean_or_nan(self._chosen(values))
-            found.update(self._named(name, values))
-        found.update(self._named('threshold_F1', thresholds.f1))
-        found.update(self._named('threshold_MCC', thresholds.mcc))
+        labels, scores = self.stack(records)
+        self._check_labels(labels, [record.img_id for record in records])
+        for name, usable in zip(self.classes, self._usable(labels, scores)):
+            if not usable:
+                print_log(
+                    f"{self.task}: some scores of '{name}' are not finite, "
+                    'so its AUC is NaN.',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+        found = unweighted(self._rank(labels, scores, AUC=auc), len(records))
+        chosen = self.subset or self.classes
+        found['n_classes'] = len(chosen) - len(self.skipped(found))
         return found
 
-    def statistics(
-        self, results: list, thresholds: Thresholds | None = None
-    ) -> Statistics:
-        """Give AUC, AP, accuracy, and F1 and MCC with thresholds."""
-        labels, scores = self.stack(results)
-        usable = np.isfinite(scores) | np.isnan(labels)
-        ranked = [
-            RankedScores(labels[:, c], scores[:, c])
-            if usable[:, c].all()
-            else None
+    def details(
+        self, records: list[ClsRecord], thresholds: Thresholds | None = None
+    ) -> dict[str, float]:
+        """Compute the other keys of the class."""
+        labels, scores = self.stack(records)
+        nowhere = np.full(len(self.classes), NAN)
+        thresholds = thresholds or Thresholds(nowhere, nowhere)
+        usable = self._usable(labels, scores)
+        ece = [
+            reliability(scores[:, c], labels[:, c]).error if usable[c] else NAN
             for c in range(len(self.classes))
         ]
+        mean = nan_mean(self._chosen(ece))
+        if self.multi_class:
+            mean = reliability(*likeliest(labels, scores)).error
+        return {
+            **unweighted(self.statistics(records, thresholds), len(records)),
+            'ECE': float(mean),
+            **self.by_class('ECE', ece),
+            **self.by_class('threshold_F1', map(float, thresholds.f1)),
+            **self.by_class('threshold_MCC', map(float, thresholds.mcc)),
+        }
+
+    def statistics(
+        self, records: list[ClsRecord], thresholds: Thresholds | None = None
+    ) -> Statistics:
+        """Return AUC, AP, accuracy, and F1 and MCC with thresholds."""
+        labels, scores = self.stack(records)
+        rank = self._rank(labels, scores, AUC=auc, AP=average_precision)
         points = thresholds and OperatingPoints(labels, scores, thresholds)
         right = likeliest(labels, scores)[1] if self.multi_class else None
 
         def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
-            shape = (len(weights), len(self.classes))
-            areas, precisions = np.full(shape, NAN), np.full(shape, NAN)
-            for c, of_class in enumerate(ranked):
-                if of_class is not None:
-                    counts = of_class.counts(weights)
-                    areas[:, c] = auc(*counts)
-                    precisions[:, c] = average_precision(*counts)
-            columns = dict(AUC=areas, AP=precisions)
+            found = rank(weights)
             if points is not None:
-                columns.update(points(weights))
-            found = {}
-            for name, values in columns.items():
-                found[name] = mean_columns(self._chosen(values.T).T)
-                found.update(self._named(name, values.T))
+                for name, values in points(weights).items():
+                    found.update(self._with_mean(name, values))
             if right is not None:
                 known = ~np.isnan(right)
                 exact = weights[:, known].astype(np.float64)
@@ -192,40 +172,77 @@ class ClsMetric(TaskMetric):
 
         return compute
 
-    def skipped(self, metrics: dict[str, float]) -> list[str]:
-        """Name the classes that the mean AUC had to leave out."""
+    def _rank(
+        self,
+        labels: np.ndarray,
+        scores: np.ndarray,
+        **measures: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ) -> Statistics:
+        """Return measures of the ranking of the images, class by class."""
+        usable = self._usable(labels, scores)
+        ranked = [
+            RankedScores(labels[:, c], scores[:, c]) if usable[c] else None
+            for c in range(len(self.classes))
+        ]
+
+        def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
+            shape = (len(weights), len(self.classes))
+            columns = {name: np.full(shape, NAN) for name in measures}
+            for c, of_class in enumerate(ranked):
+                if of_class is not None:
+                    counts = of_class.counts(weights)
+                    for name, measure in measures.items():
+                        columns[name][:, c] = measure(*counts)
+            found = {}
+            for name, values in columns.items():
+                found.update(self._with_mean(name, values))
+            return found
+
+        return compute
+
+    def _with_mean(self, key: str, values: np.ndarray) -> dict[str, Any]:
+        """Name values (R, C), the mean over the chosen classes first."""
+        mean = nan_mean(self._chosen(values.T), axis=0)
+        return {key: mean, **self.by_class(key, values.T)}
+
+    @staticmethod
+    def _usable(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Return which classes have finite scores, bool (C,)."""
+        return (np.isfinite(scores) | np.isnan(labels)).all(axis=0)
+
+    def choose_thresholds(self, records: list[ClsRecord]) -> Thresholds:
+        """Return the thresholds with the best F1 and MCC of each class."""
+        return choose_thresholds(*self.stack(records))
+
+    def skipped(self, metrics: Mapping[str, float]) -> list[str]:
+        """Return the classes that the mean AUC had to skip."""
         chosen = self.subset or self.classes
         return [name for name in chosen if np.isnan(metrics[f'AUC/{name}'])]
 
-    def unusable(self, results: list) -> list[str]:
-        """Name the classes with scores that are not finite."""
-        labels, scores = self.stack(results)
-        broken = (~np.isfinite(scores) & ~np.isnan(labels)).any(axis=0)
+    def unusable(self, records: list[ClsRecord]) -> list[str]:
+        """Return the classes with scores that are not finite."""
+        usable = self._usable(*self.stack(records))
         chosen = self.subset or self.classes
         return [
-            n for n, bad in zip(self.classes, broken) if bad and n in chosen
+            n
+            for n, good in zip(self.classes, usable)
+            if not good and n in chosen
         ]
 
-    def stack(self, results: list) -> tuple[np.ndarray, np.ndarray]:
-        """Give labels and scores of all images, each (N, C)."""
-        shape = (len(results), len(self.classes))
+    def stack(self, records: list[ClsRecord]) -> tuple[np.ndarray, np.ndarray]:
+        """Return labels and scores of all images, each (N, C)."""
+        shape = (len(records), len(self.classes))
         return (
-            np.array([r[1] for r in results], np.float64).reshape(shape),
-            np.array([r[2] for r in results], np.float64).reshape(shape),
+            np.array([r.labels for r in records], np.float64).reshape(shape),
+            np.array([r.scores for r in records], np.float64).reshape(shape),
         )
 
-    def _chosen(self, values) -> np.ndarray:
-        """Take the classes that means are taken over."""
+    def _chosen(self, values: ArrayLike) -> np.ndarray:
+        """Return the values of the classes that means are taken over."""
         names = self.subset or self.classes
         return np.asarray(values)[[self.classes.index(n) for n in names]]
 
-    def _named(self, key: str, values) -> dict:
-        return {
-            f'{key}/{name}': float(value) if np.ndim(value) == 0 else value
-            for name, value in zip(self.classes, values, strict=True)
-        }
-
-    def _check_labels(self, labels: np.ndarray, img_ids: list) -> None:
+    def _check_labels(self, labels: np.ndarray, img_ids: list[str]) -> None:
         bad = ~(np.isnan(labels) | (labels == 0) | (labels == 1))
         if bad.any():
             row, column = np.argwhere(bad)[0]
@@ -236,36 +253,10 @@ class ClsMetric(TaskMetric):
                 'annotation file or the label policy of its reader.'
             )
 
-    def _per_class(self, score, labels, scores) -> list[float]:
-        return [
-            self._score(score, name, labels[:, c], scores[:, c])
-            for c, name in enumerate(self.classes)
-        ]
-
-    def _score(self, score, name: str, labels, scores) -> float:
-        known = ~np.isnan(labels)
-        labels, scores = labels[known], scores[known]
-        if labels.size == 0 or not labels.any():
-            return NAN
-        if score is roc_auc_score and labels.all():
-            return NAN
-        if not np.isfinite(scores).all():
-            print_log(
-                f'{self.task}: {np.count_nonzero(~np.isfinite(scores))} '
-                f"scores of '{name}' are not finite, so its AUC is NaN.",
-                logger='current',
-                level=logging.WARNING,
-            )
-            return NAN
-        return float(score(labels, scores))
-
-    def pack(self, records: list[tuple]) -> dict[str, np.ndarray]:
+    def pack(self, records: list[ClsRecord]) -> dict[str, np.ndarray]:
         """Return what predictions are saved as; see :class:`TaskMetric`."""
-        shape = (len(records), len(self.classes))
-        return dict(
-            labels=np.array([r.labels for r in records]).reshape(shape),
-            scores=np.array([r.scores for r in records]).reshape(shape),
-        )
+        labels, scores = self.stack(records)
+        return dict(labels=labels, scores=scores)
 
     def unpack(
         self, columns: dict[str, np.ndarray], img_ids: list[str]
@@ -279,13 +270,13 @@ class ClsMetric(TaskMetric):
                 pred_score=torch.from_numpy(scores),
             )
 
-    def same_truth(self, own: Scores, other: Scores) -> bool:
+    def same_truth(self, own: ClsRecord, other: ClsRecord) -> bool:
         """Whether the labels are the same, unknown ones too."""
         return np.array_equal(own.labels, other.labels, equal_nan=True)
 
     def notes(
         self,
-        records: list[tuple],
+        records: list[ClsRecord],
         values: Mapping[str, float],
         predict_on: str,
         has_thresholds: bool,
@@ -331,6 +322,6 @@ def likeliest(
     usable = np.isfinite(scores).all(axis=1)
     usable &= (labels == 1).sum(axis=1) == 1
     right = np.full(len(labels), NAN)
-    answer = scores.argmax(axis=1)
-    right[usable] = labels[usable, answer[usable]] == 1
+    chosen = scores.argmax(axis=1)
+    right[usable] = labels[usable, chosen[usable]] == 1
     return scores.max(axis=1, initial=0), right

@@ -2,33 +2,21 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
-from io import StringIO
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.logging import print_log
+from numpy.typing import DTypeLike
 
-from fx_mm.evaluation.metrics.base import (
-    TaskMetric,
-    mean_columns,
-    mean_or_nan,
-    ones,
-    without_columns,
-)
-from fx_mm.evaluation.statistics.bootstrap import Statistics
+from fx_mm.evaluation.metrics.base import TaskMetric
+from fx_mm.evaluation.statistics.bootstrap import Statistics, unweighted
+from fx_mm.evaluation.statistics.box_matches import ClassMatches, LocRecord
 from fx_mm.evaluation.statistics.froc import RATES, Froc
-from fx_mm.evaluation.statistics.matching import Boxes, ClassMatches
+from fx_mm.evaluation.statistics.nan_mean import nan_mean
+from fx_mm.evaluation.statistics.operating_points import Thresholds
 from fx_mm.registry import METRICS
 from fx_mm.utils.checks import check_number
-
-try:
-    from faster_coco_eval import COCO
-    from faster_coco_eval import COCOeval_faster as COCOeval
-except ImportError:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
 
 # The COCO thresholds stay bit-equal, so that mAP and mAP_50 are COCO's.
 IOU_THRESHOLDS = np.concatenate([[0.40, 0.45], np.linspace(0.5, 0.95, 10)])
@@ -39,14 +27,14 @@ class LocMetric(TaskMetric):
     """COCO average precision, with the paper's IoU threshold of 0.40.
 
     Foundation X, section 4, reports ``mAP_40``: AP at IoU 0.40, mean over
-    classes, 100 boxes an image, all areas, 101 recall points. Boxes are
+    classes, 100 boxes per image, all areas, 101 recall points. Boxes are
     compared in pixels of the original image. A class without a true box
     has no AP (NaN) and the means skip it; a class with true boxes and no
     predicted one has 0.
 
     Headline keys: ``mAP_40``, ``mAP_50``, ``mAP`` (IoU .50:.05:.95), and
     ``AP_40/<class>``. Details: ``AP_50/<class>``, ``AP/<class>``; the
-    sensitivity at 0.125, 0.25, 0.5, 1, 2, 4 and 8 false positives an image,
+    sensitivity at 0.125, 0.25, 0.5, 1, 2, 4 and 8 false positives per image,
     mean over classes, as ``FROC_<rate>``, and its mean over these rates as
     ``FROC`` and ``FROC/<class>`` (:class:`.froc.Froc`); ``n_boxes`` and
     ``n_boxes/<class>``.
@@ -59,10 +47,10 @@ class LocMetric(TaskMetric):
         **kwargs: See :class:`TaskMetric`.
     """
 
-    record = Boxes
+    record = LocRecord
 
     def __init__(
-        self, max_boxes: int = 100, froc_iou: float = 0.2, **kwargs
+        self, max_boxes: int = 100, froc_iou: float = 0.2, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         check_number('metric.max_boxes of a loc task', max_boxes, 1)
@@ -92,7 +80,7 @@ class LocMetric(TaskMetric):
                 boxes.append(_boxes(crowd['bboxes']))
                 labels.append(_array(crowd['labels'], np.int64))
             self.results.append(
-                Boxes(
+                LocRecord(
                     sample['img_id'],
                     np.concatenate(boxes),
                     np.concatenate(labels),
@@ -103,17 +91,17 @@ class LocMetric(TaskMetric):
                 )
             )
 
-    def compute_unique(self, results: list) -> dict[str, float]:
+    def compute_unique(self, records: list[LocRecord]) -> dict[str, float]:
         """Compute the average precisions at IoU 0.40 and their means.
 
         Args:
-            results (list[Boxes]): One an image.
+            records (list[LocRecord]): One per image.
 
         Returns:
             dict[str, float]: See the headline keys of the class.
         """
-        images = self.finite(results)
-        n_dropped = sum(len(image.pred) for image in results)
+        images = self.finite(records)
+        n_dropped = sum(len(image.pred) for image in records)
         n_dropped -= sum(len(image.pred) for image in images)
         if n_dropped:
             print_log(
@@ -122,96 +110,75 @@ class LocMetric(TaskMetric):
                 logger='current',
                 level=logging.WARNING,
             )
-        ap = self._average_precision(images)
-        return {
-            'mAP_40': mean_or_nan(ap[0]),
-            'mAP_50': mean_or_nan(ap[2]),
-            'mAP': mean_or_nan(ap[2:].ravel()),
-            **self._named('AP_40', ap[0]),
-        }
+        found = unweighted(self._precision(images), len(images))
+        detailed = ('AP/', 'AP_50/')
+        return {k: v for k, v in found.items() if not k.startswith(detailed)}
 
-    def details(self, results: list, thresholds=None) -> dict[str, float]:
+    def details(
+        self, records: list[LocRecord], thresholds: Thresholds | None = None
+    ) -> dict[str, float]:
         """Compute the other keys of the class."""
-        images = self.finite(results)
-        ap = self._average_precision(images)
-        numbers = np.zeros(len(self.classes), np.int64)
-        for image in images:
-            np.add.at(numbers, image.labels[~image.crowd], 1)
+        labels = [image.labels[~image.crowd] for image in records]
+        numbers = np.bincount(
+            np.concatenate([*labels, np.zeros(0, np.int64)]),
+            minlength=len(self.classes),
+        )
         return {
-            **self._named('AP_50', ap[2]),
-            **self._named('AP', mean_columns(ap[2:].T)),
-            **without_columns(
-                self._froc_statistics(images)(ones(len(images)))
-            ),
+            **unweighted(self.statistics(records), len(records)),
             'n_boxes': int(numbers.sum()),
-            **dict(
-                zip(
-                    (f'n_boxes/{name}' for name in self.classes),
-                    numbers.tolist(),
-                    strict=True,
-                )
-            ),
+            **self.by_class('n_boxes', numbers.tolist()),
         }
 
-    def statistics(self, results: list, thresholds=None) -> Statistics:
-        """Give the average precisions and the FROC."""
-        images = self.finite(results)
+    def statistics(
+        self, records: list[LocRecord], thresholds: Thresholds | None = None
+    ) -> Statistics:
+        """Return the average precisions and the FROC."""
+        images = self.finite(records)
+        precision, curves = self._precision(images), self.froc(images)
+
+        def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
+            # (class, resample, rate)
+            values = np.stack([c.sensitivity(weights) for c in curves])
+            means = values.mean(axis=2)
+            found = {**precision(weights), 'FROC': nan_mean(means, axis=0)}
+            for i, rate in enumerate(RATES):
+                found[f'FROC_{rate:g}'] = nan_mean(values[:, :, i], axis=0)
+            return {**found, **self.by_class('FROC', means)}
+
+        return compute
+
+    def froc(self, images: list[LocRecord]) -> list[Froc]:
+        """Return the FROC curve of each class."""
+        return [
+            Froc(images, c, self.froc_iou, self.max_boxes)
+            for c in range(len(self.classes))
+        ]
+
+    def _precision(self, images: list[LocRecord]) -> Statistics:
         matches = [
             ClassMatches(images, c, IOU_THRESHOLDS, self.max_boxes)
             for c in range(len(self.classes))
         ]
-        froc = self._froc_statistics(images)
 
         def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
+            # (class, resample, threshold)
             ap = np.stack([m.average_precision(weights) for m in matches])
-            ap = ap.transpose(2, 1, 0)  # (threshold, resample, class)
-            every = ap[2:].transpose(1, 0, 2)
-            columns = dict(
-                AP_40=ap[0],
-                AP_50=ap[2],
-                AP=np.stack([mean_columns(x) for x in ap[2:].T], axis=1),
-            )
-            found = {
-                'mAP_40': mean_columns(ap[0]),
-                'mAP_50': mean_columns(ap[2]),
-                'mAP': mean_columns(every.reshape(len(weights), -1)),
+            return {
+                'mAP_40': nan_mean(ap[..., 0], axis=0),
+                'mAP_50': nan_mean(ap[..., 2], axis=0),
+                'mAP': nan_mean(ap[..., 2:], axis=(0, 2)),
+                **self.by_class('AP_40', ap[..., 0]),
+                **self.by_class('AP_50', ap[..., 2]),
+                **self.by_class('AP', ap[..., 2:].mean(axis=2)),
             }
-            for key, values in columns.items():
-                found.update(self._named(key, values.T))
-            return {**found, **froc(weights)}
 
         return compute
-
-    def froc(self, results: list) -> list[Froc]:
-        """Give the FROC curve of each class."""
-        return [
-            Froc(results, c, self.froc_iou, self.max_boxes)
-            for c in range(len(self.classes))
-        ]
-
-    def _froc_statistics(self, images: list) -> Statistics:
-        curves = self.froc(images)
-
-        def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
-            values = np.stack([c.sensitivity(weights) for c in curves])
-            found = {'FROC': mean_columns(values.mean(axis=2).T)}
-            for i, rate in enumerate(RATES):
-                found[f'FROC_{rate:g}'] = mean_columns(values[:, :, i].T)
-            return {**found, **self._named('FROC', values.mean(axis=2))}
-
-        return compute
-
-    def _named(self, key: str, values) -> dict:
-        return {
-            f'{key}/{name}': float(value) if np.ndim(value) == 0 else value
-            for name, value in zip(self.classes, values, strict=True)
-        }
 
     @staticmethod
-    def finite(results: list) -> list[Boxes]:
-        """Leave out predicted boxes that are not finite."""
+    def finite(records: list[LocRecord]) -> list[LocRecord]:
+        """Remove predicted boxes that are not finite."""
         images = []
-        for image in results:
+        for image in records:
             good = np.isfinite(image.pred).all(axis=1)
             good &= np.isfinite(image.scores)
             images.append(
@@ -223,58 +190,10 @@ class LocMetric(TaskMetric):
             )
         return images
 
-    def _average_precision(self, results: list) -> np.ndarray:
-        """AP of each threshold and class, shape (12, C), NaN if undefined."""
-        undefined = np.full((len(IOU_THRESHOLDS), len(self.classes)), np.nan)
-        if all(image.crowd.all() for image in results):
-            return undefined
-        # Both libraries report their progress on stdout or in a logger.
-        with redirect_stdout(StringIO()):
-            coco = COCOeval(*self._to_coco(results), 'bbox')
-            coco.params.iouThrs = IOU_THRESHOLDS
-            coco.params.areaRng = [[0, 1e10]]
-            coco.params.areaRngLbl = ['all']
-            coco.params.maxDets = [self.max_boxes]
-            coco.evaluate()
-            coco.accumulate()
-        # (threshold, recall, class, area, max boxes); -1: no true box
-        precision = np.asarray(coco.eval['precision'])[..., 0, 0]
-        ap = precision.mean(axis=1)
-        return np.where(precision[:, 0] < 0, np.nan, ap)
-
-    def _to_coco(self, results: list) -> tuple[COCO, COCO]:
-        truth: list[dict] = []
-        predictions: list[dict] = []
-        for number, image in enumerate(results, start=1):
-            for box, label, crowd in zip(
-                image.truth, image.labels, image.crowd, strict=True
-            ):
-                truth.append(_annotation(truth, number, box, label, crowd))
-            for box, label, score in zip(
-                image.pred, image.pred_labels, image.scores, strict=True
-            ):
-                entry = _annotation(predictions, number, box, label)
-                predictions.append(dict(entry, score=float(score)))
-        images = [dict(id=i + 1) for i in range(len(results))]
-        return self._index(images, truth), self._index(images, predictions)
-
-    def _index(self, images: list, annotations: list) -> COCO:
-        # Filled in directly: loadRes fails on an empty list.
-        coco = COCO()
-        coco.dataset = dict(
-            images=images,
-            annotations=annotations,
-            categories=[
-                dict(id=i, name=name) for i, name in enumerate(self.classes)
-            ],
-        )
-        coco.createIndex()
-        return coco
-
-    def pack(self, records: list[tuple]) -> dict[str, np.ndarray]:
+    def pack(self, records: list[LocRecord]) -> dict[str, np.ndarray]:
         """Return what predictions are saved as; see :class:`TaskMetric`."""
 
-        def join(values: list, like) -> np.ndarray:
+        def join(values: list[np.ndarray], like: np.ndarray) -> np.ndarray:
             return np.concatenate([*values, like])
 
         none, no_boxes = np.zeros(0, np.int64), np.zeros((0, 4))
@@ -301,7 +220,9 @@ class LocMetric(TaskMetric):
                     values = np.split(columns[f'{side}_{key}'], ends)
                     parts[side, key] = list(map(torch.from_numpy, values))
 
-        def instances(side: str, i: int, keep=slice(None)) -> dict:
+        def instances(
+            side: str, i: int, keep: Any = slice(None)
+        ) -> dict[str, torch.Tensor]:
             found = dict(
                 bboxes=parts[side, 'boxes'][i][keep],
                 labels=parts[side, 'labels'][i][keep],
@@ -319,7 +240,7 @@ class LocMetric(TaskMetric):
                 pred_instances=instances('pred', i),
             )
 
-    def same_truth(self, own: Boxes, other: Boxes) -> bool:
+    def same_truth(self, own: LocRecord, other: LocRecord) -> bool:
         """Whether boxes, labels and crowd flags are the same."""
         return all(
             np.array_equal(getattr(own, key), getattr(other, key))
@@ -327,24 +248,10 @@ class LocMetric(TaskMetric):
         )
 
 
-def _array(values, dtype) -> np.ndarray:
+def _array(values: torch.Tensor, dtype: DTypeLike) -> np.ndarray:
     return values.detach().cpu().numpy().astype(dtype)
 
 
-def _boxes(boxes) -> np.ndarray:
+def _boxes(boxes: Any) -> np.ndarray:
     # Box structures of mmdet keep their tensor in an attribute.
     return _array(getattr(boxes, 'tensor', boxes), np.float64).reshape(-1, 4)
-
-
-def _annotation(
-    before: list, image: int, box: np.ndarray, label: int, crowd: bool = False
-) -> dict:
-    x1, y1, x2, y2 = box.tolist()
-    return dict(
-        id=len(before) + 1,  # COCO takes id 0 for "not matched"
-        image_id=image,
-        category_id=int(label),
-        bbox=[x1, y1, x2 - x1, y2 - y1],
-        area=(x2 - x1) * (y2 - y1),
-        iscrowd=int(crowd),
-    )

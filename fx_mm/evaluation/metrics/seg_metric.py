@@ -7,14 +7,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fx_mm.evaluation.metrics.base import (
-    TaskMetric,
-    mean_columns,
-    ones,
-    without_columns,
-)
+from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.evaluation.metrics.mask_codes import decode, encode
-from fx_mm.evaluation.statistics.bootstrap import Statistics
+from fx_mm.evaluation.statistics.bootstrap import Statistics, unweighted
+from fx_mm.evaluation.statistics.nan_mean import nan_mean
+from fx_mm.evaluation.statistics.operating_points import Thresholds
 from fx_mm.evaluation.statistics.surface import hausdorff95
 from fx_mm.registry import METRICS
 from fx_mm.utils.checks import check_choice
@@ -23,7 +20,7 @@ from fx_mm.utils.errors import UserError
 SIZES = ('original', 'training')
 
 
-class Counts(NamedTuple):
+class SegRecord(NamedTuple):
     """What is kept of the masks of one image.
 
     Attributes:
@@ -39,7 +36,7 @@ class Counts(NamedTuple):
     img_id: str
     pixels: np.ndarray
     distances: np.ndarray | None = None
-    codes: dict | None = None
+    codes: dict[str, Any] | None = None
 
 
 @METRICS.register_module()
@@ -56,7 +53,7 @@ class SegMetric(TaskMetric):
     the class), ``Dice_pos/<class>``, and ``Dice_pos/<group>`` (mean over
     the group's classes). Details: ``Dice/<class>``, ``IoU``, ``IoU_pos``,
     ``Dice_pooled`` (of all pixels together) and ``HD95`` (over the images
-    where both masks have pixels, in pixels), with one key a class; and how
+    where both masks have pixels, in pixels), with one key per class; and how
     many images they are over: ``n_present``, ``n_missed`` (present, nothing
     predicted), ``n_false`` (absent, something predicted), ``n_empty``
     (absent and nothing predicted, the ones of ``Dice``).
@@ -75,17 +72,17 @@ class SegMetric(TaskMetric):
         **kwargs: See :class:`TaskMetric`.
 
     Attributes:
-        keep_masks (bool): Whether to keep the masks in short, to save them.
+        keep_masks (bool): Whether to keep the encoded masks, to save them.
     """
 
-    record = Counts
+    record = SegRecord
 
     def __init__(
         self,
         class_groups: Mapping[str, Sequence[str]] | None = None,
         size: str = 'original',
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_choice('metric.size of a seg task', size, SIZES)
         self.class_groups = dict(class_groups or {})
@@ -151,29 +148,31 @@ class SegMetric(TaskMetric):
                 pairs = zip(truth.cpu().numpy(), pred.cpu().numpy())
                 distances = np.array([hausdorff95(*pair) for pair in pairs])
             self.results.append(
-                Counts(
+                SegRecord(
                     sample['img_id'], pixels.cpu().numpy(), distances, codes
                 )
             )
 
-    def compute_unique(self, results: list) -> dict[str, float]:
+    def compute_unique(self, records: list[SegRecord]) -> dict[str, float]:
         """Compute the Dice means.
 
         Args:
-            results (list[Counts]): One an image.
+            records (list[SegRecord]): One per image.
 
         Returns:
             dict[str, float]: See the headline keys of the class.
         """
-        found = without_columns(self.statistics(results)(ones(len(results))))
-        return {key: found[key] for key in self._headlines()}
+        found = unweighted(self.statistics(records), len(records))
+        names = [*self.classes, *self.class_groups]
+        keys = ['Dice', 'Dice_pos', *(f'Dice_pos/{name}' for name in names)]
+        return {key: found[key] for key in keys}
 
-    def details(self, results: list, thresholds=None) -> dict[str, float]:
+    def details(
+        self, records: list[SegRecord], thresholds: Thresholds | None = None
+    ) -> dict[str, float]:
         """Compute the other keys of the class."""
-        found = without_columns(self.statistics(results)(ones(len(results))))
-        headlines = self._headlines()
-        found = {k: v for k, v in found.items() if k not in headlines}
-        _, truth, pred = self._pixels(results)
+        found = unweighted(self.statistics(records), len(records))
+        _, truth, pred = self._pixels(records)
         for key, which in (
             ('n_present', truth > 0),
             ('n_missed', (truth > 0) & (pred == 0)),
@@ -181,21 +180,22 @@ class SegMetric(TaskMetric):
             ('n_empty', (truth == 0) & (pred == 0)),
         ):
             found[key] = int(which.sum())
-            for c, name in enumerate(self.classes):
-                found[f'{key}/{name}'] = int(which[:, c].sum())
+            found.update(self.by_class(key, which.sum(axis=0).tolist()))
         return found
 
-    def statistics(self, results: list, thresholds=None) -> Statistics:
-        """Give all means; the distances where they were kept."""
-        both, truth, pred = self._pixels(results)
-        dice = self.dice(results)
+    def statistics(
+        self, records: list[SegRecord], thresholds: Thresholds | None = None
+    ) -> Statistics:
+        """Return all means; the distances where they were kept."""
+        both, truth, pred = self._pixels(records)
+        dice = self.dice(records)
         union = truth + pred - both
         iou = np.divide(both, union, out=np.ones_like(union), where=union > 0)
         present = (truth > 0).astype(np.float64)
-        shape = (len(results), len(self.classes))
+        shape = (len(records), len(self.classes))
         distances = np.full(shape, np.nan)
-        if results and results[0].distances is not None:
-            distances = np.array([r.distances for r in results])
+        if records and records[0].distances is not None:
+            distances[:] = [record.distances for record in records]
         close = ~np.isnan(distances)
         every = np.ones(shape)
         means = dict(
@@ -218,43 +218,38 @@ class SegMetric(TaskMetric):
                 )
             found = {}
             for key, values in columns.items():
-                found[key] = mean_columns(values)
-                for c, name in enumerate(self.classes):
-                    found[f'{key}/{name}'] = values[:, c]
+                found[key] = nan_mean(values, axis=1)
+                found.update(self.by_class(key, values.T))
             for group, names in self.class_groups.items():
                 members = [self.classes.index(name) for name in names]
                 values = columns['Dice_pos'][:, members]
-                found[f'Dice_pos/{group}'] = mean_columns(values)
+                found[f'Dice_pos/{group}'] = nan_mean(values, axis=1)
             return found
 
         return compute
 
-    def dice(self, results: list) -> np.ndarray:
-        """Give the Dice of each image and class, (N, C), empty ones as 1."""
-        both, truth, pred = self._pixels(results)
+    def dice(self, records: list[SegRecord]) -> np.ndarray:
+        """Return the Dice of each image and class, (N, C), empty ones as 1."""
+        both, truth, pred = self._pixels(records)
         total = truth + pred
         return np.divide(
             2 * both, total, out=np.ones_like(total), where=total > 0
         )
 
-    def present(self, results: list) -> np.ndarray:
-        """Tell which images have which class, bool (N, C)."""
-        return self._pixels(results)[1] > 0
+    def present(self, records: list[SegRecord]) -> np.ndarray:
+        """Return which images have which class, bool (N, C)."""
+        return self._pixels(records)[1] > 0
 
-    def _headlines(self) -> list[str]:
-        names = [*self.classes, *self.class_groups]
-        return ['Dice', 'Dice_pos', *(f'Dice_pos/{name}' for name in names)]
-
-    def _pixels(self, results: list) -> np.ndarray:
-        """Give the counts of all images, float64 (3, N, C)."""
-        pixels = np.array([r[1] for r in results], dtype=np.float64)
-        pixels = pixels.reshape(len(results), 3, len(self.classes))
+    def _pixels(self, records: list[SegRecord]) -> np.ndarray:
+        """Return the counts of all images, float64 (3, N, C)."""
+        pixels = np.array([r.pixels for r in records], dtype=np.float64)
+        pixels = pixels.reshape(len(records), 3, len(self.classes))
         return pixels.transpose(1, 0, 2)
 
-    def pack(self, records: list[tuple]) -> dict[str, np.ndarray]:
+    def pack(self, records: list[SegRecord]) -> dict[str, np.ndarray]:
         """Return what predictions are saved as; see :class:`TaskMetric`."""
-        codes = [record.codes for record in records]
-        columns = dict(
+        codes = [record.codes or {} for record in records]
+        columns: dict[str, np.ndarray] = dict(
             sizes=np.array(
                 [c['truth'][0]['size'] for c in codes], np.int64
             ).reshape(-1, 2),
@@ -308,13 +303,13 @@ class SegMetric(TaskMetric):
                 pred_sem_seg=dict(data=masks('pred', i)),
             )
 
-    def same_truth(self, own: Counts, other: Counts) -> bool:
+    def same_truth(self, own: SegRecord, other: SegRecord) -> bool:
         """Whether the true areas are the same."""
         return np.array_equal(own.pixels[1], other.pixels[1])
 
     def notes(
         self,
-        records: list[tuple],
+        records: list[SegRecord],
         values: Mapping[str, float],
         predict_on: str,
         has_thresholds: bool,
@@ -328,7 +323,7 @@ class SegMetric(TaskMetric):
         ]
 
 
-def _nearest(mask: torch.Tensor, shape: tuple) -> torch.Tensor:
+def _nearest(mask: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     if mask.shape[1:] == shape:
         return mask
     resized = F.interpolate(mask[None].float(), shape, mode='nearest-exact')

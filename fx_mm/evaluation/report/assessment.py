@@ -1,28 +1,27 @@
-"""All that a report says of a model's answers."""
+"""Details, notes, intervals and differences of a report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fx_mm.evaluation.metrics.base import TaskMetric, ones, without_columns
-from fx_mm.evaluation.report.predictions import Predictions
-from fx_mm.evaluation.report.table import BenchmarkTable
+from fx_mm.evaluation.metrics.base import TaskMetric
+from fx_mm.evaluation.report.benchmark_table import BenchmarkTable
+from fx_mm.evaluation.report.predictions import TaskPredictions
 from fx_mm.evaluation.statistics.bootstrap import (
     LEVEL,
+    Statistics,
     draw,
     intervals,
     paired_intervals,
+    unweighted,
 )
-from fx_mm.evaluation.statistics.operating_points import (
-    Thresholds,
-    choose_thresholds,
-)
+from fx_mm.evaluation.statistics.operating_points import Thresholds
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 
 Key = tuple[str, str]
-"""Weights and name of a task."""
+"""Which model predicted, and the name of the task."""
 
 
 @dataclass(frozen=True)
@@ -39,31 +38,34 @@ class Bootstrap:
 
 
 class Assessment:
-    """The answers of one model, judged.
+    """All that a report says of one checkpoint's predictions.
 
     Args:
-        answers (Sequence[Predictions]): Of all tasks and models.
+        predictions (Sequence[TaskPredictions]): Of all tasks, by teacher and
+            student as far as they were evaluated.
         metrics (Mapping[str, TaskMetric]): Task to its metric.
-        validation (Sequence[Predictions]): Answers to the validation split,
-            for the thresholds of F1 and MCC. Defaults to none.
+        validation (Sequence[TaskPredictions]): Those on the validation
+            split, for the thresholds of F1 and MCC. Defaults to none.
     """
 
     def __init__(
         self,
-        answers: Sequence[Predictions],
+        predictions: Sequence[TaskPredictions],
         metrics: Mapping[str, TaskMetric],
-        validation: Sequence[Predictions] = (),
+        validation: Sequence[TaskPredictions] = (),
     ) -> None:
-        ordered = sorted(answers, key=lambda a: PREDICTORS.index(a.predict_on))
-        self.answers = {(a.predict_on, a.name): a for a in ordered}
+        ordered = sorted(
+            predictions, key=lambda p: PREDICTORS.index(p.predict_on)
+        )
+        self.predictions = {(p.predict_on, p.name): p for p in ordered}
         self.metrics = metrics
         self.thresholds: dict[Key, Thresholds] = {}
-        for answer in validation:
-            metric = metrics[answer.name]
+        for of_task in validation:
+            metric = metrics[of_task.name]
             if metric.takes_thresholds:
-                pair = metric.stack(answer.records)
-                key = (answer.predict_on, answer.name)
-                self.thresholds[key] = choose_thresholds(*pair)
+                key = (of_task.predict_on, of_task.name)
+                chosen = metric.choose_thresholds(of_task.records)
+                self.thresholds[key] = chosen
 
     def fill(
         self,
@@ -80,14 +82,19 @@ class Assessment:
                 ``bootstrap``. Defaults to None.
 
         Raises:
-            UserError: If the other model answered other images.
+            UserError: If the other model predicted for other images.
         """
-        for (predict_on, task), answer in self.answers.items():
+        for key, of_task in self.predictions.items():
+            predict_on, task = key
             values = table.values[predict_on].setdefault(task, {})
-            values.update(self._details(predict_on, task))
-            table.n_images[task] = len(answer.records)
+            values.update(
+                self.metrics[task].details(
+                    of_task.records, self.thresholds.get(key)
+                )
+            )
+            table.n_images[task] = len(of_task.records)
             notes = table.notes.setdefault(task, [])
-            for note in self._notes(predict_on, task, values):
+            for note in self._notes(key, values):
                 if note not in notes:
                     notes.append(note)
         if bootstrap is None:
@@ -97,24 +104,24 @@ class Assessment:
             resamples=bootstrap.resamples,
             seed=bootstrap.seed,
             units={
-                answer.name: 'patients' if answer.patients else 'images'
-                for answer in self.answers.values()
+                of_task.name: 'patients' if of_task.patients else 'images'
+                for of_task in self.predictions.values()
             },
         )
-        keys = list(self.answers)
+        keys = list(self.predictions)
         if other is not None:
-            keys = [key for key in keys if key in other.answers]
+            keys = [key for key in keys if key in other.predictions]
             if not keys:
                 raise UserError(
                     'The predictions to compare with have no task in common '
-                    f'with these ({_list(self.answers)}); they have '
-                    f'{_list(other.answers)}.'
+                    f'with these ({_list(self.predictions)}); they have '
+                    f'{_list(other.predictions)}.'
                 )
             for key in keys:
                 self._check_same(key, other)
-        for key, answer in self.answers.items():
+        for key, of_task in self.predictions.items():
             predict_on, task = key
-            draws = self.draws(key, bootstrap, answer.patients)
+            draws = self.draws(key, bootstrap, of_task.patients)
             table.intervals.setdefault(predict_on, {})[task] = intervals(draws)
             if other is None or key not in keys:
                 continue
@@ -123,17 +130,17 @@ class Assessment:
                     self.values(key),
                     draws,
                     other.values(key),
-                    other.draws(key, bootstrap, answer.patients),
+                    other.draws(key, bootstrap, of_task.patients),
                 )
             )
 
     def draws(
-        self, key: Key, bootstrap: Bootstrap, patients: list | None
+        self, key: Key, bootstrap: Bootstrap, patients: list[str] | None
     ) -> dict[str, np.ndarray]:
         """Compute the metrics of a task on resamples."""
         return draw(
             self._statistics(key),
-            len(self.answers[key].records),
+            len(self.predictions[key].records),
             bootstrap.resamples,
             bootstrap.seed,
             patients,
@@ -141,36 +148,26 @@ class Assessment:
 
     def values(self, key: Key) -> dict[str, float]:
         """Compute the metrics that :meth:`draws` has, on all images."""
-        records = self.answers[key].records
-        return without_columns(self._statistics(key)(ones(len(records))))
+        size = len(self.predictions[key].records)
+        return unweighted(self._statistics(key), size)
 
-    def _statistics(self, key: Key):
+    def _statistics(self, key: Key) -> Statistics:
         return self.metrics[key[1]].statistics(
-            self.answers[key].records, self.thresholds.get(key)
+            self.predictions[key].records, self.thresholds.get(key)
         )
 
-    def _details(self, predict_on: str, task: str) -> dict[str, float]:
-        return self.metrics[task].details(
-            self.answers[predict_on, task].records,
-            self.thresholds.get((predict_on, task)),
-        )
-
-    def _notes(
-        self, predict_on: str, task: str, values: Mapping[str, float]
-    ) -> list[str]:
-        answer = self.answers[predict_on, task]
-        if not answer.records:
+    def _notes(self, key: Key, values: Mapping[str, float]) -> list[str]:
+        predict_on, task = key
+        records = self.predictions[key].records
+        if not records:
             return ['There are no images.']
         return self.metrics[task].notes(
-            answer.records,
-            values,
-            predict_on,
-            (predict_on, task) in self.thresholds,
+            records, values, predict_on, key in self.thresholds
         )
 
     def _check_same(self, key: Key, other: 'Assessment') -> None:
-        ours, theirs = self.answers[key], other.answers[key]
-        pairs = [[r[0] for r in a.records] for a in (ours, theirs)]
+        ours, theirs = self.predictions[key], other.predictions[key]
+        pairs = [[r[0] for r in p.records] for p in (ours, theirs)]
         if pairs[0] != pairs[1]:
             differing = sorted(set(pairs[0]) ^ set(pairs[1]))
             raise UserError(
@@ -187,5 +184,5 @@ class Assessment:
                 )
 
 
-def _list(answers: Mapping[Key, Predictions]) -> str:
-    return ', '.join('/'.join(key) for key in answers)
+def _list(predictions: Mapping[Key, TaskPredictions]) -> str:
+    return ', '.join('/'.join(key) for key in predictions)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -23,29 +24,30 @@ FIELDS = ('task', 'predict_on', 'split', 'patients', 'config', 'checkpoint')
 
 
 @dataclass
-class Predictions:
-    """What a model answered to the images of one task.
+class TaskPredictions:
+    """What a model predicted for the images of one task, with the truth.
 
     Attributes:
         task (dict): The task's meta: ``task``, ``dataset``, ``kind``,
             ``classes``, ``label_type``.
         predict_on (str): ``teacher`` or ``student``.
         split (str): ``val`` or ``test``.
-        records (list[tuple]): What the metric of the kind keeps of an image.
+        records (list[tuple]): What the metric of the kind keeps, one per
+            image.
         patients (list[str], optional): Patient of each record.
         config (str): Name of the config.
         checkpoint (str): Name of the checkpoint.
         metrics (dict[str, float]): Headline metrics of the task.
     """
 
-    task: dict
+    task: dict[str, Any]
     predict_on: str
     split: str
-    records: list = field(repr=False)
-    patients: list | None = field(default=None, repr=False)
+    records: list[Any] = field(repr=False)
+    patients: list[str] | None = field(default=None, repr=False)
     config: str = ''
     checkpoint: str = ''
-    metrics: dict = field(default_factory=dict, repr=False)
+    metrics: dict[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -71,31 +73,31 @@ class Predictions:
             patients=self.patients,
         )
         text = json.dumps(meta, ensure_ascii=False).encode()
-        columns = metric.pack(self.records)
+        columns: dict[str, Any] = dict(metric.pack(self.records))
+        columns['meta'] = np.frombuffer(text, np.uint8)
         stream = io.BytesIO()
-        np.savez_compressed(
-            stream, meta=np.frombuffer(text, np.uint8), **columns
-        )
+        np.savez_compressed(stream, **columns)
         name = f'{self.name.replace("/", "_")}.npz'
         path = Path(folder) / self.split / self.predict_on / name
         return write_whole(path, stream.getvalue())
 
 
 def read_predictions(
-    file: str | Path, metric_of: Callable[[dict], TaskMetric | None]
-) -> Predictions | None:
-    """Read a file and let the task's metric look at each image again.
+    file: str | Path, metric_of: Callable[[dict[str, Any]], TaskMetric | None]
+) -> TaskPredictions | None:
+    """Read a file and evaluate each image again with the task's metric.
 
     Args:
-        file (str | Path): As :meth:`Predictions.save` writes it.
-        metric_of (Callable): Gives the metric of a task from its meta; or
+        file (str | Path): As :meth:`TaskPredictions.save` writes it.
+        metric_of (Callable): Returns the metric of a task from its meta; or
             None to skip the file.
 
     Returns:
-        Predictions, optional: With what that metric made of them.
+        TaskPredictions, optional: With the records and headline metrics of
+        that metric.
 
     Raises:
-        UserError: If the file is none of predictions.
+        UserError: If the file does not hold predictions.
     """
     try:
         with np.load(file, allow_pickle=False) as content:
@@ -112,10 +114,10 @@ def read_predictions(
             f'{file} holds no predictions ({error}); give a file or folder '
             'that tools/test.py --save-predictions wrote.'
         ) from error
-    if version > VERSION:
+    if version != VERSION:
         raise UserError(
-            f'{file} has version {version} of the predictions, this '
-            f'fx_mm reads up to {VERSION}; update it.'
+            f'{file} has version {version} of the predictions, this fx_mm '
+            f'reads {VERSION}; write it again with this version.'
         )
     try:
         fields = {key: meta[key] for key in FIELDS}
@@ -133,7 +135,7 @@ def read_predictions(
         metric.process(None, [sample])
     metric.evaluate(len(meta['img_ids']))
     records, metrics = metric.kept.pop()
-    return Predictions(
+    return TaskPredictions(
         records=records,
         metrics=metrics,
         **fields,
@@ -141,7 +143,7 @@ def read_predictions(
 
 
 def find_files(path: str | Path) -> list[Path]:
-    """List the prediction files of a folder, or give the one file.
+    """Return the prediction files of a folder, or the one file.
 
     Raises:
         UserError: If there is none.

@@ -8,11 +8,12 @@ printed gain that does not equal the difference of its two figures is in
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from fx_mm.evaluation.report.benchmark_table import BenchmarkTable
 from fx_mm.tasks import all_kinds, find_kind, split_name, task_of
 
 SOURCES = {
     'single task': 'Foundation X (WACV 2025), pretraining figure: one Swin-B '
-    '(with DINO, UPerNet) a task',
+    '(with DINO, UPerNet) per task',
     'Foundation X': 'Foundation X (WACV 2025), pretraining figure',
     'Foundation X+': 'Foundation X+, figure PretrainingResult_FX+ of the '
     'repository',
@@ -122,7 +123,9 @@ def _rows() -> list[Published]:
 PUBLISHED = _rows()
 
 
-def beside(table) -> list[tuple[str, list[str], list[list[str]]]]:
+def beside(
+    table: BenchmarkTable,
+) -> list[tuple[str, list[str], list[list[str]]]]:
     """Lay our values out beside the published ones, in percent.
 
     Args:
@@ -163,8 +166,8 @@ def beside(table) -> list[tuple[str, list[str], list[list[str]]]]:
     return blocks
 
 
-def notes(table) -> list[str]:
-    """Say what the published values of the evaluated tasks depend on."""
+def notes(table: BenchmarkTable) -> list[str]:
+    """Return what the published values of the evaluated tasks depend on."""
     shown = [row for _, _, rows in beside(table) for row in rows]
     tasks = dict.fromkeys(row[0] for row in shown)
     return [f'{task}: {NOTES[task]}.' for task in tasks if task in NOTES]

@@ -10,16 +10,17 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from fx_mm.evaluation.report import published
-from fx_mm.evaluation.report.table import BenchmarkTable, pipes
+from fx_mm.evaluation.report.benchmark_table import BenchmarkTable
 from fx_mm.evaluation.statistics.bootstrap import LEVEL
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
+from fx_mm.utils.text_table import markdown_table
 from fx_mm.version import __version__
 
 SCHEMA_VERSION = 2
-"""2 added split, n_images, intervals, differences, notes and skipped."""
 # The maintained forks and the originals share the package's name only.
 DISTRIBUTIONS = dict(
     torch=('torch',),
@@ -61,38 +62,37 @@ def save_results(table: BenchmarkTable, folder: str | Path) -> list[Path]:
     ]
 
 
-def read_results(file: str | Path) -> dict:
-    """Read a results.json, of this or an earlier schema.
+def read_results(file: str | Path) -> dict[str, Any]:
+    """Read a results.json.
 
     Args:
         file (str | Path): The file.
 
     Returns:
-        dict: Its content; ``metrics`` and ``tasks`` are there in all
-        versions.
+        dict: Its content, with ``metrics`` and ``tasks``.
 
     Raises:
-        UserError: If it cannot be read, or is of a later fx_mm.
+        UserError: If it cannot be read, or has another schema.
     """
     try:
         content = json.loads(Path(file).read_text(encoding='utf-8'))
         content['metrics'], content['tasks']
-        schema = int(content.get('schema_version', 1))
+        schema = content['schema_version']
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f'{file} is no results.json of a test ({error}); remove it and '
             'run the test again.'
         ) from error
-    if schema > SCHEMA_VERSION:
+    if schema != SCHEMA_VERSION:
         raise UserError(
-            f'{file} has schema version {schema}, this fx_mm reads up to '
-            f'{SCHEMA_VERSION}; update it.'
+            f'{file} has schema version {schema}, this fx_mm reads '
+            f'{SCHEMA_VERSION}; run the test again with this version.'
         )
     return content
 
 
 def to_json(table: BenchmarkTable) -> str:
-    """Give everything; what is undefined is null."""
+    """Return everything; what is undefined is null."""
     tasks = {
         task.name: dict(
             dataset=task.dataset,
@@ -127,7 +127,7 @@ def to_json(table: BenchmarkTable) -> str:
 
 
 def to_csv(table: BenchmarkTable) -> str:
-    """Give one line a metric; what is undefined is blank."""
+    """Return one line per metric; what is undefined is blank."""
     out = StringIO()
     writer = csv.writer(out, lineterminator='\n')
     header = ['predict_on', 'dataset', 'kind', 'metric', 'value']
@@ -146,19 +146,16 @@ def to_csv(table: BenchmarkTable) -> str:
 
 
 def to_markdown(table: BenchmarkTable) -> str:
-    """Give the tables for people."""
-    lines = [f'# {table.config or "Results"}', '']
-    if table.checkpoint:
-        lines += [f'Checkpoint: `{table.checkpoint}`', '']
-    lines += [f'Split: {table.split}. Fractions, not percent.', '']
-    lines += [pipes(*table.summary()), '']
+    """Return the tables for people."""
+    lines = [f'# {table.title}', '', 'Fractions, not percent.', '']
+    lines += [markdown_table(*table.summary()), '']
     for task, reason in table.skipped.items():
         lines += [f'Not evaluated: {task}, {reason}', '']
     if table.intervals:
         lines += [
             f'## Headline metrics with {LEVEL:.0%} intervals',
             '',
-            pipes(*table.headlines()),
+            markdown_table(*table.headlines()),
             '',
             table.bootstrap_text,
             '',
@@ -170,14 +167,14 @@ def to_markdown(table: BenchmarkTable) -> str:
             'Ours minus theirs on the same resamples of the same images, '
             f'{LEVEL:.0%} interval; bold where it excludes 0.',
             '',
-            pipes(*table.difference_rows()),
+            markdown_table(*table.difference_rows()),
             '',
         ]
     blocks = published.beside(table)
     if blocks:
         lines += ['## Beside the papers', '', BESIDE, '']
         for _, header, rows in blocks:
-            lines += [pipes(header, rows), '']
+            lines += [markdown_table(header, rows), '']
         lines += [f'- {note}' for note in published.notes(table)]
         models = dict.fromkeys(m for _, header, _ in blocks for m in header)
         lines += [
@@ -186,18 +183,14 @@ def to_markdown(table: BenchmarkTable) -> str:
             if model in published.SOURCES
         ]
         lines += ['']
-    lines += ['## Per class', '', pipes(*table.per_class()), '']
-    notes = [
-        f'- {task}: {note}'
-        for task, of_task in table.notes.items()
-        for note in of_task
-    ]
-    if notes:
-        lines += ['## Notes', '', *notes, '']
+    lines += ['## Per class', '', markdown_table(*table.per_class()), '']
+    if table.note_lines:
+        lines += ['## Notes', '']
+        lines += [*(f'- {note}' for note in table.note_lines), '']
     return '\n'.join(lines)
 
 
-def _plain(values):
+def _plain(values: Any) -> Any:
     """Turn nested values into what JSON has; not finite ones into null."""
     if isinstance(values, dict):
         return {key: _plain(value) for key, value in values.items()}

@@ -1,12 +1,14 @@
-"""Intervals by drawing the images anew, with replacement.
+"""Intervals by resampling the images with replacement.
 
 Both ends are percentiles of the draws. What is drawn are patients where they
-are known, since the images of a patient are alike, else images.
+are known, since the images of a patient are alike, else images. A resample is
+one weight per image, so a metric is computed once for all resamples: as a
+function of weights.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +17,8 @@ RESAMPLES = 1000
 CHUNK = 25
 """Resamples at a time: their weights stay in the processor's cache."""
 
-Statistics = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""Weights (R, N) of the images to metrics by key, each (R,)."""
+Statistics = Callable[[np.ndarray], dict[Any, np.ndarray]]
+"""Weights uint16 (R, N) of the images to metrics by key, each (R,)."""
 
 
 class Interval(NamedTuple):
@@ -32,6 +34,45 @@ class PairedInterval(NamedTuple):
     difference: float
     low: float
     high: float
+
+
+class Estimate(NamedTuple):
+    """A value and the ends of its 95 % interval, NaN where undefined."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if math.isnan(self.value):
+            return 'n/a'
+        return f'{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]'
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Return the three, ready for JSON; undefined ones are None."""
+        return {
+            key: float(value) if math.isfinite(value) else None
+            for key, value in self._asdict().items()
+        }
+
+
+def unit_weights(size: int) -> np.ndarray:
+    """Return the weights that count every image once, uint16 (1, N)."""
+    return np.ones((1, size), np.uint16)
+
+
+def unweighted(statistics: Statistics, size: int) -> dict[Any, float]:
+    """Compute metrics with every image counted once.
+
+    Args:
+        statistics (Callable): Weights (R, N) to metrics by key, each (R,).
+        size (int): Number of images N.
+
+    Returns:
+        dict[Any, float]: Key to value, NaN where undefined.
+    """
+    found = statistics(unit_weights(size))
+    return {key: float(values[0]) for key, values in found.items()}
 
 
 def resample(
@@ -56,8 +97,9 @@ def resample(
     for start in range(0, resamples, CHUNK):
         drawn = np.empty((min(CHUNK, resamples - start), units), np.uint16)
         for row in drawn:
-            chosen = rng.integers(units, size=units) if units else []
-            row[:] = np.bincount(chosen, minlength=units)
+            if units:
+                chosen = rng.integers(units, size=units)
+                row[:] = np.bincount(chosen, minlength=units)
         yield drawn if groups is None else drawn[:, groups]
 
 
@@ -74,7 +116,7 @@ def draw(
     resamples: int = RESAMPLES,
     seed: int = 0,
     patients: Sequence[str] | None = None,
-) -> dict[str, np.ndarray]:
+) -> dict[Any, np.ndarray]:
     """Compute metrics on resamples of the images.
 
     Args:
@@ -86,7 +128,7 @@ def draw(
             to None: each image is drawn for itself.
 
     Returns:
-        dict[str, np.ndarray]: Key to the metric on each resample, NaN where
+        dict[Any, np.ndarray]: Key to the metric on each resample, NaN where
         undefined.
     """
     groups = group_numbers(patients)
@@ -101,7 +143,7 @@ def draw(
 
 
 def interval(draws: np.ndarray) -> Interval:
-    """Give the percentile interval of the draws that are defined."""
+    """Return the percentile interval of the draws that are defined."""
     draws = draws[~np.isnan(draws)]
     if not draws.size:
         return Interval(math.nan, math.nan)
@@ -109,9 +151,35 @@ def interval(draws: np.ndarray) -> Interval:
     return Interval(*map(float, ends))
 
 
-def intervals(draws: Mapping[str, np.ndarray]) -> dict[str, Interval]:
-    """Give the interval of each metric."""
+def intervals(draws: Mapping[Any, np.ndarray]) -> dict[Any, Interval]:
+    """Return the interval of each metric."""
     return {key: interval(values) for key, values in draws.items()}
+
+
+def estimate(
+    statistics: Statistics,
+    size: int,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    patients: Sequence[str] | None = None,
+) -> dict[Any, Estimate]:
+    """Compute metrics on all images, with their intervals.
+
+    Args:
+        statistics (Callable): Weights (R, N) to metrics by key, each (R,).
+        size (int): Number of images N.
+        resamples (int): Defaults to 1000.
+        seed (int): Defaults to 0.
+        patients (Sequence[str], optional): As of :func:`draw`.
+
+    Returns:
+        dict[Any, Estimate]: By key.
+    """
+    draws = draw(statistics, size, resamples, seed, patients)
+    return {
+        key: Estimate(value, *interval(draws[key]))
+        for key, value in unweighted(statistics, size).items()
+    }
 
 
 def paired_intervals(

@@ -1,12 +1,14 @@
-"""Share of the true boxes found at a number of false alarms an image."""
+"""Share of the true boxes found at a number of false alarms per image."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from fx_mm.evaluation.statistics.matching import Boxes
+from fx_mm.evaluation.statistics.box_matches import LocRecord
 from fx_mm.evaluation.statistics.ranking import RankedScores
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""False positives an image (LUNA16, NODE21)."""
+"""False positives per image (LUNA16, NODE21)."""
 
 
 class Froc:
@@ -14,12 +16,12 @@ class Froc:
 
     A true box is found from the highest score on of the boxes that overlap
     it; a predicted box that overlaps no true box and no crowd is a false
-    positive. Several boxes on one finding are neither more right nor wrong
-    (as in LUNA16), and the curve does not depend on the order of equal
+    positive. Further boxes on a finding are neither right nor wrong (as in
+    LUNA16), and the curve does not depend on the order of equal
     scores.
 
     Args:
-        images (list[Boxes]): All images.
+        images (Sequence[LocRecord]): All images.
         label (int): The class.
         overlap (float): Least IoU of a hit.
         max_boxes (int): Boxes with the highest scores that count, per image.
@@ -27,7 +29,7 @@ class Froc:
 
     def __init__(
         self,
-        images: list[Boxes],
+        images: Sequence[LocRecord],
         label: int,
         overlap: float,
         max_boxes: int,
@@ -55,7 +57,7 @@ class Froc:
         )
 
     def curve(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give false positives an image and sensitivities.
+        """Return false positives per image and sensitivities.
 
         Args:
             weights (np.ndarray): uint16 (R, N), how often each image counts.
@@ -71,7 +73,7 @@ class Froc:
             return false / images[:, None], true / boxes[:, None]
 
     def sensitivity(self, weights: np.ndarray) -> np.ndarray:
-        """Give the sensitivity at each of the :data:`RATES`.
+        """Return the sensitivity at each of the :data:`RATES`.
 
         It is that of the lowest threshold with no more false positives, and
         0 where there is none.

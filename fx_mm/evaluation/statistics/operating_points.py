@@ -24,14 +24,18 @@ class Thresholds(NamedTuple):
     mcc: np.ndarray
 
 
-def f1_score(tp, fp, fn, tn) -> np.ndarray:
+def f1_score(
+    tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray
+) -> np.ndarray:
     """Harmonic mean of precision and recall, NaN without a positive."""
     with np.errstate(invalid='ignore', divide='ignore'):
         return np.where(tp + fn > 0, 2 * tp / (2 * tp + fp + fn), np.nan)
 
 
-def mcc_score(tp, fp, fn, tn) -> np.ndarray:
-    """Matthews' correlation, NaN without both outcomes, 0 for one answer."""
+def mcc_score(
+    tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray
+) -> np.ndarray:
+    """Matthews' correlation: NaN without both outcomes, 0 if all are alike."""
     tp, fp, fn, tn = (np.asarray(n, np.float64) for n in (tp, fp, fn, tn))
     scale = np.sqrt(tp + fp) * np.sqrt(tn + fn)
     scale = scale * np.sqrt(tp + fn) * np.sqrt(tn + fp)
@@ -39,7 +43,7 @@ def mcc_score(tp, fp, fn, tn) -> np.ndarray:
     return np.where((tp + fn > 0) & (tn + fp > 0), mcc, np.nan)
 
 
-SCORES: dict[str, Callable] = dict(F1=f1_score, MCC=mcc_score)
+SCORES: dict[str, Callable[..., np.ndarray]] = dict(F1=f1_score, MCC=mcc_score)
 
 
 def choose_thresholds(labels: np.ndarray, scores: np.ndarray) -> Thresholds:
@@ -70,7 +74,7 @@ def choose_thresholds(labels: np.ndarray, scores: np.ndarray) -> Thresholds:
 
 
 class OperatingPoints:
-    """Counts of right and wrong answers at given thresholds.
+    """Counts of right and wrong decisions at given thresholds.
 
     Args:
         labels (np.ndarray): (N, C) 0, 1 or NaN (unknown).
@@ -85,15 +89,15 @@ class OperatingPoints:
         groups = []
         for limits in thresholds:
             with np.errstate(invalid='ignore'):
-                answer = scores >= limits
-            for positive in (labels == 1, labels == 0):
-                groups += [positive & answer, positive & ~answer]
+                found = scores >= limits
+            for outcome in (labels == 1, labels == 0):
+                groups += [outcome & found, outcome & ~found]
         # (thresholds, outcomes, C) as one matrix, exact in float64
         self._shape = (2, 4, labels.shape[1])
         self._matrix = np.concatenate(groups, axis=1).astype(np.float64)
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Give ``F1`` and ``MCC``, each (R, C), of weights (R, N)."""
+        """Return ``F1`` and ``MCC``, each (R, C), of weights (R, N)."""
         counts = weights.astype(np.float64) @ self._matrix
         counts = counts.reshape(-1, *self._shape).transpose(1, 2, 0, 3)
         found = {}

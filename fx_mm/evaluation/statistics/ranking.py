@@ -1,11 +1,17 @@
 """Scores of one class, sorted once and counted many times.
 
-A bootstrap asks for the same measure on a thousand resamples. A resample is a
-weight an image (how often it was drawn), and the order of the scores never
-changes; so the scores are sorted once, and each measure is a weighted sum.
+A bootstrap asks for the same measure on a thousand resamples. A resample is
+one weight per image (how often it was drawn), and the order of the scores
+never changes; so the scores are sorted once, and each measure is a weighted
+sum.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+
+from fx_mm.evaluation.statistics.bootstrap import Statistics
 
 
 class RankedScores:
@@ -67,9 +73,9 @@ class RankedScores:
         every = np.add.reduceat(
             weights[:, self._all], self._starts, axis=1, dtype=np.int64
         ).cumsum(axis=1)
-        true = np.zeros((len(weights), len(self._positive) + 1), np.int64)
-        np.cumsum(weights[:, self._positive], axis=1, out=true[:, 1:])
-        true = true[:, self._found]
+        found = np.zeros((len(weights), len(self._positive) + 1), np.int64)
+        np.cumsum(weights[:, self._positive], axis=1, out=found[:, 1:])
+        true = found[:, self._found]
         return true, every - true
 
 
@@ -113,3 +119,26 @@ def average_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     steps = np.diff(true, axis=1, prepend=0)
     with np.errstate(invalid='ignore', divide='ignore'):
         return np.einsum('rt,rt->r', steps, precision) / true[:, -1]
+
+
+def auc_statistics(
+    columns: Mapping[Any, tuple[np.ndarray, np.ndarray]],
+) -> Statistics:
+    """Return what a bootstrap asks for: AUCs by name.
+
+    Args:
+        columns (Mapping): Name, any key of a dict, to labels (N,), of which 0
+            and 1 count, and scores (N,), NaN where there is none.
+
+    Returns:
+        Callable: Weights (R, N) to AUCs by name, each (R,).
+    """
+    ranked = {
+        name: RankedScores(
+            np.where(np.isin(labels, (0, 1)) & ~np.isnan(s), labels, np.nan), s
+        )
+        for name, (labels, s) in columns.items()
+    }
+    return lambda weights: {
+        name: auc(*each.counts(weights)) for name, each in ranked.items()
+    }

@@ -14,7 +14,7 @@ from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.registry import RESULTS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
-from fx_mm.visualization.contact_sheet import Color
+from fx_mm.visualization.contact_sheet import Box, Color
 
 
 @dataclass
@@ -28,9 +28,7 @@ class Marks:
         present (set[str]): Classes that the image has.
     """
 
-    boxes: list[tuple[float, float, float, float, str, Color]] = field(
-        default_factory=list
-    )
+    boxes: list[Box] = field(default_factory=list)
     masks: list[tuple[np.ndarray, Color]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     present: set[str] = field(default_factory=set)
@@ -121,7 +119,7 @@ class TaskResult(ABC):
         """
 
     def save_files(self, folder: Path) -> dict[str, str]:
-        """Write what is no JSON, such as masks.
+        """Write what JSON cannot hold, such as masks.
 
         Args:
             folder (Path): Folder of its own for the image.
@@ -137,10 +135,10 @@ class TaskResult(ABC):
         cls,
         axes: Sequence[Axes],
         metric: TaskMetric,
-        records: list[tuple],
+        records: list[Any],
         metrics: Mapping[str, float],
     ) -> None:
-        """Draw what is behind a task's metrics.
+        """Draw the curves and histograms behind a task's metrics.
 
         Args:
             axes (Sequence[Axes]): :attr:`panels` of them.

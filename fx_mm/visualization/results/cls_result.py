@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from fx_mm.evaluation.metrics.base import TaskMetric, ones
+from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.evaluation.metrics.cls_metric import likeliest
+from fx_mm.evaluation.statistics.bootstrap import unit_weights
 from fx_mm.evaluation.statistics.calibration import Reliability, reliability
 from fx_mm.evaluation.statistics.ranking import RankedScores
 from fx_mm.registry import RESULTS
@@ -121,7 +122,7 @@ class ClsResult(TaskResult):
         cls,
         axes: Sequence[Axes],
         metric: TaskMetric,
-        records: list[tuple],
+        records: list[Any],
         metrics: Mapping[str, float],
     ) -> None:
         """Draw ROC, precision-recall and calibration."""
@@ -132,7 +133,7 @@ class ClsResult(TaskResult):
             if not known.any() or not np.isfinite(scores[known, c]).all():
                 continue
             ranked = RankedScores(labels[:, c], scores[:, c])
-            ((true,), (false,)) = ranked.counts(ones(len(labels)))
+            ((true,), (false,)) = ranked.counts(unit_weights(len(labels)))
             style = line_style(c, len(metric.classes))
             if true[-1] and false[-1]:
                 area = metrics[f'AUC/{name}']

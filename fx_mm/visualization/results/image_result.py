@@ -68,7 +68,9 @@ class ImageResult:
         """
         if self.error is not None:
             raise ImageReadError(self.error)
-        image = read_xray(self.path) if self.image is None else self.image
+        image = self.image
+        if image is None:
+            image = read_xray(self.path or self.name)
         tiles = [draw_tile(image, size=size)]
         for name, prediction in self.predictions.items():
             tile = prediction.draw(image, score_thr, size)

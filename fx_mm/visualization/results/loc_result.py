@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from fx_mm.evaluation.metrics.base import TaskMetric, ones
+from fx_mm.evaluation.metrics.base import TaskMetric
+from fx_mm.evaluation.statistics.bootstrap import unit_weights
+from fx_mm.evaluation.statistics.box_matches import RECALLS, ClassMatches
 from fx_mm.evaluation.statistics.froc import RATES
-from fx_mm.evaluation.statistics.matching import RECALLS, ClassMatches
 from fx_mm.registry import RESULTS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
@@ -142,12 +143,12 @@ class LocResult(TaskResult):
         cls,
         axes: Sequence[Axes],
         metric: TaskMetric,
-        records: list[tuple],
+        records: list[Any],
         metrics: Mapping[str, float],
     ) -> None:
         """Draw precision-recall at IoU 0.40 and FROC."""
         recall, froc = axes
-        every = ones(len(records))
+        every = unit_weights(len(records))
         records = metric.finite(records)
         curves = metric.froc(records)
         for c, name in enumerate(metric.classes):
@@ -175,7 +176,7 @@ class LocResult(TaskResult):
             recall, 'precision-recall at IoU 0.40 (AP)', 'recall', 'precision'
         )
         title = f'FROC, hit: IoU {metric.froc_iou:g} (mean of 7 rates)'
-        name_axes(froc, title, 'false positives an image', 'sensitivity')
+        name_axes(froc, title, 'false positives per image', 'sensitivity')
         froc.set_xscale('log', base=2)
         froc.set_xlim(RATES[0] / 2, RATES[-1])
         froc.set_xticks(RATES, [f'{rate:g}' for rate in RATES])

@@ -122,7 +122,7 @@ class SegResult(TaskResult):
         cls,
         axes: Sequence[Axes],
         metric: TaskMetric,
-        records: list[tuple],
+        records: list[Any],
         metrics: Mapping[str, float],
     ) -> None:
         """Draw a histogram of the Dice of images that have the class."""

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
-from test_matching import BOX, boxes, random_images
+from test_box_matches import BOX, boxes, random_images
 
+from fx_mm.evaluation.statistics.box_matches import sides
 from fx_mm.evaluation.statistics.froc import RATES, Froc
-from fx_mm.evaluation.statistics.matching import sides
 
 
 def sensitivity(images, weights=None, overlap=0.2, max_boxes=100):

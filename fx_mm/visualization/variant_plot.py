@@ -5,20 +5,21 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from fx_mm.evaluation.report.comparison import LEVEL, Comparison
+from fx_mm.evaluation.report.variant_comparison import VariantComparison
+from fx_mm.evaluation.statistics.bootstrap import LEVEL
 
 COLORS = ('#1f77b4', '#d62728', '#2ca02c', '#9467bd', '#ff7f0e', '#8c564b')
 
 
-def plot_comparison(comparison: Comparison, out_file: str | Path) -> Path:
-    """Draw the difference of each variant to the base, a row a metric.
+def plot_variants(comparison: VariantComparison, out_file: str | Path) -> Path:
+    """Draw the difference of each variant to the base, one row per metric.
 
     A point is the mean over the paired seeds, a bar its 95 % t-interval, a
     faint dot a pair.
 
     Args:
-        comparison (Comparison): With results of the base and one variant at
-            least.
+        comparison (VariantComparison): With results of the base and at least
+            one variant.
         out_file (str | Path): The picture.
 
     Returns:

@@ -9,7 +9,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from fx_mm.evaluation.metrics.loc_metric import IOU_THRESHOLDS
-from fx_mm.evaluation.statistics.matching import Boxes, ClassMatches, sides
+from fx_mm.evaluation.statistics.box_matches import (
+    ClassMatches,
+    LocRecord,
+    sides,
+)
 
 MAX_BOXES = 5
 
@@ -17,7 +21,7 @@ MAX_BOXES = 5
 def boxes(img_id='im', truth=(), crowd=(), pred=(), scores=()):
     """Boxes of class 0."""
     truth, pred = (np.array(b, float).reshape(-1, 4) for b in (truth, pred))
-    return Boxes(
+    return LocRecord(
         img_id,
         truth,
         np.zeros(len(truth), np.int64),

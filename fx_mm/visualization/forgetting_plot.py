@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from fx_mm.evaluation.forgetting import ScoreMatrix, headline
 
@@ -15,13 +15,13 @@ FOCUSED, UNFOCUSED = 'tab:red', 'tab:blue'
 def plot_forgetting(
     matrix: ScoreMatrix, out_file: str | Path, predict_on: str | None = None
 ) -> Path:
-    """Draw the matrix, and a panel a task: focused against unfocused.
+    """Draw the matrix, and one panel per task: focused against unfocused.
 
     Args:
         matrix (ScoreMatrix): With at least one row.
         out_file (str | Path): The picture, such as ``forgetting.png``.
-        predict_on (str, optional): Whose scores. Defaults to the first of the
-            matrix.
+        predict_on (str, optional): The model whose scores are drawn.
+            Defaults to the first of the matrix.
 
     Returns:
         Path: ``out_file``.
@@ -33,7 +33,9 @@ def plot_forgetting(
     figure = Figure(
         figsize=(4 * COLUMNS, height + 2.3 * n_rows), layout='constrained'
     )
-    top, bottom = figure.subfigures(2, 1, height_ratios=(height, 2.3 * n_rows))
+    ratios = (height, 2.3 * n_rows)
+    parts = figure.subfigures(2, 1, squeeze=False, height_ratios=ratios)
+    top, bottom = parts[:, 0]
     _draw_matrix(top, matrix, predict_on)
     axes = bottom.subplots(n_rows, COLUMNS, squeeze=False)
     for ax in axes.flat[len(matrix.tasks) :]:
@@ -67,7 +69,9 @@ def plot_forgetting(
     return out_file
 
 
-def _draw_matrix(figure, matrix: ScoreMatrix, predict_on: str) -> None:
+def _draw_matrix(
+    figure: SubFigure, matrix: ScoreMatrix, predict_on: str
+) -> None:
     """Draw passes by tasks; dots mark the passes of the task itself."""
     ax = figure.subplots()
     values = np.array(
@@ -80,6 +84,6 @@ def _draw_matrix(figure, matrix: ScoreMatrix, predict_on: str) -> None:
     ax.set_yticks(range(len(matrix.tasks)), matrix.tasks, fontsize=7)
     step = math.ceil(len(matrix.rows) / 20)
     places = range(0, len(matrix.rows), step)
-    labels = [matrix.rows[i].number for i in places]
+    labels = [str(matrix.rows[i].number) for i in places]
     ax.set_xticks(places, labels, fontsize=7)
     figure.colorbar(picture, ax=ax, pad=0.01)

@@ -4,6 +4,7 @@ Boxes of one image never match those of another, so the matches of a resample
 are those of its images: they are found once and weighted.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,8 @@ from pycocotools import mask as coco_mask
 RECALLS = np.linspace(0, 1, 101)
 
 
-class Boxes(NamedTuple):
-    """Boxes of one image.
+class LocRecord(NamedTuple):
+    """What a localization metric keeps of one image.
 
     Attributes:
         img_id (str): Name of the image.
@@ -35,27 +36,30 @@ class Boxes(NamedTuple):
     pred_labels: np.ndarray
     scores: np.ndarray
 
-    def of_class(self, label: int, max_boxes: int) -> tuple:
-        """Give the boxes of a class, the highest scores first.
+    def of_class(
+        self, label: int, max_boxes: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the boxes of a class, the highest scores first.
 
         Returns:
-            tuple: True boxes, whether they are crowds, scores, and overlaps
+            tuple[np.ndarray, np.ndarray, np.ndarray]: Whether the true boxes
+            are crowds, the scores of the predicted ones, and overlaps
             (predicted, true): IoU, with a crowd the share of the predicted
             box that lies in it.
         """
         own = self.labels == label
-        answers = np.flatnonzero(self.pred_labels == label)
-        order = np.argsort(-self.scores[answers], kind='stable')
-        answers = answers[order][:max_boxes]
+        chosen = np.flatnonzero(self.pred_labels == label)
+        order = np.argsort(-self.scores[chosen], kind='stable')
+        chosen = chosen[order][:max_boxes]
         crowd = self.crowd[own]
-        overlaps = np.zeros((len(answers), len(crowd)))
+        overlaps = np.zeros((len(chosen), len(crowd)))
         if overlaps.size:
             overlaps = coco_mask.iou(
-                sides(self.pred[answers]),
+                sides(self.pred[chosen]),
                 sides(self.truth[own]),
                 crowd.astype(np.uint8),
             )
-        return crowd, self.scores[answers], np.asarray(overlaps)
+        return crowd, self.scores[chosen], np.asarray(overlaps)
 
 
 def sides(boxes: np.ndarray) -> np.ndarray:
@@ -64,7 +68,7 @@ def sides(boxes: np.ndarray) -> np.ndarray:
 
 
 def match(
-    overlaps: np.ndarray, crowd: np.ndarray, threshold: float
+    overlaps: np.ndarray, crowd: np.ndarray, thresholds: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Match the boxes of one image and class, the best score first.
 
@@ -74,31 +78,31 @@ def match(
     Args:
         overlaps (np.ndarray): (predicted, true), by descending score.
         crowd (np.ndarray): bool (true,).
-        threshold (float): Least overlap.
+        thresholds (np.ndarray): (T,) least overlaps.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: bool (predicted,): right ones, and
+        tuple[np.ndarray, np.ndarray]: bool (T, predicted): right ones, and
         those that count for nothing.
     """
-    right = np.zeros(len(overlaps), bool)
-    ignored = np.zeros(len(overlaps), bool)
-    limit = min(threshold, 1 - 1e-10)
-    free = ~crowd
-    for row in np.flatnonzero((overlaps >= limit).any(axis=1)):
+    right = np.zeros((len(thresholds), len(overlaps)), bool)
+    ignored = np.zeros_like(right)
+    limits = np.minimum(thresholds, 1 - 1e-10)
+    free = np.tile(~crowd, (len(limits), 1))
+    for row in np.flatnonzero((overlaps >= limits.min()).any(axis=1)):
         near = np.where(free, overlaps[row], -1)
-        if near.max() >= limit:
-            free[len(near) - 1 - near[::-1].argmax()] = False
-            right[row] = True
-        else:
-            ignored[row] = (overlaps[row, crowd] >= limit).any()
-    return right, ignored
+        last = near.shape[1] - 1 - near[:, ::-1].argmax(axis=1)
+        hits = np.flatnonzero(near.max(axis=1) >= limits)
+        free[hits, last[hits]] = False
+        right[hits, row] = True
+        ignored[:, row] = overlaps[row, crowd].max(initial=-1) >= limits
+    return right, ignored & ~right
 
 
 class ClassMatches:
     """Matches of one class over all images, at several overlaps.
 
     Args:
-        images (list[Boxes]): All images.
+        images (Sequence[LocRecord]): All images.
         label (int): The class.
         thresholds (np.ndarray): (T,) overlaps.
         max_boxes (int): Boxes with the highest scores that count, per image.
@@ -106,28 +110,26 @@ class ClassMatches:
 
     def __init__(
         self,
-        images: list[Boxes],
+        images: Sequence[LocRecord],
         label: int,
         thresholds: np.ndarray,
         max_boxes: int,
     ) -> None:
         self.n_truth = np.zeros(len(images), np.int64)
-        scores, owners, right, ignored = [], [], [], []
+        empty = np.zeros((len(thresholds), 0), bool)
+        counts = np.zeros(len(images), np.int64)
+        scores, pairs = [np.zeros(0)], [(empty, empty)]
         for number, image in enumerate(images):
             crowd, own, overlaps = image.of_class(label, max_boxes)
             self.n_truth[number] = np.count_nonzero(~crowd)
-            pairs = [match(overlaps, crowd, t) for t in thresholds]
             scores.append(own)
-            owners.append(np.full(len(own), number))
-            right.append(np.array([pair[0] for pair in pairs]))
-            ignored.append(np.array([pair[1] for pair in pairs]))
-        empty = np.zeros((len(thresholds), 0), bool)
-        order = np.argsort(
-            -np.concatenate([*scores, np.zeros(0)]), kind='stable'
+            counts[number] = len(own)
+            pairs.append(match(overlaps, crowd, thresholds))
+        order = np.argsort(-np.concatenate(scores), kind='stable')
+        owner = np.repeat(np.arange(len(images)), counts)[order]
+        right, ignored = (
+            np.concatenate(each, axis=1)[:, order] for each in zip(*pairs)
         )
-        owner = np.concatenate([*owners, np.zeros(0, np.int64)])[order]
-        right = np.concatenate([*right, empty], axis=1)[:, order]
-        ignored = np.concatenate([*ignored, empty], axis=1)[:, order]
         # Between two of these, predicted boxes are wrong at all overlaps.
         stops = np.flatnonzero((right | ignored).any(axis=0))
         self._owner = owner[: stops[-1] + 1 if len(stops) else 0]
@@ -137,7 +139,7 @@ class ClassMatches:
         self._ignored = ignored[:, stops]
 
     def average_precision(self, weights: np.ndarray) -> np.ndarray:
-        """COCO's average precision: the mean of :meth:`precisions`.
+        """Return COCO's average precision: the mean of :meth:`precisions`.
 
         Args:
             weights (np.ndarray): uint16 (R, N), how often each image counts.
@@ -148,7 +150,7 @@ class ClassMatches:
         return self.precisions(weights).mean(axis=2)
 
     def precisions(self, weights: np.ndarray) -> np.ndarray:
-        """Give the precision at each of COCO's 101 recalls.
+        """Return the precision at each of COCO's 101 recalls.
 
         It is the best that has this recall at least, 0 where none has.
 

@@ -2,41 +2,46 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from fx_mm.evaluation.metrics.base import mean_or_nan
-from fx_mm.evaluation.statistics.bootstrap import Interval
+from fx_mm.evaluation.statistics.bootstrap import Interval, PairedInterval
+from fx_mm.evaluation.statistics.nan_mean import nan_mean
 from fx_mm.tasks import Task, all_kinds, task_of
 from fx_mm.utils.predictors import PREDICTORS
+from fx_mm.utils.text_table import console_table
 
 NO_TASK = '-'
 UNDEFINED = 'n/a'
+
+TableCells = tuple[list[str], list[list[str]]]
+"""Column titles and rows of cells."""
 
 
 class BenchmarkTable:
     """Results of all tasks, as the paper's Table 2 lays them out.
 
-    One row a dataset; columns are mean AUC, AP at IoU 0.40, Dice over the
-    images that have the class, and Dice counting empty and empty as 1, each
-    for teacher and student as far as they were evaluated. A second block
-    lists every class. Values are fractions, not percent.
+    One row per dataset; columns are the headline metrics of each kind, such
+    as mean AUC, AP at IoU 0.40 and Dice, for teacher and student as far as
+    they were evaluated. A second block lists every class. Values are
+    fractions, not percent.
 
     Args:
         tasks (Sequence[Task]): The evaluated tasks.
         metrics (Mapping[str, float]): ``phantom_b/loc/mAP_40`` to value;
-            the weights that are not ``weights`` carry their name in front:
-            ``student/phantom_b/loc/mAP_40``.
-        predict_on (str): Whose values carry no name in front, ``teacher`` or
-            ``student``. Defaults to ``teacher``.
+            those of the model that is not ``predict_on`` have its name in
+            front: ``student/phantom_b/loc/mAP_40``.
+        predict_on (str): The model whose values have no name in front,
+            ``teacher`` or ``student``. Defaults to ``teacher``.
         config (str): Name of the config. Defaults to ''.
         checkpoint (str): Name of the checkpoint. Defaults to ''.
         split (str): Split that was evaluated. Defaults to ``test``.
 
     Attributes:
-        values (dict): Model to task to metric to value.
+        values (dict): ``teacher`` or ``student`` to task to metric to value.
         n_images (dict[str, int]): Task to number of its images.
         skipped (dict[str, str]): Task to why it was not evaluated.
-        notes (dict[str, list[str]]): Task to what its numbers need to be
-            read rightly.
+        notes (dict[str, list[str]]): Task to what a reader must know to
+            read its numbers.
         bootstrap (dict, optional): ``level``, ``resamples``, ``seed`` and
             ``units`` (task to ``patients`` or ``images``).
         intervals (dict): As ``values``, of :class:`.bootstrap.Interval`.
@@ -61,10 +66,10 @@ class BenchmarkTable:
         self.n_images: dict[str, int] = {}
         self.skipped: dict[str, str] = {}
         self.notes: dict[str, list[str]] = {}
-        self.bootstrap: dict | None = None
-        self.intervals: dict = {}
+        self.bootstrap: dict[str, Any] | None = None
+        self.intervals: dict[str, dict[str, dict[str, Interval]]] = {}
         self.compared_with = ''
-        self.differences: dict = {}
+        self.differences: dict[str, dict[str, dict[str, PairedInterval]]] = {}
         self.values: dict[str, dict[str, dict[str, float]]] = {}
         names = {task.name for task in self.tasks}
         for key, value in metrics.items():
@@ -104,7 +109,9 @@ class BenchmarkTable:
 
     @property
     def bootstrap_text(self) -> str:
-        """str: How the intervals were made."""
+        """str: How the intervals were made; empty without any."""
+        if self.bootstrap is None:
+            return ''
         by_unit: dict[str, list[str]] = {}
         for task, unit in self.bootstrap['units'].items():
             by_unit.setdefault(unit, []).append(task)
@@ -117,7 +124,7 @@ class BenchmarkTable:
             f'seed {self.bootstrap["seed"]}; drawn are {units}.'
         )
 
-    def headlines(self) -> tuple[list[str], list[list[str]]]:
+    def headlines(self) -> TableCells:
         """Lay out the headline metrics with their intervals.
 
         Returns:
@@ -134,7 +141,7 @@ class BenchmarkTable:
                 rows.append(row)
         return ['task', 'metric', *self.predict_on], rows
 
-    def difference_rows(self) -> tuple[list[str], list[list[str]]]:
+    def difference_rows(self) -> TableCells:
         """Lay out the differences of the headline metrics.
 
         Returns:
@@ -160,8 +167,8 @@ class BenchmarkTable:
                 rows.append([task.name, column.metric, *cells])
         return ['task', 'metric', *columns], rows
 
-    def summary(self) -> tuple[list[str], list[list[str]]]:
-        """Lay out the block with one row a dataset.
+    def summary(self) -> TableCells:
+        """Lay out the block with one row per dataset.
 
         Returns:
             tuple: Column titles and rows of cells.
@@ -190,18 +197,20 @@ class BenchmarkTable:
             rows.append(row)
         if len(datasets) > 1:
             means = [
-                mean_or_nan(
-                    self.value(predict_on, task.name, column.metric)
-                    for task in self.tasks
-                    if task.kind is kind
+                nan_mean(
+                    [
+                        self.value(predict_on, task.name, column.metric)
+                        for task in self.tasks
+                        if task.kind is kind
+                    ]
                 )
                 for kind, column, predict_on in columns
             ]
             rows.append(['mean'] + [_cell(value) for value in means])
         return header, rows
 
-    def per_class(self) -> tuple[list[str], list[list[str]]]:
-        """Lay out the block with one row a class.
+    def per_class(self) -> TableCells:
+        """Lay out the block with one row per class.
 
         Groups of classes follow the classes of their task.
 
@@ -222,8 +231,34 @@ class BenchmarkTable:
                 rows.append([task.name, label, metric, *values])
         return header, rows
 
+    @property
+    def title(self) -> str:
+        """str: What was evaluated, on which split."""
+        title = f'Results on the {self.split} split'
+        names = ', '.join(filter(None, (self.config, self.checkpoint)))
+        return f'{title} ({names})' if names else title
+
+    @property
+    def note_lines(self) -> list[str]:
+        """list[str]: The notes; one that holds for several tasks once."""
+        tasks_of: dict[str, list[str]] = {}
+        for task, notes in self.notes.items():
+            for note in notes:
+                tasks_of.setdefault(note, []).append(task)
+        return [
+            f'{self._owners(tasks)}: {note}'
+            for note, tasks in tasks_of.items()
+        ]
+
+    def _owners(self, tasks: list[str]) -> str:
+        for kind in dict.fromkeys(task.kind for task in self.tasks):
+            of_kind = [task.name for task in self.tasks if task.kind is kind]
+            if len(tasks) > 1 and set(tasks) == set(of_kind):
+                return f'all {kind.name} tasks'
+        return ', '.join(tasks)
+
     def text(self) -> str:
-        """Write both blocks for a console.
+        """Write everything for a console.
 
         Returns:
             str: Aligned text.
@@ -233,22 +268,18 @@ class BenchmarkTable:
             'undefined, e.g. no image has the class; present: mean over '
             'the images that have the class.'
         )
-        lines = [_aligned(*self.summary()), legend]
+        lines = [self.title, '', console_table(*self.summary()), legend]
         for task, reason in self.skipped.items():
             lines.append(f'not evaluated: {task}, {reason}')
-        lines += ['', _aligned(*self.per_class())]
+        lines += ['', console_table(*self.per_class(), left=2)]
         if self.intervals:
-            lines += ['', _aligned(*self.headlines()), self.bootstrap_text]
+            lines += ['', console_table(*self.headlines())]
+            lines += [self.bootstrap_text]
         if self.differences:
             lines += ['', f'difference to {self.compared_with}:']
-            lines += [_aligned(*self.difference_rows())]
-        notes = [
-            f'{task}: {note}'
-            for task, of_task in self.notes.items()
-            for note in of_task
-        ]
-        if notes:
-            lines += ['', *notes]
+            lines += [console_table(*self.difference_rows())]
+        if self.note_lines:
+            lines += ['', *self.note_lines]
         return '\n'.join(lines)
 
 
@@ -260,32 +291,3 @@ def _with_ends(text: str, ends: Interval, form: str = '.3f') -> str:
     if math.isnan(ends.low):
         return text
     return f'{text} [{ends.low:{form}}, {ends.high:{form}}]'
-
-
-def _aligned(header: list[str], rows: list[list[str]]) -> str:
-    """Align columns; a title stands on several lines, split at commas."""
-    heads = [title.split(', ') for title in header]
-    height = max(map(len, heads))
-    padded = [[''] * (height - len(head)) + head for head in heads]
-    lines = [*map(list, zip(*padded, strict=True)), *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    n_left = sum(title in ('dataset', 'task', 'class') for title in header)
-    text = []
-    for line in lines:
-        cells = [
-            cell.ljust(width) if i < n_left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        text.append('  '.join(cells).rstrip())
-    rule = '-' * max(map(len, text))
-    text.insert(len(text) - len(rows), rule)
-    return '\n'.join(text)
-
-
-def pipes(header: list[str], rows: list[list[str]]) -> str:
-    """Lay out a table in Markdown."""
-    lines = [header, ['---'] * len(header), *rows]
-    return '\n'.join(
-        '| ' + ' | '.join(c.replace('|', r'\|') for c in line) + ' |'
-        for line in lines
-    )

@@ -5,18 +5,19 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from fx_mm.evaluation.metrics.base import mean_or_nan
 from fx_mm.evaluation.report.results_file import read_results
+from fx_mm.evaluation.statistics.bootstrap import LEVEL
+from fx_mm.evaluation.statistics.nan_mean import nan_mean
 from fx_mm.tasks import all_kinds, find_kind, split_name
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
+from fx_mm.utils.text_table import markdown_table
 
-LEVEL = 0.95
 UNDEFINED = 'n/a'
 
 
@@ -52,11 +53,11 @@ class Difference(NamedTuple):
 
 def spread(values: Iterable[float]) -> Spread:
     """Summarise the values of the seeds."""
-    values = np.asarray(list(values), dtype=float)
-    n = len(values)
+    array = np.asarray(list(values), dtype=float)
+    n = len(array)
     return Spread(
-        float(values.mean()) if n else math.nan,
-        float(values.std(ddof=1)) if n > 1 else math.nan,
+        float(array.mean()) if n else math.nan,
+        float(array.std(ddof=1)) if n > 1 else math.nan,
         n,
     )
 
@@ -64,7 +65,7 @@ def spread(values: Iterable[float]) -> Spread:
 def paired_difference(
     variant: Mapping[int, float], base: Mapping[int, float]
 ) -> Difference:
-    """Give the mean difference over the seeds that both sides have.
+    """Return the mean difference over the seeds that both sides have.
 
     The interval is Student's: mean ± t(0.975, n - 1) * sd / sqrt(n).
 
@@ -94,7 +95,7 @@ def read_headlines(file: str | Path, predict_on: str) -> dict[str, float]:
 
     Returns:
         dict[str, float]: ``phantom_b/loc/mAP_40`` to value; undefined ones
-        are left out.
+        are skipped.
 
     Raises:
         UserError: If the file cannot be read or was not tested with
@@ -117,8 +118,8 @@ def read_headlines(file: str | Path, predict_on: str) -> dict[str, float]:
     return headlines
 
 
-class Comparison:
-    """Variants by metrics, each with a value a seed.
+class VariantComparison:
+    """Variants by metrics, each with one value per seed.
 
     Args:
         base (str): The variant that the others are compared with.
@@ -129,9 +130,13 @@ class Comparison:
     def __init__(self, base: str, note: str = '') -> None:
         self.base = base
         self.note = note
-        self._values: dict = defaultdict(lambda: defaultdict(dict))
+        self._values: dict[str, dict[str, dict[int, float]]] = defaultdict(
+            lambda: defaultdict(dict)
+        )
 
-    def add(self, variant: str, seed: int, headlines: Mapping) -> None:
+    def add(
+        self, variant: str, seed: int, headlines: Mapping[str, float]
+    ) -> None:
         """Add the results of a run, or of one of several of a variant."""
         for metric, value in headlines.items():
             self._values[variant][metric][seed] = value
@@ -156,7 +161,7 @@ class Comparison:
         return rows
 
     def values(self, variant: str, metric: str) -> dict[int, float]:
-        """Give the value of each seed.
+        """Return the value of each seed.
 
         A mean over tasks exists for the seeds that have all of them.
 
@@ -178,16 +183,16 @@ class Comparison:
         columns = [found.get(m, {}) for m in wanted]
         seeds = set.intersection(*map(set, columns))
         return {
-            seed: mean_or_nan(column[seed] for column in columns)
+            seed: float(nan_mean([column[seed] for column in columns]))
             for seed in sorted(seeds)
         }
 
     def spread(self, variant: str, metric: str) -> Spread:
-        """Give mean and deviation of a variant."""
+        """Return mean and deviation of a variant."""
         return spread(self.values(variant, metric).values())
 
     def difference(self, variant: str, metric: str) -> Difference:
-        """Give the paired difference of a variant to the base."""
+        """Return the paired difference of a variant to the base."""
         return paired_difference(
             self.values(variant, metric), self.values(self.base, metric)
         )
@@ -203,7 +208,7 @@ class Comparison:
             f'Mean ± standard deviation over n = {most} seeds; (n) where a '
             f'run is missing. {self.note}'.rstrip(),
             '',
-            _pipes(
+            markdown_table(
                 ['metric', *self.variants],
                 [
                     [
@@ -223,7 +228,7 @@ class Comparison:
                 f'Difference to {self.base}, paired by seed, with its '
                 f'{LEVEL:.0%} t-interval; bold where it excludes 0.',
                 '',
-                _pipes(
+                markdown_table(
                     ['metric', *others],
                     [
                         [
@@ -239,8 +244,8 @@ class Comparison:
             ]
         return '\n'.join(lines) + '\n'
 
-    def to_dict(self) -> dict:
-        """Give everything, ready for JSON; undefined values are None."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, ready for JSON; undefined values are None."""
         return dict(
             base=self.base,
             note=self.note,
@@ -274,7 +279,7 @@ class Comparison:
         ]
 
 
-def _finite(values: tuple) -> dict:
+def _finite(values: Spread | Difference) -> dict[str, float | None]:
     return {
         key: value if math.isfinite(value) else None
         for key, value in values._asdict().items()
@@ -297,8 +302,3 @@ def _change(value: Difference, most: int) -> str:
     interval = f'[{value.low:+.3f}, {value.high:+.3f}]'
     text = f'{value.mean:+.3f} {interval}{count}'.replace('+nan', UNDEFINED)
     return f'**{text}**' if value.low > 0 or value.high < 0 else text
-
-
-def _pipes(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ['---'] * len(header), *rows]
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines)

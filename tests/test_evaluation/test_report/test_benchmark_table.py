@@ -75,7 +75,9 @@ def test_per_class(table):
 
 
 def test_text_is_aligned(table):
-    lines = table.text().splitlines()
+    title, blank, *lines = table.text().splitlines()
+    assert title == 'Results on the test split (tiny, iter_9.pth)'
+    assert blank == ''
     first = lines[: lines.index('')]
     assert 'Seg Dice' in first[0] and 'Cls AUC' in first[1]
     assert first[2].split()[:3] == ['dataset', 'teacher', 'student']
@@ -205,15 +207,29 @@ def test_intervals_differences_notes_and_skipped_tasks(full_table, tmp_path):
     assert rows[1]['low'] == ''
 
 
-def test_results_of_the_first_schema_are_read(tmp_path):
-    file = tmp_path / 'results.json'
-    file.write_text('{"schema_version": 1, "metrics": {}, "tasks": {}}')
-    assert read_results(file)['metrics'] == {}
+def test_a_note_of_several_tasks_is_said_once(table, tmp_path):
+    loc, seg = 'phantom_b/loc', 'phantom_c/seg'
+    table.notes = {
+        'phantom_a/cls': ['no thresholds', 'own'],
+        'phantom_b/cls': ['no thresholds'],
+        loc: ['both'],
+        seg: ['both', 'alone'],
+    }
+    expected = [
+        'all cls tasks: no thresholds',
+        'phantom_a/cls: own',
+        f'{loc}, {seg}: both',
+        f'{seg}: alone',
+    ]
+    assert table.text().splitlines()[-4:] == expected
+    markdown = save_results(table, tmp_path)[2].read_text()
+    assert markdown.splitlines()[-4:] == [f'- {line}' for line in expected]
 
 
 @pytest.mark.parametrize(
     'text, message',
     [
+        ('{"schema_version": 1, "metrics": {}, "tasks": {}}', 'version 1'),
         ('{"schema_version": 3, "metrics": {}, "tasks": {}}', 'version 3'),
         ('{"metrics": {}}', 'is no results.json'),
         ('[]', 'is no results.json'),
