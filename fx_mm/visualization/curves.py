@@ -91,7 +91,7 @@ def read_scalars(files: Iterable[str | Path]) -> dict[str, Curve]:
     for file in map(Path, files):
         if not file.is_file():
             raise UserError(
-                f'{file}: no such file; give the vis_data/scalars.json of a '
+                f'{file} does not exist; give the vis_data/scalars.json of a '
                 'training run.'
             )
         for line in file.read_text(encoding='utf-8').splitlines():

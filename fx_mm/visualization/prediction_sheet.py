@@ -14,7 +14,7 @@ TILE = 256
 """Width of each half in pixels."""
 
 
-def prediction_sheet(
+def draw_prediction_sheet(
     samples: Sequence[FXDataSample],
     tasks: Iterable[Task],
     out_file: str | Path,

@@ -15,7 +15,7 @@ def plot_variants(comparison: VariantComparison, out_file: str | Path) -> Path:
     """Draw the difference of each variant to the base, one row per metric.
 
     A point is the mean over the paired seeds, a bar its 95 % t-interval, a
-    faint dot a pair.
+    faint dot one pair.
 
     Args:
         comparison (VariantComparison): With results of the base and at least

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from made_up_answers import KINDS, answer, meta, metric_of
+from made_up_predictions import KINDS, meta, metric_of, predict
 
 
 def evaluate(metric):
@@ -33,7 +33,7 @@ def run_rank(rank, port, share, records, out_file):
 @pytest.mark.slow
 def test_equal_to_one_process(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # mmengine gathers in a folder of the cwd
-    records = {kind: answer(kind, n=9).records for kind in KINDS}
+    records = {kind: predict(kind, n=9).records for kind in KINDS}
     expected = {}
     for kind in KINDS:
         metric = metric_of(meta(kind))

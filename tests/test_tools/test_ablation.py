@@ -253,7 +253,7 @@ def test_means_and_missing_parts(tmp_path):
 
 def test_headlines(tmp_path):
     file = tmp_path / 'results.json'
-    with pytest.raises(UserError, match='is no results.json'):
+    with pytest.raises(UserError, match='is not a results.json'):
         read_headlines(file, 'teacher')
     seg = {'Dice_pos': 0.5, 'Dice_pos/organs': 0.9, 'Dice': 0.7}
     content = dict(

@@ -63,7 +63,7 @@ def test_draws_every_task(tmp_path, n_tasks):
 
 
 def test_tells_what_to_give_instead(tmp_path):
-    with pytest.raises(UserError, match='no such file'):
+    with pytest.raises(UserError, match='does not exist'):
         plot_curves(tmp_path / 'scalars.json', tmp_path / 'c.png')
     empty = write(tmp_path / 'scalars.json', [{'lr': 0.1, 'step': 1}])
     with pytest.raises(UserError, match='no loss or metric of a task'):

@@ -7,7 +7,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
 from fx_mm.registry import HOOKS
-from fx_mm.visualization import prediction_sheet
+from fx_mm.visualization.prediction_sheet import draw_prediction_sheet
 from fx_mm.visualization.results import result_class
 
 
@@ -53,6 +53,6 @@ class PredictionSheetHook(Hook):
             for sample in self._kept[name, finding]
         ]
         path = osp.join(runner.work_dir, 'predictions.png')
-        prediction_sheet(
+        draw_prediction_sheet(
             samples, tasks, path, score_thr=self.score_thr, columns=3
         )

@@ -43,7 +43,7 @@ class TaskMetric(BaseMetric):
     """
 
     record: Callable[..., Any]
-    """Named tuple of what is kept of an image."""
+    """Named tuple with what is kept per image."""
     takes_thresholds = False
     """Whether some results need thresholds from the validation split."""
     # Empty instead of None: BaseMetric warns about a prefix that is None.

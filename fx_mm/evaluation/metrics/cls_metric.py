@@ -287,7 +287,7 @@ class ClsMetric(TaskMetric):
         if broken:
             notes.append(
                 f'The {predict_on} gives scores that are not finite for '
-                f'{", ".join(broken)}, which have no AUC: its weights are '
+                f'{", ".join(broken)}, so they have no AUC: its weights are '
                 'broken.'
             )
         skipped = [n for n in self.skipped(values) if n not in broken]
@@ -299,7 +299,7 @@ class ClsMetric(TaskMetric):
             )
         if not has_thresholds:
             notes.append(
-                'F1 and MCC are undefined: their thresholds come from the '
+                'F1 and MCC are undefined without thresholds from the '
                 'validation split (--thresholds-from val).'
             )
         return notes

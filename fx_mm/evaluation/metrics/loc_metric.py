@@ -30,7 +30,7 @@ class LocMetric(TaskMetric):
     classes, 100 boxes per image, all areas, 101 recall points. Boxes are
     compared in pixels of the original image. A class without a true box
     has no AP (NaN) and the means skip it; a class with true boxes and no
-    predicted one has 0.
+    predicted ones has 0.
 
     Headline keys: ``mAP_40``, ``mAP_50``, ``mAP`` (IoU .50:.05:.95), and
     ``AP_40/<class>``. Details: ``AP_50/<class>``, ``AP/<class>``; the
@@ -68,7 +68,7 @@ class LocMetric(TaskMetric):
                 pixels of the original image, ``labels`` (n,)) and
                 ``pred_instances`` (the same and ``scores`` (m,)). Boxes of
                 ``ignored_instances``, where a sample has any, are crowds:
-                predictions in them count for nothing.
+                predictions in them are neither right nor wrong.
         """
         for sample in data_samples:
             truth = sample['gt_instances']
@@ -106,7 +106,7 @@ class LocMetric(TaskMetric):
         if n_dropped:
             print_log(
                 f'{self.task}: {n_dropped} predicted boxes are not finite '
-                'and were left out.',
+                'and are skipped.',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -31,11 +31,10 @@ DISTRIBUTIONS = dict(
     mmseg=('onedl-mmsegmentation', 'mmsegmentation'),
 )
 BESIDE = (
-    'In percent, as the papers print; all other numbers here are fractions. '
+    'In percent, as in the papers; all other numbers here are fractions. '
     'Dice counts an image without the class and without a prediction of it '
-    'as 1. The published values are the best of a run, chosen on the very '
-    'images they are of, and splits may differ: they are a landmark, not a '
-    'contest.'
+    'as 1. The published values are the best epoch of a run, chosen on the '
+    'evaluated images, and splits may differ: compare with care.'
 )
 
 
@@ -80,8 +79,8 @@ def read_results(file: str | Path) -> dict[str, Any]:
         schema = content['schema_version']
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f'{file} is no results.json of a test ({error}); remove it and '
-            'run the test again.'
+            f'{file} is not a results.json of a test ({error}); remove it '
+            'and run the test again.'
         ) from error
     if schema != SCHEMA_VERSION:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Whether probabilities are as often right as they say."""
+"""Calibration: how often predictions of a probability are right."""
 
 from typing import NamedTuple
 
@@ -42,9 +42,9 @@ def reliability(
     Bin i is ``(i / bins, (i + 1) / bins]``; 0 is in the first.
 
     Args:
-        probabilities (np.ndarray): (N,) in 0..1; what is not finite is left
-            out.
-        right (np.ndarray): (N,) 0, 1 or NaN (unknown, left out).
+        probabilities (np.ndarray): (N,) in 0..1; what is not finite is
+            skipped.
+        right (np.ndarray): (N,) 0, 1 or NaN (unknown, skipped).
         bins (int): Defaults to 15.
 
     Returns:

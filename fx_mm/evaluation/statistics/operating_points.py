@@ -1,7 +1,7 @@
 """F1 and MCC at thresholds that were chosen elsewhere.
 
-A threshold that is chosen on the images it is judged on flatters the model,
-so it comes from the validation split.
+A threshold that is chosen on the test images makes the model look better than
+it is, so it comes from the validation split.
 """
 
 from collections.abc import Callable

@@ -112,7 +112,7 @@ class TaskResult(ABC):
         """Return everything but pixels, ready for JSON.
 
         Args:
-            score_thr (float): Boxes below this score are left out. Defaults
+            score_thr (float): Boxes below this score are skipped. Defaults
                 to 0: all.
             files (Mapping[str, str], optional): What :meth:`save_files`
                 returned. Defaults to None.

@@ -88,7 +88,7 @@ class ImageResult:
         """Return everything but pixels, ready for JSON.
 
         Args:
-            score_thr (float): Boxes below it are left out. Defaults to 0.
+            score_thr (float): Boxes below it are skipped. Defaults to 0.
             files (Mapping, optional): Task name to (class name to file).
                 Defaults to None.
 

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from made_up_answers import CLASSES, answer, metric_of
-from made_up_answers import meta as meta_of
+from made_up_predictions import CLASSES, metric_of, predict
+from made_up_predictions import meta as meta_of
 
 from fx_mm.evaluation import BenchmarkTable
 from fx_mm.evaluation.report.assessment import Assessment, Bootstrap
@@ -17,25 +17,25 @@ KINDS = ('cls', 'loc', 'seg')
 SHORT = Bootstrap(40)
 
 
-def assess(answers, other=None, validation=(), bootstrap=SHORT):
-    kinds = dict.fromkeys(a.task['kind'] for a in answers)
+def assess(predictions, other=None, validation=(), bootstrap=SHORT):
+    kinds = dict.fromkeys(p.task['kind'] for p in predictions)
     table = BenchmarkTable(
         [Task('x', kind, CLASSES) for kind in kinds],
         {
-            f'{a.predict_on}/{a.name}/{key}': value
-            for a in answers
-            for key, value in a.metrics.items()
+            f'{p.predict_on}/{p.name}/{key}': value
+            for p in predictions
+            for key, value in p.metrics.items()
         },
     )
     metrics = {f'x/{kind}': metric_of(meta_of(kind)) for kind in KINDS}
     if other is not None:
         other = Assessment(other, metrics)
-    Assessment(answers, metrics, validation).fill(table, bootstrap, other)
+    Assessment(predictions, metrics, validation).fill(table, bootstrap, other)
     return table
 
 
 def test_no_images():
-    table = assess([answer(kind, n=0) for kind in KINDS])
+    table = assess([predict(kind, n=0) for kind in KINDS])
     for kind in KINDS:
         assert table.notes[f'x/{kind}'][0] == 'There are no images.'
         assert table.n_images[f'x/{kind}'] == 0
@@ -46,7 +46,9 @@ def test_no_images():
 
 def test_intervals_hold_their_value_and_narrow_with_images():
     few, many = (
-        assess([answer(kind, n=n) for kind in KINDS], None, (), Bootstrap(200))
+        assess(
+            [predict(kind, n=n) for kind in KINDS], None, (), Bootstrap(200)
+        )
         for n in (20, 160)
     )
     for task, key in (
@@ -66,16 +68,16 @@ def test_intervals_hold_their_value_and_narrow_with_images():
 
 def test_the_seed_makes_the_interval():
     def ends(seed):
-        table = assess([answer('cls')], None, (), Bootstrap(40, seed))
+        table = assess([predict('cls')], None, (), Bootstrap(40, seed))
         return table.interval('teacher', 'x/cls', 'AUC')
 
     assert ends(0) == ends(0) != ends(1)
 
 
 def test_patients_are_drawn_where_they_are_known():
-    alone = assess([answer('cls')])
+    alone = assess([predict('cls')])
     patients = [str(i // 5) for i in range(20)]
-    table = assess([answer('cls', patients=patients)])
+    table = assess([predict('cls', patients=patients)])
     assert alone.bootstrap['units'] == {'x/cls': 'images'}
     assert table.bootstrap['units'] == {'x/cls': 'patients'}
     key = ('teacher', 'x/cls', 'AUC')
@@ -84,7 +86,7 @@ def test_patients_are_drawn_where_they_are_known():
 
 
 def test_without_thresholds_f1_is_undefined_and_a_note_says_why():
-    table = assess([answer('cls')], None, (), None)
+    table = assess([predict('cls')], None, (), None)
     assert math.isnan(table.value('teacher', 'x/cls', 'F1'))
     assert any('--thresholds-from val' in n for n in table.notes['x/cls'])
     assert not table.intervals and table.bootstrap is None
@@ -92,10 +94,10 @@ def test_without_thresholds_f1_is_undefined_and_a_note_says_why():
 
 def test_thresholds_come_from_the_same_model_on_the_validation_split():
     val = [
-        answer('cls', 'teacher', 'val', seed=7),
-        answer('cls', 'student', 'val', seed=8),
+        predict('cls', 'teacher', 'val', seed=7),
+        predict('cls', 'student', 'val', seed=8),
     ]
-    table = assess([answer('cls'), answer('cls', 'student')], None, val)
+    table = assess([predict('cls'), predict('cls', 'student')], None, val)
     chosen = [
         table.value(predict_on, 'x/cls', 'threshold_F1/a')
         for predict_on in ('teacher', 'student')
@@ -108,7 +110,7 @@ def test_thresholds_come_from_the_same_model_on_the_validation_split():
 
 
 def test_scores_of_a_broken_model_are_not_called_missing_truth():
-    broken = answer('cls')
+    broken = predict('cls')
     for record in broken.records:
         record.scores[0] = math.nan
     broken.metrics['AUC/a'] = math.nan
@@ -119,7 +121,7 @@ def test_scores_of_a_broken_model_are_not_called_missing_truth():
 
 
 def test_a_class_without_positives_is_named():
-    empty = answer('cls')
+    empty = predict('cls')
     records = [r._replace(labels=r.labels * [1, 0]) for r in empty.records]
     metric = metric_of(meta_of('cls'))
     empty.records, empty.metrics = records, metric.compute_unique(records)
@@ -131,8 +133,8 @@ def test_a_class_without_positives_is_named():
 
 
 def test_a_better_model_is_told_from_a_worse_one():
-    better = [answer(kind, n=80, skill=4) for kind in KINDS]
-    worse = [answer(kind, n=80, skill=0.7) for kind in KINDS]
+    better = [predict(kind, n=80, skill=4) for kind in KINDS]
+    worse = [predict(kind, n=80, skill=0.7) for kind in KINDS]
     table = assess(better, worse, (), Bootstrap(200))
     for task, key in (
         ('x/cls', 'AUC'),
@@ -150,8 +152,8 @@ def test_a_better_model_is_told_from_a_worse_one():
 def test_other_images_truth_or_tasks_are_refused():
     for kind in KINDS:
         with pytest.raises(UserError, match='1 are in one of both.*im_019'):
-            assess([answer(kind)], [answer(kind, n=19)])
-        theirs = answer(kind)
+            assess([predict(kind)], [predict(kind, n=19)])
+        theirs = predict(kind)
         record = theirs.records[3]
         if kind == 'cls':
             record = record._replace(labels=1 - record.labels)
@@ -161,15 +163,15 @@ def test_other_images_truth_or_tasks_are_refused():
             record = record._replace(pixels=record.pixels + 1)
         theirs.records[3] = record
         with pytest.raises(UserError, match='truth of image "im_003_é.png"'):
-            assess([answer(kind)], [theirs])
+            assess([predict(kind)], [theirs])
     with pytest.raises(UserError, match='no task in common.*student/x/cls'):
-        assess([answer('cls')], [answer('cls', 'student')])
+        assess([predict('cls')], [predict('cls', 'student')])
 
 
 @pytest.mark.parametrize('n', [0, 1, 30])
 @pytest.mark.parametrize('kind', KINDS)
 def test_pictures(kind, n, tmp_path):
-    found = answer(kind, n=n)
+    found = predict(kind, n=n)
     values = assess([found], None, (), None).values['teacher'][f'x/{kind}']
     file = plot_task(
         metric_of(meta_of(kind)),
@@ -183,7 +185,7 @@ def test_pictures(kind, n, tmp_path):
 
 def test_a_picture_of_exclusive_classes_and_broken_scores(tmp_path):
     metric = metric_of(dict(meta_of('cls'), label_type='multi-class'))
-    records = answer('cls').records
+    records = predict('cls').records
     records = [r for r in records if not np.isnan(r.labels).any()]
     records[0] = records[0]._replace(scores=np.full(2, np.nan))
     values = {**metric.compute_unique(records), **metric.details(records)}

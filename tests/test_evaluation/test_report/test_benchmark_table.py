@@ -231,9 +231,9 @@ def test_a_note_of_several_tasks_is_said_once(table, tmp_path):
     [
         ('{"schema_version": 1, "metrics": {}, "tasks": {}}', 'version 1'),
         ('{"schema_version": 3, "metrics": {}, "tasks": {}}', 'version 3'),
-        ('{"metrics": {}}', 'is no results.json'),
-        ('[]', 'is no results.json'),
-        ('half a fi', 'is no results.json'),
+        ('{"metrics": {}}', 'is not a results.json'),
+        ('[]', 'is not a results.json'),
+        ('half a fi', 'is not a results.json'),
     ],
 )
 def test_other_files_are_refused(tmp_path, text, message):

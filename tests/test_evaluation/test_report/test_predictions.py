@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_answers import answer, meta, metric_of
+from made_up_predictions import meta, metric_of, predict
 
 from fx_mm.evaluation.metrics.mask_codes import decode, encode
 from fx_mm.evaluation.report.predictions import find_files, read_predictions
@@ -27,7 +27,7 @@ def same(ours, theirs):
 @pytest.mark.parametrize('kind', ['cls', 'loc', 'seg'])
 def test_the_same_to_the_last_bit(kind, n, tmp_path):
     patients = [f'p{i // 2}' for i in range(n)]
-    before = answer(kind, 'student', n=n, patients=patients)
+    before = predict(kind, 'student', n=n, patients=patients)
     file = before.save(tmp_path, metric_of(meta(kind)))
     assert file == tmp_path / f'test/student/x_{kind}.npz'
     after = read_predictions(file, metric_of)
@@ -45,7 +45,7 @@ def test_the_same_to_the_last_bit(kind, n, tmp_path):
 
 
 def test_another_option_of_the_metric_needs_no_model(tmp_path):
-    file = answer('seg').save(tmp_path, metric_of(meta('seg')))
+    file = predict('seg').save(tmp_path, metric_of(meta('seg')))
 
     def at_training_size(task):
         metric = metric_of(task, keep_masks=False)
@@ -53,7 +53,7 @@ def test_another_option_of_the_metric_needs_no_model(tmp_path):
         return metric
 
     after = read_predictions(file, at_training_size)
-    assert after.metrics['Dice_pos'] != answer('seg').metrics['Dice_pos']
+    assert after.metrics['Dice_pos'] != predict('seg').metrics['Dice_pos']
     assert after.records[0].codes is None
 
 
@@ -70,14 +70,14 @@ def test_run_lengths_keep_every_pixel(seed, share, shape):
 
 
 def test_a_file_is_small_and_holds_no_objects(tmp_path):
-    file = answer('seg').save(tmp_path, metric_of(meta('seg')))
+    file = predict('seg').save(tmp_path, metric_of(meta('seg')))
     with np.load(file, allow_pickle=False) as content:
         assert json.loads(content['meta'].tobytes())['version'] == 1
         assert all(content[key].dtype != object for key in content.files)
 
 
 def test_a_file_that_is_cut_off_is_refused(tmp_path):
-    file = answer('loc').save(tmp_path, metric_of(meta('loc')))
+    file = predict('loc').save(tmp_path, metric_of(meta('loc')))
     content = file.read_bytes()
     for length in range(0, len(content), 97):
         file.write_bytes(content[:length])
@@ -86,7 +86,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path):
 
 
 def test_a_file_that_lacks_a_part_is_refused(tmp_path):
-    file = answer('cls').save(tmp_path, metric_of(meta('cls')))
+    file = predict('cls').save(tmp_path, metric_of(meta('cls')))
     with np.load(file) as content:
         whole = dict(content)
     fewer = json.loads(whole['meta'].tobytes())
@@ -103,7 +103,7 @@ def test_a_file_that_lacks_a_part_is_refused(tmp_path):
 
 
 def test_a_task_that_is_not_asked_for_is_left_out(tmp_path):
-    file = answer('cls').save(tmp_path, metric_of(meta('cls')))
+    file = predict('cls').save(tmp_path, metric_of(meta('cls')))
     assert read_predictions(file, lambda task: None) is None
 
 

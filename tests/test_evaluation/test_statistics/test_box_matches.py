@@ -56,7 +56,7 @@ def random_images(seed, n=25, ties=False):
 
 
 def coco_ap(images, max_boxes=MAX_BOXES):
-    """AP of each threshold by pycocotools, one id an image."""
+    """AP of each threshold by pycocotools, one id per image."""
     truth, pred = [], []
     for number, image in enumerate(images, start=1):
         for out, corners in ((truth, image.truth), (pred, image.pred)):

@@ -8,7 +8,7 @@ from mmengine.structures import InstanceData, PixelData
 
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
-from fx_mm.visualization import prediction_sheet
+from fx_mm.visualization.prediction_sheet import draw_prediction_sheet
 from fx_mm.visualization.results import result_class
 from fx_mm.visualization.tiles import (
     PREDICTION,
@@ -122,7 +122,7 @@ def test_sheet_of_all_kinds(image, tmp_path):
     samples = [sample_of(kind, image) for kind in ('cls', 'loc', 'seg')]
     tasks = [Task('x', kind, CLASSES) for kind in ('cls', 'loc', 'seg')]
     out = tmp_path / 'deep' / 'predictions.png'
-    assert prediction_sheet(samples, tasks, out, title='held out') == out
+    assert draw_prediction_sheet(samples, tasks, out, title='held out') == out
     assert cv2.imread(str(out)).shape[1] > 2 * 512
     assert [p.name for p in out.parent.iterdir()] == ['predictions.png']
 

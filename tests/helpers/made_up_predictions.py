@@ -1,4 +1,4 @@
-"""Made-up answers of a model to all three kinds of tasks."""
+"""Made-up predictions of all three kinds of tasks."""
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ def metric_of(task, keep_masks=True):
 
 
 def samples_of(kind, n=20, seed=0, skill=1.0):
-    """Samples with truth of seed 0 and answers of ``seed``."""
+    """Samples with truth of seed 0 and predictions of ``seed``."""
     for number in range(n):
         rng = np.random.default_rng([number, 0])
         own = np.random.default_rng([number, seed + 1])
@@ -65,7 +65,7 @@ def samples_of(kind, n=20, seed=0, skill=1.0):
         yield sample
 
 
-def answer(kind, predict_on='teacher', split='test', patients=None, **kwargs):
+def predict(kind, predict_on='teacher', split='test', patients=None, **kwargs):
     """Predictions of a task, as a test collects them."""
     metric = metric_of(meta(kind))
     for sample in samples_of(kind, **kwargs):
