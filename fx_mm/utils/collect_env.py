@@ -25,7 +25,6 @@ DISTRIBUTIONS = (
     ('scikit-learn',),
     ('scipy',),
     ('pycocotools',),
-    ('faster-coco-eval',),
     ('pydicom',),
     ('pillow',),
 )
