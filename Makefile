@@ -53,8 +53,8 @@ env: setup
 	@$(PYTHON_VENV) -m fx_mm.utils.collect_env
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	rm -rf .coverage*
+	rm -rf build dist *.egg-info .coverage*
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find fx_mm tools tests configs -name __pycache__ -type d -prune \
 		-exec rm -rf {} +
 

@@ -14,6 +14,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 MIM_FILES = ('configs', 'tools', 'model-index.yml')
+PYTHONS = ('3.10', '3.11', '3.12', '3.13')
 
 
 class BuildWithMim(build_py):
@@ -65,8 +66,17 @@ setup(
     license='Apache-2.0',
     license_files=['LICENSE', 'NOTICE'],
     keywords='chest X-ray, foundation model, detection, segmentation',
-    python_requires='>=3.11',
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Programming Language :: Python :: 3',
+        *(f'Programming Language :: Python :: {v}' for v in PYTHONS),
+        'Topic :: Scientific/Engineering :: Image Recognition',
+        'Typing :: Typed',
+    ],
+    python_requires=f'>={PYTHONS[0]}',
     packages=find_packages(include=['fx_mm', 'fx_mm.*']),
+    package_data={'fx_mm': ['py.typed']},
     install_requires=read_requirements('runtime.txt'),
     extras_require={
         'openmmlab': read_requirements('openmmlab.txt'),

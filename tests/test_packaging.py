@@ -17,6 +17,8 @@ from packaging.version import Version
 ROOT = Path(__file__).parent.parent
 REQUIREMENTS = ROOT / 'requirements'
 OPTIONAL = {'pylibjpeg-libjpeg'}
+PYTHONS = ('3.10', '3.11', '3.12', '3.13')
+PYTHON = '{}.{}'.format(*sys.version_info)
 
 
 def read(name):
@@ -25,18 +27,26 @@ def read(name):
     return [Requirement(line) for line in lines if line]
 
 
-def pins():
+def holds(pin, python):
+    return pin.marker is None or pin.marker.evaluate(
+        {'python_version': python}
+    )
+
+
+def pins(python):
     return {
         canonicalize_name(pin.name): Version(str(pin.specifier)[2:])
         for pin in read('constraints')
+        if holds(pin, python)
     }
 
 
+@pytest.mark.parametrize('python', PYTHONS)
 @pytest.mark.parametrize(
     'name', ['build', 'runtime', 'openmmlab', 'tests', 'optional']
 )
-def test_tested_versions_satisfy_the_requirements(name):
-    tested = pins()
+def test_tested_versions_satisfy_the_requirements(name, python):
+    tested = pins(python)
     for requirement in read(name):
         key = canonicalize_name(requirement.name)
         if key in OPTIONAL:
@@ -45,10 +55,12 @@ def test_tested_versions_satisfy_the_requirements(name):
         assert tested[key] in requirement.specifier
 
 
-def test_constraints_pin_every_version_once():
-    names = [canonicalize_name(pin.name) for pin in read('constraints')]
+@pytest.mark.parametrize('python', PYTHONS)
+def test_constraints_pin_every_version_once(python):
+    constraints = [p for p in read('constraints') if holds(p, python)]
+    names = [canonicalize_name(pin.name) for pin in constraints]
     assert len(names) == len(set(names))
-    assert all(re.match('==', str(p.specifier)) for p in read('constraints'))
+    assert all(re.match('==', str(p.specifier)) for p in constraints)
     assert 'pylibjpeg-libjpeg' not in names
 
 
@@ -120,8 +132,9 @@ def test_collect_env():
     from fx_mm.utils.collect_env import collect_env
 
     rows = collect_env()
-    assert rows['PyTorch'].startswith(str(pins()['torch']))
-    assert rows['onedl-mmdetection'] == str(pins()['onedl-mmdetection'])
+    assert rows['PyTorch'].startswith(str(pins(PYTHON)['torch']))
+    wanted = str(pins(PYTHON)['onedl-mmdetection'])
+    assert rows['onedl-mmdetection'] == wanted
     assert rows['mmcv operators'].startswith('compiled for CPU')
     assert 'cores' in rows['CPU']
 
@@ -163,7 +176,19 @@ def test_setup_names_a_missing_python(checkout, tmp_path):
     result = setup_script(checkout, PATH=path)
     assert result.returncode == 1
     assert result.stderr.count('\n') == 1
-    assert 'apt-get install python3.11 ' in result.stderr
+    assert 'no Python 3.10 to 3.13 found; apt-get install' in result.stderr
+    assert not (checkout / '.venv').exists()
+
+
+def test_setup_refuses_another_python(checkout, tmp_path):
+    old = tmp_path / 'python'
+    old.write_text('#!/bin/sh\nexit 1\n')
+    old.chmod(0o755)
+    result = setup_script(checkout, PYTHON=str(old))
+    assert result.returncode == 1
+    assert result.stderr == (
+        f'setup: PYTHON={old} is no Python 3.10 to 3.13; name one that is\n'
+    )
     assert not (checkout / '.venv').exists()
 
 

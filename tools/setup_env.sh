@@ -2,7 +2,8 @@
 # Makes .venv with the tested packages and mmcv's compiled operators; returns
 # at once where that is done.  Usage: bash tools/setup_env.sh
 #
-# PYTHON       interpreter to use (default: the first Python 3.11 found)
+# PYTHON       interpreter to use, Python 3.10 to 3.13 (default: the first of
+#              python3.11, 3.12, 3.13, 3.10, python3 and python that is one)
 # FX_MM_CUDA   1 builds CUDA operators, 0 CPU ones (default: CUDA where a GPU,
 #              a CUDA torch and an nvcc of the same major version are present)
 # FX_MM_CACHE  folder of the built mmcv wheels
@@ -76,27 +77,40 @@ step() { # name, remedy, command...: runs it with a log of its own
   echo "$((SECONDS - begin)) s"
 }
 
+supported() { # interpreter
+  "$1" -c 'import sys; exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+    2>/dev/null
+}
+
 find_python() {
   local try
-  for try in python3.11 python3 python; do
-    if "$try" -c 'import sys; exit(sys.version_info[:2] != (3, 11))' \
-      2>/dev/null; then
+  if [ -n "${PYTHON:-}" ]; then
+    supported "$PYTHON" || fail "PYTHON=$PYTHON is no Python 3.10 to 3.13" \
+      'name one that is'
+    echo "$PYTHON"
+    return
+  fi
+  for try in python3.11 python3.12 python3.13 python3.10 python3 python; do
+    if supported "$try"; then
       echo "$try"
       return
     fi
   done
-  fail 'no Python 3.11 found' \
-    'apt-get install python3.11 python3.11-venv python3.11-dev, or set PYTHON'
+  fail 'no Python 3.10 to 3.13 found' \
+    'apt-get install python3 python3-venv python3-dev, or set PYTHON'
 }
 
 check_system() {
+  local version
+  version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
   "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-    fail "$python has no module venv" 'apt-get install python3.11-venv'
+    fail "$python has no module venv" "apt-get install python$version-venv"
   "$python" -c '
 import os, sysconfig
 include = sysconfig.get_paths()["include"]
 exit(not os.path.exists(os.path.join(include, "Python.h")))' ||
-    fail "$python has no C headers (Python.h)" 'apt-get install python3.11-dev'
+    fail "$python has no C headers (Python.h)" \
+      "apt-get install python$version-dev"
   command -v g++ >/dev/null || fail 'no g++ found' 'apt-get install g++'
   echo 'int main() {}' | g++ -std=c++20 -fsyntax-only -x c++ - 2>/dev/null ||
     fail "$(g++ --version | head -1) knows no C++20" 'install g++ 10 or newer'
@@ -260,7 +274,7 @@ flock -n 9 || {
 }
 up_to_date && exit
 
-python=${PYTHON:-$(find_python)} || exit 1
+python=$(find_python) || exit 1
 check_system
 echo "setup: making .venv with $("$python" --version), logs in $logs"
 mkdir -p "$logs"

@@ -23,6 +23,7 @@ import numpy as np
 
 from fx_mm.datasets.io.errors import ImageReadError
 from fx_mm.datasets.io.xray import read_mask, read_xray
+from fx_mm.utils.files import read_chunks
 
 READER_VERSION = 1
 """Raised with every change of ``read_xray``, ``read_mask`` or the reduction
@@ -337,10 +338,10 @@ def file_digest(path: str) -> bytes:
     Raises:
         OSError: If the file cannot be read.
     """
-    with open(path, 'rb', buffering=0) as stream:
-        return hashlib.file_digest(
-            stream, lambda: hashlib.blake2b(digest_size=16)
-        ).digest()
+    digest = hashlib.blake2b(digest_size=16)
+    for chunk in read_chunks(path):
+        digest.update(chunk)
+    return digest.digest()
 
 
 def _trusted(source: Source) -> Source:

@@ -12,7 +12,7 @@ from fx_mm.preparation.dataset_spec import DatasetSpec
 from fx_mm.preparation.image_preparer import mask_folders
 from fx_mm.preparation.raw_dataset import RawImage
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.files import write_whole
+from fx_mm.utils.files import read_chunks, write_whole
 
 WRITER_VERSION = 1
 """Raised with every change that alters what is written."""
@@ -162,8 +162,10 @@ def image_key(image: RawImage, root: Path) -> str:
 
 def hash_file(path: str | Path) -> str:
     """Return the SHA-256 of a file."""
-    with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
+    digest = hashlib.sha256()
+    for chunk in read_chunks(path):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def sign_files(

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files read piece by piece, and files that appear whole or not at all."""
 
 import contextlib
 import fcntl
@@ -7,6 +7,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.logging import print_log
+
+CHUNK = 2**18
+"""Bytes to read at a time."""
+
+
+def read_chunks(path: str | Path) -> Iterator[memoryview]:
+    """Read a file piece by piece, to hash it.
+
+    Args:
+        path (str | Path): The file.
+
+    Yields:
+        memoryview: At most 256 KiB; the next piece overwrites it.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    buffer = memoryview(bytearray(CHUNK))
+    with open(path, 'rb', buffering=0) as file:
+        while size := file.readinto(buffer):
+            yield buffer[:size]
 
 
 def write_whole(

@@ -1,5 +1,6 @@
 """Files that are whole, leftovers, locks."""
 
+import hashlib
 import multiprocessing
 import os
 import time
@@ -7,7 +8,24 @@ import time
 import pytest
 
 from fx_mm.utils import files
-from fx_mm.utils.files import locked, remove_leftovers, write_whole
+from fx_mm.utils.files import (
+    CHUNK,
+    locked,
+    read_chunks,
+    remove_leftovers,
+    write_whole,
+)
+
+
+@pytest.mark.parametrize('size', [0, 1, CHUNK, 2 * CHUNK + 1])
+def test_read_chunks(tmp_path, size):
+    content = os.urandom(size)
+    path = tmp_path / 'a.bin'
+    path.write_bytes(content)
+    digest = hashlib.sha256()
+    for chunk in read_chunks(path):
+        digest.update(chunk)
+    assert digest.digest() == hashlib.sha256(content).digest()
 
 
 @pytest.mark.parametrize('flush', [True, False])

@@ -220,29 +220,26 @@ def _decode_cv2(data: bytes) -> np.ndarray:
 
 def _decode_pillow(data: bytes) -> np.ndarray:
     try:
-        with (
-            warnings.catch_warnings(
-                action='error',
-                category=UserWarning,  # of a cut-off directory
-            ),
-            Image.open(io.BytesIO(data)) as file,
-        ):
-            frames = getattr(file, 'n_frames', 1)
-            if frames > 1:
-                raise UnreadableError(
-                    f'has {frames} frames; save the X-ray as one'
-                )
-            file.load()
-            image: Image.Image = file
-            bits = getattr(image, 'tag_v2', {}).get(BITS_PER_SAMPLE, (8,))
-            if image.mode.startswith('RGB') and max(bits) > 8:
-                # Pillow would keep the upper 8 bits only
-                return _decode_cv2(data)
-            if image.mode == '1':
-                image = image.convert('L')
-            elif image.mode not in ('L', 'F') and image.mode[0] != 'I':
-                image = image.convert('RGB')
-            values = np.asarray(image)
+        with warnings.catch_warnings():
+            # of a cut-off directory
+            warnings.simplefilter('error', UserWarning)
+            with Image.open(io.BytesIO(data)) as file:
+                frames = getattr(file, 'n_frames', 1)
+                if frames > 1:
+                    raise UnreadableError(
+                        f'has {frames} frames; save the X-ray as one'
+                    )
+                file.load()
+                image: Image.Image = file
+                bits = getattr(image, 'tag_v2', {}).get(BITS_PER_SAMPLE, (8,))
+                if image.mode.startswith('RGB') and max(bits) > 8:
+                    # Pillow would keep the upper 8 bits only
+                    return _decode_cv2(data)
+                if image.mode == '1':
+                    image = image.convert('L')
+                elif image.mode not in ('L', 'F') and image.mode[0] != 'I':
+                    image = image.convert('RGB')
+                values = np.asarray(image)
     except UnreadableError:
         raise
     except UnidentifiedImageError as error:
