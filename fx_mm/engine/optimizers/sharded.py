@@ -1,5 +1,7 @@
 """Optimizer state shared out over the processes."""
 
+from typing import Any
+
 from mmengine.optim import ZeroRedundancyOptimizer
 from torch.optim import Optimizer
 
@@ -20,11 +22,13 @@ class ShardedOptimizer(ZeroRedundancyOptimizer):
         **kwargs: Its arguments.
     """
 
+    _all_state_dicts: list[dict[str, Any]]
+
     def gather_state(self) -> None:
         """Bring the whole state to the main process; all must call it."""
         self.consolidate_state_dict(to=0)
 
-    def step(self, *args, **kwargs) -> None:
+    def step(self, *args: Any, **kwargs: Any) -> Any:
         """Step, and send each weight from where its state is."""
         # torch warns when a lock pass begins or ends that it would rebuild
         # its buckets; there are none unless parameters_as_bucket_view is set.
@@ -32,8 +36,8 @@ class ShardedOptimizer(ZeroRedundancyOptimizer):
             self._is_trainable_mask = self._get_is_trainable_mask()
         return super().step(*args, **kwargs)
 
-    def state_dict(self) -> dict:
-        """Give the gathered state, or this process's part of it."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the gathered state, or this process's part of it."""
         if not self._all_state_dicts:
             return Optimizer.state_dict(self)
         state = super(ZeroRedundancyOptimizer, self).state_dict()

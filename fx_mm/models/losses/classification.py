@@ -30,6 +30,8 @@ class MaskedBCELoss(nn.Module):
             Defaults to None.
     """
 
+    pos_weight: Tensor | None
+
     def __init__(
         self, pos_weight: None | float | Sequence[float] = None
     ) -> None:
@@ -75,6 +77,8 @@ class MaskedFocalLoss(nn.Module):
             term, 1 - alpha that of the negative one; one for all classes or
             one per class. Defaults to None, which weighs neither.
     """
+
+    alpha: Tensor | None
 
     def __init__(
         self,
@@ -122,6 +126,8 @@ class MaskedSoftmaxLoss(nn.Module):
         class_weight (float or Sequence[float], optional): Weight of each
             class. Defaults to None.
     """
+
+    class_weight: Tensor | None
 
     def __init__(
         self, class_weight: None | float | Sequence[float] = None

@@ -87,22 +87,22 @@ class StackedMatcher:
                 in pixels.
 
         Returns:
-            tuple[Tensor]: For the N matches of each layer, the image (N,),
-            the query (K, N) and the true box (K, N), the latter as an index
-            into the boxes of the batch in order.
+            tuple[Tensor, Tensor, Tensor]: For the N matches of each layer,
+            the image (N,), the query (K, N) and the true box (K, N), the
+            latter as an index into the boxes of the batch in order.
         """
         counts = [len(x) for x in labels]
         if sum(counts) == 0:
             empty = scores.new_zeros((len(scores), 0), dtype=torch.long)
             return empty[0], empty, empty
-        cost = self.cost(
+        costs = self.cost(
             scores,
             boxes,
             pad_sequence(labels, batch_first=True),
             pad_sequence(truth, batch_first=True),
             sizes[:, None],
         )
-        cost = cost.nan_to_num(1e8, 1e8, -1e8).cpu().numpy()
+        cost = costs.nan_to_num(1e8, 1e8, -1e8).cpu().numpy()
         images, queries, matches = [], [], []
         for layer in range(len(cost)):
             start = 0
@@ -118,8 +118,8 @@ class StackedMatcher:
                     images.append(np.full(len(query), image))
             queries.append(np.concatenate(row))
             matches.append(np.concatenate(column))
-        packed = np.stack([np.concatenate(images), *queries, *matches])
-        packed = torch.from_numpy(packed).to(scores.device, non_blocking=True)
+        found = np.stack([np.concatenate(images), *queries, *matches])
+        packed = torch.from_numpy(found).to(scores.device, non_blocking=True)
         layers = len(queries)
         return packed[0], packed[1 : 1 + layers], packed[1 + layers :]
 
