@@ -7,7 +7,8 @@ DEMO_CONFIG := configs/phantom/foundation-x_tiny_phantom.py
 # machine the two spin while they wait for each other.
 test test-workflows test-all: export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-workflows test-all lint format env clean distclean
+.PHONY: help setup demo test test-workflows test-all lint types format dist env \
+	clean distclean
 
 help:
 	@echo 'make demo      train on phantom data, with a report at the end'
@@ -16,7 +17,9 @@ help:
 	@echo 'make test-all  all tests, the long ones too'
 	@echo 'make lint      ruff check and format check'
 	@echo 'make format    ruff format and fixes'
+	@echo 'make types     mypy'
 	@echo 'make setup     only the set-up of .venv'
+	@echo 'make dist      sdist and wheel, in dist/'
 	@echo 'make env       versions, operators, devices'
 	@echo 'make clean     remove build products; distclean: .venv too'
 
@@ -45,9 +48,19 @@ lint: setup
 	$(PYTHON_VENV) -m ruff check .
 	$(PYTHON_VENV) -m ruff format --check .
 
+types: setup
+	$(PYTHON_VENV) -m mypy
+
 format: setup
 	$(PYTHON_VENV) -m ruff check --fix .
 	$(PYTHON_VENV) -m ruff format .
+
+# An old build/ would leak files that are gone into the wheel.
+dist: setup
+	rm -rf build dist
+	$(PYTHON_VENV) -c "from setuptools.build_meta import build_sdist; \
+		build_sdist('dist')"
+	$(PYTHON_VENV) -m pip wheel -q --no-deps --no-build-isolation -w dist .
 
 env: setup
 	@$(PYTHON_VENV) -m fx_mm.utils.collect_env

@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from fx_mm.version import __version__
+
 ROOT = Path(__file__).parent.parent
 REQUIREMENTS = ROOT / 'requirements'
 OPTIONAL = {'pylibjpeg-libjpeg'}
@@ -71,6 +73,27 @@ def test_no_openmmlab_package_is_a_hard_dependency():
     names = {canonicalize_name(r.name) for r in read('runtime')}
     assert not [n for n in names if n.startswith(('onedl', 'mm'))]
     assert 'onedl-mmcv' not in {r.name for r in read('openmmlab')}
+
+
+def test_one_version_everywhere():
+    cited = (ROOT / 'CITATION.cff').read_text()
+    assert f'\nversion: {__version__}\n' in cited
+    released = re.search(r'\ndate-released: (\S+)\n', cited)[1]
+    changes = (ROOT / 'CHANGELOG.md').read_text()
+    newest = re.search(r'\n## (.*)\n', changes)[1]
+    assert newest == f'[{__version__}] - {released}'
+
+
+def test_one_list_of_pythons_everywhere():
+    script = (ROOT / 'tools' / 'setup_env.sh').read_text()
+    assert f'({", ".join(PYTHONS[0].split("."))}) <=' in script
+    assert f'<= ({", ".join(PYTHONS[-1].split("."))})' in script
+    tested = (ROOT / '.github' / 'workflows' / 'tests.yml').read_text()
+    assert f'python: {list(PYTHONS)}' in tested
+    assert f'\nPYTHONS = {PYTHONS}\n' in (ROOT / 'setup.py').read_text()
+    settings = (ROOT / 'pyproject.toml').read_text()
+    assert f"python_version = '{PYTHONS[0]}'" in settings
+    assert f"target-version = 'py{PYTHONS[0].replace('.', '')}'" in settings
 
 
 def test_no_index_or_machine_path_in_the_setup_files():
@@ -238,7 +261,7 @@ def wheel(tmp_path_factory):
 def test_wheel_carries_configs_and_tools(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder, suffixes in (
-        ('fx_mm', ('.py',)),
+        ('fx_mm', ('.py', '.typed')),
         ('configs', ('.py', '.yml')),
         ('tools', ('.py', '.sh')),
     ):

@@ -1,0 +1,51 @@
+"""The picture of the architecture shows what is there."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / 'docs' / 'images' / 'architecture.py'
+
+
+@pytest.fixture(scope='module')
+def picture():
+    spec = importlib.util.spec_from_file_location('architecture', FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_committed_picture_is_the_drawn_one(picture):
+    assert FILE.with_suffix('.svg').read_text() == picture.draw()
+
+
+def test_layers_are_the_folders(picture):
+    drawn = {name for layer in picture.LAYERS for name in layer[0].split()}
+    there = {
+        path.stem
+        for path in (ROOT / 'fx_mm').iterdir()
+        if path.stem.isidentifier() and not path.stem.startswith('__')
+    }
+    assert drawn == there - {'py', 'version'}
+
+
+def test_ways_name_what_is_there(picture):
+    code = '\n'.join(
+        path.read_text() for path in (ROOT / 'fx_mm').rglob('*.py')
+    )
+    for name, *_ in (*picture.BATCH, *picture.PREDICTION):
+        if re.match('[A-Z]', name):
+            for part in name.split('.'):
+                assert re.search(rf'(class|def) {part}\b', code), part
+
+
+def test_every_file_of_the_pages_is_there():
+    for page in ('CONTRIBUTING.md', 'docs/architecture.md'):
+        text = (ROOT / page).read_text()
+        for name in re.findall(r'`((?:fx_mm|configs|tools)/[\w/.]+)`', text):
+            assert (ROOT / name).exists(), f'{page} names {name}'
+        for link in re.findall(r'\]\(([\w/.]+)', text):
+            assert (ROOT / page).parent.joinpath(link).exists(), link
