@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -18,7 +19,7 @@ from fx_mm.config import expand_config
 from fx_mm.datasets.collate import collate_batch
 from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.datasets.task_dataset import TaskDataset
-from fx_mm.models import with_tasks
+from fx_mm.models import MeanTeacher, with_tasks
 from fx_mm.registry import MODELS
 from fx_mm.tasks import SPLITS, ClassificationKind, Task, TaskTable
 from fx_mm.utils.build_errors import build_part
@@ -52,12 +53,12 @@ class Embeddings:
 
     vectors: np.ndarray
     labels: np.ndarray
-    classes: list
+    classes: list[str]
     names: np.ndarray
     splits: np.ndarray
     datasets: np.ndarray
     patients: np.ndarray
-    meta: dict
+    meta: dict[str, Any]
 
     def save(self, file: str | Path) -> Path:
         """Write an ``.npz`` without pickled objects."""
@@ -110,8 +111,11 @@ class Embeddings:
 
 
 def load_encoder(
-    cfg: Config, checkpoint: str, device='cpu', trust: bool = False
-) -> nn.Module:
+    cfg: Config,
+    checkpoint: str,
+    device: str | torch.device = 'cpu',
+    trust: bool = False,
+) -> MeanTeacher:
     """Build a model for its pooled vectors; heads need not be there.
 
     So a dataset can be embedded that the checkpoint does not know.
@@ -123,7 +127,7 @@ def load_encoder(
         trust (bool): Unpickle anything in it. Defaults to False.
 
     Returns:
-        nn.Module: The ``MeanTeacher``, in eval mode.
+        MeanTeacher: In eval mode.
 
     Raises:
         UserError: If backbone, norm or projector are not in the checkpoint.
@@ -165,7 +169,7 @@ def embed(
     predict_on: str = 'teacher',
     splits: Sequence[str] = SPLITS,
     batch_size: int = 32,
-    device='cpu',
+    device: str | torch.device = 'cpu',
     trust: bool = False,
 ) -> Embeddings:
     """Compute the vectors of all images of a config's label tasks.
@@ -228,7 +232,7 @@ def embed(
             dataset = TaskDataset(
                 task, split, test_mode=True, pipeline=task.pipeline('test')
             )
-            loader = DataLoader(
+            loader: DataLoader[dict[str, Any]] = DataLoader(
                 dataset,
                 batch_size,
                 num_workers=workers,
@@ -256,9 +260,9 @@ def embed(
 
 @torch.inference_mode()
 def _run(
-    model: nn.Module, task: Task, loader: DataLoader
-) -> tuple[np.ndarray, np.ndarray, list]:
-    """Give vectors, labels and names of one split."""
+    model: MeanTeacher, task: Task, loader: DataLoader[dict[str, Any]]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return vectors, labels and names of one split."""
     vectors, labels, names = [], [], []
     for batch in loader:
         batch = model.data_preprocessor(batch, False)
@@ -277,10 +281,12 @@ def _middle(images: Tensor, size: int) -> Tensor:
     return images[..., top : top + size, left : left + size]
 
 
-def _join(parts: list, classes: list, meta: dict) -> Embeddings:
-    vectors, labels, names, splits, datasets, patients = zip(*parts)
+def _join(
+    parts: list[tuple[Any, ...]], classes: list[str], meta: dict[str, Any]
+) -> Embeddings:
+    vectors, labels, names, splits, datasets, known = zip(*parts)
     lengths = [len(each) for each in names]
-    patients = [found or each for found, each in zip(patients, names)]
+    patients = [found or each for found, each in zip(known, names)]
     return Embeddings(
         np.concatenate(vectors),
         np.concatenate(labels),

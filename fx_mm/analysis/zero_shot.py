@@ -42,14 +42,14 @@ class Head(NamedTuple):
 
     task: str
     name: str
-    index: int
+    output: int
 
     def __str__(self) -> str:
         return f'{self.task}/{self.name}'
 
 
 def normalise(name: str) -> str:
-    """Give the name that a class shares with its synonyms.
+    """Return the name that a class shares with its synonyms.
 
     >>> normalise('Pleural_Effusion') == normalise('PE')
     True
@@ -83,7 +83,7 @@ def find_heads(
 
 
 def origins(dataset: str) -> set[str]:
-    """Give a dataset and those that its images are from."""
+    """Return a dataset and those that its images are from."""
     found = {dataset}
     for source in SOURCES.get(dataset, ()):
         found |= origins(source)

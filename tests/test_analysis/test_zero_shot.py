@@ -48,7 +48,7 @@ def test_heads_of_a_class():
         'nih14/cls/Nodule'
     ]
     also = find_heads(TASKS, 'Nodule', ['Mass', 'Lung Tumor'])
-    assert [(h.task, h.index) for h in also] == [
+    assert [(h.task, h.output) for h in also] == [
         ('nih14/cls', 1),
         ('nih14/cls', 2),
         ('vindr_cxr/cls', 1),

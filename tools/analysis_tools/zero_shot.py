@@ -189,7 +189,7 @@ def main():
     for name, each in heads.items():
         truth = labels[:, target.classes.index(name)]
         scores = {
-            str(head): np.array([f[head.task][head.index] for f in found])
+            str(head): np.array([f[head.task][head.output] for f in found])
             for head in each
         }
         aucs = evaluate_heads(

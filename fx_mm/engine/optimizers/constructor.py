@@ -1,5 +1,7 @@
 """Optimizer groups."""
 
+from typing import Any
+
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
 
@@ -27,6 +29,7 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             pattern matches no parameter though the model has the branch.
     """
 
+    paramwise_cfg: dict[str, Any]
     KEYS = ('custom_keys', 'norm_decay_mult', 'bias_decay_mult')
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -42,17 +45,22 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             }
         return wrapper
 
-    def add_params(self, params: list, module: nn.Module, **kwargs) -> None:
+    def add_params(
+        self,
+        params: list[dict[str, Any]],
+        module: nn.Module,
+        **kwargs: Any,
+    ) -> None:
         """Fill ``params`` with the merged groups of ``module``."""
-        for key in self.paramwise_cfg:
-            if key not in self.KEYS:
+        for option in self.paramwise_cfg:
+            if option not in self.KEYS:
                 raise UserError(
-                    f'Unknown key "{key}" in optim_wrapper.paramwise_cfg; '
+                    f'Unknown key "{option}" in optim_wrapper.paramwise_cfg; '
                     f'known: {", ".join(self.KEYS)}.'
                 )
         custom = self.paramwise_cfg.get('custom_keys', {})
         unused = set(custom)
-        groups: dict = {}
+        groups: dict[tuple[float, float | None], dict[int, nn.Parameter]] = {}
         for prefix, child in module.named_modules():
             for name, param in child.named_parameters(recurse=False):
                 full = f'{prefix}.{name}' if prefix else name
@@ -82,8 +90,10 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             params.append(group)
         self._check_coverage(params, module)
 
-    def _settings(self, module: nn.Module, name: str, custom: dict) -> tuple:
-        """Give (learning rate, weight decay) of one parameter."""
+    def _settings(
+        self, module: nn.Module, name: str, custom: dict[str, float]
+    ) -> tuple[float, float | None]:
+        """Return (learning rate, weight decay) of one parameter."""
         lr = self.base_lr * custom.get('lr_mult', 1.0)
         if self.base_wd is None:
             return lr, None
@@ -96,8 +106,10 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         return lr, self.base_wd * decay
 
     @staticmethod
-    def _check_coverage(params: list, module: nn.Module) -> None:
-        count: dict = {}
+    def _check_coverage(
+        params: list[dict[str, Any]], module: nn.Module
+    ) -> None:
+        count: dict[int, int] = {}
         for group in params:
             for param in group['params']:
                 count[id(param)] = count.get(id(param), 0) + 1

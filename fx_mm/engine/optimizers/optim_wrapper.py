@@ -2,10 +2,13 @@
 
 import contextlib
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
+from torch.optim import Optimizer
 
 from fx_mm.registry import OPTIM_WRAPPERS
 from fx_mm.tasks import all_kinds
@@ -53,9 +56,9 @@ class MultiTaskOptimWrapper(OptimWrapper):
 
     def __init__(
         self,
-        optimizer,
+        optimizer: Optimizer,
         accumulative_counts: int = 1,
-        clip_grad: dict | None = None,
+        clip_grad: dict[str, dict[str, Any] | None] | None = None,
         amp_dtype: str | None = None,
     ) -> None:
         check_number(
@@ -104,7 +107,9 @@ class MultiTaskOptimWrapper(OptimWrapper):
             done (int): Iterations of the pass that are over.
             length (int): Iterations of the pass.
         """
-        self.clip_grad_kwargs = self.clip_by_kind.get(kind)
+        self.clip_grad_kwargs = (
+            None if kind is None else self.clip_by_kind.get(kind)
+        )
         self._inner_count = done
         self._max_counts = length
         self._remainder_counts = length % self._accumulative_counts
@@ -116,15 +121,15 @@ class MultiTaskOptimWrapper(OptimWrapper):
             kind (str): Kind of the coming batch. If gradients wait already,
                 the lowest ``max_norm`` of their kinds holds for all.
         """
-        clips = [self.clip_by_kind.get(kind)]
+        found = [self.clip_by_kind.get(kind)]
         if not self.at_update:
-            clips.append(self.clip_grad_kwargs)
-        clips = [clip for clip in clips if clip]
+            found.append(self.clip_grad_kwargs)
+        clips = [clip for clip in found if clip]
         self.clip_grad_kwargs = min(
             clips, key=lambda clip: clip['max_norm'], default=None
         )
 
-    def initialize_count_status(self, *args, **kwargs) -> None:
+    def initialize_count_status(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: the count begins anew in each pass."""
 
     @property
@@ -132,18 +137,20 @@ class MultiTaskOptimWrapper(OptimWrapper):
         """bool: Whether no gradient waits to be accumulated further."""
         return self._inner_count == 0 or self.should_update()
 
-    def update_params(self, loss: torch.Tensor, *args, **kwargs) -> None:
+    def update_params(
+        self, loss: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> None:
         """Go back from a loss, and step if no more is to be accumulated."""
         self.left_out = False
         super().update_params(loss, *args, **kwargs)
 
-    def backward(self, loss: torch.Tensor, **kwargs) -> None:
+    def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
         """Accumulate the gradients of a loss."""
         if self.scaler.is_enabled():
             self._loss = self._loss + loss.detach()
         super().backward(self.scaler.scale(loss), **kwargs)
 
-    def step(self, **kwargs) -> None:
+    def step(self, **kwargs: Any) -> None:
         """Clip and step, unless a gradient is not finite.
 
         Every process sees the same (averaged) gradients, so all leave out
@@ -182,7 +189,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self.skipped = self.skipped + 1 if self.left_out else 0
 
     @contextlib.contextmanager
-    def optim_context(self, model: nn.Module):
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast, and no gradient exchange while accumulating."""
         with super().optim_context(model):
             if self.amp_dtype is None:
@@ -192,8 +199,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
             with torch.autocast(device, dtype=self.amp_dtype):
                 yield
 
-    def state_dict(self) -> dict:
-        """Give the optimizer's state, its parameters' names with it."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimizer's state, its parameters' names with it."""
         state = super().state_dict()
         if self.param_names:
             state['param_names'] = self._names()
@@ -202,7 +209,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
             state['loss_scaler'] = self.scaler.state_dict()
         return state
 
-    def load_state_dict(self, state_dict: dict) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state, by name if the parameters are others.
 
         A parameter that the state does not know starts without one, and the
@@ -239,7 +246,9 @@ class MultiTaskOptimWrapper(OptimWrapper):
         super().load_state_dict(state)
 
     @staticmethod
-    def _configured(group: dict, now: dict) -> dict:
+    def _configured(
+        group: dict[str, Any], now: dict[str, Any]
+    ) -> dict[str, Any]:
         """Take over what the config changed, keep what schedulers did."""
         group = dict(group)
         before = group.pop('settings', {})
@@ -250,7 +259,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
         }
         return dict(group, **changed)
 
-    def _current_settings(self) -> list[dict]:
+    def _current_settings(self) -> list[dict[str, Any]]:
         return [
             {key: value for key, value in group.items() if key != 'params'}
             for group in self.optimizer.param_groups
@@ -265,7 +274,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
             for params in self._params()
         ]
 
-    def _check_shapes(self, state: dict) -> None:
+    def _check_shapes(self, state: dict[str, Any]) -> None:
         """Refuse a state without names that belongs to other parameters."""
         params = [p for group in self._params() for p in group]
         numbers = [n for g in state['param_groups'] for n in g['params']]
@@ -279,8 +288,10 @@ class MultiTaskOptimWrapper(OptimWrapper):
                 '--cfg-options load_from=CHECKPOINT.'
             )
 
-    def _renumber(self, state: dict, saved: list[list[str]]) -> dict:
-        """Give the state in the order of this optimizer's parameters."""
+    def _renumber(
+        self, state: dict[str, Any], saved: list[list[str]]
+    ) -> dict[str, Any]:
+        """Return the state in the order of this optimizer's parameters."""
         numbers = [group['params'] for group in state['param_groups']]
         number = {
             name: (group, index)
@@ -303,7 +314,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
         return dict(state, state=moved, param_groups=groups)
 
 
-def _fits(state: dict, param: torch.Tensor) -> bool:
+def _fits(state: dict[str, Any], param: torch.Tensor) -> bool:
     """Whether a parameter's state has its shape (counters have none)."""
     return all(
         value.shape == param.shape
