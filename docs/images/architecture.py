@@ -7,14 +7,15 @@ from html import escape
 from pathlib import Path
 
 LAYERS = (
+    ('deployment', 'a trained model as ONNX', '#dfe6f3'),
     ('apis', 'what a user calls from Python', '#dfe6f3'),
-    ('deployment  converters  analysis', 'out, in, studies', '#dfe6f3'),
+    ('analysis  converters', 'studies; weights in and out', '#dfe6f3'),
     ('engine', 'runner, loops, hooks, optimizers', '#f6d9c4'),
     ('audit', 'leaks between splits, odd data', '#ececec'),
     ('preparation', 'official layouts to tables and images', '#ececec'),
     ('phantom', 'drawn patients, in every layout', '#ececec'),
     ('models', 'branches, backbones, losses, teacher', '#d3e8d3'),
-    ('visualization', 'pictures, curves', '#ececec'),
+    ('visualization', 'pictures, curves, typed results', '#ececec'),
     ('evaluation', 'metrics, statistics, report', '#e6d8ee'),
     ('config', 'load, check, expand', '#f3edc9'),
     ('datasets', 'readers, samplers, transforms, cache', '#cfe5ec'),
