@@ -15,6 +15,8 @@ CLEAN = (
     'engine/optimizers',
     'models/losses',
     'models/task_modules',
+    'phantom',
+    'preparation',
 )
 CONTAINERS = {
     *('list', 'tuple', 'dict', 'set', 'frozenset'),
