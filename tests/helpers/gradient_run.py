@@ -95,7 +95,7 @@ def run(cfg):
     """Validate the fresh model, train, test on one image a task."""
     runner = build_runner(cfg)
     torch.manual_seed(0)
-    runner._init_model_weights()
+    runner.init_model_weights()
     metrics = dict(val=runner.val_loop.run())
     recorder = Recorder(runner)
     runner.register_hook(recorder)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmengine.hooks import Hook
 
-from fx_mm.apis import build_runner, load_config, write_report
+from fx_mm.apis import build_runner, load_config
 from fx_mm.utils import files
 
 
@@ -48,7 +48,6 @@ def main():
     files.os.fsync = slow_fsync
     runner.register_hook(phases)
     runner.train()
-    write_report(runner)
 
 
 if __name__ == '__main__':

@@ -22,9 +22,15 @@ def clean_scope():
 
 @pytest.fixture
 def make_cfg(phantom_root, tmp_path):
-    """Give the small config, in a work directory of its own."""
+    """Make the small config, in a work directory of its own.
 
-    def make(work_dir='work', **options):
+    Without the closing report, unless it is asked for: it takes as long as
+    the training.
+    """
+
+    def make(work_dir='work', report=False, **options):
+        if not report:
+            options['test_cfg'] = None
         return small_cfg(phantom_root, tmp_path / work_dir, **options)
 
     return make
@@ -32,7 +38,7 @@ def make_cfg(phantom_root, tmp_path):
 
 @pytest.fixture
 def make_runner(make_cfg):
-    """Give a built Runner."""
+    """Make a built Runner."""
 
     def make(resume=False, **options):
         return build_runner(make_cfg(**options), resume=resume)

@@ -4,8 +4,8 @@ import pytest
 from small_run import small_cfg
 
 from fx_mm.apis import build_runner
-from fx_mm.tasks import KINDS
 
+KINDS = ('cls', 'loc', 'seg')
 # Reference 2.1: data, backbone, classification head, localization encoder and
 # decoder, segmentation decoder and head, mode, task.
 TABLE = """

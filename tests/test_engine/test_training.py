@@ -10,7 +10,7 @@ import torch
 from mmengine.hooks import Hook
 from small_run import small_cfg
 
-from fx_mm.apis import build_runner, dry_run, write_report
+from fx_mm.apis import build_runner, dry_run
 from fx_mm.engine.loops import seed_iteration, train_loop
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 from fx_mm.utils.errors import UserError
@@ -120,7 +120,7 @@ def test_a_stop_signal_and_resume_change_nothing(whole, make_runner, stop_at):
 
 def test_a_report_says_what_came_out(whole):
     runner, _ = whole
-    metrics = write_report(runner)
+    metrics = runner.test()
     folder = Path(runner.work_dir)
     for name in ('results.csv', 'results.md', 'curves.png', 'predictions.png'):
         assert (folder / name).stat().st_size > 100
@@ -189,7 +189,7 @@ def test_validation_lost_to_a_kill_is_made_up(make_runner):
 
 def test_resume_with_nothing_there_says_so(make_runner):
     runner = make_runner(resume=True, **ONE_TASK)
-    assert 'training begins anew' in log_of(runner)
+    assert 'training starts from scratch' in log_of(runner)
 
 
 def test_resume_shows_a_changed_config(make_runner):

@@ -98,7 +98,7 @@ def test_ten_crops_in_validation(trained):
 def test_the_inferencer_takes_the_same_views(trained):
     cfg, runner, _ = trained
     dataset = runner.val_loop.dataloader.dataset.datasets[0]
-    path = dataset.records[0]['img_path']
+    path = dataset.data_list[0]['img_path']
     checkpoint = find_checkpoint(runner.work_dir)
     (result,) = FoundationXInferencer(cfg, checkpoint)(path)
     model = runner.model.eval()

@@ -69,14 +69,15 @@ def test_wrong_interval(make_cfg, options):
         build_runner(make_cfg(tasks=TASKS, **options))
 
 
-def test_chosen_tasks_and_both_weights(make_runner):
+def test_chosen_tasks_and_both_models(make_runner):
     runner = make_runner(
         tasks=TASKS,
+        report=True,
         **{
             'train_cfg.max_cycles': 1,
             'cycle.max_batches': 1,
             'val_cfg.tasks': ['phantom_c/seg'],
-            'val_cfg.weights': ['student', 'teacher'],
+            'val_cfg.predict_on': ['student', 'teacher'],
             SAVE_BEST: 'teacher/phantom_c/seg/Dice',
         },
     )
@@ -119,13 +120,13 @@ def test_best_of_each_task_and_of_their_mean(make_runner, monkeypatch):
         dice: [0.1, 0.2, 0.8, 0.9, 0.85, 0.3],
     }
     best = dict(auc=2, dice=4, mean=6)  # the mean: .3 .55 .45 - .525 .6
-    run = runner.val_loop._run_weights
+    run = runner.val_loop._run_model
 
     def scripted():
         place = runner.epoch - 1
         return {**run(), **{name: of[place] for name, of in values.items()}}
 
-    monkeypatch.setattr(runner.val_loop, '_run_weights', scripted)
+    monkeypatch.setattr(runner.val_loop, '_run_model', scripted)
     runner.train()
     folder = Path(runner.work_dir)
     names = dict(
@@ -168,7 +169,7 @@ def test_malformed_save_best(entry, match):
 )
 def test_save_best_of_what_is_not_validated(name, match):
     loop = name and SimpleNamespace(
-        evaluators={'phantom_a/cls': None}, weights=['teacher']
+        evaluators={'phantom_a/cls': None}, predict_on=['teacher']
     )
     (best,) = read_save_best(name or 'phantom_a/cls/AUC')
     with pytest.raises(UserError, match=match):

@@ -17,7 +17,7 @@ FORGETTING = {
     'cycle.max_batches': 1,
     'default_hooks.forgetting': dict(type='ForgettingHook', picture=False),
     'default_hooks.checkpoint.unit': 'pass',
-    'val_cfg.weights': ['teacher', 'student'],
+    'val_cfg.predict_on': ['teacher', 'student'],
 }
 
 
@@ -71,7 +71,7 @@ def test_rows_survive_a_stop(make_runner):
     assert rows_of(resumed) == rows
     text = Path(whole.work_dir, 'forgetting.csv').read_text()
     table = list(csv.DictReader(text.splitlines()))
-    assert {line['weights'] for line in table} == {'teacher', 'student'}
+    assert {line['predict_on'] for line in table} == {'teacher', 'student'}
 
 
 def test_rows_that_cannot_be_read_do_not_stop_a_resume(make_runner):
