@@ -15,7 +15,7 @@ from fx_mm.apis import build_runner, dry_run, load_config
 from fx_mm.datasets.samplers.pass_schedule import plan_cycle
 from fx_mm.phantom import write_raw
 from fx_mm.preparation import prepare
-from fx_mm.tasks import Task, TaskTable
+from fx_mm.tasks import MEAN, Task, TaskTable, task_of
 from fx_mm.utils.checkpoint import load_file
 from fx_mm.utils.errors import UserError
 
@@ -113,8 +113,8 @@ def test_files_are_those_that_are_documented():
         )
         assert row.endswith(f'| {sizes.pop()}, {cycles.max_cycles} |')
         best = cfg.default_hooks.checkpoint.save_best
-        of = [best] if isinstance(best, str) else best['of']
-        assert [each.rsplit('/', 1)[0] for each in of] == TASKS[name]
+        of = TASKS[name] if best == MEAN else [task_of(best)]
+        assert of == TASKS[name]
 
 
 def test_modes():

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import torch
 
-from fx_mm.engine.hooks.pass_log_hook import format_seconds
 from fx_mm.engine.loops.train_loop import CyclicTrainLoop
+from fx_mm.engine.pace import format_seconds
 from fx_mm.engine.runner import MultiTaskRunner
 
 

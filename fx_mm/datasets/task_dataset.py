@@ -75,6 +75,13 @@ class TaskDataset(BaseDataset):
         if self.data_list.has('boxes'):
             self.empty = self.data_list.column('boxes').lengths == 0
 
+    @classmethod
+    def _load_metainfo(
+        cls, metainfo: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Take the task's names as they are: mmengine opens such files."""
+        return dict(metainfo or {})
+
     def load_data_list(self) -> Records:
         """Read the split's annotation file.
 

@@ -5,10 +5,11 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch.distributed as torch_dist
+from torch.utils.data import DataLoader
 
 from fx_mm.utils.errors import UserError
 
@@ -17,7 +18,7 @@ GO_ON = 'go on from the last checkpoint with --resume'
 
 
 def is_lost_rank(error: BaseException) -> bool:
-    """Tell whether an exchange failed because a process of the run is gone.
+    """Return whether an exchange failed because a process of the run is gone.
 
     Args:
         error (BaseException): gloo raises plain RuntimeErrors with the path
@@ -29,7 +30,7 @@ def is_lost_rank(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def lost_processes():
+def lost_processes() -> Iterator[None]:
     """Name the process that died, if that is why what is inside failed.
 
     Raises:
@@ -57,7 +58,7 @@ def lost_processes():
         raise
 
 
-def outlive_signals(loader) -> None:
+def outlive_signals(loader: DataLoader) -> None:
     """Let a stop signal to the whole process group spare a loader's workers.
 
     torchrun and SLURM signal the workers too. The main process needs them

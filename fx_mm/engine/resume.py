@@ -1,18 +1,23 @@
 """Resuming where tasks or the cycle are others than the checkpoint's."""
 
 from collections.abc import Container, Iterable
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from fx_mm.datasets.samplers.pass_schedule import PassSchedule
 from fx_mm.tasks import MIXED, all_kinds
 from fx_mm.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from fx_mm.engine.runner import MultiTaskRunner
 
 FITTED = 'localization.label_embedding.weight'
 """Its rows are fitted by the branch."""
 
 
-def describe_schedule(schedule) -> list[list]:
-    """Give the cycle's passes as [task, mode, iterations].
+def describe_schedule(schedule: PassSchedule) -> list[list[Any]]:
+    """Return the cycle's passes as [task, mode, iterations].
 
     A fourth entry holds what else an iteration's place depends on: a mixed
     pass's iterations by task, or the seed that shuffles the tasks.
@@ -28,8 +33,8 @@ def describe_schedule(schedule) -> list[list]:
     return rows
 
 
-def _tasks(rows: list[list]) -> set[str]:
-    """Name the tasks of a described cycle."""
+def _tasks(rows: list[list[Any]]) -> set[str]:
+    """Return the names of the tasks of a described cycle."""
     return {
         name
         for task, _, _, *more in rows
@@ -37,19 +42,21 @@ def _tasks(rows: list[list]) -> set[str]:
     }
 
 
-def describe_draws(runner) -> dict:
-    """Give what else decides which images a step sees."""
+def describe_draws(runner: 'MultiTaskRunner') -> dict[str, Any]:
+    """Return what else decides which images a step sees."""
     draws = runner.train_loop.sampler.describe_draws()
     accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
     return dict(draws, accumulated=accumulated)
 
 
-def move_checkpoint(checkpoint: dict, runner) -> str:
+def move_checkpoint(
+    checkpoint: dict[str, Any], runner: 'MultiTaskRunner'
+) -> str:
     """Move a checkpoint's position to where it stands in another cycle.
 
     Tasks, batch sizes, data or processes may have changed since. The count
-    of whole cycles is what stays; a cycle that was begun begins anew. Weights
-    and optimizer state are matched by name elsewhere.
+    of whole cycles is what stays; a cycle that was begun starts
+    again. Weights and optimizer state are matched by name elsewhere.
 
     Args:
         checkpoint (dict): A loaded checkpoint, changed in place.
@@ -135,7 +142,7 @@ def match_weights(
     return '; '.join(sentences)
 
 
-def check_weights(state_dict: dict, model: nn.Module) -> None:
+def check_weights(state_dict: dict[str, Tensor], model: nn.Module) -> None:
     """Refuse weights to start from that are another model's.
 
     Args:

@@ -22,7 +22,11 @@ from fx_mm.audit import warn_of_leaks
 from fx_mm.config import PlainConfig, expand_config
 from fx_mm.engine.closing_report import ClosingReport, ReportOptions
 from fx_mm.engine.hooks import LockReleaseHook, MeanTeacherHook
-from fx_mm.engine.start_summary import QuietStart, start_summary
+from fx_mm.engine.start_summary import (
+    QuietStart,
+    import_quietly,
+    start_summary,
+)
 from fx_mm.models import with_tasks
 from fx_mm.phantom import ensure_phantom
 from fx_mm.registry import RUNNERS
@@ -92,6 +96,7 @@ class MultiTaskRunner(Runner):
             UserError: If the config cannot be used.
         """
         register_loaders()
+        import_quietly()
         if not torch.cuda.is_available():
             keep_freed_memory()
         env = cfg.get('env_cfg') or {}
@@ -113,7 +118,7 @@ class MultiTaskRunner(Runner):
     # ------------------------------------------------------------- building
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Build the logger; what mmengine says of a start goes to its file."""
+        """Build the logger; mmengine's report of a start goes to its file."""
         logger = super().build_logger(*args, **kwargs)
         self._quiet_start.apply(logger)
         return logger
@@ -215,6 +220,8 @@ class MultiTaskRunner(Runner):
             self._draw_phantoms()
         if self._test_loop is not None:
             self._test_loop = self.build_test_loop(self._test_loop)
+            if self._testing:
+                self.logger.info(start_summary(self, train=False))
         self.load_or_resume()
         report = ClosingReport(self, self.report_options)
         headlines = super().test()

@@ -1,8 +1,10 @@
 """Learning-rate schedules that are functions of the cycle."""
 
 import math
+from typing import Any
 
-from mmengine.optim import _ParamScheduler
+from mmengine.optim import OptimWrapper, _ParamScheduler
+from torch.optim import Optimizer
 
 from fx_mm.registry import PARAM_SCHEDULERS
 
@@ -28,7 +30,7 @@ class CycleCosineLR(_ParamScheduler):
 
     def __init__(
         self,
-        optimizer,
+        optimizer: Optimizer | OptimWrapper,
         passes_per_cycle: int,
         max_cycles: int,
         warmup_cycles: int = 1,
@@ -36,8 +38,8 @@ class CycleCosineLR(_ParamScheduler):
         end_factor: float = 0.0,
         cosine_from_start: bool = False,
         param_name: str = 'lr',
-        epoch_length=None,
-        **kwargs,
+        epoch_length: int | None = None,
+        **kwargs: Any,
     ) -> None:
         self.passes_per_cycle = passes_per_cycle
         self.max_cycles = max_cycles
@@ -48,7 +50,7 @@ class CycleCosineLR(_ParamScheduler):
         super().__init__(optimizer, param_name, **kwargs)
 
     def factor(self, cycle: int) -> float:
-        """Give the factor on the base rate in a cycle."""
+        """Return the factor on the base rate in a cycle."""
         if cycle < self.warmup_cycles:
             share = cycle / self.warmup_cycles
             return self.start_factor + (1 - self.start_factor) * share
@@ -57,11 +59,11 @@ class CycleCosineLR(_ParamScheduler):
         cosine = 0.5 * (1 + math.cos(math.pi * share))
         return self.end_factor + (1 - self.end_factor) * cosine
 
-    def state_dict(self) -> dict:
-        """Give the position alone: the values follow from the config."""
+    def state_dict(self) -> dict[str, int]:
+        """Return the position alone: the values follow from the config."""
         return dict(_global_step=self._global_step)
 
-    def load_state_dict(self, state_dict: dict) -> None:
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Go to a position; lengths and factors stay the config's."""
         super().load_state_dict(state_dict)
         # The base class stops counting at the end of the former run.
@@ -70,6 +72,6 @@ class CycleCosineLR(_ParamScheduler):
         for group, value in zip(self.optimizer.param_groups, values):
             group[self.param_name] = value
 
-    def _get_value(self) -> list:
+    def _get_value(self) -> list[float]:
         factor = self.factor(self.last_step // self.passes_per_cycle)
         return [base * factor for base in self.base_values]

@@ -1,7 +1,11 @@
 """What a terminal shows of a start: one block of ten lines."""
 
+import contextlib
+import importlib
+import io
 import logging
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,19 +13,23 @@ import mmengine
 import torch
 from mmengine.logging import MMLogger
 
+from fx_mm.datasets import TaskDataset
 from fx_mm.version import __version__
 
 if TYPE_CHECKING:
     from fx_mm.engine.runner import MultiTaskRunner
 
 STOCK = str(Path(mmengine.__file__).parent)
+DEPRECATED = 'will be deprecated in future'
 
 
 class QuietStart(logging.Filter):
     """Keeps mmengine's own remarks off the terminal, inside of a ``with``.
 
     Its report of the environment, the expanded config and the hooks is 700
-    lines and more; they stay in the log file. Warnings pass.
+    lines and more; they stay in the log file. Warnings pass, but for those
+    that mmengine gives of its own code at every checkpoint: no user can do
+    anything about them.
     """
 
     def __init__(self) -> None:
@@ -42,46 +50,68 @@ class QuietStart(logging.Filter):
                 handler.addFilter(self)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let a record pass or not."""
-        stock = record.pathname.startswith(STOCK)
-        return not (self._depth and stock and record.levelno < logging.WARNING)
+        """Return whether a record passes."""
+        if not record.pathname.startswith(STOCK):
+            return True
+        if record.levelno < logging.WARNING:
+            return not self._depth
+        return DEPRECATED not in record.getMessage()
 
 
-def start_summary(runner: 'MultiTaskRunner') -> str:
-    """Return the block that a training begins with.
+def import_quietly() -> None:
+    """Import mmdet's transforms, which print what they do not find."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        importlib.import_module('mmdet.datasets')
+
+
+def start_summary(runner: 'MultiTaskRunner', train: bool = True) -> str:
+    """Return the block that a training or a test begins with.
 
     Args:
         runner (MultiTaskRunner): With its loops built.
+        train (bool): Whether it will train. Defaults to True.
 
     Returns:
-        str: Versions that matter, tasks, images, cycle, device, log.
+        str: Versions that matter, tasks, images, cycle or checkpoint, model,
+        device, where the results and the log are.
     """
-    loop = runner.train_loop
-    datasets = runner.train_dataloader.dataset.datasets
-    kinds: dict[str, list[str]] = {}
-    images = 0
-    for dataset in datasets:
-        task = dataset.task
-        kinds.setdefault(task.kind.annotation, []).append(task.dataset)
-        images += len(dataset)
-    annotations = '; '.join(
-        f'{word} of {", ".join(names)}' for word, names in kinds.items()
-    )
-    schedule = loop.schedule
-    locked = sum(entry.mode != 'release' for entry in schedule.passes)
+    loop = runner.train_loop if train else runner.test_loop
+    dataset = loop.dataloader.dataset
+    images = f'{len(dataset)}, counted once per task'
+    if train:
+        schedule = loop.schedule
+        locked = sum(entry.mode != 'release' for entry in schedule.passes)
+        plan = (
+            f'cycle     {schedule.passes_per_cycle} passes ({locked} locked), '
+            f'{schedule.iters_per_cycle} iterations; {loop.max_cycles} cycles'
+        )
+    else:
+        images += f'; split {dataset.split}'
+        plan = f'weights   {runner.tested_checkpoint}'
     lines = (
         f'fx_mm {__version__}, torch {torch.__version__}, mmengine '
         f'{mmengine.__version__}, Python {platform.python_version()}',
-        f'tasks     {len(datasets)}: {annotations}',
-        f'images    {images} to train on, counted once per task',
-        f'cycle     {schedule.passes_per_cycle} passes ({locked} locked), '
-        f'{schedule.iters_per_cycle} iterations; {loop.max_cycles} cycles',
+        f'tasks     {_tasks(dataset.datasets)}',
+        f'images    {images}',
+        plan,
         f'model     {_count(runner)} parameters; seed {runner.seed}',
         f'device    {_device(runner)}',
         f'work dir  {runner.work_dir}',
         f'log       {runner.log_dir}',
     )
     return '\n' + '\n'.join(lines)
+
+
+def _tasks(datasets: Iterable[TaskDataset]) -> str:
+    kinds: dict[str, list[str]] = {}
+    for dataset in datasets:
+        task = dataset.task
+        kinds.setdefault(task.kind.annotation, []).append(task.dataset)
+    count = sum(map(len, kinds.values()))
+    annotations = '; '.join(
+        f'{word} of {", ".join(names)}' for word, names in kinds.items()
+    )
+    return f'{count}: {annotations}'
 
 
 def _count(runner: 'MultiTaskRunner') -> str:

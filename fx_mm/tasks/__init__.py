@@ -11,7 +11,7 @@ from fx_mm.tasks.kinds import (
     all_kinds,
     find_kind,
 )
-from fx_mm.tasks.table import TaskTable
+from fx_mm.tasks.table import MEAN, TaskTable
 from fx_mm.tasks.task import Task, split_name, task_of
 
 MODES = ('lock', 'lock_plus', 'release')
@@ -21,6 +21,7 @@ MIXED = 'mixed'
 SPLITS = ('train', 'val', 'test')
 
 __all__ = [
+    'MEAN',
     'MIXED',
     'MODES',
     'SPLITS',

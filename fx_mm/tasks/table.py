@@ -8,7 +8,12 @@ from fx_mm.tasks.schema import check_cache, entry_keys, merge_entry
 from fx_mm.tasks.task import Task
 from fx_mm.utils.checks import check_keys, suggest
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
 
+MEAN = 'mean'
+"""Stands for the dataset of a mean over tasks, in the name of a result."""
+RESERVED = (MEAN, *PREDICTORS)
+"""What the name of a result may begin with besides a dataset."""
 DATASET_KEYS = ('data_root', 'img_dir', 'patient', 'tasks')
 
 
@@ -72,6 +77,11 @@ class TaskTable:
         for name, dataset in datasets.items():
             if not isinstance(dataset, dict):
                 raise UserError(f'datasets.{name} must be a dict.')
+            if name in RESERVED:
+                raise UserError(
+                    f'datasets.{name}: results of a training are called '
+                    f'"{name}/..."; give the dataset another name.'
+                )
             check_keys(dataset, DATASET_KEYS, f'datasets.{name}')
             entries = dataset.get('tasks') or {}
             check_keys(entries, kinds, f'datasets.{name}.tasks')

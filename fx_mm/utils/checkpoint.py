@@ -37,8 +37,31 @@ class AtomicLocalBackend(LocalBackend):
     """mmengine's local file backend, writing as a whole or not at all."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write ``obj``; a kill leaves the former file."""
-        write_whole(filepath, obj)
+        """Write ``obj``; a kill leaves the former file.
+
+        Raises:
+            UserError: If it cannot be written, as on a full disk; names the
+                checkpoint that is left.
+        """
+        try:
+            write_whole(filepath, obj)
+        except OSError as error:
+            before = find_checkpoint(Path(filepath).parent)
+            left = (
+                f'the previous checkpoint {osp.basename(before)} is intact: '
+                'make room and go on with --resume'
+                if before
+                else 'there is no checkpoint before it'
+            )
+            raise UserError(
+                f'{filepath} cannot be written ({error.strerror}); {left}.'
+            ) from error
+
+    def put_text(
+        self, obj: str, filepath: str | Path, encoding: str = 'utf-8'
+    ) -> None:
+        """Write text like :meth:`put`."""
+        self.put(obj.encode(encoding), filepath)
 
 
 register_backend(ATOMIC_BACKEND, AtomicLocalBackend, force=True)
@@ -129,11 +152,22 @@ def load_source(source: str, trust: bool = False) -> dict[str, Any]:
 
 
 def register_loaders() -> None:
-    """Replace mmengine's loaders, which fall back to full unpickling."""
-    CheckpointLoader.register_scheme('', load_file, force=True)
-    CheckpointLoader.register_scheme(
-        ('http://', 'https://'), load_url, force=True
-    )
+    """Replace mmengine's loaders, which fall back to full unpickling.
+
+    mmengine prints what follows on ``load_from_`` in their names.
+    """
+
+    @CheckpointLoader.register_scheme('', force=True)
+    def load_from_local(
+        filename: str, map_location: Any = 'cpu'
+    ) -> dict[str, Any]:
+        return load_file(filename, map_location)
+
+    @CheckpointLoader.register_scheme(('http://', 'https://'), force=True)
+    def load_from_http(
+        filename: str, map_location: Any = 'cpu'
+    ) -> dict[str, Any]:
+        return load_url(filename, map_location)
 
 
 def list_checkpoints(folder: str | Path) -> list[Path]:
@@ -155,17 +189,19 @@ def find_checkpoint(folder: str | Path) -> str | None:
         str: Its path, or None if there is none.
     """
     folder = Path(folder)
-    names = sorted(
-        (f.name for f in list_checkpoints(folder)),
-        key=lambda name: int(name[5:-4]),
+    files = sorted(
+        list_checkpoints(folder),
+        key=lambda file: int(file.stem.removeprefix('iter_')),
         reverse=True,
     )
     pointer = folder / LAST_CHECKPOINT
     if pointer.is_file():
-        names.insert(0, osp.basename(pointer.read_text().strip()))
-    for name in names:
-        if (folder / name).is_file():
-            return str(folder / name)
+        last = Path(pointer.read_text().strip())
+        # elsewhere if the checkpoint hook has an out_dir
+        files = [folder / last.name, last, *files]
+    for file in files:
+        if file.is_file():
+            return str(file)
     return None
 
 

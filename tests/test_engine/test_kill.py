@@ -115,10 +115,13 @@ def test_kills_lose_nothing(phantom_root, tmp_path, other_workers):
     position = [(c['meta']['epoch'], c['meta']['iter']) for c in (one, two)]
     assert position[0] == position[1]
     best = [
-        c['message_hub']['runtime_info'][f'best/{BEST}'] for c in (one, two)
+        c['message_hub']['runtime_info'][f'best_score_{BEST}']
+        for c in (one, two)
     ]
     assert best[0] == best[1]
-    one, two = (load_file(work / 'best.pth') for work in (whole, cut))
+    one, two = (
+        load_file(file) for work in (whole, cut) for file in work.glob('best*')
+    )
     assert not differences(one['state_dict'], two['state_dict'])
     one, two = (
         json.loads((work / 'results.json').read_text())['metrics']

@@ -225,6 +225,7 @@ def test_whole_checkpoints_and_no_more_than_asked(make_runner):
             'train_cfg.max_cycles': 3,
             'default_hooks.checkpoint.max_keep_ckpts': 2,
             'default_hooks.checkpoint.save_best': 'phantom_a/cls/n_classes',
+            'default_hooks.checkpoint.rule': 'greater',
         },
     )
     runner.train()
@@ -233,9 +234,10 @@ def test_whole_checkpoints_and_no_more_than_asked(make_runner):
     assert {f.name for f in folder.glob('*.pth')} == {
         f'iter_{2 * length}.pth',
         f'iter_{3 * length}.pth',
-        'best.pth',
+        f'best_phantom_a_cls_n_classes_iter_{length}.pth',
     }
-    assert 'optimizer' not in load_file(folder / 'best.pth')
+    (best,) = folder.glob('best*')
+    assert 'optimizer' not in load_file(best)
     assert not list(folder.glob('.*tmp'))
 
 
@@ -243,7 +245,7 @@ def test_save_best_names_what_there_is(make_runner):
     runner = make_runner(
         **{
             **ONE_TASK,
-            'default_hooks.checkpoint.save_best': 'phantom_a/cls/AUK',
+            'default_hooks.checkpoint.save_best': 'phantom_a/cls/AUCK',
         }
     )
     with pytest.raises(UserError, match='it gives: phantom_a/cls/AUC'):

@@ -1,15 +1,12 @@
-"""When is validated, what, and whose best weights are kept."""
+"""When is validated, and what."""
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from mmengine.hooks import Hook
 
 from fx_mm.apis import build_runner
-from fx_mm.engine.hooks.best import read_save_best
-from fx_mm.utils.checkpoint import load_file
 from fx_mm.utils.errors import UserError
 
 TASKS = ['phantom_a/cls', 'phantom_c/seg']  # three passes a cycle
@@ -82,11 +79,14 @@ def test_chosen_tasks_and_both_models(make_runner):
         },
     )
     metrics = train(runner).seen[3]
-    starts = ('phantom_c/seg/', 'teacher/phantom_c/seg/')
+    starts = ('phantom_c/seg/', 'mean')
+    starts += tuple(f'teacher/{start}' for start in starts)
     assert all(name.startswith(starts) for name in metrics)
     assert 'phantom_c/seg/Dice' in metrics
     assert 'teacher/phantom_c/seg/Dice' in metrics
-    assert (Path(runner.work_dir) / 'best.pth').is_file()
+    assert (
+        Path(runner.work_dir) / 'best_teacher_phantom_c_seg_Dice_iter_3.pth'
+    ).is_file()
     # the closing test has them all
     assert set(runner.test_loop.evaluators) == set(TASKS)
 
@@ -104,73 +104,35 @@ def test_unknown_tasks_are_refused(make_cfg, tasks, match):
         build_runner(cfg)
 
 
-def test_best_of_each_task_and_of_their_mean(make_runner, monkeypatch):
-    auc, dice = 'phantom_a/cls/AUC', 'phantom_c/seg/Dice'
-    mean = dict(name='mean', of=[auc, dice])
+def test_means_of_headlines(make_runner, monkeypatch):
     runner = make_runner(
-        tasks=TASKS,
-        **{
-            'train_cfg.val_unit': 'pass',
-            'cycle.max_batches': 1,
-            SAVE_BEST: [auc, dice, mean],
-        },
+        tasks=['phantom_a/cls', 'phantom_b/cls', 'phantom_c/seg'],
+        **{'val_cfg.predict_on': ['teacher', 'student']},
     )
-    values = {
-        auc: [0.5, 0.9, 0.1, math.nan, 0.2, 0.9],
-        dice: [0.1, 0.2, 0.8, 0.9, 0.85, 0.3],
+    loop = runner.val_loop
+    found = {
+        'phantom_a/cls/AUC': 0.5,
+        'phantom_b/cls/AUC': 0.75,
+        'phantom_b/cls/AUC/Nodule': 0.1,
+        'phantom_c/seg/Dice_pos': 0.25,
+        'phantom_c/seg/Dice': 0.9,
     }
-    best = dict(auc=2, dice=4, mean=6)  # the mean: .3 .55 .45 - .525 .6
-    run = runner.val_loop._run_model
-
-    def scripted():
-        place = runner.epoch - 1
-        return {**run(), **{name: of[place] for name, of in values.items()}}
-
-    monkeypatch.setattr(runner.val_loop, '_run_model', scripted)
-    runner.train()
-    folder = Path(runner.work_dir)
-    names = dict(
-        auc='best_phantom_a_cls_AUC.pth',
-        dice='best_phantom_c_seg_Dice.pth',
-        mean='best_mean.pth',
-    )
-    assert {f.name for f in folder.glob('best*')} == set(names.values())
-    for what, name in names.items():
-        assert load_file(folder / name)['meta']['epoch'] == best[what]
-    log = Path(runner.log_dir, f'{runner.timestamp}.log').read_text()
-    assert f'{auc} is undefined in this validation' in log
-    assert 'mean is undefined in this validation' in log
+    results = iter([dict(found), {**found, 'phantom_b/cls/AUC': math.nan}])
+    monkeypatch.setattr(loop, '_run_model', lambda: next(results))
+    metrics = loop.run()
+    assert list(metrics)[: len(found)] == list(found)
+    assert metrics['mean/cls/AUC'] == 0.625
+    assert metrics['mean/seg/Dice_pos'] == 0.25
+    assert metrics['mean'] == 0.5
+    assert math.isnan(metrics['student/mean/cls/AUC'])
+    assert metrics['student/mean/seg/Dice_pos'] == 0.25
+    assert math.isnan(metrics['student/mean'])
+    assert len(metrics) == 2 * (len(found) + 3)
 
 
-@pytest.mark.parametrize(
-    'entry, match',
-    [
-        (3, 'save_best is 3; it must be the name'),
-        ([], 'it must be the name'),
-        ([3], 'save_best has 3; it must be'),
-        (dict(name='mean'), 'it must be the name'),
-        (dict(name='mean', of=[]), 'it must be the name'),
-        (dict(name='mean', of='a/cls/AUC'), 'it must be the name'),
-        (['a/cls/AUC', 'a/cls/AUC'], 'two entries "a/cls/AUC"'),
-    ],
-)
-def test_malformed_save_best(entry, match):
-    with pytest.raises(UserError, match=match):
-        read_save_best(entry)
-
-
-@pytest.mark.parametrize(
-    'name, match',
-    [
-        ('phantom_b/cls/AUC', 'its results begin with: phantom_a/cls/'),
-        ('student/phantom_a/cls/AUC', 'its results begin with'),
-        (None, 'no validation'),
-    ],
-)
-def test_save_best_of_what_is_not_validated(name, match):
-    loop = name and SimpleNamespace(
-        evaluators={'phantom_a/cls': None}, predict_on=['teacher']
-    )
-    (best,) = read_save_best(name or 'phantom_a/cls/AUC')
-    with pytest.raises(UserError, match=match):
-        best.check(loop)
+def test_a_dataset_must_not_be_called_like_a_mean(make_cfg):
+    cfg = make_cfg()
+    cfg.datasets.mean = cfg.datasets.pop('phantom_a')
+    cfg.tasks = ['mean/cls']
+    with pytest.raises(UserError, match='datasets.mean: .* another name'):
+        build_runner(cfg)

@@ -29,7 +29,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 
 from fx_mm.apis import expand_config, load_config
-from fx_mm.engine.hooks.pass_log_hook import format_seconds
+from fx_mm.engine.pace import format_seconds
 from fx_mm.evaluation.report.variant_comparison import (
     VariantComparison,
     read_headlines,

@@ -176,7 +176,7 @@ def suite_data(cfg: Config, args) -> dict:
     results = {}
     for kind, task in trainer.tasks(args.kinds).items():
         trainer.begin(task, 'release', True)
-        trainer.loop.sampler.start = trainer.loop._iter
+        trainer.loop.sampler.start = trainer.loop.iter
         batches = iter(trainer.loop.dataloader)
         steps, waits = [], []
         for index in range(args.warmup + args.steps):

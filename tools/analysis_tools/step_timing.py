@@ -78,7 +78,6 @@ class Trainer:
             locked = 'release' if entry.mode == 'release' else 'lock'
             if entry.task == task and locked == mode:
                 self.loop.begin_pass(index)
-                self.loop._iter = self.loop.schedule.start(index)
                 self.runner.model.consistency_weight = (
                     self.weight if teacher else 0.0
                 )

@@ -1,14 +1,14 @@
 """Checkpoints that a kill cannot spoil and a changed config cannot fool."""
 
-import contextlib
 import math
-import os
-from pathlib import Path
+import os.path as osp
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook
 
-from fx_mm.engine.hooks.best import read_save_best
 from fx_mm.engine.resume import (
     check_weights,
     describe_draws,
@@ -17,146 +17,302 @@ from fx_mm.engine.resume import (
     move_checkpoint,
 )
 from fx_mm.registry import HOOKS
+from fx_mm.tasks import MEAN, split_name, task_of
 from fx_mm.utils.checkpoint import (
     ATOMIC_BACKEND,
     LAST_CHECKPOINT,
+    AtomicLocalBackend,
     check_meta,
     config_diff,
-    find_checkpoint,
-    list_checkpoints,
 )
+from fx_mm.utils.checks import check_choice
 from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.files import write_whole
+from fx_mm.utils.predictors import PREDICTORS
+
+if TYPE_CHECKING:
+    from fx_mm.engine.loops import MultiTaskValLoop
+    from fx_mm.engine.runner import MultiTaskRunner
 
 UNITS = ('cycle', 'pass', 'iter')
 
 
-@contextlib.contextmanager
-def write_errors(folder: str | Path, name: str):
-    """Say in one sentence that a file could not be written.
-
-    Raises:
-        UserError: With the reason, such as a full disk, and what is left.
-    """
-    try:
-        yield
-    except OSError as error:
-        before = find_checkpoint(folder)
-        left = (
-            f'the previous checkpoint {os.path.basename(before)} is intact: '
-            'make room and go on with --resume'
-            if before
-            else 'there is no checkpoint before it'
-        )
-        raise UserError(
-            f'{Path(folder) / name} cannot be written ({error.strerror}); '
-            f'{left}.'
-        ) from error
-
-
 @HOOKS.register_module()
-class CyclicCheckpointHook(Hook):
+class CyclicCheckpointHook(CheckpointHook):
     """Save every N cycles, passes or iterations, and on a stop signal.
 
-    A file is written beside its place, synced and renamed, then pointed to,
-    and only then are older ones pruned: a kill at any moment leaves at least
-    one whole checkpoint. Its meta holds the task table, by which heads are
-    matched later.
+    mmengine's hook, whose files are named by the iteration, whatever the
+    unit. A file is written beside its place, synced and renamed, then pointed
+    to, and only then are older ones pruned: a kill at any moment leaves at
+    least one whole checkpoint. Its meta holds the task table, by which heads
+    are matched later.
 
     Args:
-        interval (int): Defaults to 1.
+        interval (int): -1 saves at the end alone. Defaults to 1.
         unit (str): ``cycle``, ``pass`` or ``iter``. Defaults to ``cycle``.
-        max_keep_ckpts (int): How many to keep. Defaults to 2.
-        save_best (str, dict or list, optional): A validation result, such
-            as ``phantom_b/loc/mAP_40``; its best weights are kept without
-            the optimizer in ``best.pth``. Higher is better. A list keeps one
-            file each, ``best_phantom_b_loc_mAP_40.pth``; a
-            ``dict(name='mean', of=[...])`` means the average of several
-            results, in ``best_mean.pth``. Defaults to None.
+        max_keep_ckpts (int): How many to keep, -1 for all. Defaults to 2.
+        save_best (str or list[str], optional): Validation results, such as
+            ``phantom_b/loc/mAP_40``, ``mean/loc/mAP_40`` or ``mean``; the
+            best weights of each are kept without the optimizer, in
+            ``best_phantom_b_loc_mAP_40_iter_120.pth``. Defaults to None.
+        **kwargs: Other arguments of mmengine's CheckpointHook but
+            ``by_epoch``: ``rule``, ``save_begin``, ``published_keys``, ...
 
     Raises:
-        UserError: If ``unit`` is unknown, ``save_best`` is malformed or no
-            result of the validation, a loaded checkpoint does not fit the
-            config, or a file cannot be written.
+        UserError: If an argument makes no sense, ``save_best`` is no result
+            of the validation, a loaded checkpoint does not fit the config,
+            or a file cannot be written.
+
+    Examples:
+        >>> default_hooks = dict(
+        ...     checkpoint=dict(
+        ...         type='CyclicCheckpointHook',
+        ...         interval=5,
+        ...         save_best=['phantom_b/loc/mAP_40', 'mean'],
+        ...         rule='greater'))
     """
 
-    priority = 'VERY_LOW'
+    _default_greater_keys = [
+        *CheckpointHook._default_greater_keys,
+        *('AP_', 'Dice', 'R2', 'Pearson', MEAN),
+    ]
+    _default_less_keys = [*CheckpointHook._default_less_keys, 'MAE']
 
     def __init__(
         self,
         interval: int = 1,
         unit: str = 'cycle',
         max_keep_ckpts: int = 2,
-        save_best: str | dict | list | None = None,
+        save_best: str | Sequence[str] | None = None,
+        **kwargs: Any,
     ) -> None:
-        if unit not in UNITS or interval < 1 or max_keep_ckpts < 1:
+        check_choice('checkpoint.unit', unit, UNITS)
+        if interval == 0 or max_keep_ckpts == 0:
             raise UserError(
-                f'The checkpoint hook has interval={interval}, '
-                f'unit="{unit}" and max_keep_ckpts={max_keep_ckpts}; the '
-                'unit is cycle, pass or iter and the numbers are at least 1.'
+                f'The checkpoint hook has interval={interval} and '
+                f'max_keep_ckpts={max_keep_ckpts}; both are at least 1, or '
+                '-1: saved at the end alone, and all kept.'
             )
-        self.interval = interval
+        if '://' not in str(kwargs.get('out_dir')):
+            kwargs.setdefault('backend_args', dict(backend=ATOMIC_BACKEND))
+        if isinstance(save_best, Sequence) and not isinstance(save_best, str):
+            save_best = list(save_best)
+        try:
+            super().__init__(
+                interval,
+                by_epoch=False,
+                max_keep_ckpts=max_keep_ckpts,
+                save_best=save_best,
+                **kwargs,
+            )
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f'The checkpoint hook: {error}') from error
         self.unit = unit
-        self.max_keep_ckpts = max_keep_ckpts
-        self.best = read_save_best(save_best)
         self._due = False
+        self._training = False
+
+    def _init_rule(
+        self, rules: list[str | None], key_indicators: list[str]
+    ) -> None:
+        """Infer rules by the metrics alone: a dataset may be called "top"."""
+        try:
+            super()._init_rule(rules, [_metric(key) for key in key_indicators])
+        except (KeyError, ValueError) as error:
+            raise UserError(f'checkpoint.rule: {error.args[0]}') from error
+        super()._init_rule(self.rules, key_indicators)
+
+    # ---------------------------------------------------------------- when
+
+    def before_train(self, runner: 'MultiTaskRunner') -> None:
+        """Find the folder, and what was validated before a resume.
+
+        Raises:
+            UserError: If ``save_best`` is of a task that is not validated.
+        """
+        super().before_train(runner)
+        self._training = True
+        for key in self.save_best or ():
+            _check_validated(key, runner.val_loop)
+        done = runner.message_hub.runtime_info.get('validated_pass', 0)
+        if runner.val_loop is not None and runner.iter:
+            # in another cycle, the position may have moved back
+            runner.val_loop.validated_pass = min(done, runner.epoch)
 
     def after_train_iter(
-        self, runner, batch_idx, data_batch=None, outputs=None
+        self,
+        runner: 'MultiTaskRunner',
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
     ) -> None:
         """Save every N iterations."""
-        if self.unit == 'iter' and (runner.iter + 1) % self.interval == 0:
+        if self.unit == 'iter' and self.every_n_train_iters(
+            runner, self.interval, self.save_begin
+        ):
             self._due = True
-        # gradients that wait for more are in no checkpoint
+        # mmengine saves at once, but gradients that wait for more are in no
+        # checkpoint
         if self._due and runner.train_loop.at_update:
             self._due = False
-            self._save(runner, runner.epoch, runner.iter + 1)
+            self._save_at(runner, runner.epoch, runner.iter + 1)
 
-    def after_train_epoch(self, runner) -> None:
+    def after_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Save every N passes or cycles, and at the end."""
-        every = self.interval
+        passes = 1
         if self.unit == 'cycle':
-            every *= runner.train_loop.schedule.passes_per_cycle
-        last = runner.epoch + 1 == runner.max_epochs
-        due = self.unit != 'iter' and (runner.epoch + 1) % every == 0
-        if due or last:
-            self._save(runner, runner.epoch + 1, runner.iter)
+            passes = runner.train_loop.schedule.passes_per_cycle
+        due = self.unit != 'iter' and self.every_n_epochs(
+            runner, self.interval * passes, self.save_begin * passes
+        )
+        if due or (self.save_last and self.is_last_train_epoch(runner)):
+            self._save_at(runner, runner.epoch + 1, runner.iter)
 
-    def after_stop_signal(self, runner) -> None:
+    def after_stop_signal(self, runner: 'MultiTaskRunner') -> None:
         """Save where a signal stopped the training."""
-        self._save(runner, runner.epoch, runner.iter)
+        self._save_at(runner, runner.epoch, runner.iter)
 
-    def after_val_epoch(self, runner, metrics=None) -> None:
+    def after_val_epoch(
+        self, runner: 'MultiTaskRunner', metrics: dict[str, float]
+    ) -> None:
         """Remember what is validated, and keep the best."""
+        runner.message_hub.update_info('validated_pass', runner.epoch)
+        # without a training there is no folder yet
+        if self._training:
+            super().after_val_epoch(runner, metrics)
+
+    # --------------------------------------------------------------- files
+
+    def _save_at(
+        self, runner: 'MultiTaskRunner', epoch: int, iteration: int
+    ) -> None:
+        meta = dict(epoch=epoch, iter=iteration)
+        self._save_checkpoint_with_step(runner, iteration, meta)
+
+    def _save_checkpoint_with_step(
+        self, runner: 'MultiTaskRunner', step: int, meta: dict[str, int]
+    ) -> None:
+        """Write, then point to the file, then prune.
+
+        mmengine prunes first and writes the pointer in place: a kill or a
+        full disk in between would leave no checkpoint, or no pointer.
+        """
+        optimizer = runner.optim_wrapper.optimizer
+        if hasattr(optimizer, 'gather_state'):
+            # mmengine asks the main process alone for the state
+            optimizer.gather_state()
         hub = runner.message_hub
-        hub.update_info('validated_pass', runner.epoch)
-        for best in self.best:
-            value = best.value(metrics)
-            if math.isnan(value):
+        kept = hub.runtime_info.get('keep_ckpt_ids', [])
+        kept = [*(each for each in kept if each != step), step]
+        # in the file, so that what a kill before the pruning leaves is pruned
+        # after the resume
+        hub.update_info('keep_ckpt_ids', kept)
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        old = kept[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
+        hub.update_info('keep_ckpt_ids', kept[len(old) :])
+        if not is_main_process():
+            return
+        pointer = osp.join(runner.work_dir, LAST_CHECKPOINT)
+        AtomicLocalBackend().put_text(self.last_ckpt, pointer)
+        self._remove(map(self.filename_tmpl.format, old))
+
+    def _save_best_checkpoint(
+        self, runner: 'MultiTaskRunner', metrics: Mapping[str, float]
+    ) -> None:
+        """Write new best weights, then remove the former ones.
+
+        mmengine removes them first, from a path in the checkpoint, which may
+        be that of the folder a run was copied from. It also writes the last
+        checkpoint again, for its record of the best; here a run that is
+        resumed from it validates once more and comes to the same.
+
+        Raises:
+            UserError: If there is no such result.
+        """
+        if not self.save_best:
+            return
+        if 'auto' in self.key_indicators:
+            self._init_rule(self.rules, [next(iter(metrics))])
+        hub = runner.message_hub
+        for key, rule in zip(self.key_indicators, self.rules):
+            if key not in metrics:
+                raise UserError(
+                    f'checkpoint.save_best is "{key}", which the validation '
+                    f'does not give; it gives: {", ".join(metrics)}.'
+                )
+            score = metrics[key]
+            if math.isnan(score):
                 runner.logger.warning(
-                    f'checkpoint.save_best: {best.name} is undefined in this '
+                    f'checkpoint.save_best: {key} is undefined in this '
                     'validation and cannot be the best.'
                 )
-            elif value > hub.runtime_info.get(best.key, -math.inf):
-                hub.update_info(best.key, value)
-                runner.logger.info(f'best {best.name}: {value:.4f}')
-                self._write(
-                    runner,
-                    best.file,
-                    dict(epoch=runner.epoch, iter=runner.iter),
-                    save_optimizer=False,
-                    save_param_scheduler=False,
-                )
+            best = hub.runtime_info.get(
+                f'best_score_{key}', self.init_value_map[rule]
+            )
+            if not self.is_better_than[key](score, best):
+                continue
+            hub.update_info(f'best_score_{key}', score)
+            name = f'best_{key}_{self.filename_tmpl.format(runner.iter)}'
+            name = name.replace('/', '_')
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                save_optimizer=False,
+                save_param_scheduler=False,
+                meta=dict(epoch=runner.epoch, iter=runner.iter),
+                backend_args=self.backend_args,
+            )
+            runner.logger.info(f'best {key}: {score:.4f}, in {name}')
+            if is_main_process():
+                self._remove(each for each in self._best(key) if each != name)
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+    def _best(self, key: str) -> list[str]:
+        """Return the files with the best weights by a result."""
+        name = f'best_{key}_'.replace('/', '_') + self.filename_tmpl
+        pattern = re.escape(name).replace(re.escape('{}'), r'\d+')
+        files = self.file_backend.list_dir_or_file(
+            self.out_dir, list_dir=False, suffix='.pth'
+        )
+        return [file for file in files if re.fullmatch(pattern, file)]
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            path = self.file_backend.join_path(self.out_dir, name)
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+
+    def after_train(self, runner: 'MultiTaskRunner') -> None:
+        """Publish the last checkpoint and the best ones, if asked to."""
+        self.best_ckpt_path_dict = {
+            key: self.file_backend.join_path(self.out_dir, file)
+            for key in (self.key_indicators if self.save_best else ())
+            for file in self._best(key)
+        }
+        super().after_train(runner)
+
+    # ------------------------------------------------- what they are made of
+
+    def before_save_checkpoint(
+        self, runner: 'MultiTaskRunner', checkpoint: dict[str, Any]
+    ) -> None:
         """Add the task table to the meta."""
         checkpoint['meta']['tasks'] = [task.meta for task in runner.tasks]
         schedule = runner.train_loop.schedule
         checkpoint['meta']['schedule'] = describe_schedule(schedule)
         checkpoint['meta']['draws'] = describe_draws(runner)
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(
+        self, runner: 'MultiTaskRunner', checkpoint: dict[str, Any]
+    ) -> None:
         """Refuse other classes, show a changed config, restore marks."""
         check_meta(checkpoint, runner.tasks)
         weights = checkpoint.get('state_dict', checkpoint)
@@ -183,45 +339,41 @@ class CyclicCheckpointHook(Hook):
                 f'(- checkpoint, + now):\n{diff}'
             )
 
-    def before_train(self, runner) -> None:
-        """Tell the validation loop what was validated before a resume.
 
-        Raises:
-            UserError: If ``save_best`` is of a task that is not validated.
-        """
-        for best in self.best:
-            best.check(runner.val_loop)
-        done = runner.message_hub.runtime_info.get('validated_pass', 0)
-        if runner.val_loop is not None and runner.iter:
-            # in another cycle, the position may have moved back
-            runner.val_loop.validated_pass = min(done, runner.epoch)
+def _split_predictor(key: str) -> tuple[str, str]:
+    """Return which model a result is of, empty for the first, and its rest."""
+    head, rest = split_name(key)
+    return (head, rest) if head in PREDICTORS else ('', key)
 
-    def _save(self, runner, epoch: int, iteration: int) -> None:
-        name = f'iter_{iteration}.pth'
-        self._write(runner, name, dict(epoch=epoch, iter=iteration))
-        if not is_main_process():
-            return
-        folder = Path(runner.work_dir)
-        with write_errors(folder, LAST_CHECKPOINT):
-            write_whole(folder / LAST_CHECKPOINT, name)
-        # By age: a run that begins anew in an old folder has lower numbers.
-        files = sorted(
-            list_checkpoints(folder), key=lambda f: f.stat().st_mtime_ns
+
+def _metric(key: str) -> str:
+    """Return the metric of a result, without task, class and predictor."""
+    _, key = _split_predictor(key)
+    return split_name(key.removeprefix(f'{task_of(key)}/'))[0]
+
+
+def _check_validated(key: str, val_loop: 'MultiTaskValLoop | None') -> None:
+    """Look before the training whether the validation gives a result.
+
+    Raises:
+        UserError: If it cannot.
+    """
+    if val_loop is None:
+        raise UserError(
+            f'checkpoint.save_best is "{key}", but the config has no '
+            'validation (val_cfg).'
         )
-        for old in files[: -self.max_keep_ckpts]:
-            if old.name != name:
-                os.remove(old)
-
-    @staticmethod
-    def _write(runner, name: str, meta: dict, **kwargs) -> None:
-        optimizer = runner.optim_wrapper.optimizer
-        if hasattr(optimizer, 'gather_state'):
-            optimizer.gather_state()
-        with write_errors(runner.work_dir, name):
-            runner.save_checkpoint(
-                runner.work_dir,
-                name,
-                meta=meta,
-                backend_args=dict(backend=ATOMIC_BACKEND),
-                **kwargs,
-            )
+    predictors = ['', *val_loop.predict_on[1:]]
+    tasks = list(val_loop.evaluators)
+    predictor, rest = _split_predictor(key)
+    known = task_of(rest) in tasks or split_name(rest)[0] == MEAN
+    if key != 'auto' and not (known and predictor in predictors):
+        starts = [
+            f'{predictor}/{task}'.lstrip('/')
+            for predictor in predictors
+            for task in (*tasks, MEAN)
+        ]
+        raise UserError(
+            f'checkpoint.save_best is "{key}", which the validation does not '
+            f'give; its results begin with: {", ".join(starts)}.'
+        )

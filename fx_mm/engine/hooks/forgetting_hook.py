@@ -1,6 +1,7 @@
 """The score of every task after each pass."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -10,6 +11,9 @@ from fx_mm.registry import HOOKS
 from fx_mm.tasks import MIXED
 from fx_mm.utils.errors import UserError
 from fx_mm.visualization.forgetting_plot import plot_forgetting
+
+if TYPE_CHECKING:
+    from fx_mm.engine.runner import MultiTaskRunner
 
 
 @HOOKS.register_module()
@@ -41,7 +45,7 @@ class ForgettingHook(Hook):
     def __init__(self, picture: bool = True) -> None:
         self.picture = picture
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: 'MultiTaskRunner') -> None:
         """Check the intervals, and take over the rows of a resumed run."""
         loop, val_loop = runner.train_loop, runner.val_loop
         if val_loop is None:
@@ -76,7 +80,9 @@ class ForgettingHook(Hook):
                 f'The rows before the resume are lost: {error}'
             )
 
-    def after_val_epoch(self, runner, metrics=None) -> None:
+    def after_val_epoch(
+        self, runner: 'MultiTaskRunner', metrics: dict[str, float]
+    ) -> None:
         """Add a row and write everything."""
         if not runner.epoch:
             return

@@ -1,12 +1,16 @@
 """Move the teacher towards the student."""
 
 import math
+from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import EMAHook, Hook
 
 from fx_mm.registry import HOOKS
 from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from fx_mm.engine.runner import MultiTaskRunner
 
 UNITS = ('pass', 'iter')
 SCHEDULES = ('constant', 'cosine')
@@ -78,7 +82,7 @@ class MeanTeacherHook(Hook):
         self.consistency_weight = consistency_weight
 
     def decay_at(self, update: int, updates: int) -> float:
-        """Give the decay of an update (Ark, section 3).
+        """Return the decay of an update (Ark, section 3).
 
         Args:
             update (int): Number of the update, from 0.
@@ -94,10 +98,10 @@ class MeanTeacherHook(Hook):
 
     @staticmethod
     def consistency_at(index: int, passes: int) -> float:
-        """Give the consistency weight in pass ``index`` of ``passes``."""
+        """Return the consistency weight in pass ``index`` of ``passes``."""
         return 0.25 * (1 - math.cos(math.pi * index / passes))
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: 'MultiTaskRunner') -> None:
         """Refuse a second average beside the teacher."""
         if any(isinstance(hook, EMAHook) for hook in runner.hooks):
             raise UserError(
@@ -105,7 +109,7 @@ class MeanTeacherHook(Hook):
                 'keeps the average itself; remove it from custom_hooks.'
             )
 
-    def before_train_epoch(self, runner) -> None:
+    def before_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Set the consistency weight of the pass."""
         if self.consistency_weight is not None:
             unwrap(runner.model).consistency_weight = self.consistency_at(
@@ -113,14 +117,18 @@ class MeanTeacherHook(Hook):
             )
 
     def after_train_iter(
-        self, runner, batch_idx, data_batch=None, outputs=None
+        self,
+        runner: 'MultiTaskRunner',
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
     ) -> None:
         """Update after an iteration."""
         if self.unit == 'iter' and runner.train_loop.at_update:
             decay = self.decay_at(runner.iter, runner.max_iters)
             unwrap(runner.model).update_teacher(decay)
 
-    def after_train_epoch(self, runner) -> None:
+    def after_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Update after a pass."""
         if self.unit == 'pass':
             decay = self.decay_at(runner.epoch, runner.max_epochs)

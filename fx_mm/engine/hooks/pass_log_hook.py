@@ -1,65 +1,28 @@
 """One line and one set of scalars per pass."""
 
+import re
 import time
 from collections import defaultdict
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.dist import master_only
-from mmengine.hooks import LoggerHook, RuntimeInfoHook
+from mmengine.hooks import LoggerHook
+from torch import Tensor
 
+from fx_mm.datasets.samplers.pass_schedule import Pass
+from fx_mm.engine.pace import Pace, format_seconds
 from fx_mm.registry import HOOKS
 from fx_mm.tasks import MIXED
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 
+if TYPE_CHECKING:
+    from fx_mm.engine.runner import MultiTaskRunner
 
-@HOOKS.register_module()
-class CyclicRuntimeInfoHook(RuntimeInfoHook):
-    """Keep the message hub small.
-
-    The stock hook appends every loss of every iteration to a buffer that
-    is copied at each append and saved in each checkpoint; the pass log
-    keeps means instead.
-    """
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        """Update the iteration alone."""
-        runner.message_hub.update_info('iter', runner.iter)
-
-    def after_train_iter(
-        self, runner, batch_idx, data_batch=None, outputs=None
-    ) -> None:
-        """Record nothing; see :class:`PassLogHook`."""
-
-    def after_val_epoch(self, runner, metrics=None) -> None:
-        """Record nothing; see :class:`PassLogHook`."""
-
-    def after_test_epoch(self, runner, metrics=None) -> None:
-        """Record nothing; see :class:`PassLogHook`."""
-
-
-class _Pace:
-    """Mean seconds of what repeats, for the estimated time of arrival."""
-
-    def __init__(self) -> None:
-        self._sums: dict = defaultdict(float)
-        self._counts: dict = defaultdict(int)
-
-    def add(self, key, seconds: float, count: int = 1) -> None:
-        self._sums[key] += seconds
-        self._counts[key] += count
-
-    def mean(self, key) -> float:
-        """Give the mean of a key, or of all keys if it is not known yet."""
-        if self._counts[key]:
-            return self._sums[key] / self._counts[key]
-        return sum(self._sums.values()) / max(sum(self._counts.values()), 1)
-
-
-def format_seconds(seconds: float) -> str:
-    """Write a time as h:mm:ss."""
-    minutes, seconds = divmod(int(seconds + 0.5), 60)
-    return f'{minutes // 60}:{minutes % 60:02d}:{seconds:02d}'
+MINOR_LOSS = re.compile(r'd\d+\.|dn_|enc_')
+"""Losses of DINO's inner layers, its denoising and its encoder: in the
+scalars, but not in the line."""
 
 
 @HOOKS.register_module()
@@ -83,30 +46,44 @@ class PassLogHook(LoggerHook):
     """
 
     def __init__(
-        self, interval: int = 500, check_interval: int = 50, **kwargs
+        self, interval: int = 500, check_interval: int = 50, **kwargs: Any
     ) -> None:
         super().__init__(interval=interval, **kwargs)
         self.check_interval = check_interval
-        self._pace = _Pace()
-        self._validation = _Pace()
+        self._pace = Pace()
+        self._validation = Pace()
+        self._start()
 
-    def before_train_epoch(self, runner) -> None:
-        """Start the pass's sums."""
-        self._sums: dict = defaultdict(dict)
-        self._counts: dict = defaultdict(int)
+    def _start(self) -> None:
+        """Start sums and clocks of a pass."""
+        self._sums: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        self._counts: dict[str, int] = defaultdict(int)
         self._count = 0
-        self._window: list = []
+        self._window: list[tuple[str, dict[str, Any]]] = []
         self._data_seconds = 0.0
         self._begin = self._last = time.perf_counter()
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+    def before_train_epoch(self, runner: 'MultiTaskRunner') -> None:
+        """Start the pass's sums."""
+        self._start()
+
+    def before_train_iter(
+        self,
+        runner: 'MultiTaskRunner',
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+    ) -> None:
         """Measure the wait for data."""
         self._data_seconds += time.perf_counter() - self._last
 
     def after_train_iter(
-        self, runner, batch_idx, data_batch=None, outputs=None
+        self,
+        runner: 'MultiTaskRunner',
+        batch_idx: int,
+        data_batch: dict[str, Any],
+        outputs: dict[str, Any] | None = None,
     ) -> None:
-        """Add the losses up on their device, but of steps left out."""
+        """Add the losses up on their device, but of skipped steps."""
         task = data_batch['data_samples'][0].task
         self._window.append((task, outputs or {}))
         if runner.train_loop.at_update:
@@ -115,7 +92,7 @@ class PassLogHook(LoggerHook):
             self._window = []
         self._last = time.perf_counter()
 
-    def _add_window(self, runner, batch_idx: int) -> None:
+    def _add_window(self, runner: 'MultiTaskRunner', batch_idx: int) -> None:
         """Add up what made one step."""
         before = self._count
         for task, outputs in self._window:
@@ -130,7 +107,7 @@ class PassLogHook(LoggerHook):
         if self._count // self.interval > before // self.interval:
             self._log(runner, f'{batch_idx + 1} of ')
 
-    def after_train_epoch(self, runner) -> None:
+    def after_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Write the pass's line and scalars."""
         if not self._count:
             return
@@ -150,11 +127,13 @@ class PassLogHook(LoggerHook):
         scalars['data_wait_share'] = self._data_seconds / seconds
         self._write(runner, scalars)
 
-    def before_val(self, runner) -> None:
+    def before_val(self, runner: 'MultiTaskRunner') -> None:
         """Start the clock of the validation."""
         self._val_begin = time.perf_counter()
 
-    def after_val_epoch(self, runner, metrics=None) -> None:
+    def after_val_epoch(
+        self, runner: 'MultiTaskRunner', metrics: dict[str, float]
+    ) -> None:
         """Write the validation's main figures and all its scalars."""
         seconds = time.perf_counter() - self._val_begin
         self._validation.add('val', seconds)
@@ -170,32 +149,34 @@ class PassLogHook(LoggerHook):
         runner.logger.info(f'validation in {seconds:.0f} s: {figures}')
         self._write(runner, metrics)
 
-    def after_test_epoch(self, runner, metrics=None) -> None:
+    def after_test_epoch(self, *args: Any, **kwargs: Any) -> None:
         """Leave the test's table to the report."""
 
-    def after_val_iter(self, *args, **kwargs) -> None:
+    def after_val_iter(self, *args: Any, **kwargs: Any) -> None:
         """Write nothing per validation batch."""
 
-    def after_test_iter(self, *args, **kwargs) -> None:
+    def after_test_iter(self, *args: Any, **kwargs: Any) -> None:
         """Write nothing per test batch."""
 
     @staticmethod
-    def _pass(runner):
+    def _pass(runner: 'MultiTaskRunner') -> Pass:
         return runner.train_loop.current_pass
 
     @master_only
-    def _write(self, runner, scalars: dict) -> None:
+    def _write(
+        self, runner: 'MultiTaskRunner', scalars: dict[str, float]
+    ) -> None:
         runner.visualizer.add_scalars(
             scalars, step=runner.iter, file_path=self.json_log_path
         )
 
-    def _means(self, task: str) -> dict:
+    def _means(self, task: str) -> dict[str, float]:
         return {
             key: float(value) / self._counts[task]
             for key, value in self._sums[task].items()
         }
 
-    def _check_finite(self, runner) -> None:
+    def _check_finite(self, runner: 'MultiTaskRunner') -> None:
         for task, sums in self._sums.items():
             loss = sums.get('loss')
             if loss is not None and not torch.isfinite(loss).all():
@@ -205,7 +186,7 @@ class PassLogHook(LoggerHook):
                     'clip its gradients, or resume from the last checkpoint.'
                 )
 
-    def _log(self, runner, progress: str = '') -> None:
+    def _log(self, runner: 'MultiTaskRunner', progress: str = '') -> None:
         loop, entry = runner.train_loop, self._pass(runner)
         seconds = (time.perf_counter() - self._begin) / self._count
         if entry.task == MIXED:
@@ -217,7 +198,7 @@ class PassLogHook(LoggerHook):
             losses = ' '.join(
                 f'{key} {value:.3f}'
                 for key, value in self._means(entry.task).items()
-                if not key.startswith('d')
+                if not MINOR_LOSS.match(key)
             )
         runner.logger.info(
             f'cycle {loop.cycle + 1}/{loop.max_cycles}  '
@@ -226,7 +207,7 @@ class PassLogHook(LoggerHook):
             f'{seconds:.3f} s/it  {losses}  ETA {self._eta(runner)}'
         )
 
-    def _eta(self, runner) -> str:
+    def _eta(self, runner: 'MultiTaskRunner') -> str:
         loop = runner.train_loop
         schedule = loop.schedule
         per_cycle = sum(

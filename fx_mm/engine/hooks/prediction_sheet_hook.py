@@ -2,13 +2,19 @@
 
 import os.path as osp
 from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
 from fx_mm.registry import HOOKS
+from fx_mm.structures import FXDataSample
 from fx_mm.visualization.prediction_sheet import draw_prediction_sheet
 from fx_mm.visualization.results import result_class
+
+if TYPE_CHECKING:
+    from fx_mm.engine.runner import MultiTaskRunner
 
 
 @HOOKS.register_module()
@@ -24,13 +30,18 @@ class PredictionSheetHook(Hook):
     def __init__(self, per_task: int = 4, score_thr: float = 0.3) -> None:
         self.per_task = per_task
         self.score_thr = score_thr
+        self._kept: dict[tuple[str, bool], list[FXDataSample]]
 
-    def before_test(self, runner) -> None:
+    def before_test(self, runner: 'MultiTaskRunner') -> None:
         """Start from scratch."""
-        self._kept: dict = defaultdict(list)
+        self._kept = defaultdict(list)
 
     def after_test_iter(
-        self, runner, batch_idx, data_batch=None, outputs=None
+        self,
+        runner: 'MultiTaskRunner',
+        batch_idx: int,
+        data_batch: dict[str, Any] | None,
+        outputs: Sequence[FXDataSample],
     ) -> None:
         """Keep the first images with findings, and one without."""
         for sample in outputs:
@@ -43,7 +54,11 @@ class PredictionSheetHook(Hook):
                 kept.append(sample)
 
     @master_only
-    def after_test_epoch(self, runner, metrics=None) -> None:
+    def after_test_epoch(
+        self,
+        runner: 'MultiTaskRunner',
+        metrics: dict[str, float] | None = None,
+    ) -> None:
         """Draw what was kept."""
         tasks = runner.test_dataloader.dataset.tasks
         samples = [

@@ -4,6 +4,7 @@ import atexit
 import logging
 import sys
 import time
+from typing import TYPE_CHECKING, Any, TextIO
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -19,6 +20,9 @@ from rich.text import Text
 
 from fx_mm.registry import HOOKS
 
+if TYPE_CHECKING:
+    from fx_mm.engine.runner import MultiTaskRunner
+
 
 class AboveBar:
     """Where a log handler writes while the bar is there.
@@ -28,10 +32,10 @@ class AboveBar:
 
     Args:
         console (Console): The bar's.
-        stream: The handler's own stream.
+        stream (TextIO): The handler's own stream.
     """
 
-    def __init__(self, console: Console, stream) -> None:
+    def __init__(self, console: Console, stream: TextIO) -> None:
         self._console = console
         self._stream = stream
 
@@ -40,13 +44,13 @@ class AboveBar:
         self._console.print(Text.from_ansi(text.rstrip('\n')), soft_wrap=True)
         return len(text)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Show where the run and its current pass are, if anyone looks.
+    """Show where the run and its current pass are, on a terminal.
 
     Only the main process draws, and only on a terminal; elsewhere the hook
     does nothing and the log has its plain lines alone. The bar is drawn from
@@ -64,23 +68,27 @@ class ProgressHook(Hook):
         self.seconds = seconds
         self._console: Console | None = None
         self._progress: Progress | None = None
-        self._handlers: list = []
+        self._handlers: list[tuple[logging.StreamHandler, TextIO]] = []
         self._drawn = 0.0
 
-    def before_run(self, runner) -> None:
-        """Look whether there is a terminal to draw on."""
+    def before_run(self, runner: 'MultiTaskRunner') -> None:
+        """Check whether there is a terminal to draw on."""
         console = Console()
         looked_at = console.is_terminal and not console.is_dumb_terminal
         if looked_at and is_main_process():
             self._console = console
 
-    def after_run(self, runner) -> None:
+    def after_run(self, runner: 'MultiTaskRunner') -> None:
         """Take the bar away."""
         self._stop()
         self._console = None
 
     def after_train_iter(
-        self, runner, batch_idx, data_batch=None, outputs=None
+        self,
+        runner: 'MultiTaskRunner',
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: Any = None,
     ) -> None:
         """Draw the position in the run and in the pass."""
         if self._skip():
@@ -96,7 +104,11 @@ class ProgressHook(Hook):
         )
 
     def after_val_iter(
-        self, runner, batch_idx, data_batch=None, outputs=None
+        self,
+        runner: 'MultiTaskRunner',
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: Any = None,
     ) -> None:
         """Draw the position in the validation."""
         if not self._skip():
@@ -104,7 +116,11 @@ class ProgressHook(Hook):
             self._draw(runner.logger, 'validation', batch_idx + 1, total)
 
     def after_test_iter(
-        self, runner, batch_idx, data_batch=None, outputs=None
+        self,
+        runner: 'MultiTaskRunner',
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: Any = None,
     ) -> None:
         """Draw the position in the test."""
         if not self._skip():
@@ -116,7 +132,9 @@ class ProgressHook(Hook):
             return True
         return time.monotonic() - self._drawn < self.seconds
 
-    def _draw(self, logger, text: str, done: int, total: int) -> None:
+    def _draw(
+        self, logger: logging.Logger, text: str, done: int, total: int
+    ) -> None:
         if self._progress is None:
             self._start(logger)
         self._drawn = time.monotonic()
@@ -129,7 +147,7 @@ class ProgressHook(Hook):
         )
         self._progress.refresh()
 
-    def _start(self, logger) -> None:
+    def _start(self, logger: logging.Logger) -> None:
         """Put the bar at the bottom, and the log above it."""
         self._progress = Progress(
             TextColumn('{task.description}', markup=False),

@@ -1,10 +1,15 @@
 """One set of running statistics for all processes."""
 
+from typing import TYPE_CHECKING
+
 from mmengine.dist import all_reduce_params
 from mmengine.hooks import Hook
 from torch import nn
 
 from fx_mm.registry import HOOKS
+
+if TYPE_CHECKING:
+    from fx_mm.engine.runner import MultiTaskRunner
 
 
 @HOOKS.register_module()
@@ -19,7 +24,7 @@ class SyncStatisticsHook(Hook):
     # Before MeanTeacherHook (NORMAL).
     priority = 'HIGH'
 
-    def after_train_epoch(self, runner) -> None:
+    def after_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Average the statistics of student and teacher."""
         all_reduce_params(
             [
@@ -32,6 +37,6 @@ class SyncStatisticsHook(Hook):
             op='mean',
         )
 
-    def after_stop_signal(self, runner) -> None:
+    def after_stop_signal(self, runner: 'MultiTaskRunner') -> None:
         """Average them before the checkpoint."""
         self.after_train_epoch(runner)

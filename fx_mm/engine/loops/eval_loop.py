@@ -1,20 +1,27 @@
 """Evaluation, task by task."""
 
 import contextlib
+import math
 import os.path as osp
 from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.evaluator import Evaluator
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from fx_mm.engine.process_failures import lost_processes, outlive_signals
 from fx_mm.registry import LOOPS
+from fx_mm.tasks import MEAN
 from fx_mm.utils.checks import check_choice
 from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
+
+if TYPE_CHECKING:
+    from fx_mm.engine.runner import MultiTaskRunner
 
 
 class _MultiTaskEvalLoop(BaseLoop):
@@ -24,9 +31,9 @@ class _MultiTaskEvalLoop(BaseLoop):
 
     def __init__(
         self,
-        runner: Runner,
-        dataloader: DataLoader | dict,
-        evaluator: dict[str, dict],
+        runner: 'MultiTaskRunner',
+        dataloader: DataLoader | dict[str, Any],
+        evaluator: dict[str, dict[str, Any]],
         predict_on: Sequence[str] = ('teacher',),
         amp_dtype: str | None = None,
         tasks: Sequence[str] | None = None,
@@ -57,8 +64,11 @@ class _MultiTaskEvalLoop(BaseLoop):
                     metric.collect_dir = osp.join(runner.work_dir, '.gather')
 
     def _choose(
-        self, dataloader: dict, evaluator: dict, tasks: Sequence[str]
-    ) -> tuple[dict, dict]:
+        self,
+        dataloader: dict[str, Any],
+        evaluator: dict[str, dict[str, Any]],
+        tasks: Sequence[str],
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """Keep only some tasks in the configs of loader and evaluators."""
         if not tasks:
             raise UserError(
@@ -84,8 +94,9 @@ class _MultiTaskEvalLoop(BaseLoop):
         """Evaluate with each of the wanted models.
 
         Returns:
-            dict: ``dataset/kind/metric`` of the first of ``predict_on``, and
-            with the prefix ``student/`` or ``teacher/`` of the others.
+            dict[str, float]: ``dataset/kind/metric`` of the first of
+            ``predict_on``, and with the prefix ``student/`` or ``teacher/``
+            of the others.
         """
         call = self.runner.call_hook
         call(f'before_{self.stage}')
@@ -96,6 +107,7 @@ class _MultiTaskEvalLoop(BaseLoop):
             prefix = f'{name}/' if i else ''
             with unwrap(self.runner.model).using(name):
                 results = self._run_model()
+            results.update(self._means(results))
             metrics.update({prefix + k: v for k, v in results.items()})
         call(f'after_{self.stage}_epoch', metrics=metrics)
         call(f'after_{self.stage}')
@@ -125,6 +137,10 @@ class _MultiTaskEvalLoop(BaseLoop):
             metrics.update({f'{name}/{k}': v for k, v in results.items()})
         return metrics
 
+    def _means(self, results: dict[str, float]) -> dict[str, float]:
+        """Return further results that are means of others."""
+        return {}
+
     def _autocast(self) -> contextlib.AbstractContextManager:
         if self.amp_dtype is None:
             return contextlib.nullcontext()
@@ -132,13 +148,17 @@ class _MultiTaskEvalLoop(BaseLoop):
         return torch.autocast(device, dtype=getattr(torch, self.amp_dtype))
 
 
-def _only(entries: dict, names: Sequence[str]) -> dict:
+def _only(entries: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: each for name, each in entries.items() if name in names}
 
 
 @LOOPS.register_module()
 class MultiTaskValLoop(_MultiTaskEvalLoop):
     """Validate every task.
+
+    Besides ``dataset/kind/metric`` it returns means over the tasks, by which
+    the best weights can be chosen: ``mean/kind/metric`` of the headline
+    metric of each kind, such as ``mean/cls/AUC``, and ``mean`` of all tasks'.
 
     Args:
         runner (Runner): The runner.
@@ -164,6 +184,20 @@ class MultiTaskValLoop(_MultiTaskEvalLoop):
         metrics = super().run()
         self.validated_pass = self.runner.epoch
         return metrics
+
+    def _means(self, results: dict[str, float]) -> dict[str, float]:
+        """Average the headline metric of each kind, and all of them.
+
+        A mean is NaN if any of its results is, since means over different
+        tasks cannot be compared.
+        """
+        groups: dict[str, list[float]] = {}
+        for name in self.evaluators:
+            kind = self.runner.tasks[name].kind
+            value = results.get(f'{name}/{kind.headline()}', math.nan)
+            for key in (f'{MEAN}/{kind.name}/{kind.headline()}', MEAN):
+                groups.setdefault(key, []).append(value)
+        return {key: fmean(values) for key, values in groups.items()}
 
 
 @LOOPS.register_module()

@@ -3,13 +3,17 @@
 import contextlib
 import random
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object
+from mmengine.dist import all_gather_object, all_reduce
 from mmengine.runner import BaseLoop
+from torch.utils.data import DataLoader
 
+from fx_mm.datasets.samplers.pass_schedule import Pass
 from fx_mm.engine.process_failures import (
     STOP_SIGNALS,
     is_lost_rank,
@@ -17,10 +21,14 @@ from fx_mm.engine.process_failures import (
     outlive_signals,
 )
 from fx_mm.registry import LOOPS
+from fx_mm.structures import FXDataSample
 from fx_mm.tasks import MIXED, split_name
 from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from fx_mm.engine.runner import MultiTaskRunner
 
 VAL_UNITS = ('cycle', 'pass')
 
@@ -67,8 +75,8 @@ class CyclicTrainLoop(BaseLoop):
 
     def __init__(
         self,
-        runner,
-        dataloader,
+        runner: 'MultiTaskRunner',
+        dataloader: DataLoader | dict[str, Any],
         max_cycles: int,
         val_interval: int = 1,
         val_unit: str = 'cycle',
@@ -99,8 +107,8 @@ class CyclicTrainLoop(BaseLoop):
         self.stopped_by: str | None = None
         self._epoch = 0
         self._iter = 0
-        self._bad_images: dict = {}
-        self._waiting: list = []
+        self._bad_images: dict[str, str] = {}
+        self._waiting: list[FXDataSample] = []
 
     @property
     def max_epochs(self) -> int:
@@ -139,7 +147,7 @@ class CyclicTrainLoop(BaseLoop):
         return ends - self._epoch // self.val_interval
 
     @property
-    def current_pass(self):
+    def current_pass(self) -> Pass:
         """Pass: Task and mode of the current pass."""
         return self.schedule[self._epoch]
 
@@ -178,7 +186,7 @@ class CyclicTrainLoop(BaseLoop):
             self.runner.call_hook('after_train')
         return self.runner.model
 
-    def run_epoch(self, batches) -> None:
+    def run_epoch(self, batches: Iterator[dict[str, Any]]) -> None:
         """Walk one pass, or what is left of it after a resume."""
         done = self._iter - self.schedule.start(self._epoch)
         self.begin_pass(self._epoch, done)
@@ -199,6 +207,7 @@ class CyclicTrainLoop(BaseLoop):
             done (int): Iterations of it that are over. Defaults to 0.
         """
         self._epoch = self.sampler.current_pass = index
+        self._iter = self.schedule.start(index) + done
         self._waiting = []
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
@@ -208,14 +217,14 @@ class CyclicTrainLoop(BaseLoop):
             kind = None if task == MIXED else split_name(task)[1]
             wrapper.begin_pass(kind, done, self.schedule.length(index))
 
-    def begin_step(self, data_batch: dict) -> None:
+    def begin_step(self, data_batch: dict[str, Any]) -> None:
         """Clip by the kind of the batch, in a mixed pass."""
         wrapper = self.runner.optim_wrapper
         if self.current_pass.task == MIXED and hasattr(wrapper, 'begin_step'):
             task = data_batch['data_samples'][0].task
             wrapper.begin_step(split_name(task)[1])
 
-    def run_iter(self, index: int, data_batch: dict) -> None:
+    def run_iter(self, index: int, data_batch: dict[str, Any]) -> None:
         """Run one training step."""
         runner = self.runner
         seed_iteration(self.sampler.seed, self.sampler.rank, self._iter)
@@ -245,7 +254,9 @@ class CyclicTrainLoop(BaseLoop):
         if self.at_update:
             self._waiting = []
 
-    def _report_skipped(self, skipped: int, samples: Sequence) -> None:
+    def _report_skipped(
+        self, skipped: int, samples: Sequence[FXDataSample]
+    ) -> None:
         """Name a step that was left out; stop after too many in a row."""
         runner = self.runner
         where = (
@@ -272,7 +283,7 @@ class CyclicTrainLoop(BaseLoop):
         )
 
     def _validation_is_due(self) -> bool:
-        """Tell whether a validation stands after the last pass."""
+        """Return whether a validation is due after the last pass."""
         if self.runner.val_loop is None or self._epoch == 0:
             return False
         if self.runner.val_loop.validated_pass >= self._epoch:
@@ -280,7 +291,7 @@ class CyclicTrainLoop(BaseLoop):
         at_end = self._epoch == self.max_epochs
         return at_end or self._epoch % self.val_interval == 0
 
-    def _count_bad_images(self, data_samples: Sequence) -> None:
+    def _count_bad_images(self, data_samples: Sequence[FXDataSample]) -> None:
         found = [
             (sample.task, sample.metainfo.get('replaced'))
             for sample in data_samples
@@ -313,13 +324,13 @@ class CyclicTrainLoop(BaseLoop):
             )
 
     @contextlib.contextmanager
-    def _stop_signals(self):
+    def _stop_signals(self) -> Iterator[None]:
         """Catch SIGTERM and SIGUSR1 (SLURM) while training."""
 
-        def remember(number, frame):
+        def remember(number: int, frame: FrameType | None) -> None:
             self.stopped_by = signal.Signals(number).name
 
-        before = {}
+        before: dict[signal.Signals, Any] = {}
         try:
             for number in STOP_SIGNALS:
                 before[number] = signal.signal(number, remember)
@@ -334,11 +345,9 @@ class CyclicTrainLoop(BaseLoop):
                 signal.signal(number, handler)
 
     def _stop_requested(self) -> bool:
-        """Tell whether any rank was signalled: all must stop together."""
+        """Return whether any rank was signalled: all must stop together."""
         if self.sampler.world_size == 1:
             return bool(self.stopped_by)
-        from mmengine.dist import all_reduce
-
         flag = torch.tensor(float(bool(self.stopped_by)))
         all_reduce(flag, op='max')
         if flag.item() and not self.stopped_by:
