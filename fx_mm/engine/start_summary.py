@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from fx_mm.engine.runner import MultiTaskRunner
 
 STOCK = str(Path(mmengine.__file__).parent)
-DEPRECATED = 'will be deprecated in future'
+NOISE = ('will be deprecated in future', 'Checkpoints will be saved to')
+"""What mmengine says at every checkpoint of its own code, which no user can
+do anything about; and the work directory, which the block names."""
 
 
 class QuietStart(logging.Filter):
     """Keeps mmengine's own remarks off the terminal, inside of a ``with``.
 
     Its report of the environment, the expanded config and the hooks is 700
-    lines and more; they stay in the log file. Warnings pass, but for those
-    that mmengine gives of its own code at every checkpoint: no user can do
-    anything about them.
+    lines and more; they stay in the log file. Warnings pass. What is in
+    :data:`NOISE` never does.
     """
 
     def __init__(self) -> None:
@@ -53,9 +54,9 @@ class QuietStart(logging.Filter):
         """Return whether a record passes."""
         if not record.pathname.startswith(STOCK):
             return True
-        if record.levelno < logging.WARNING:
-            return not self._depth
-        return DEPRECATED not in record.getMessage()
+        if self._depth and record.levelno < logging.WARNING:
+            return False
+        return not any(text in record.getMessage() for text in NOISE)
 
 
 def import_quietly() -> None:

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from fx_mm.datasets.samplers.pass_schedule import Pass
 from fx_mm.models.param_groups import ParamGroup
 from fx_mm.registry import HOOKS
+from fx_mm.tasks import MIXED
 from fx_mm.utils.dist import unwrap
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def describe(
     for group in groups:
         if group.task is None:
             shared.setdefault(group.name.split('/')[0], []).append(group.name)
-        elif group.name in locked and group.task == task:
+        elif group.name in locked and task in (group.task, MIXED):
             own.append(group.name)
         elif group.name in locked:
             others.add(group.task)
@@ -88,5 +89,6 @@ def describe(
         names += [branch] if chosen == members else chosen
     names += own
     if others:
-        names.append(f'what {len(others)} other tasks own')
+        tasks = 'task' if len(others) == 1 else 'tasks'
+        names.append(f'parts of {len(others)} other {tasks}')
     return ', '.join(names) or 'nothing'

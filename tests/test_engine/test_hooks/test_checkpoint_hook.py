@@ -93,7 +93,7 @@ def test_rule_is_inferred_by_the_metric(key, rule, better):
         (dict(save_best=[AUC, AUC]), 'duplicate element'),
         (dict(save_best='a/cls/oddity'), 'rule for key oddity'),
         (dict(save_best=AUC, rule='best'), 'rule must be greater, less'),
-        (dict(unit='epoch'), 'checkpoint.unit is "epoch"'),
+        (dict(unit='epoch'), 'checkpoint.unit is .epoch.'),
         (dict(interval=0), 'at least 1'),
         (dict(max_keep_ckpts=0), 'at least 1'),
         (dict(by_epoch=True), 'by_epoch'),

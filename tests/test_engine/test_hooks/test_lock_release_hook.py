@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from fx_mm.apis import build_runner
 from fx_mm.engine.hooks.lock_release_hook import LockReleaseHook, describe
 from fx_mm.models.param_groups import ParamGroup
+from fx_mm.tasks import MIXED
 
 TASKS = ['phantom_b/cls', 'phantom_b/loc', 'phantom_c/seg']
 SHORT = {'cycle.max_batches': 1, 'val_cfg': None, 'log_level': 'INFO'}
@@ -61,8 +62,8 @@ def test_each_pass_has_its_own_state_and_the_first_lock_is_logged(make_runner):
     # once, not in each cycle; a release needs no line
     shared = 'backbone, classification, localization, segmentation'
     assert lines_of(runner) == [
-        f'phantom_b/loc lock locks {shared}, what 2 other tasks own',
-        f'phantom_c/seg lock locks {shared}, what 2 other tasks own',
+        f'phantom_b/loc lock locks {shared}, parts of 2 other tasks',
+        f'phantom_c/seg lock locks {shared}, parts of 2 other tasks',
     ]
 
 
@@ -138,7 +139,13 @@ def test_description():
         (shared[:2], 'backbone, localization/neck'),
         (
             [*shared, 'a/loc/decoder', 'b/loc/head', 'c/loc/head'],
-            'backbone, localization, a/loc/decoder, what 2 other tasks own',
+            'backbone, localization, a/loc/decoder, parts of 2 other tasks',
+        ),
+        (
+            [*shared, 'c/loc/head'],
+            'backbone, localization, parts of 1 other task',
         ),
     ):
         assert describe(groups, locked, 'a/loc') == text
+    text = describe(groups, [*shared, 'a/loc/decoder'], MIXED)
+    assert text == 'backbone, localization, a/loc/decoder'
