@@ -31,18 +31,14 @@ LOOPS = _child('loop', mm.LOOPS, 'fx_mm.engine.loops')
 METRICS = _child('metric', mm.METRICS, 'fx_mm.evaluation')
 MODELS = _child('model', mm.MODELS, 'fx_mm.models')
 MODEL_WRAPPERS = _child('model wrapper', mm.MODEL_WRAPPERS, 'fx_mm.models')
-OPTIMIZERS = _child(
-    'optimizer', mm.OPTIMIZERS, 'fx_mm.engine.optimizers.sharded'
-)
+OPTIMIZERS = _child('optimizer', mm.OPTIMIZERS, 'fx_mm.engine.optimizers')
 OPTIM_WRAPPERS = _child(
-    'optimizer wrapper',
-    mm.OPTIM_WRAPPERS,
-    'fx_mm.engine.optimizers.optim_wrapper',
+    'optimizer wrapper', mm.OPTIM_WRAPPERS, 'fx_mm.engine.optimizers'
 )
 OPTIM_WRAPPER_CONSTRUCTORS = _child(
     'optimizer wrapper constructor',
     mm.OPTIM_WRAPPER_CONSTRUCTORS,
-    'fx_mm.engine.optimizers.constructor',
+    'fx_mm.engine.optimizers',
 )
 RUNNERS = _child('runner', mm.RUNNERS, 'fx_mm.engine.runner')
 PARAM_SCHEDULERS = _child(

@@ -380,7 +380,7 @@ def _from_main_process(value: Any) -> Any:
 
 
 def _expand_wrapper(cfg: Config) -> None:
-    """Say how the model is wrapped and its statistics are shared.
+    """Set how the model is wrapped and its statistics are shared.
 
     Raises:
         UserError: If ``sync_bn`` is set where torch has none.
