@@ -22,9 +22,9 @@ TINY = {
 _names = itertools.count()
 
 
-def small_cfg(root, work_dir, **options):
-    """Give the demo config, cut to seconds, with further options."""
-    cfg = load_config(str(CONFIG))
+def small_cfg(root, work_dir, config=CONFIG, **options):
+    """Return the demo config, or one over it, cut to seconds."""
+    cfg = load_config(str(config))
     cfg.work_dir = str(work_dir)
     cfg.experiment_name = f'test_{next(_names)}'
     cfg.phantom.update(
