@@ -11,6 +11,9 @@ class FXDataSample(DetDataSample):
 
     - ``gt_score``, ``pred_score`` (Tensor): One value in 0..1 per class,
       shape (C,); ``gt_score`` is NaN where the label is unknown.
+    - ``gt_value``, ``pred_value`` (Tensor): One number per target in its
+      unit, shape (C,); ``gt_value`` is NaN where unknown; ``pred_std``
+      where the model predicts a standard deviation.
     - ``gt_instances``, ``pred_instances`` (InstanceData): Boxes (n, 4) xyxy
       in pixels, ``labels`` (n,) and, predicted, ``scores`` (n,). Predictions
       are in pixels of the original image.

@@ -28,7 +28,8 @@ def presence(part: Part) -> np.ndarray:
     Returns:
         np.ndarray: float32 (N, C): 1 yes, 0 no, NaN unknown or uncertain,
         in between where the annotation is a number in between. Of boxes
-        and masks: whether there is a box, a mask file.
+        and masks: whether there is a box, a mask file. (N, 0) of a kind
+        whose classes are not what an image has or lacks, such as numbers.
     """
     classes = part.task.classes
     if part.records.has('gt_score'):
@@ -43,7 +44,7 @@ def presence(part: Part) -> np.ndarray:
         for row, paths in zip(found, column(part.records, 'mask_paths')):
             row[:] = [paths[name] is not None for name in classes]
     else:
-        found[:] = np.nan  # the kind has no classes that an image may have
+        return found[:, :0]
     return found
 
 
@@ -62,7 +63,7 @@ def label_table(part: Part) -> dict:
     unknown = np.isnan(scores)
     known = (~unknown).sum(0)
     classes = {}
-    for index, name in enumerate(part.task.classes):
+    for index, name in enumerate(part.task.classes[: scores.shape[1]]):
         number = int(positive[:, index].sum())
         classes[name] = dict(
             positive=number,

@@ -88,6 +88,11 @@ def draw_prevalence(tables: dict, out_file: Path) -> Path | None:
         tables (dict): Task to split to :func:`~.labels.label_table`.
         out_file (Path): The picture.
     """
+    tables = {
+        task: splits
+        for task, splits in tables.items()
+        if next(iter(splits.values()))['classes']
+    }
     if not tables:
         return None
     sizes = [

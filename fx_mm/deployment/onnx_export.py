@@ -265,7 +265,7 @@ def _compare(
                     *(_side_by_side(x, own) for x in (ours, theirs))
                 )
             else:
-                gap = float(np.abs(ours[task] - theirs[task]).max())
+                gap = _gap(ours[task], theirs[task])
             gaps[task] = max(gaps[task], gap)
     wrong = [f'{n} ({gap:.2g})' for n, gap in gaps.items() if gap > TOLERANCE]
     if wrong:
@@ -274,6 +274,12 @@ def _compare(
             'model, so nothing was written; try fewer tasks, see --tasks.'
         )
     return gaps
+
+
+def _gap(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Largest difference; of numbers above 1 as a share of the largest."""
+    scale = max(1.0, float(np.abs(ours).max()))
+    return float(np.abs(ours - theirs).max()) / scale
 
 
 def _side_by_side(

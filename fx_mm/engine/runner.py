@@ -164,6 +164,7 @@ class MultiTaskRunner(Runner):
                 self._val_loop = self.build_val_loop(self._val_loop)
             if self._test_loop is not None:
                 self._test_loop = self.build_test_loop(self._test_loop)
+        self._take_statistics()
         self._check_hooks()
         # The real schedulers record the rate after auto-scaling, so here they
         # are only tried.
@@ -264,6 +265,20 @@ class MultiTaskRunner(Runner):
         loader = self.cfg.get('train_dataloader') or {}
         kind = (loader.get('dataset') or {}).get('type')
         return kind == 'SyntheticDataset'
+
+    def _take_statistics(self) -> None:
+        """Show each task's training data to its branch.
+
+        Raises:
+            UserError: If nothing can be learned of them.
+        """
+        if self._synthetic:
+            return
+        model = unwrap(self.model)
+        for dataset in self._train_loop.dataloader.dataset.datasets:
+            for part in (model.student, model.teacher):
+                branch = part.branch(dataset.task.kind)
+                branch.take_statistics(dataset.task, dataset.data_list)
 
     def _audit(self) -> None:
         """Look for leaks on the main process; all stop together.

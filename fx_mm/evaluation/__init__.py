@@ -1,8 +1,15 @@
-"""Metrics of the three task kinds, intervals, and the benchmark table."""
+"""Metrics of the task kinds, intervals, and the benchmark table."""
 
 from fx_mm.evaluation.metrics.cls_metric import ClsMetric
 from fx_mm.evaluation.metrics.loc_metric import LocMetric
+from fx_mm.evaluation.metrics.reg_metric import RegMetric
 from fx_mm.evaluation.metrics.seg_metric import SegMetric
 from fx_mm.evaluation.report.benchmark_table import BenchmarkTable
 
-__all__ = ['BenchmarkTable', 'ClsMetric', 'LocMetric', 'SegMetric']
+__all__ = [
+    'BenchmarkTable',
+    'ClsMetric',
+    'LocMetric',
+    'RegMetric',
+    'SegMetric',
+]

@@ -9,6 +9,7 @@ from fx_mm.models.branches import (
     Branch,
     ClassificationBranch,
     LocalizationBranch,
+    RegressionBranch,
     SegmentationBranch,
 )
 from fx_mm.models.data_preprocessor import TaskDataPreprocessor
@@ -22,6 +23,8 @@ from fx_mm.models.layers import (
 from fx_mm.models.losses import (
     MaskedBCELoss,
     MaskedFocalLoss,
+    MaskedGaussianLoss,
+    MaskedSmoothL1Loss,
     MaskedSoftmaxLoss,
     SoftDiceLoss,
 )
@@ -38,12 +41,15 @@ __all__ = [
     'LocalizationBranch',
     'MaskedBCELoss',
     'MaskedFocalLoss',
+    'MaskedGaussianLoss',
+    'MaskedSmoothL1Loss',
     'MaskedSoftmaxLoss',
     'MeanTeacher',
     'ParamGroup',
     'PretrainedWeights',
     'PyramidDecoder',
     'RegionGuidance',
+    'RegressionBranch',
     'SegmentationBranch',
     'SoftDiceLoss',
     'StackedMatcher',

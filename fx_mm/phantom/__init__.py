@@ -4,7 +4,7 @@ from fx_mm.phantom.draw_findings import FINDINGS
 from fx_mm.phantom.hospitals import HOSPITALS
 from fx_mm.phantom.raw_layouts import RAW_LAYOUTS
 from fx_mm.phantom.raw_writer import write_raw
-from fx_mm.phantom.render import ORGANS, Phantom, render_phantom
+from fx_mm.phantom.render import ORGANS, TARGETS, Phantom, render_phantom
 from fx_mm.phantom.writer import (
     DEFAULT_COUNTS,
     DIFFICULTIES,
@@ -20,6 +20,7 @@ __all__ = [
     'MASK_CLASSES',
     'ORGANS',
     'RAW_LAYOUTS',
+    'TARGETS',
     'Phantom',
     'ensure_phantom',
     'render_phantom',

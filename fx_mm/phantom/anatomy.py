@@ -51,6 +51,16 @@ class Anatomy:
     wall: float
     """Thickness of the chest wall's soft tissue."""
 
+    @property
+    def cardiothoracic_ratio(self) -> float:
+        """float: Width of the heart as a share of the thoracic width."""
+        return float(np.ptp(self.heart[:, 0]) / thoracic_width(self.lungs))
+
+
+def thoracic_width(lungs: dict) -> float:
+    """Return the greatest width of the lung fields, chest units."""
+    return lungs[LEFT][:, 0].max() - lungs[RIGHT][:, 0].min()
+
 
 def _lung(
     rng: np.random.Generator, side: int, shape: Mapping[str, float]
@@ -243,7 +253,7 @@ def sample_anatomy(rng: np.random.Generator, enlarged: bool) -> Anatomy:
     lungs, lateral = {}, {}
     for side, shape in shapes.items():
         lungs[side], lateral[side] = _lung(rng, side, dict(shape, taper=taper))
-    thorax = lungs[LEFT][:, 0].max() - lungs[RIGHT][:, 0].min()
+    thorax = thoracic_width(lungs)
     ratio = rng.uniform(*(ENLARGED_RATIO if enlarged else NORMAL_RATIO))
     shift = 0.05 * yaw + rng.normal(0, 0.02)
     domes = {side: shapes[side]['dome'] for side in shapes}

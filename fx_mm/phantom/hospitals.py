@@ -2,7 +2,7 @@
 
 A has a modern digital room, B portable units, C scanned films. They also
 annotate differently: A image labels only, B labels and boxes, C labels,
-boxes and masks.
+boxes, masks and the cardiothoracic ratio.
 """
 
 import math
@@ -111,7 +111,7 @@ HOSPITALS = {
     ),
     'c': Hospital(
         name='hospital_c',
-        annotations=('labels', 'boxes', 'masks'),
+        annotations=('labels', 'boxes', 'masks', 'numbers'),
         coverage=(0.72, 0.97),
         aspect=(0.85, 1.15),
         tilt=3.0,

@@ -13,6 +13,7 @@ from fx_mm.phantom.hospitals import HOSPITALS, expose, finish, sample_canvas
 from fx_mm.phantom.scene import Scene
 
 ORGANS = ('Left lung', 'Right lung', 'Heart')
+TARGETS = ('Cardiothoracic ratio',)
 SPLITS = ('train', 'val', 'test')
 
 NORMAL_SHARE = 0.48
@@ -35,6 +36,7 @@ class Phantom:
         boxes (list): ``(class name, (x1, y1, x2, y2))``, one per instance,
             in pixels, x2 and y2 exclusive.
         instances (list): The mask of each box, bool (size, size).
+        values (dict): Name of TARGETS to its number.
         bones (dict): Name of a bone (see Scene.bone_masks) to its mask, bool
             (size, size); without those that are not in the image. Empty
             unless asked for.
@@ -45,6 +47,7 @@ class Phantom:
     masks: dict[str, np.ndarray]
     boxes: list[tuple[str, tuple[int, int, int, int]]]
     instances: list[np.ndarray] = field(default_factory=list)
+    values: dict[str, float] = field(default_factory=dict)
     bones: dict[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -170,4 +173,5 @@ def render_phantom(
             mask = _shrink(layer, size)
             if mask.sum() >= _MIN_AREA:
                 outlined[name] = mask
-    return Phantom(image, labels, masks, boxes, kept, outlined)
+    values = {TARGETS[0]: anatomy.cardiothoracic_ratio}
+    return Phantom(image, labels, masks, boxes, kept, values, outlined)

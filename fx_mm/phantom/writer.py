@@ -16,12 +16,12 @@ from mmengine.logging import print_log
 
 from fx_mm.phantom.draw_findings import FINDINGS
 from fx_mm.phantom.hospitals import HOSPITALS, Hospital
-from fx_mm.phantom.render import ORGANS, SPLITS, render_phantom
+from fx_mm.phantom.render import ORGANS, SPLITS, TARGETS, render_phantom
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import locked, write_whole
 from fx_mm.utils.parallel import track_forked
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised with every change that alters pixels or files."""
 
 DIFFICULTIES = dict(easy=0.0, medium=0.5, hard=1.0)
@@ -63,9 +63,10 @@ def ensure_phantom(
     Under ``root/difficulty`` each hospital has its folder with
     ``images/SPLIT/*.png`` (8-bit grey) and ``SPLIT.csv`` (labels); B and C
     also ``SPLIT.json`` (COCO boxes); C also ``SPLIT_masks.csv`` and
-    ``masks/SPLIT/*.png``. A mask file has 16 bits per pixel, one per class;
-    the table has ``masks/train/000001.png#3`` for bit 3 of that file, and
-    nothing for a class that is not in the image.
+    ``masks/SPLIT/*.png``, and ``SPLIT_values.csv`` (cardiothoracic ratio). A
+    mask file has 16 bits per pixel, one per class; the table has
+    ``masks/train/000001.png#3`` for bit 3 of that file, and nothing for a
+    class that is not in the image.
 
     The data are written into a temporary folder beside their place and
     renamed at the end, so a kill leaves nothing half-written. Simultaneous
@@ -274,6 +275,7 @@ def _draw_chunk(job: Job) -> list[Row]:
                 labels=phantom.labels.tolist(),
                 boxes=phantom.boxes,
                 classes=sorted(phantom.masks),
+                values=phantom.values,
             )
         )
     return rows
@@ -307,6 +309,13 @@ def _tables(
             for entry in entries
         ]
         yield f'{split}_masks.csv', _csv(MASK_CLASSES, rows)
+    if 'numbers' in habits.annotations:
+        rows = [
+            [entry['name']]
+            + [f'{entry["values"][name]:.4f}' for name in TARGETS]
+            for entry in entries
+        ]
+        yield f'{split}_values.csv', _csv(TARGETS, rows)
 
 
 def _csv(classes: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -39,10 +39,13 @@ class Column(NamedTuple):
     Attributes:
         title (str): What stands above it in the closing table.
         metric (str): Key of the task's metric.
+        averaged (bool): Whether a mean over datasets says something.
+            Defaults to True.
     """
 
     title: str
     metric: str
+    averaged: bool = True
 
 
 class TaskKind:
@@ -64,7 +67,7 @@ class TaskKind:
             ``metric/class``.
         curves (tuple[str]): Metrics worth a curve, the first that a task has
             is drawn.
-        published (str): Metric that the papers report.
+        published (str): Metric that the papers report; empty for none.
         class_published (str): The same per class, as ``metric/class``;
             empty where it is ``published``.
         result (str): Class of a typed prediction, in ``RESULTS``: how it is
@@ -88,7 +91,7 @@ class TaskKind:
     columns: ClassVar[tuple[Column, ...]]
     class_metric: ClassVar[str]
     curves: ClassVar[tuple[str, ...]]
-    published: ClassVar[str]
+    published: ClassVar[str] = ''
     class_published: ClassVar[str] = ''
     result: ClassVar[str]
     reader: ClassVar[str]
@@ -249,3 +252,28 @@ class SegmentationKind(TaskKind):
                 config['classes'],
                 f'{where}.class_groups.{group}',
             )
+
+
+@TASK_KINDS.register_module(name='reg')
+class RegressionKind(TaskKind):
+    """Numbers, such as age, a ratio or a severity score.
+
+    The classes of an entry are the names of its targets.
+    """
+
+    name = 'reg'
+    annotation = 'numbers'
+    branch = 'regression'
+    branch_type = 'RegressionBranch'
+    metric = 'RegMetric'
+    columns = (
+        Column('Reg R2', 'R2'),
+        Column('Reg Pearson', 'Pearson'),
+        Column('Reg MAE', 'MAE', averaged=False),
+    )
+    class_metric = 'R2'
+    curves = ('R2', 'Pearson')
+    result = 'RegResult'
+    reader = 'CsvValueReader'
+    tta = ('flip',)
+    normalize = CHEST_XRAY

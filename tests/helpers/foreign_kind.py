@@ -38,7 +38,6 @@ class BrightKind(TaskKind):
     columns = (Column('Bright error', 'error'),)
     class_metric = 'error'
     curves = ('error',)
-    published = 'error'
     result = 'BrightResult'
     reader = 'BrightReader'
     keys = ('scale',)

@@ -100,6 +100,8 @@ def batch(task, size=64, n=2, boxes=2, seed=0, tasks=TASKS):
             if entry.label_type == 'multi-class':
                 score = torch.eye(classes)[index % classes]
             sample.gt_score = score
+        elif kind == 'reg':
+            sample.gt_value = 40 + 40 * rand(classes)
         elif kind == 'loc':
             centers = 0.3 + 0.4 * rand(boxes, 2)
             sides = 0.1 + 0.3 * rand(boxes, 2)

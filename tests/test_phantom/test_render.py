@@ -46,6 +46,24 @@ def test_each_argument_counts(other):
     assert not np.array_equal(first, render_phantom(*other).image)
 
 
+def test_the_cardiothoracic_ratio_is_what_the_outlines_measure():
+    gaps = []
+    for index in range(16):
+        phantom = render_phantom(0, 'c', 'val', index)
+        (ratio,) = phantom.values.values()
+        heart = phantom.masks['Heart']
+        thorax = phantom.masks['Left lung'] | phantom.masks['Right lung']
+        widths = [
+            np.ptp(np.flatnonzero(mask.any(axis=0)))
+            for mask in (heart, thorax | heart)
+        ]
+        gaps.append(abs(widths[0] / widths[1] - ratio))
+        enlarged = bool(phantom.labels[FINDINGS.index('Cardiomegaly')])
+        assert (ratio > 0.55) == enlarged
+    # the film is tilted by a few degrees
+    assert np.mean(gaps) < 0.015 and max(gaps) < 0.05
+
+
 def test_bones_on_demand_without_a_change_of_the_image():
     plain = render_phantom(0, 'a', 'val', 3)
     outlined = render_phantom(0, 'a', 'val', 3, bones=True)

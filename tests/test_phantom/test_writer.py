@@ -15,6 +15,7 @@ from fx_mm.datasets import TaskDataset
 from fx_mm.phantom import (
     FINDINGS,
     MASK_CLASSES,
+    TARGETS,
     ensure_phantom,
     render_phantom,
     writer,
@@ -49,7 +50,10 @@ def test_files(phantoms):
     for hospital, extras in (
         ('hospital_a', ()),
         ('hospital_b', ('train.json',)),
-        ('hospital_c', ('train.json', 'train_masks.csv')),
+        (
+            'hospital_c',
+            ('train.json', 'train_masks.csv', 'train_values.csv'),
+        ),
     ):
         own = {n for n in names if n.startswith(hospital)}
         assert f'{hospital}/images/train/000004.png' in own
@@ -100,7 +104,11 @@ def test_shipped_configs_read_them(phantoms, hospital):
             task_defaults=dict.fromkeys(entry['tasks'], defaults),
         )
     )
-    kinds = {'a': ['cls'], 'b': ['cls', 'loc'], 'c': ['cls', 'loc', 'seg']}
+    kinds = {
+        'a': ['cls'],
+        'b': ['cls', 'loc'],
+        'c': ['cls', 'loc', 'seg', 'reg'],
+    }
     assert [task.kind.name for task in table] == kinds[hospital]
     for task in table:
         data = TaskDataset(task, 'train', test_mode=True)
@@ -121,6 +129,11 @@ def test_shipped_configs_read_them(phantoms, hospital):
                     for label, box in zip(instances.labels.tolist(), boxes)
                 ]
                 assert found == truth.boxes
+            elif task.kind.name == 'reg':
+                assert task.classes == TARGETS
+                found = sample.gt_value.tolist()
+                wanted = [truth.values[name] for name in TARGETS]
+                assert found == pytest.approx(wanted, abs=5.1e-5)
             else:
                 assert task.classes == MASK_CLASSES
                 masks = sample.gt_sem_seg.data.numpy().astype(bool)

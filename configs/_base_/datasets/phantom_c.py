@@ -1,4 +1,4 @@
-# Phantom hospital C: scanned films; image labels, boxes and masks.
+# Phantom hospital C: scanned films; image labels, boxes, masks and a number.
 # Another difficulty: data_root='data/phantom/hard/hospital_c/'.
 __findings = (
     'Nodule',
@@ -29,6 +29,11 @@ phantom_c = dict(
             reader=dict(type='MaskReader'),
             splits={s: f'{s}_masks.csv' for s in ('train', 'val', 'test')},
             class_groups=dict(organs=__organs, findings=__findings),
+        ),
+        reg=dict(
+            classes=('Cardiothoracic ratio',),
+            reader=dict(type='CsvValueReader'),
+            splits={s: f'{s}_values.csv' for s in ('train', 'val', 'test')},
         ),
     ),
 )

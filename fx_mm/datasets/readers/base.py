@@ -29,6 +29,7 @@ class BaseReader(metaclass=ABCMeta):
     - loc: ``boxes`` (np.ndarray): float32 (n, 4) xyxy in pixels of the
       original image; ``box_labels`` (np.ndarray): int64 (n,). Images
       without boxes stay in.
+    - reg: ``gt_value`` (np.ndarray): float32 (C,), NaN = unknown.
     - seg: ``mask_paths`` (dict): class name to path or None (empty mask).
 
     Names of images and masks are relative; absolute ones, and those that

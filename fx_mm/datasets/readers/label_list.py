@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fx_mm.datasets.readers.csv_table import annotation_of, read_lines
-from fx_mm.datasets.readers.labels import LabelReader, LabelRow
+from fx_mm.datasets.readers.labels import LabelReader
+from fx_mm.datasets.readers.rows import Row
 from fx_mm.registry import READERS
 from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_number
@@ -65,8 +66,8 @@ class ListLabelReader(LabelReader):
         self.image_column = image_column
         self.header = header
 
-    def rows(self, ann_file: str, task: Task) -> Iterator[LabelRow]:
-        """Walk the rows; see :class:`LabelReader`."""
+    def rows(self, ann_file: str, task: Task) -> Iterator[Row]:
+        """Walk the rows; see :class:`RowReader`."""
         known: dict[str, tuple[str, ...]] = {}
         lines = read_lines(ann_file, annotation_of(task.name))
         for number, line in enumerate(lines, 1):

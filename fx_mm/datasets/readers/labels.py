@@ -1,36 +1,30 @@
 """Label values of images: what cells say, and what -1 and blanks mean."""
 
 import math
-from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 
-from fx_mm.datasets.readers.base import BaseReader
 from fx_mm.datasets.readers.images import ImageNames
+from fx_mm.datasets.readers.rows import RowReader
 from fx_mm.datasets.records import Records
 from fx_mm.tasks import Task
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.memory import without_garbage_collection
 
 POLICIES = dict(ones=1.0, zeros=0.0, ignore=math.nan)
 KINDS = ('uncertain', 'blank')
 DRAWN = dict(uncertain=-1.0, blank=-2.0)
 """Marks in a column of values: drawn again for each sample."""
-CHUNK = 8192
-"""Rows that are parsed at once, by column."""
 CACHED = 1000
 Policy = str | float | Mapping[str, Any] | None
 """What a label stands for, see :class:`LabelReader`."""
-LabelRow = tuple[int, str, str, Sequence[str]]
-"""Number of the row, image name, where the labels are, text per class."""
 
 
-class LabelReader(BaseReader):
+class LabelReader(RowReader):
     """A reader of image labels: one value per class and image.
 
     A **policy** says what a class's value stands for where the file does not
@@ -78,42 +72,9 @@ class LabelReader(BaseReader):
         classes = len(task.classes)
         return dict(gt_score=torch.eye(classes)[index % classes])
 
-    @abstractmethod
-    def rows(self, ann_file: str, task: Task) -> Iterator[LabelRow]:
-        """Walk the rows of a file.
-
-        Args:
-            ann_file (str): Path of the annotation file.
-            task (Task): Its ``name`` and ``classes`` are used.
-
-        Yields:
-            tuple[int, str, str, Sequence[str]]: The row's number; the image's
-            name; where the labels are, for messages; one text per class.
-        """
-
-    def __call__(self, ann_file: str, img_dir: str, task: Task) -> Records:
-        """Read one split; see :class:`BaseReader`."""
-        with without_garbage_collection():
-            return self._read(ann_file, img_dir, task)
-
-    def _read(self, ann_file: str, img_dir: str, task: Task) -> Records:
-        labels = LabelColumns(task, self.uncertain, self.blank)
-        images = self.images(ann_file, img_dir)
-        blocks: list[np.ndarray] = []
-        cells: list[Sequence[str]] = []
-        places: list[str] = []
-        for number, name, place, texts in self.rows(ann_file, task):
-            if not images.add(name, number):
-                continue
-            cells.append(texts)
-            places.append(place)
-            if len(cells) == CHUNK:
-                blocks.append(labels.parse(cells, places))
-                cells, places = [], []
-        if cells:
-            blocks.append(labels.parse(cells, places))
-        images.finish()
-        return labels.records(images, np.concatenate(blocks))
+    def parser(self, task: Task) -> 'LabelColumns':
+        """Return what turns the texts of labels into values."""
+        return LabelColumns(task, self.uncertain, self.blank)
 
 
 class LabelColumns:

@@ -206,7 +206,13 @@ class BenchmarkTable:
                 )
                 for kind, column, predict_on in columns
             ]
-            rows.append(['mean'] + [_cell(value) for value in means])
+            rows.append(
+                ['mean']
+                + [
+                    _cell(value) if column.averaged else NO_TASK
+                    for (_, column, _), value in zip(columns, means)
+                ]
+            )
         return header, rows
 
     def per_class(self) -> TableCells:

@@ -1,11 +1,13 @@
 from fx_mm.models.branches.base import Branch
 from fx_mm.models.branches.classification import ClassificationBranch
 from fx_mm.models.branches.localization import LocalizationBranch
+from fx_mm.models.branches.regression import RegressionBranch
 from fx_mm.models.branches.segmentation import SegmentationBranch
 
 __all__ = [
     'Branch',
     'ClassificationBranch',
     'LocalizationBranch',
+    'RegressionBranch',
     'SegmentationBranch',
 ]

@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from fx_mm.datasets.records import Records
 from fx_mm.models.param_groups import FeatureGroups, ParamGroup
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
@@ -41,6 +42,20 @@ class Branch(BaseModule):
     def datasets(self) -> tuple[str, ...]:
         """tuple[str]: Names of the datasets with a task of this kind."""
         return tuple(self.task_names)
+
+    def take_statistics(self, task: Task, records: Records) -> None:
+        """Keep in buffers what a task's training data say of its scale.
+
+        Called before a training, and before a checkpoint is loaded, whose
+        buffers then count. By default nothing is kept.
+
+        Args:
+            task (Task): The task.
+            records (Records): Its training data.
+
+        Raises:
+            UserError: If nothing can be learned of them.
+        """
 
     @abstractmethod
     def encode(

@@ -1,43 +1,28 @@
 """Classification: pooled vector and one linear head per dataset."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from mmengine.model import ModuleDict, ModuleList
+from mmengine.model import ModuleDict
 from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor, nn
 
-from fx_mm.models.branches.base import Branch, State
-from fx_mm.models.layers import build_map_norm
+from fx_mm.models.branches.base import State
+from fx_mm.models.branches.pooled import PooledBranch
 from fx_mm.models.losses import (
     MaskedBCELoss,
     MaskedFocalLoss,
     MaskedSoftmaxLoss,
 )
-from fx_mm.models.param_groups import FeatureGroups, ParamGroup
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_choice
 
-POOLS = ('avg', 'max', 'avg+max')
-PROJECTORS = ('none', 'linear', 'mlp')
-
-
-class BatchNormOfOne(nn.BatchNorm1d):
-    """BatchNorm that takes its running statistics for a single vector."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Normalise vectors of shape (B, C)."""
-        if self.training and len(inputs) > 1:
-            return super().forward(inputs)
-        mean, var = self.running_mean, self.running_var
-        return F.batch_norm(inputs, mean, var, eps=self.eps)
-
 
 @MODELS.register_module()
-class ClassificationBranch(Branch):
+class ClassificationBranch(PooledBranch):
     """Image labels from pooled backbone maps.
 
     Norm, pooling over positions, an optional projector and one linear head
@@ -48,64 +33,25 @@ class ClassificationBranch(Branch):
         in_channels (Sequence[int]): Channels of the backbone stages.
         tasks (Sequence[Task]): Tasks; their entries may have ``pos_weight``
             or ``focal`` (arguments of :class:`MaskedFocalLoss`; multi-label).
-        strides (Sequence[int]): Strides of the stages in pixels; not used.
-            Defaults to ().
-        stages (Sequence[int]): Backbone stages that are pooled, their vectors
-            put side by side. Defaults to (3,), the last, as in the paper.
-            Earlier ones show what boxes and masks taught at finer strides.
-        norm_cfg (dict, optional): Norm over channels before the pooling; None
-            for a backbone that ends in its own norm (ResNet). Defaults to
-            ``dict(type='LN2d')``.
-        pool (str): ``'avg'`` as in the paper, ``'max'``, or ``'avg+max'``,
-            which puts both vectors side by side: a finding of a few pixels
-            vanishes in an average over the image. Defaults to ``'avg'``.
-        head_norm (bool): Whether each head standardises its dataset's pooled
-            vectors over the batch first (BatchNorm without affine, as linear
-            probes do). Vectors of a backbone trained from scratch are nearly
-            equal for all images, and a linear layer is slow to magnify what
-            differs. Belongs to the head, so hospitals do not mix. Defaults
-            to False, as in the paper.
-        projector (str): ``'none'``, ``'linear'`` or ``'mlp'`` (two layers,
-            ReLU between). Defaults to ``'none'``, as in Foundation X.
-        projector_dims (int): Width of the projected vector (Ark: 1376).
-            Defaults to 1376.
         multi_class_loss (str): ``'softmax'`` (cross-entropy) or ``'bce'`` (the
             reference code) for tasks with exclusive classes. Defaults to
             ``'softmax'``.
-        init_cfg (dict, optional): Initialisation config. Defaults to None.
+        **kwargs: See :class:`PooledBranch`.
     """
 
     def __init__(
         self,
         in_channels: Sequence[int],
         tasks: Sequence[Task],
-        strides: Sequence[int] = (),
-        stages: Sequence[int] = (3,),
-        norm_cfg: dict | None = dict(type='LN2d'),
-        pool: str = 'avg',
-        head_norm: bool = False,
-        projector: str = 'none',
-        projector_dims: int = 1376,
         multi_class_loss: str = 'softmax',
-        init_cfg: dict | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(tasks, init_cfg)
-        for key, value, known in (
-            ('pool', pool, POOLS),
-            ('projector', projector, PROJECTORS),
-            ('multi_class_loss', multi_class_loss, ('softmax', 'bce')),
-        ):
-            check_choice(f'model classification.{key}', value, known)
-        self.stages = tuple(stages)
-        widths = [in_channels[stage] for stage in stages]
-        self.norms = ModuleList(
-            build_map_norm(norm_cfg, width) for width in widths
+        super().__init__('classification', in_channels, tasks, **kwargs)
+        check_choice(
+            'model classification.multi_class_loss',
+            multi_class_loss,
+            ('softmax', 'bce'),
         )
-        self.pool = pool
-        dims = sum(widths) * (2 if pool == 'avg+max' else 1)
-        self.projector = self._build_projector(projector, dims, projector_dims)
-        if projector != 'none':
-            dims = projector_dims
         self.multi_class = {
             task.dataset: task.label_type == 'multi-class' for task in tasks
         }
@@ -113,13 +59,9 @@ class ClassificationBranch(Branch):
         for task in tasks:
             self.heads[task.dataset] = LinearClsHead(
                 len(task.classes),
-                dims,
+                self.dims,
                 loss=self._build_loss(task, multi_class_loss),
             )
-        self.head_norms = ModuleDict()
-        if head_norm:
-            for dataset in self.datasets:
-                self.head_norms[dataset] = BatchNormOfOne(dims, affine=False)
 
     @staticmethod
     def _build_loss(task: Task, multi_class_loss: str) -> nn.Module:
@@ -131,48 +73,11 @@ class ClassificationBranch(Branch):
             return MaskedFocalLoss(**focal)
         return MaskedBCELoss(weight)
 
-    @staticmethod
-    def _build_projector(kind: str, in_dims: int, dims: int) -> nn.Module:
-        if kind == 'none':
-            return nn.Identity()
-        if kind == 'linear':
-            return nn.Linear(in_dims, dims)
-        return nn.Sequential(
-            nn.Linear(in_dims, dims), nn.ReLU(), nn.Linear(dims, dims)
-        )
-
-    def encode(
-        self, pyramid: tuple[Tensor, ...], data_samples: list[FXDataSample]
-    ) -> State:
-        """Pool the stages in use.
-
-        Args:
-            pyramid (tuple[Tensor]): Backbone maps (B, C, H, W).
-            data_samples (list): Not used.
-
-        Returns:
-            dict: ``pooled``, the (projected) vector of shape (B, D).
-        """
-        pooled = []
-        for stage, norm in zip(self.stages, self.norms):
-            tokens = norm(pyramid[stage]).flatten(2).float()
-            if 'avg' in self.pool:
-                pooled.append(tokens.mean(-1))
-            if 'max' in self.pool:
-                pooled.append(tokens.amax(-1))
-        return dict(pooled=self.projector(torch.cat(pooled, dim=1)))
-
-    def consistency(self, state: State) -> FeatureGroups:
-        """The pooled vector, raw (reference code, section 3)."""
-        return ((state['pooled'],),)
-
     def forward(
         self, state: State, dataset: str, data_samples: list[FXDataSample]
     ) -> Tensor:
         """Logits of shape (B, C)."""
-        pooled = state['pooled']
-        if dataset in self.head_norms:
-            pooled = self.head_norms[dataset](pooled.float())
+        pooled = self.head_input(state, dataset)
         return self.heads[dataset]((pooled,)).float()
 
     def loss(
@@ -210,15 +115,3 @@ class ClassificationBranch(Branch):
         for sample, score in zip(data_samples, answers):
             sample.pred_score = score
         return data_samples
-
-    def param_groups(self) -> list[ParamGroup]:
-        """Shared norm and projector, and one head per dataset."""
-        groups = []
-        for name in ('norms', 'projector'):
-            if any(True for _ in getattr(self, name).parameters()):
-                group = ParamGroup(f'classification/{name}', None, (name,))
-                groups.append(group)
-        for dataset, task in self.task_names.items():
-            modules = (f'heads.{dataset}', f'head_norms.{dataset}')
-            groups.append(ParamGroup(f'{task}/head', task, modules))
-        return groups

@@ -4,6 +4,7 @@ from fx_mm.visualization.results.base import Marks, TaskResult, result_class
 from fx_mm.visualization.results.cls_result import ClsResult
 from fx_mm.visualization.results.image_result import ImageResult
 from fx_mm.visualization.results.loc_result import LocResult
+from fx_mm.visualization.results.reg_result import RegResult
 from fx_mm.visualization.results.seg_result import SegResult
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     'ImageResult',
     'LocResult',
     'Marks',
+    'RegResult',
     'SegResult',
     'TaskResult',
     'result_class',

@@ -34,8 +34,7 @@ def peak():
 kind, reader, path, folder, checked = json.loads(sys.argv[1])
 if not checked:
     FileIndex.__contains__ = lambda self, path: True
-labels = 'multi-label' if kind == 'cls' else None
-task = Task('toy', kind, tuple(f'C{i}' for i in range(14)), labels)
+task = Task('toy', kind, tuple(f'C{i}' for i in range(14)))
 read = getattr(readers, reader.pop('type'))(**reader)
 memory, start = peak(), time.process_time()
 records = read(path, folder, task)
@@ -118,6 +117,21 @@ def seconds_a_file(tmp_path_factory, draw):
 def test_label_table(table, seconds_a_file, policies):
     count, seconds, megabytes = measure(
         'cls', dict(type='CsvLabelReader', **policies), table, table.parent
+    )
+    assert count == ROWS
+    assert megabytes < MEGABYTES
+    assert seconds + ROWS * seconds_a_file < SECONDS
+
+
+def test_value_table(tmp_path, seconds_a_file, draw):
+    path = tmp_path / 'values.csv'
+    with open(path, 'w') as file:
+        file.write(f'image,sex,{",".join(CLASSES)}\n')
+        for name in names(ROWS):
+            cells = [f'{draw.uniform(0, 99):.2f}' for _ in CLASSES]
+            file.write(f'{name},F,{",".join(cells)}\n')
+    count, seconds, megabytes = measure(
+        'reg', dict(type='CsvValueReader'), path, tmp_path
     )
     assert count == ROWS
     assert megabytes < MEGABYTES
