@@ -26,6 +26,7 @@ DATA_SAMPLERS = _child(
 EVALUATOR = _child('evaluator', mm.EVALUATOR, 'fx_mm.evaluation')
 FUNCTIONS = _child('function', mm.FUNCTIONS, 'fx_mm.datasets.collate')
 HOOKS = _child('hook', mm.HOOKS, 'fx_mm.engine.hooks')
+INFERENCERS = _child('inferencer', mm.INFERENCERS, 'fx_mm.apis')
 LOG_PROCESSORS = _child('log processor', mm.LOG_PROCESSORS, 'fx_mm.engine')
 LOOPS = _child('loop', mm.LOOPS, 'fx_mm.engine.loops')
 METRICS = _child('metric', mm.METRICS, 'fx_mm.evaluation')

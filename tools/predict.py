@@ -8,18 +8,14 @@ that the checkpoint holds is read.
 import argparse
 import csv
 import io
-import json
-import os.path as osp
 import sys
-from collections import Counter
 from pathlib import Path
 
 from mmengine.config import Config
 
-from fx_mm.apis import load_config
-from fx_mm.apis.inference import FoundationXInferencer
-from fx_mm.apis.sources import find_images
-from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
+from fx_mm.apis import FoundationXInferencer, ImageResult, load_config
+from fx_mm.apis.image_sources import ImageSource, list_sources
+from fx_mm.apis.result_files import output_names, save_result
 from fx_mm.utils.cli import (
     add_config_options,
     add_model_options,
@@ -28,12 +24,12 @@ from fx_mm.utils.cli import (
 )
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
-from fx_mm.visualization.results import ImageResult, result_class
+from fx_mm.visualization.results import result_class
 
 CSV_FILE = 'probabilities.csv'
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'paths',
@@ -63,8 +59,10 @@ def parse_args():
     return parser.parse_args()
 
 
-def split_paths(args) -> tuple[Config | None, str, list[Path]]:
-    """Tell config, checkpoint and images apart.
+def split_paths(
+    args: argparse.Namespace,
+) -> tuple[Config | None, str, list[Path]]:
+    """Split the paths into config, checkpoint and images.
 
     Raises:
         UserError: If one is missing.
@@ -85,83 +83,24 @@ def split_paths(args) -> tuple[Config | None, str, list[Path]]:
     return cfg, paths[0], [Path(path) for path in paths[1:]]
 
 
-def list_images(sources: list[Path], out_dir: Path) -> list[tuple[Path, str]]:
+def list_images(paths: list[Path], out_dir: Path) -> list[ImageSource]:
     """List the images of files and folders.
-
-    Returns:
-        list[tuple[Path, str]]: Folder that was given, or the file's own, and
-        the image.
 
     Raises:
         UserError: If there is no such file, or a folder without images.
     """
-    images = []
-    for source in sources:
-        if source.is_dir():
-            found = find_images(source, exclude=out_dir)
-            images += [(source, path) for path in found]
-        elif source.is_file():
-            images.append((source.parent, str(source)))
-        else:
+    for path in paths:
+        if not path.exists():
             raise UserError(
-                f'{source}: no such file or folder; give an image or a '
+                f'{path}: no such file or folder; give an image or a '
                 'folder of images.'
             )
-    return images
+    return list(list_sources(paths, exclude=out_dir)[0])
 
 
-def output_names(images: list[tuple[Path, str]]) -> list[Path]:
-    """Give each image a name of its own, relative to the output folder.
-
-    It is the path in its folder without the suffix; images of one folder that
-    differ in their suffix only keep it.
-
-    Args:
-        images (list[tuple[Path, str]]): Folder and image.
-
-    Returns:
-        list[Path]: Names, all different.
-    """
-    relative = [Path(path).relative_to(root) for root, path in images]
-    # DICOM files without a suffix are often named 1.2.840.10008.
-    short = [
-        path.with_suffix('') if path.suffix.lower() in IMAGE_SUFFIXES else path
-        for path in relative
-    ]
-    shared = Counter(short)
-    names: dict[Path, None] = {}
-    for path, name in zip(relative, short, strict=True):
-        name = name if shared[name] == 1 else path
-        while name in names:
-            name = name.with_name(f'{name.name}_')
-        names[name] = None
-    return list(names)
-
-
-def save(
-    result: ImageResult, stem: Path, infer: FoundationXInferencer, args
-) -> None:
-    """Write the masks, the picture and, last, the JSON of one image."""
-    files: dict[str, dict[str, str]] = {}
-    folder = Path(f'{stem}_masks')
-    for task, prediction in result.predictions.items():
-        written = prediction.save_files(folder)
-        files[task] = {k: f'{folder.name}/{v}' for k, v in written.items()}
-    if not args.no_pictures:
-        result.draw(f'{stem}.png', args.score_thr)
-    content = dict(
-        result.to_dict(args.score_thr, files),
-        checkpoint=osp.basename(infer.checkpoint),
-        predict_on=infer.predict_on,
-    )
-    write_whole(
-        f'{stem}.json', json.dumps(content, indent=2, allow_nan=False) + '\n'
-    )
-
-
-def probability_row(result: ImageResult) -> dict[str, str | float]:
-    """Give ``task/class`` to probability, and what names the image."""
-    row: dict[str, str | float] = dict(
+def probability_row(result: ImageResult) -> dict[str, str]:
+    """Return ``task/class`` to probability, and what names the image."""
+    row = dict(
         image=result.path or result.name, error=result.error or ''
     )
     for prediction in result.predictions.values():
@@ -169,7 +108,9 @@ def probability_row(result: ImageResult) -> dict[str, str | float]:
     return row
 
 
-def write_table(rows: list[dict], infer, path: Path) -> None:
+def write_table(
+    rows: list[dict[str, str]], infer: FoundationXInferencer, path: Path
+) -> None:
     """Write the probabilities of all images, if any task has them."""
     columns = [
         column
@@ -187,7 +128,7 @@ def write_table(rows: list[dict], infer, path: Path) -> None:
     write_whole(path, text.getvalue())
 
 
-def main():
+def main() -> int:
     args = parse_args()
     cfg, checkpoint, sources = split_paths(args)
     home = Path(checkpoint).parent if cfg is None else Path(cfg.work_dir)
@@ -195,16 +136,16 @@ def main():
         home = Path()
     out_dir = Path(args.out_dir or home / 'predictions')
     images = list_images(sources, out_dir)
-    given = (checkpoint,) if cfg is None else (cfg, checkpoint)
     infer = FoundationXInferencer(
-        *given,
+        cfg,
+        checkpoint,
+        args.device,
         predict_on=args.predict_on,
         tasks=args.tasks,
-        device=args.device,
         trust=args.trust,
     )
     rows = []
-    paths = [path for _, path in images]
+    paths = [image.path for image in images]
     results = infer.iterate(paths, args.batch_size, skip_unreadable=True)
     try:
         for name, result in zip(output_names(images), results, strict=True):
@@ -213,7 +154,14 @@ def main():
                 print(f'error: {result.error}', file=sys.stderr)
                 continue
             stem = out_dir / name
-            save(result, stem, infer, args)
+            save_result(
+                result,
+                stem,
+                args.score_thr,
+                infer.checkpoint,
+                infer.predict_on,
+                picture=not args.no_pictures,
+            )
             what = '.json' if args.no_pictures else '.png, .json'
             print(f'{result.path} -> {stem}{what}')
         write_table(rows, infer, out_dir / CSV_FILE)

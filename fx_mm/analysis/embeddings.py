@@ -11,18 +11,14 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from fx_mm.config import expand_config
 from fx_mm.datasets.collate import collate_batch
 from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.datasets.task_dataset import TaskDataset
-from fx_mm.models import MeanTeacher, with_tasks
-from fx_mm.registry import MODELS
+from fx_mm.models import MeanTeacher, build_model
 from fx_mm.tasks import SPLITS, ClassificationKind, Task, TaskTable
-from fx_mm.utils.build_errors import build_part
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.errors import UserError
@@ -84,7 +80,7 @@ class Embeddings:
         """Read what :meth:`save` wrote.
 
         Raises:
-            UserError: If it is no such file.
+            UserError: If it is another file.
         """
         try:
             with np.load(file, allow_pickle=False) as content:
@@ -121,7 +117,7 @@ def load_encoder(
     So a dataset can be embedded that the checkpoint does not know.
 
     Args:
-        cfg (Config): With labels (``cls``) as its only tasks.
+        cfg (Config): Its only tasks have labels.
         checkpoint (str): A file or URL.
         device (str or torch.device): Defaults to ``cpu``.
         trust (bool): Unpickle anything in it. Defaults to False.
@@ -132,9 +128,7 @@ def load_encoder(
     Raises:
         UserError: If backbone, norm or projector are not in the checkpoint.
     """
-    init_default_scope('fx_mm')
-    cfg = expand_config(cfg)
-    model = build_part(MODELS, with_tasks(cfg.model, cfg.task_table))
+    model = build_model(cfg)
     loaded = load_source(checkpoint, trust)
     own = [group for group in model.student.param_groups() if group.task]
 
@@ -178,8 +172,8 @@ def embed(
     one) in full precision.
 
     Args:
-        cfg (Config): The experiment's config; tasks other than ``cls`` are
-            left out.
+        cfg (Config): The experiment's config; tasks without labels are
+            skipped.
         checkpoint (str): A file or URL.
         layer (str): ``pooled``, or ``projected`` where the model has a
             projector. Defaults to ``pooled``.
@@ -208,7 +202,8 @@ def embed(
     ]
     if not tasks:
         raise UserError(
-            'The config has no task with labels (cls); embeddings are the '
+            f'The config has no task with labels ({ClassificationKind.name})'
+            '; embeddings are the '
             'pooled vectors of the classification branch.'
         )
     cfg.tasks = [task.name for task in tasks]
@@ -263,7 +258,8 @@ def _run(
     model: MeanTeacher, task: Task, loader: DataLoader[dict[str, Any]]
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return vectors, labels and names of one split."""
-    vectors, labels, names = [], [], []
+    vectors, labels = [], []
+    names: list[str] = []
     for batch in loader:
         batch = model.data_preprocessor(batch, False)
         inputs, samples = batch['inputs'], batch['data_samples']
@@ -276,6 +272,7 @@ def _run(
 
 
 def _middle(images: Tensor, size: int) -> Tensor:
+    """Return the centres of images, squares of at most ``size`` pixels."""
     height, width = images.shape[-2:]
     top, left = max(height - size, 0) // 2, max(width - size, 0) // 2
     return images[..., top : top + size, left : left + size]

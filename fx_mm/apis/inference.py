@@ -1,24 +1,29 @@
 """Predict on images: one line to load, one call to run."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
+from mmengine.infer import BaseInferencer
+from mmengine.visualization import Visualizer
+from torch import Tensor
 
-from fx_mm.apis.image_pipeline import ImagePipeline, sample_meta
-from fx_mm.apis.model import load_model, stored_config
-from fx_mm.apis.sources import Source, list_sources, read_source
+from fx_mm.apis.image_sources import ImageInput, ImageSource, list_sources
+from fx_mm.apis.result_files import output_names, save_result
 from fx_mm.config import load_config
+from fx_mm.datasets.image_pipeline import ImagePipeline, sample_meta
 from fx_mm.datasets.io.errors import ImageReadError
 from fx_mm.datasets.transforms.formatting import META_KEYS
-from fx_mm.models import RegionGuidance
+from fx_mm.models import MeanTeacher, open_model
+from fx_mm.registry import INFERENCERS, SCOPE
 from fx_mm.structures import FXDataSample
-from fx_mm.tasks import Task, TaskTable
-from fx_mm.utils.checkpoint import load_source
+from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.parallel import progress_bar
@@ -26,7 +31,60 @@ from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.visualization.results import ImageResult, result_class
 
 
-class FoundationXInferencer:
+@dataclass
+class Prediction:
+    """An image on its way through the inferencer.
+
+    Attributes:
+        result (ImageResult): What the user gets.
+        inputs (dict[str, dict]): Key of a test pipeline to what it made of
+            the image; empty after the model ran.
+        samples (dict[str, FXDataSample]): Task name to the model's sample,
+            if they are asked for.
+    """
+
+    result: ImageResult
+    inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    samples: dict[str, FXDataSample] = field(default_factory=dict)
+
+
+class TaskPipelines:
+    """Read an image and run the test pipelines of all tasks on it.
+
+    Args:
+        tasks (Sequence[Task]): The tasks; the result shows the pixels that
+            the first one sees.
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.of_task = {task.name: ImagePipeline(task) for task in tasks}
+
+    def __call__(self, source: ImageSource) -> Prediction:
+        """Return the inputs of the model; a result with ``error`` if none."""
+        result = ImageResult(source.name, source.path)
+        pixels: dict[str, np.ndarray] = {}
+        inputs: dict[str, dict[str, Any]] = {}
+        try:
+            for pipeline in self.of_task.values():
+                read_with = repr(pipeline.percentiles)
+                if read_with not in pixels:
+                    pixels[read_with] = source.read(pipeline.percentiles)
+                if pipeline.key not in inputs:
+                    grey = pixels[read_with]
+                    data = pipeline(grey, source.name, source.path)
+                    image = np.ascontiguousarray(data['img'].transpose(2, 0, 1))
+                    data['img'] = torch.from_numpy(image)
+                    inputs[pipeline.key] = data
+        except ImageReadError as error:
+            result.error = str(error)
+            return Prediction(result)
+        result.image = next(iter(pixels.values()))
+        result.size = result.image.shape
+        return Prediction(result, inputs)
+
+
+@INFERENCERS.register_module()
+class FoundationXInferencer(BaseInferencer):
     """Run all heads of a trained model, or the named ones, on images.
 
     .. code-block:: python
@@ -40,64 +98,109 @@ class FoundationXInferencer:
     tasks share one run of the backbone.
 
     Args:
-        config (str | Path | Config): The experiment's config. Given alone,
-            it is the checkpoint, whose meta holds the config as text, which
-            is read and not executed.
-        checkpoint (str | Path, optional): Checkpoint file or URL. Defaults
-            to None.
+        model (str | Path | Config | dict, optional): The experiment's config.
+            The path of a checkpoint without ``weights`` is taken for
+            ``weights``. Defaults to None: the config that the checkpoint
+            holds as text, which is read and not executed.
+        weights (str | Path, optional): Checkpoint file or URL.
+        device (str, optional): Defaults to None: a GPU if there is one.
+        scope (str): Where types without a scope are looked up. Defaults to
+            ``fx_mm``.
+        show_progress (bool, optional): Show a progress bar. Defaults to None:
+            on a terminal alone.
         predict_on (str): Which model predicts, ``teacher`` or ``student``.
             Defaults to ``teacher``.
-        tasks (Sequence[str], optional): Task names. Defaults to all.
-        device (str): Defaults to ``cpu``.
+        tasks (str | Sequence[str], optional): Task names. Defaults to None:
+            all.
         trust (bool): Unpickle anything in the checkpoint.
             Defaults to False.
 
     Raises:
-        UserError: If config, checkpoint, weights, a task or the device is
-            wrong.
+        UserError: If config, checkpoint, ``predict_on``, a task or the device
+            cannot be used.
     """
+
+    preprocess_kwargs = {'skip_unreadable'}
+    forward_kwargs = {'keep_pixels', 'keep_samples'}
+    visualize_kwargs = {'show', 'wait_time', 'pred_score_thr', 'out_dir'}
+    postprocess_kwargs: set[str] = set()
 
     def __init__(
         self,
-        config: str | Path | Config,
-        checkpoint: str | Path | None = None,
+        model: str | Path | Config | ConfigDict | dict[str, Any] | None = None,
+        weights: str | Path | None = None,
+        device: str | None = None,
+        scope: str = SCOPE,
+        show_progress: bool | None = None,
         predict_on: str = 'teacher',
-        tasks: Sequence[str] | None = None,
-        device: str = 'cpu',
+        tasks: str | Sequence[str] | None = None,
         trust: bool = False,
     ) -> None:
         check_choice('predict_on', predict_on, PREDICTORS)
-        self.device = _device(device)
-        alone = checkpoint is None
-        if alone and (isinstance(config, Config) or _is_config_file(config)):
+        if weights is None and _is_checkpoint(model):
+            model, weights = None, model
+        if weights is None:
             raise UserError(
-                'the inferencer has a config but no checkpoint; give '
-                '(config, checkpoint), or the checkpoint alone.'
+                'the inferencer has no checkpoint; give (config, '
+                'checkpoint), or the checkpoint alone.'
             )
-        self.checkpoint = str(config if alone else checkpoint)
+        if isinstance(model, str | Path):
+            model = load_config(str(model))
+        self.checkpoint = str(weights)
         self.predict_on = predict_on
-        loaded = load_source(self.checkpoint, trust)
-        if alone:
-            config = stored_config(loaded, self.checkpoint)
-        elif not isinstance(config, Config):
-            config = load_config(str(config))
-        config, self.tasks = _choose_tasks(config, tasks)
-        self.model = load_model(
-            config, self.checkpoint, self.device, loaded=loaded
+        self.tasks: list[Task] = []
+        self._chosen = tasks
+        self._trust = trust
+        self._bar = show_progress
+        # mmengine's bar writes to the output and starts a thread, whose lock
+        # a fork could take along; ours is that of the other tools
+        super().__init__(
+            model, self.checkpoint, _device(device), scope, show_progress=False
         )
-        self.model.predict_on = predict_on
-        self.amp_dtype = (config.get('test_cfg') or {}).get('amp_dtype')
-        self._pipelines = {
-            task.name: ImagePipeline(task) for task in self.tasks
-        }
+        self.amp_dtype = (self.cfg.get('test_cfg') or {}).get('amp_dtype')
+
+    # -------------------------------------------------------------- building
+
+    def _init_model(
+        self, cfg: Config | ConfigDict, weights: str, device: str = 'cpu'
+    ) -> MeanTeacher:
+        """Build the model and load the weights.
+
+        mmengine's unpickles whatever the checkpoint holds, executes its
+        config, and fills up weights that are missing with random ones.
+        """
+        given = cfg if isinstance(cfg, Config) else Config(cfg)
+        model, self.tasks, used = open_model(
+            given if len(given) else None, weights, self._chosen, self._trust
+        )
+        cfg.update(used.to_dict())
+        self.device = torch.device(device)
+        model.predict_on = self.predict_on
+        return model.to(self.device)
+
+    def _init_pipeline(self, cfg: Config | ConfigDict) -> TaskPipelines:
+        """Return the test pipelines of the tasks."""
+        return TaskPipelines(self.tasks)
+
+    def _init_collate(
+        self, cfg: Config | ConfigDict
+    ) -> Callable[[list[Prediction]], list[Prediction]]:
+        """Return the identity: an image has several inputs, by pipeline."""
+        return list
+
+    def _init_visualizer(self, cfg: Config | ConfigDict) -> Visualizer:
+        """Return one that shows; the config's writes a training's log."""
+        return Visualizer()
+
+    # --------------------------------------------------------------- running
 
     def __call__(
         self,
-        inputs: Source | Iterable[Source],
+        inputs: ImageInput | Iterable[ImageInput],
+        return_datasamples: bool = False,
         batch_size: int = 8,
-        skip_unreadable: bool = False,
-        progress: bool | None = None,
-    ) -> list[ImageResult]:
+        **kwargs: Any,
+    ) -> list[ImageResult] | list[dict[str, FXDataSample]]:
         """Predict on images.
 
         Args:
@@ -107,44 +210,46 @@ class FoundationXInferencer:
                 (H, W, 3); or several of these, also from a generator. The
                 values of arrays other than uint8 are mapped from their own
                 range to 0..255, as those of deeper files are.
+            return_datasamples (bool): Return the model's own samples, on the
+                CPU, by task. Defaults to False.
             batch_size (int): Images that go through the model at once.
                 Defaults to 8.
-            skip_unreadable (bool): Give a result with ``error`` for what
-                cannot be read instead of raising. Defaults to False.
-            progress (bool, optional): Show a progress bar. Defaults to None:
-                where somebody looks, on a terminal.
+            **kwargs: ``skip_unreadable`` (bool): return a result with
+                ``error`` for what cannot be read instead of raising.
+                ``out_dir`` (str | Path): write for each image what
+                ``tools/predict.py`` writes. ``show`` (bool) and
+                ``wait_time`` (float): show each picture. ``pred_score_thr``
+                (float): leave boxes below it out of pictures and files.
+                Defaults to 0.3.
 
         Returns:
-            list[ImageResult]: One an image, in the order of the inputs,
+            list[ImageResult]: One per image, in the order of the inputs,
             files of a folder by name. Pixels of files are not kept.
 
         Raises:
             UserError: If there is no image.
             ImageReadError: If one cannot be read.
         """
-        results = []
-        for result in self.iterate(
-            inputs, batch_size, skip_unreadable, progress
-        ):
-            if result.path is not None:
-                result.image = None
-            results.append(result)
-        return results
+        return super().__call__(
+            inputs,
+            return_datasamples,
+            batch_size,
+            keep_samples=return_datasamples,
+            **kwargs,
+        )
 
     def iterate(
         self,
-        inputs: Source | Iterable[Source],
+        inputs: ImageInput | Iterable[ImageInput],
         batch_size: int = 8,
         skip_unreadable: bool = False,
-        progress: bool | None = None,
     ) -> Iterator[ImageResult]:
         """Predict on images one batch at a time, for long lists.
 
         Args:
-            inputs: As of :meth:`__call__`.
+            inputs: As of :meth:`__call__`; a generator is read step by step.
             batch_size (int): Defaults to 8.
             skip_unreadable (bool): Defaults to False.
-            progress (bool, optional): Defaults to None.
 
         Yields:
             ImageResult: With ``image``.
@@ -153,144 +258,173 @@ class FoundationXInferencer:
             UserError: If there is no image.
             ImageReadError: If one cannot be read.
         """
-        check_number('batch_size', batch_size, 1, whole=True)
         sources, total = list_sources(inputs)
-        numbered = enumerate(sources)
-        with progress_bar('predict', total, shown=progress) as advance:
-            shown = self._pipelines[self.tasks[0].name].percentiles
-            while group := list(islice(numbered, batch_size)):
-                images = [
-                    _Image(source, index, skip_unreadable, shown)
-                    for index, source in group
-                ]
-                self._predict([i for i in images if i.result.error is None])
-                for image in images:
-                    advance(1)
-                    yield image.result
+        batches = self.preprocess(sources, batch_size, skip_unreadable, total)
+        for batch in batches:
+            for prediction in self.forward(batch, keep_pixels=True):
+                yield prediction.result
+
+    def _inputs_to_list(
+        self, inputs: ImageInput | Iterable[ImageInput]
+    ) -> list[ImageSource]:
+        """List images; mmengine's knows no arrays of three axes, takes any
+        file of a folder for an image and leaves out its subfolders."""
+        return list(list_sources(inputs)[0])
+
+    def preprocess(
+        self,
+        inputs: Iterable[ImageSource],
+        batch_size: int = 8,
+        skip_unreadable: bool = False,
+        total: int | None = None,
+    ) -> Iterator[list[Prediction]]:
+        """Read images and run the test pipelines.
+
+        Args:
+            inputs (Iterable[ImageSource]): The images.
+            batch_size (int): Defaults to 8.
+            skip_unreadable (bool): Defaults to False.
+            total (int, optional): Number of images, where ``inputs`` has no
+                length. Defaults to None: unknown.
+
+        Yields:
+            list[Prediction]: Without predictions.
+
+        Raises:
+            ImageReadError: If an image cannot be read.
+        """
+        check_number('batch_size', batch_size, 1, whole=True)
+        if isinstance(inputs, Sequence):
+            total = len(inputs)
+        with progress_bar('predict', total, shown=self._bar) as advance:
+            for batch in super().preprocess(inputs, batch_size):
+                errors = (p.result.error for p in batch if p.result.error)
+                error = next(errors, None)
+                if error is not None and not skip_unreadable:
+                    raise ImageReadError(error)
+                yield batch
+                advance(len(batch))
 
     @torch.no_grad()
-    def _predict(self, images: list['_Image']) -> None:
-        """Add the predictions of all tasks to the results."""
-        if not images:
-            return
-        prepared: dict[str, list[dict]] = {}
-        with self.model.active.sharing_features(), self._autocast():
-            for task in self.tasks:
-                pipeline = self._pipelines[task.name]
-                if pipeline.key not in prepared:
-                    prepared[pipeline.key] = self._prepare(pipeline, images)
-                batch = _batch(task, prepared[pipeline.key])
-                samples = self.model.test_step(batch)
-                for image, sample in zip(images, samples, strict=True):
-                    result = result_class(task).from_sample(task, sample)
-                    image.result.predictions[task.name] = result
+    def forward(
+        self,
+        inputs: list[Prediction],
+        keep_pixels: bool = False,
+        keep_samples: bool = False,
+    ) -> list[Prediction]:
+        """Run all tasks on a batch of images.
 
-    def _prepare(
-        self, pipeline: ImagePipeline, images: list['_Image']
-    ) -> list[dict]:
-        """Give what a test pipeline makes of the images, on the device."""
-        prepared = []
-        for image in images:
-            grey = image.pixels(pipeline.percentiles)
-            data = pipeline(grey, image.result.name, image.result.path)
-            pixels = np.ascontiguousarray(data['img'].transpose(2, 0, 1))
-            data['img'] = torch.from_numpy(pixels).to(self.device)
-            prepared.append(data)
-        return prepared
+        Args:
+            inputs (list[Prediction]): What :meth:`preprocess` yields.
+            keep_pixels (bool): Keep the pixels of files. Defaults to False.
+            keep_samples (bool): Keep the model's samples. Defaults to False.
 
-    def _autocast(self):
+        Returns:
+            list[Prediction]: The same, with the predictions of all tasks.
+        """
+        read = [p for p in inputs if p.result.error is None]
+        if read:
+            with self.model.active.sharing_features(), self._autocast():
+                self._run_tasks(read, keep_samples)
+        for prediction in inputs:
+            prediction.inputs.clear()
+            if prediction.result.path is not None and not keep_pixels:
+                prediction.result.image = None
+        return inputs
+
+    def _run_tasks(self, images: list[Prediction], keep_samples: bool) -> None:
+        moved: dict[str, list[Tensor]] = {}
+        for task in self.tasks:
+            key = self.pipeline.of_task[task.name].key
+            if key not in moved:
+                moved[key] = [
+                    p.inputs[key]['img'].to(self.device) for p in images
+                ]
+            meta = sample_meta(task)
+            samples = [
+                FXDataSample(
+                    metainfo={k: p.inputs[key][k] for k in META_KEYS} | meta
+                )
+                for p in images
+            ]
+            batch = dict(inputs=moved[key], data_samples=samples)
+            answers = self.model.test_step(batch)
+            for image, sample in zip(images, answers, strict=True):
+                result = result_class(task).from_sample(task, sample)
+                image.result.predictions[task.name] = result
+                if keep_samples:
+                    image.samples[task.name] = sample.cpu()
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.amp_dtype is None:
             return contextlib.nullcontext()
         dtype = getattr(torch, self.amp_dtype)
         return torch.autocast(self.device.type, dtype=dtype)
 
-
-class _Image:
-    """One image of a batch with its result.
-
-    Args:
-        source (str | np.ndarray): File or array.
-        index (int): Its place in the inputs.
-        skip_unreadable (bool): Keep the error instead of raising it.
-        percentiles (Sequence[float], optional): The pixels read with these
-            are those of the result.
-    """
-
-    def __init__(
+    def visualize(
         self,
-        source: str | np.ndarray,
-        index: int,
-        skip_unreadable: bool,
-        percentiles: Sequence[float] | None,
+        inputs: list[ImageSource],
+        preds: list[Prediction],
+        show: bool = False,
+        wait_time: float = 0.0,
+        pred_score_thr: float = 0.3,
+        out_dir: str | Path | None = None,
     ) -> None:
-        is_array = isinstance(source, np.ndarray)
-        self._source = source
-        self._known: dict[str, np.ndarray] = {}
-        self.result = ImageResult(
-            name=f'array {index}' if is_array else Path(source).name,
-            path=None if is_array else source,
-        )
-        try:
-            self.result.image = self.pixels(percentiles)
-        except ImageReadError as error:
-            if not skip_unreadable:
-                raise
-            self.result.error = str(error)
-        else:
-            self.result.size = self.result.image.shape
+        """Show pictures, and write them with what belongs to them.
 
-    def pixels(self, percentiles: Sequence[float] | None) -> np.ndarray:
-        """8-bit grey of shape (H, W), see ``LoadXray``."""
-        key = repr(percentiles)
-        if key not in self._known:
-            self._known[key] = read_source(
-                self._source, self.result.name, percentiles
-            )
-        return self._known[key]
+        Args:
+            inputs (list[ImageSource]): The images.
+            preds (list[Prediction]): One per image.
+            show (bool): Open a window per image. Defaults to False.
+            wait_time (float): Seconds that it stays; 0 until a key is
+                pressed. Defaults to 0.
+            pred_score_thr (float): Boxes below it are left out. Defaults to
+                0.3.
+            out_dir (str | Path, optional): Folder to write into. Defaults to
+                None: nothing is written.
+        """
+        if out_dir is not None:
+            for name, prediction in zip(output_names(inputs), preds):
+                if prediction.result.error is None:
+                    save_result(
+                        prediction.result,
+                        Path(out_dir, name),
+                        pred_score_thr,
+                        self.checkpoint,
+                        self.predict_on,
+                    )
+        for result in (p.result for p in preds if show):
+            if result.error is None:
+                picture = result.draw(score_thr=pred_score_thr)
+                self.visualizer.show(picture, result.name, wait_time)
+
+    def postprocess(
+        self,
+        preds: list[Prediction],
+        visualization: None,
+        return_datasamples: bool = False,
+    ) -> list[ImageResult] | list[dict[str, FXDataSample]]:
+        """Return the results, or the model's samples by task."""
+        if return_datasamples:
+            return [prediction.samples for prediction in preds]
+        return [prediction.result for prediction in preds]
 
 
-def _batch(task: Task, prepared: list[dict]) -> dict[str, list]:
-    """Give a batch for the model's preprocessor."""
-    own = sample_meta(task)
-    return dict(
-        inputs=[data['img'] for data in prepared],
-        data_samples=[
-            FXDataSample(metainfo={key: data[key] for key in META_KEYS} | own)
-            for data in prepared
-        ],
+def _is_checkpoint(model: object) -> bool:
+    """Whether something is a path or URL, and not that of a config."""
+    configs = ('.py', '.json', '.yaml', '.yml')
+    return (
+        isinstance(model, str | Path) and Path(model).suffix not in configs
     )
 
 
-def _choose_tasks(
-    config: Config, names: Sequence[str] | None
-) -> tuple[Config, list[Task]]:
-    """Give the config of a model for the tasks, and the tasks.
-
-    Raises:
-        UserError: If a task is unknown.
-    """
-    table = TaskTable.from_cfg(config)
-    if not names:
-        return config, list(table)
-    names = [names] if isinstance(names, str) else names
-    chosen = [table[name] for name in dict.fromkeys(names)]
-    needed = dict.fromkeys(task.name for task in chosen)
-    student = (config.get('model') or {}).get('student') or {}
-    if student.get('region_guidance') is not None:
-        # Masks are then guided by boxes, which the model has to predict.
-        boxes = RegionGuidance.needed_tasks(chosen, table.names)
-        needed.update(dict.fromkeys(boxes))
-    config = Config(config.to_dict(), filename=config.filename)
-    config.tasks = list(needed)
-    return config, chosen
-
-
-def _device(name: str | torch.device) -> torch.device:
-    """Give a device that is there.
+def _device(name: str | torch.device | None) -> str:
+    """Return the name of a device that is there.
 
     Raises:
         UserError: If it is not.
     """
+    name = get_device() if name is None else name
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -299,8 +433,4 @@ def _device(name: str | torch.device) -> torch.device:
             f'device is "{name}", which this torch cannot use '
             f'({str(error).splitlines()[0][:100]}); use "cpu".'
         ) from error
-    return device
-
-
-def _is_config_file(path: str | Path) -> bool:
-    return Path(path).suffix in ('.py', '.json', '.yaml', '.yml')
+    return str(device)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 from torchvision.transforms.functional import center_crop
@@ -13,7 +14,7 @@ from fx_mm.tasks.kinds import CROPS
 
 @dataclass(frozen=True)
 class _View:
-    """Stands for the samples of a batch, which are all of one size.
+    """Stand-in for the samples of a batch, which are all of one size.
 
     It has what the preprocessor and the branches ask a sample for.
     """
@@ -35,12 +36,12 @@ class _View:
 
 
 class TaskGraph(nn.Module):
-    """Pixels of grey images to the answers of several tasks.
+    """Predict several tasks from the pixels of grey images.
 
     Normalisation is inside; the backbone runs once for each normalisation
-    (once for cls, once for loc and seg by default), and the shared part of a
-    branch once. There is one view: of ``center_crop`` and ``ten_crop`` the
-    centre, of ``flip`` the image as it is.
+    (by default once for labels, once for boxes and masks), and the shared part
+    of a branch once. There is one view: of ``center_crop`` and ``ten_crop``
+    the centre, of ``flip`` the image as it is.
 
     Args:
         model (FoundationX): In eval mode.
@@ -59,7 +60,7 @@ class TaskGraph(nn.Module):
         super().__init__()
         self.model = model
         self.views: list[_View] = []
-        groups: dict[tuple, int] = {}
+        groups: dict[tuple[Any, ...], int] = {}
         self.groups: list[int] = []
         for task in tasks:
             cropped = task.config.get('tta') in CROPS
@@ -85,7 +86,7 @@ class TaskGraph(nn.Module):
         return [f'{view.task}/{name}' for name in several] or [view.task]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Answer all tasks.
+        """Predict all tasks.
 
         Args:
             images (Tensor): Grey images (B, 1, H, W), values 0..255.
@@ -97,7 +98,9 @@ class TaskGraph(nn.Module):
             (B, n), the highest first, and labels (B, n).
         """
         images = images.float()
-        maps, states, outputs = {}, {}, []
+        maps: dict[int, tuple[Tensor, ...]] = {}
+        states: dict[tuple[int, str], dict[str, Any]] = {}
+        outputs: list[Tensor] = []
         for view, number in zip(self.views, self.groups):
             if number not in maps:
                 mean, std = getattr(self, f'statistics_{number}')

@@ -9,19 +9,22 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from fx_mm.apis import FoundationXInferencer
-from fx_mm.apis.image_pipeline import ImagePipeline
+from fx_mm.config import load_config
+from fx_mm.datasets.image_pipeline import ImagePipeline
 from fx_mm.deployment.graph import TaskGraph
+from fx_mm.models import FoundationX, open_model
 from fx_mm.tasks import Task
 from fx_mm.tasks.kinds import CROPS
 from fx_mm.utils.checks import check_choice
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.version import __version__
 
 SCHEMA_VERSION = 1
@@ -36,12 +39,12 @@ def export_onnx(
     config: str | Path | Config | None,
     checkpoint: str | Path,
     out: str | Path,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     predict_on: str = 'teacher',
     dtype: str = 'uint8',
     trust: bool = False,
     check: bool = True,
-) -> dict:
+) -> dict[str, Any]:
     """Write the named tasks of a checkpoint as one ONNX graph.
 
     The graph takes ``images`` (B, 1, H, W), grey, resized as the test
@@ -54,7 +57,7 @@ def export_onnx(
             for the one that the checkpoint holds.
         checkpoint (str | Path): Checkpoint file or URL.
         out (str | Path): The file to write.
-        tasks (Sequence[str], optional): Task names. Defaults to all.
+        tasks (str | Sequence[str], optional): Task names. Defaults to all.
         predict_on (str): ``teacher`` or ``student``. Defaults to ``teacher``.
         dtype (str): Type of the input, ``uint8`` or ``float32``. Defaults to
             ``uint8``.
@@ -63,25 +66,32 @@ def export_onnx(
             random images, before it gets its name. Defaults to True.
 
     Returns:
-        dict: The metadata: ``weights``, ``input``, ``tasks`` with their
+        dict: The metadata: ``predict_on``, ``input``, ``tasks`` with their
         classes and outputs, ``notes`` and, if checked, ``difference``.
 
     Raises:
-        UserError: If a package is missing, the tasks do not go into one
-            graph, or the file does not give what the model gives.
+        UserError: If a package is missing, the tasks do not fit into one
+            graph, or the file computes something else than the model.
     """
     check_choice('dtype', dtype, DTYPES)
     needed = ['onnx', 'onnxscript'] + ['onnxruntime'] * check
     _check_packages(needed)
-    given = (checkpoint,) if config is None else (config, checkpoint)
-    infer = FoundationXInferencer(
-        *given, predict_on=predict_on, tasks=tasks, trust=trust
+    check_choice('predict_on', predict_on, PREDICTORS)
+    if isinstance(config, str | Path):
+        config = load_config(str(config))
+    both, chosen, _ = open_model(config, str(checkpoint), tasks, trust)
+    both.predict_on = predict_on
+    model, preprocessor = both.active, both.data_preprocessor
+    _check_guidance(model, chosen)
+    size = _input_size(chosen, preprocessor.pad_size_divisor)
+    graph = TaskGraph(model, preprocessor, chosen, size).eval()
+    description = dict(
+        schema_version=SCHEMA_VERSION,
+        fx_mm_version=__version__,
+        checkpoint=os.path.basename(checkpoint),
+        predict_on=predict_on,
+        **_describe(model, chosen, size, dtype),
     )
-    model, preprocessor = infer.model.active, infer.model.data_preprocessor
-    _check_guidance(model, infer.tasks)
-    size = _input_size(infer.tasks, preprocessor.pad_size_divisor)
-    graph = TaskGraph(model, preprocessor, infer.tasks, size).eval()
-    description = _describe(infer, size, dtype)
     out = Path(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +119,12 @@ def _check_packages(names: Sequence[str]) -> None:
         )
 
 
-def _check_guidance(model, tasks: Sequence[Task]) -> None:
+def _check_guidance(model: FoundationX, tasks: Sequence[Task]) -> None:
+    """Refuse masks that boxes guide.
+
+    Raises:
+        UserError: Names them.
+    """
     guidance = model.region_guidance
     masks = [
         task.name
@@ -125,7 +140,7 @@ def _check_guidance(model, tasks: Sequence[Task]) -> None:
 
 
 def _input_size(tasks: Sequence[Task], divisor: int) -> tuple[int, int]:
-    """Height and width of what the test pipelines give.
+    """Return height and width of what the test pipelines make.
 
     Raises:
         UserError: If it is not the same for all images and tasks.
@@ -160,31 +175,31 @@ def _input_size(tasks: Sequence[Task], divisor: int) -> tuple[int, int]:
 
 
 def _describe(
-    infer: FoundationXInferencer, size: tuple[int, int], dtype: str
-) -> dict:
-    tasks, notes = [], []
-    for task in infer.tasks:
+    model: FoundationX,
+    tasks: Sequence[Task],
+    size: tuple[int, int],
+    dtype: str,
+) -> dict[str, Any]:
+    """Return what the input and the outputs mean."""
+    entries, notes = [], []
+    for task in tasks:
         entry = dict(task.meta, img_size=task.config['img_size'])
-        branch = infer.model.active.branch(task.kind)
+        branch = model.branch(task.kind)
         if hasattr(branch, 'threshold'):
             entry['threshold'] = branch.threshold
-        tasks.append(entry)
+        entries.append(entry)
         tta = task.config.get('tta')
         if tta not in (None, 'center_crop'):
             what = 'the centre' if tta in CROPS else 'the image as it is'
             notes.append(f'{task.name}: of tta="{tta}" {what} alone')
     return dict(
-        schema_version=SCHEMA_VERSION,
-        fx_mm_version=__version__,
-        checkpoint=os.path.basename(infer.checkpoint),
-        predict_on=infer.predict_on,
         input=dict(
             name='images',
             shape=['batch', 1, *size],
             dtype=dtype,
             values='grey, 0..255, bone bright, resized to the shape',
         ),
-        tasks=tasks,
+        tasks=entries,
         notes=notes,
     )
 
@@ -199,7 +214,7 @@ def _random_images(count: int, size: tuple[int, int], dtype: str) -> Tensor:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on its own passes."""
+    """Silence the exporter's remarks on its own passes."""
     logger = logging.getLogger('onnxscript')
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -212,7 +227,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _write(
-    graph: TaskGraph, images: Tensor, description: dict, path: Path
+    graph: TaskGraph,
+    images: Tensor,
+    description: dict[str, Any],
+    path: Path,
 ) -> None:
     try:
         with _quiet(), torch.no_grad():
@@ -240,7 +258,7 @@ def _write(
 def _compare(
     graph: TaskGraph, path: Path, size: tuple[int, int], dtype: str
 ) -> dict[str, float]:
-    """Largest difference between onnxruntime and torch, by task.
+    """Return the largest difference between onnxruntime and torch, by task.
 
     Raises:
         UserError: If it is more than :data:`TOLERANCE`.
@@ -270,8 +288,8 @@ def _compare(
     wrong = [f'{n} ({gap:.2g})' for n, gap in gaps.items() if gap > TOLERANCE]
     if wrong:
         raise UserError(
-            f'onnxruntime gives other values for {", ".join(wrong)} than the '
-            'model, so nothing was written; try fewer tasks, see --tasks.'
+            f'onnxruntime computes other values for {", ".join(wrong)} than '
+            'the model, so nothing was written; try fewer tasks, see --tasks.'
         )
     return gaps
 
@@ -285,14 +303,14 @@ def _gap(ours: np.ndarray, theirs: np.ndarray) -> float:
 def _side_by_side(
     outputs: dict[str, np.ndarray], names: Sequence[str]
 ) -> np.ndarray:
-    """Several outputs that list objects, such as boxes, as one (B, n, k)."""
+    """Join outputs that list objects, such as boxes, to one (B, n, k)."""
     values = [outputs[name] for name in names]
     values = [v[..., None] if v.ndim == 2 else v for v in values]
     return np.concatenate(values, -1)
 
 
 def _list_gap(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Difference to the nearest object, for all but a twentieth of them.
+    """Return the difference to the nearest object, but for a twentieth.
 
     Rounding swaps boxes and queries of nearly equal scores, as it does
     between two devices.

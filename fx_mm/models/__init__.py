@@ -28,6 +28,7 @@ from fx_mm.models.losses import (
     MaskedSoftmaxLoss,
     SoftDiceLoss,
 )
+from fx_mm.models.loading import build_model, load_model, open_model
 from fx_mm.models.mean_teacher import MeanTeacher, with_tasks
 from fx_mm.models.param_groups import ParamGroup
 from fx_mm.models.task_modules import StackedMatcher
@@ -57,6 +58,9 @@ __all__ = [
     'TaskDataPreprocessor',
     'UPerDecoder',
     'build_backbone',
+    'build_model',
+    'load_model',
+    'open_model',
     'probe_backbone',
     'with_tasks',
 ]

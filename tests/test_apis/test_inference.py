@@ -12,14 +12,22 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from mmengine.registry import init_default_scope
+from mmengine.infer import BaseInferencer
 
-from fx_mm.apis import FoundationXInferencer, expand_config, load_config
-from fx_mm.apis.results import ClsResult, LocResult, SegResult
-from fx_mm.apis.shared_features import shared_features
-from fx_mm.apis.sources import find_images, read_source
+from fx_mm.apis import (
+    ClsResult,
+    FoundationXInferencer,
+    LocResult,
+    SegResult,
+    expand_config,
+    load_config,
+)
+from fx_mm.apis.image_sources import find_images, list_sources
 from fx_mm.datasets.io.xray import ImageReadError, read_xray
-from fx_mm.registry import MODELS, TRANSFORMS
+from fx_mm.models import build_model
+from fx_mm.registry import INFERENCERS, TRANSFORMS
+from fx_mm.structures import FXDataSample
+from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -31,9 +39,8 @@ TASKS = ['real_nih/cls', 'real_tbx11k/loc', 'real_lungs/seg']
 def checkpoint(tmp_path_factory):
     """Random weights, the student's other than the teacher's."""
     torch.manual_seed(0)
-    init_default_scope('fx_mm')
     cfg = expand_config(load_config(str(CONFIG)))
-    model = MODELS.build(cfg.model)
+    model = build_model(cfg)
     for parameter in model.student.parameters():
         parameter.data.add_(0.01 * torch.randn_like(parameter))
     path = tmp_path_factory.mktemp('checkpoint') / 'iter_7.pth'
@@ -145,7 +152,7 @@ def test_batches_give_what_single_images_give(infer):
 
 def test_named_tasks_and_weights(infer, checkpoint):
     other = FoundationXInferencer(
-        CONFIG, checkpoint, weights='student', tasks=TASKS[:1] * 2
+        CONFIG, checkpoint, predict_on='student', tasks=TASKS[:1] * 2
     )
     assert [task.name for task in other.tasks] == TASKS[:1]
     (student,), (teacher,) = other(pixels(0)), infer(pixels(0))
@@ -157,8 +164,8 @@ def test_named_tasks_and_weights(infer, checkpoint):
 def test_mistakes_are_one_sentence(checkpoint, infer, tmp_path):
     with pytest.raises(UserError, match='real_nih/cls'):
         FoundationXInferencer(CONFIG, checkpoint, tasks=['real_nih/loc'])
-    with pytest.raises(UserError, match="weights is 'ema'; use one of"):
-        FoundationXInferencer(CONFIG, checkpoint, weights='ema')
+    with pytest.raises(UserError, match="predict_on is 'ema'; use one of"):
+        FoundationXInferencer(CONFIG, checkpoint, predict_on='ema')
     with pytest.raises(UserError, match='no image in this folder'):
         infer(tmp_path)
     with pytest.raises(UserError, match='the list is empty'):
@@ -173,7 +180,7 @@ def test_mistakes_are_one_sentence(checkpoint, infer, tmp_path):
         infer(pixels(0), batch_size=0)
     with pytest.raises(UserError, match='"gpu", which this torch cannot use'):
         FoundationXInferencer(CONFIG, checkpoint, device='gpu')
-    with pytest.raises(UserError, match='a config but no checkpoint'):
+    with pytest.raises(UserError, match='has no checkpoint'):
         FoundationXInferencer(CONFIG)
     with pytest.raises(ImageReadError, match='missing.png'):
         infer(tmp_path / 'missing.png')
@@ -199,6 +206,67 @@ def test_a_checkpoint_without_a_config(tmp_path, text, message):
     torch.save(dict(state_dict={}, meta=dict(cfg=text)), path)
     with pytest.raises(UserError, match=message):
         FoundationXInferencer(path)
+
+
+def test_it_is_built_and_called_as_openmmlabs(checkpoint, infer, tmp_path):
+    cfg = load_config(str(CONFIG))
+    before = copy.deepcopy(cfg.to_dict())
+    built = INFERENCERS.build(
+        dict(
+            type='fx_mm.FoundationXInferencer',
+            model=cfg,
+            weights=checkpoint,
+            device='cpu',
+            tasks=TASKS[:2],
+        )
+    )
+    assert isinstance(built, BaseInferencer)
+    assert cfg.to_dict() == before and built.cfg.tasks == TASKS[:2]
+    (expected,), (result,) = infer(pixels(0)), built(pixels(0))
+    assert np.array_equal(expected[TASKS[1]].boxes, result[TASKS[1]].boxes)
+    alone = FoundationXInferencer(weights=checkpoint, tasks=TASKS[0])
+    assert alone.cfg.tasks == TASKS[:1] and alone.cfg.datasets
+    with pytest.raises(ValueError, match='unknown argument .*score_thr'):
+        built(pixels(0), score_thr=0.5)
+
+
+def test_the_models_samples(infer, tmp_path):
+    bad = np.full((50, 50), np.nan)
+    samples, none = infer(
+        [pixels(0), bad], return_datasamples=True, skip_unreadable=True
+    )
+    (result,) = infer(pixels(0))
+    assert none == {} and list(samples) == TASKS
+    assert isinstance(samples[TASKS[0]], FXDataSample)
+    scores = samples[TASKS[0]].pred_score.numpy()
+    np.testing.assert_allclose(scores, result[TASKS[0]].scores, atol=1e-6)
+    assert samples[TASKS[2]].pred_sem_seg.shape == (90, 70)
+
+
+def test_a_call_writes_and_shows(infer, folder, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        infer.visualizer, 'show', lambda *args: shown.append(args)
+    )
+    results = infer(
+        [folder, pixels(0)],
+        skip_unreadable=True,
+        out_dir=tmp_path / 'out',
+        pred_score_thr=0,
+        show=True,
+        wait_time=0.1,
+    )
+    assert len(results) == len(READABLE) + 2
+    assert [name for _, name, _ in shown] == [
+        *(r.name for r in results if r.error is None)
+    ]
+    picture, _, seconds = shown[-1]
+    assert picture.ndim == 3 and seconds == 0.1
+    assert cv2.imread(str(tmp_path / 'out/array_7.png')) is not None
+    content = json.loads((tmp_path / 'out/more/a.json').read_text())
+    assert len(content['tasks'][TASKS[1]]['boxes']) == 30
+    assert content['checkpoint'] == 'iter_7.pth'
+    assert not list((tmp_path / 'out').glob('cut*'))
 
 
 def as_array(grey, form):
@@ -231,7 +299,7 @@ def as_array(grey, form):
 def test_arrays_of_any_type(form):
     grey = pixels(1)
     grey[0, 0], grey[0, 1] = 0, 255
-    read = read_source(as_array(grey, form), 'array 0')
+    read = next(list_sources(as_array(grey, form))[0]).read()
     assert read.dtype == np.uint8 and read.shape == grey.shape
     assert np.abs(read.astype(int) - grey).max() <= 1
 
@@ -287,10 +355,11 @@ def test_generators_are_read_as_they_go(infer):
     assert [r.name for r in results][-1] == 'array 4'
 
 
-def test_the_bar_is_shown_where_it_is_wanted(infer, capfd):
-    list(infer.iterate([pixels(0)], progress=True))
+def test_the_bar_is_shown_where_it_is_wanted(infer, checkpoint, capfd):
+    shown = FoundationXInferencer(CONFIG, checkpoint, show_progress=True)
+    shown(pixels(0))
     assert 'predict' in capfd.readouterr().err
-    list(infer.iterate([pixels(0)]))
+    infer(pixels(0))
     assert 'predict' not in capfd.readouterr().err
 
 
@@ -325,7 +394,7 @@ def test_the_backbone_runs_once_for_tasks_that_agree(checkpoint):
         cfg.datasets[twin] = copy.deepcopy(cfg.datasets[dataset])
     cfg.tasks = [*TASKS, 'nih_b/cls', 'lungs_b/seg']
     torch.manual_seed(0)
-    model = MODELS.build(expand_config(cfg).model)
+    model = build_model(cfg)
     path = Path(checkpoint).with_name('twins.pth')
     torch.save(dict(state_dict=model.state_dict()), path)
     infer = FoundationXInferencer(cfg, path)
@@ -350,10 +419,13 @@ def test_the_backbone_runs_once_for_tasks_that_agree(checkpoint):
 
 def test_nothing_is_shared_afterwards(infer):
     teacher = infer.model.teacher
-    with pytest.raises(KeyboardInterrupt), shared_features(teacher):
+    with pytest.raises(KeyboardInterrupt), teacher.sharing_features():
         raise KeyboardInterrupt
-    for module in (teacher, *teacher.children()):
-        assert not {'extract_feat', 'encode'} & set(vars(module))
+    backbone, images = Counter(teacher.backbone), torch.zeros(1, 3, 64, 64)
+    for _ in range(2):
+        teacher.extract_feat(images)
+    assert backbone.runs == 2
+    backbone.handle.remove()
 
 
 def test_views_of_augmentation_are_shared_and_hold(checkpoint):
@@ -396,7 +468,7 @@ def test_masks_that_boxes_guide_need_no_named_boxes(checkpoint):
     cfg.datasets.real_lungs.tasks.loc = boxes
     cfg.tasks = ['real_lungs/seg', 'real_lungs/loc']
     cfg.model.student.region_guidance = dict(type='RegionGuidance')
-    model = MODELS.build(expand_config(cfg).model)
+    model = build_model(cfg)
     path = Path(checkpoint).with_name('guided.pth')
     torch.save(dict(state_dict=model.state_dict()), path)
     infer = FoundationXInferencer(cfg, path, tasks=['real_lungs/seg'])
@@ -429,7 +501,7 @@ def test_outputs_within_the_folder_are_left_out(folder):
 
 
 def test_numbers_that_are_not_finite_become_null():
-    result = ClsResult('x/cls', ('a', 'b'), np.array([np.nan, 0.25]))
+    result = ClsResult(Task('x', 'cls', ('a', 'b')), np.array([np.nan, 0.25]))
     assert result.to_dict()['probabilities'] == dict(a=None, b=0.25)
 
 
@@ -480,7 +552,7 @@ def test_tool_writes_everything_for_each_readable_image(
     for stem, source in zip(stems, READABLE, strict=True):
         content = json.loads((out / f'{stem}.json').read_text())
         assert content['image'] == str(folder / source)
-        assert (content['weights'], content['checkpoint']) == (
+        assert (content['predict_on'], content['checkpoint']) == (
             'teacher',
             'iter_7.pth',
         )
@@ -506,7 +578,7 @@ def test_tool_on_one_file_with_one_task(tool, checkpoint, folder, tmp_path):
         out,
         '--tasks',
         TASKS[0],
-        '--weights',
+        '--predict-on',
         'student',
     )
     assert code == 0
@@ -514,7 +586,7 @@ def test_tool_on_one_file_with_one_task(tool, checkpoint, folder, tmp_path):
     assert sorted(p.name for p in out.iterdir()) == names
     content = json.loads((out / 'd.json').read_text())
     assert list(content['tasks']) == TASKS[:1]
-    assert content['weights'] == 'student'
+    assert content['predict_on'] == 'student'
 
 
 def test_tool_with_an_output_folder_that_is_a_file(tool, checkpoint, folder):

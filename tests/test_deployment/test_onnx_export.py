@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import init_default_scope
 
-from fx_mm.apis import FoundationXInferencer, expand_config, load_config
+from fx_mm.apis import FoundationXInferencer, load_config
 from fx_mm.deployment import export_onnx, onnx_export
-from fx_mm.deployment.graph import LOC_OUTPUTS, TaskGraph
-from fx_mm.registry import MODELS
+from fx_mm.deployment.graph import TaskGraph
+from fx_mm.models import build_model
 from fx_mm.utils.errors import UserError
 
 onnxruntime = pytest.importorskip('onnxruntime')
@@ -49,8 +48,7 @@ def small_config(backbone=SWIN, one_mean=False):
 def write_checkpoint(folder, cfg):
     """Random weights, the student's other than the teacher's."""
     torch.manual_seed(0)
-    init_default_scope('fx_mm')
-    model = MODELS.build(expand_config(cfg).model)
+    model = build_model(cfg)
     for parameter in model.teacher.parameters():
         parameter.data.add_(0.02 * torch.randn_like(parameter))
     path = folder / 'iter_7.pth'
@@ -84,14 +82,16 @@ def pixels(count, size=64):
     return rng.integers(0, 256, (count, 1, size, size)).astype(np.uint8)
 
 
-def compare_with_inferencer(out, cfg, checkpoint, tasks, weights, dtype):
+def compare_with_inferencer(out, cfg, checkpoint, tasks, predict_on, dtype):
     """Images as large as the input: nothing is resized on either way."""
     images = pixels(3)
     outputs, metadata = run(out, images.astype(dtype))
-    assert metadata['weights'] == weights
+    assert metadata['predict_on'] == predict_on
     assert metadata['input']['shape'] == ['batch', 1, 64, 64]
     assert [task['task'] for task in metadata['tasks']] == tasks
-    infer = FoundationXInferencer(cfg, checkpoint, weights, tasks)
+    infer = FoundationXInferencer(
+        cfg, checkpoint, predict_on=predict_on, tasks=tasks
+    )
     infer.amp_dtype = None
     for index, result in enumerate(infer([image[0] for image in images])):
         for entry in metadata['tasks']:
@@ -106,7 +106,7 @@ def compare_with_inferencer(out, cfg, checkpoint, tasks, weights, dtype):
                 assert (masks == found.masks).mean() > 0.999
             else:
                 boxes, scores, labels = (
-                    outputs[f'{task}/{name}'][index] for name in LOC_OUTPUTS
+                    outputs[f'{task}/{name}'][index] for name in ('boxes', 'scores', 'labels')
                 )
                 np.testing.assert_allclose(scores, found.scores, atol=1e-4)
                 np.testing.assert_allclose(boxes * 64, found.boxes, atol=0.01)
@@ -235,7 +235,9 @@ def test_notes_on_augmentation(checkpoint):
     cfg = small_config()
     cfg.task_defaults.seg.tta = 'flip'
     infer = FoundationXInferencer(cfg, checkpoint)
-    description = onnx_export._describe(infer, (64, 64), 'uint8')
+    description = onnx_export._describe(
+        infer.model.active, infer.tasks, (64, 64), 'uint8'
+    )
     assert description['notes'] == [
         'phantom_c/seg: of tta="flip" the image as it is alone'
     ]
@@ -245,11 +247,11 @@ def test_boxes_may_change_places():
     rng = np.random.default_rng(0)
     boxes = rng.random((2, 20, 6))
     swapped = boxes[:, ::-1].copy()
-    assert onnx_export._box_gap(boxes, swapped) == 0
+    assert onnx_export._list_gap(boxes, swapped) == 0
     swapped[:, 0] += 1  # one of twenty
-    assert onnx_export._box_gap(boxes, swapped) == 0
+    assert onnx_export._list_gap(boxes, swapped) == 0
     swapped[:, 1] += 1
-    assert onnx_export._box_gap(boxes, swapped) > 0.1
+    assert onnx_export._list_gap(boxes, swapped) > 0.1
 
 
 @pytest.mark.slow
@@ -290,9 +292,9 @@ def test_the_tool(checkpoint, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr('sys.argv', ['export_onnx.py', *map(str, args)])
         tool.main()
 
-    run_with(CONFIG, checkpoint, 'x.onnx', '--weights', 'student')
+    run_with(CONFIG, checkpoint, 'x.onnx', '--predict-on', 'student')
     assert asked['args'] == (str(checkpoint), 'x.onnx')
-    assert asked['cfg'].tasks and asked['weights'] == 'student'
+    assert asked['cfg'].tasks and asked['predict_on'] == 'student'
     printed = capsys.readouterr().out
     assert 'at most 1e-07 from torch' in printed and 'a note' in printed
     run_with(checkpoint, 'x.onnx')

@@ -1,6 +1,7 @@
 """What the inferencer takes for an image: files, folders, arrays."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -11,21 +12,70 @@ from fx_mm.datasets.io.pixels import to_uint8
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES, is_dicom, read_xray
 from fx_mm.utils.errors import UserError
 
-Source = str | Path | np.ndarray
+ImageInput = str | Path | np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSource:
+    """One image that is not read yet.
+
+    Attributes:
+        name (str): For people: the file name or ``array 0``.
+        place (Path): Path within the folder that was given; of a single file
+            its name.
+        origin (str | np.ndarray): Path of a file, or numbers of shape (H, W),
+            (H, W, 1) or, RGB, (H, W, 3).
+    """
+
+    name: str
+    place: Path
+    origin: str | np.ndarray = field(repr=False)
+
+    @property
+    def path(self) -> str | None:
+        """str, optional: The file; None for an array."""
+        return self.origin if isinstance(self.origin, str) else None
+
+    def read(self, percentiles: Sequence[float] | None = None) -> np.ndarray:
+        """Read the pixels as 8-bit grey.
+
+        uint8 keeps its values; the value range of other types is mapped to
+        0..255, as that of deeper files is.
+
+        Args:
+            percentiles (Sequence[float], optional): See :func:`read_xray`.
+                Defaults to None.
+
+        Returns:
+            np.ndarray: uint8 of shape (H, W).
+
+        Raises:
+            ImageReadError: If the file cannot be read or the array is not an
+                image.
+        """
+        if isinstance(self.origin, str):
+            return read_xray(self.origin, percentiles)
+        try:
+            return to_uint8(_grey(self.origin), percentiles)
+        except UnreadableError as error:
+            raise ImageReadError(f'{self.name}: {error}') from error
 
 
 def list_sources(
-    inputs: Source | Iterable[Source],
-) -> tuple[Iterator[str | np.ndarray], int | None]:
-    """Spread folders into their files.
+    inputs: ImageInput | Iterable[ImageInput],
+    exclude: str | Path | None = None,
+) -> tuple[Iterator[ImageSource], int | None]:
+    """List images one by one, folders as their files.
 
     Args:
         inputs (str | Path | np.ndarray | Iterable): See
             :class:`fx_mm.apis.FoundationXInferencer`.
+        exclude (str | Path, optional): A folder within one of them that is
+            left out. Defaults to None.
 
     Returns:
-        tuple: Files and arrays one by one, and their number. What has no
-        length, such as a generator, is read as it goes on: None.
+        tuple: The sources, and their number. What has no length, such as a
+        generator, is read step by step: None.
 
     Raises:
         UserError: If there is no image at all, or something is neither a
@@ -36,30 +86,40 @@ def list_sources(
     if not isinstance(inputs, Iterable):
         raise UserError(_what_to_give(inputs))
     if not isinstance(inputs, Sequence):
-        return _spread(inputs), None
-    sources = list(_spread(inputs))
+        return _walk(inputs, exclude), None
+    sources = list(_walk(inputs, exclude))
     return iter(sources), len(sources)
 
 
-def _spread(inputs: Iterable[Source]) -> Iterator[str | np.ndarray]:
-    empty = True
-    for source in inputs:
-        empty = False
-        if isinstance(source, np.ndarray):
-            yield source
-        elif not isinstance(source, str | Path):
-            raise UserError(_what_to_give(source))
-        elif Path(source).is_dir():
-            yield from find_images(source)
+def _walk(
+    inputs: Iterable[ImageInput], exclude: str | Path | None
+) -> Iterator[ImageSource]:
+    count = 0
+    for given in inputs:
+        if isinstance(given, np.ndarray):
+            name = f'array {count}'
+            yield ImageSource(name, Path(name.replace(' ', '_')), given)
+            count += 1
+        elif not isinstance(given, str | Path):
+            raise UserError(_what_to_give(given))
         else:
-            yield str(source)
-    if empty:
+            folder = Path(given)
+            paths = [str(given)]
+            if folder.is_dir():
+                paths = find_images(folder, exclude)
+            else:
+                folder = folder.parent
+            for path in paths:
+                file = Path(path)
+                yield ImageSource(file.name, file.relative_to(folder), path)
+            count += len(paths)
+    if not count:
         raise UserError('no image to predict on: the list is empty.')
 
 
-def _what_to_give(source) -> str:
+def _what_to_give(given: object) -> str:
     return (
-        f'cannot predict on a {type(source).__name__}; give the path of a '
+        f'cannot predict on a {type(given).__name__}; give the path of a '
         'file or folder, a numpy array, or several of these.'
     )
 
@@ -110,40 +170,11 @@ def _is_dicom_file(path: Path) -> bool:
         return False
 
 
-def read_source(
-    source: str | np.ndarray,
-    name: str,
-    percentiles: Sequence[float] | None = None,
-) -> np.ndarray:
-    """Give the pixels of a source as 8-bit grey.
-
-    Args:
-        source (str | np.ndarray): A file, see :func:`read_xray`, or an array
-            of shape (H, W), (H, W, 1) or, RGB, (H, W, 3). uint8 keeps its
-            values; the value range of other types is mapped to 0..255, as
-            that of deeper files is.
-        name (str): Name of an array, for messages.
-        percentiles (Sequence[float], optional): See :func:`read_xray`.
-
-    Returns:
-        np.ndarray: uint8 of shape (H, W).
-
-    Raises:
-        ImageReadError: If the file cannot be read or the array is no image.
-    """
-    if not isinstance(source, np.ndarray):
-        return read_xray(source, percentiles)
-    try:
-        return to_uint8(_grey(source), percentiles)
-    except UnreadableError as error:
-        raise ImageReadError(f'{name}: {error}') from error
-
-
 def _grey(array: np.ndarray) -> np.ndarray:
     """Turn an array of numbers into luminance, shape (H, W).
 
     Raises:
-        UnreadableError: If the shape or type is none of an image.
+        UnreadableError: If shape or type cannot be an image's.
     """
     form = f'{array.dtype} of shape {array.shape}'
     if array.ndim == 3 and array.shape[2] == 1:

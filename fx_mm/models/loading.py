@@ -1,0 +1,165 @@
+"""The model of an experiment's config, with the weights of a checkpoint."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from fx_mm.config import PlainConfig, expand_config
+from fx_mm.models.layers.region_guidance import RegionGuidance
+from fx_mm.models.mean_teacher import MeanTeacher, with_tasks
+from fx_mm.registry import MODELS
+from fx_mm.tasks import Task, TaskTable
+from fx_mm.utils.build_errors import build_part
+from fx_mm.utils.checkpoint import check_meta, load_source, load_weights
+from fx_mm.utils.config_text import read_assignments
+from fx_mm.utils.errors import UserError
+
+
+def build_model(cfg: Config) -> MeanTeacher:
+    """Build the model of a config for its active tasks.
+
+    Args:
+        cfg (Config): The experiment's config, expanded or not; it is not
+            changed.
+
+    Raises:
+        UserError: If the config cannot be used.
+    """
+    init_default_scope('fx_mm')
+    cfg = expand_config(cfg)
+    return build_part(MODELS, with_tasks(cfg.model, cfg.task_table))
+
+
+def load_model(
+    cfg: Config,
+    checkpoint: str,
+    device: str | torch.device = 'cpu',
+    trust: bool = False,
+) -> MeanTeacher:
+    """Build the model of a config and load a checkpoint into it.
+
+    Args:
+        cfg (Config): The experiment's config.
+        checkpoint (str): A file or URL.
+        device (str | torch.device): Defaults to ``cpu``.
+        trust (bool): Unpickle anything in it. Defaults to False.
+
+    Returns:
+        MeanTeacher: In eval mode.
+
+    Raises:
+        UserError: If the checkpoint is not readable, or lacks weights that
+            an active task needs.
+    """
+    model = build_model(cfg)
+    load_all_weights(model, load_source(checkpoint, trust), checkpoint)
+    return model.to(device).eval()
+
+
+def open_model(
+    cfg: Config | None,
+    checkpoint: str,
+    tasks: str | Sequence[str] | None = None,
+    trust: bool = False,
+) -> tuple[MeanTeacher, list[Task], Config]:
+    """Build the model of some tasks and load a checkpoint into it.
+
+    Args:
+        cfg (Config, optional): The experiment's config; None for the one
+            that the checkpoint holds as text, which is read and not executed.
+        checkpoint (str): A file or URL.
+        tasks (str | Sequence[str], optional): Task names. Defaults to None:
+            all of the config.
+        trust (bool): Unpickle anything in it. Defaults to False.
+
+    Returns:
+        tuple: The model in eval mode, the tasks in the order of their names,
+        and the config for which it was built.
+
+    Raises:
+        UserError: If config or checkpoint cannot be used, or a task is
+            unknown.
+    """
+    loaded = load_source(checkpoint, trust)
+    if cfg is None:
+        cfg = stored_config(loaded, checkpoint)
+    cfg, chosen = _choose_tasks(cfg, tasks)
+    model = build_model(cfg)
+    load_all_weights(model, loaded, checkpoint)
+    return model.eval(), chosen, cfg
+
+
+def _choose_tasks(
+    cfg: Config, names: str | Sequence[str] | None
+) -> tuple[Config, list[Task]]:
+    """Return the config of a model for the tasks, and the tasks.
+
+    Raises:
+        UserError: If a task is unknown.
+    """
+    table = TaskTable.from_cfg(cfg)
+    if not names:
+        return cfg, list(table)
+    names = [names] if isinstance(names, str) else names
+    chosen = [table[name] for name in dict.fromkeys(names)]
+    needed = dict.fromkeys(task.name for task in chosen)
+    student = (cfg.get('model') or {}).get('student') or {}
+    if student.get('region_guidance') is not None:
+        # Masks are then guided by boxes, which the model has to predict.
+        boxes = RegionGuidance.needed_tasks(chosen, table.names)
+        needed.update(dict.fromkeys(boxes))
+    cfg = Config(cfg.to_dict(), filename=cfg.filename)
+    cfg.tasks = list(needed)
+    return cfg, chosen
+
+
+def load_all_weights(
+    model: MeanTeacher, checkpoint: dict[str, Any], source: str
+) -> None:
+    """Load a checkpoint that must hold all that the model's tasks need.
+
+    Args:
+        model (MeanTeacher): The model.
+        checkpoint (dict): A loaded checkpoint, or the weights alone.
+        source (str): Its path, for messages.
+
+    Raises:
+        UserError: Names the task, the classes or the weights that are
+            missing or differ.
+    """
+    tasks: TaskTable = model.student.tasks
+    check_meta(checkpoint, tasks, need_all=True)
+    load_weights(model, checkpoint.get('state_dict', checkpoint), source)
+
+
+def stored_config(checkpoint: dict[str, Any], source: str) -> PlainConfig:
+    """Read the config that a checkpoint holds, without executing it.
+
+    Args:
+        checkpoint (dict): A loaded checkpoint.
+        source (str): Its path, for messages.
+
+    Returns:
+        PlainConfig: The experiment's config, expanded or not.
+
+    Raises:
+        UserError: If there is none, or it is not plain text of literals.
+    """
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    try:
+        values = read_assignments(text or '')
+    except (SyntaxError, ValueError, TypeError) as error:
+        raise UserError(
+            f'The config in checkpoint "{source}" cannot be read without '
+            f'executing it ({error}); give the config too.'
+        ) from error
+    if not values.get('datasets') or not values.get('model'):
+        raise UserError(
+            f'Checkpoint "{source}" does not hold the config of its '
+            'training; give the config too.'
+        )
+    return PlainConfig(values)
