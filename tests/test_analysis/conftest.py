@@ -6,10 +6,10 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
-from fx_mm.apis import expand_config, load_config
+from fx_mm.apis import load_config
+from fx_mm.models import build_model
 from fx_mm.phantom import write_raw
 from fx_mm.preparation import prepare
-from fx_mm.registry import MODELS
 from fx_mm.tasks import TaskTable
 
 CONFIG = 'configs/ark/ark6_swin-b_200c.py'
@@ -42,10 +42,9 @@ def ark(tmp_path_factory, request):
         prepare(name, data_root=str(root), workers=1, seed=1)
     config = str(request.config.rootpath / CONFIG)
     cfg = load_config(config, TINY, str(root))
-    with DefaultScope.overwrite_default_scope('fx_mm'):
-        torch.manual_seed(0)
-        model = MODELS.build(expand_config(cfg).model)
-        model.init_weights()
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    model.init_weights()
     with torch.no_grad():
         for weight in model.teacher.parameters():
             weight += 0.02

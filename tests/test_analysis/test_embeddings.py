@@ -22,7 +22,7 @@ def vectors(ark):
     found = {}
     with DefaultScope.overwrite_default_scope('fx_mm'):
         task = TaskTable.from_cfg(cfg)['chexpert/cls']
-        data = TaskDataset(**task.dataset_cfg('val'), test_mode=True)
+        data = TaskDataset(task, 'val')
         ark.model.eval()
         for i in range(len(data)):
             sample = data[i]
@@ -33,29 +33,29 @@ def vectors(ark):
                 )
             )
             crop = batch['inputs'][..., 4:36, 4:36]
-            for weights in ('teacher', 'student'):
-                model = getattr(ark.model, weights)
+            for predict_on in ('teacher', 'student'):
+                model = getattr(ark.model, predict_on)
                 branch = model.classification
                 with torch.no_grad():
                     last = model.backbone(crop)[-1]
                     tokens = last.flatten(2).transpose(1, 2)
                     pooled = branch.norms[0](tokens).mean(1)
-                    found.setdefault(('pooled', weights), []).append(pooled)
-                    found.setdefault(('projected', weights), []).append(
-                        branch.projector(pooled)
-                    )
+                    found.setdefault(('pooled', predict_on), []).append(pooled)
+                    projected = branch.projector(pooled)
+                    key = 'projected', predict_on
+                    found.setdefault(key, []).append(projected)
     return {key: torch.cat(value).numpy() for key, value in found.items()}
 
 
-@pytest.mark.parametrize('weights', ['teacher', 'student'])
+@pytest.mark.parametrize('predict_on', ['teacher', 'student'])
 @pytest.mark.parametrize('layer', ['pooled', 'projected'])
-def test_vectors_are_the_layers(cfg, ark, vectors, layer, weights):
+def test_vectors_are_the_layers(cfg, ark, vectors, layer, predict_on):
     found = embed(
-        cfg, ark.checkpoint, layer, weights, splits=['val'], batch_size=3
+        cfg, ark.checkpoint, layer, predict_on, splits=['val'], batch_size=3
     )
     own = found.datasets == 'chexpert'
     np.testing.assert_allclose(
-        found.vectors[own], vectors[layer, weights], atol=2e-5
+        found.vectors[own], vectors[layer, predict_on], atol=2e-5
     )
 
 

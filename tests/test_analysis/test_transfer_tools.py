@@ -43,7 +43,7 @@ def test_from_images_to_gaps(run, ark, words, tmp_path):
     code, out, _ = run('linear_probe', file, '--resamples', 50)
     assert code == 0 and '## shenzhen' in out
     content = json.loads((tmp_path / 'linear_probe.json').read_text())
-    assert content['layer'] == 'pooled' and content['weights'] == 'teacher'
+    assert content['layer'] == 'pooled' and content['predict_on'] == 'teacher'
     probe = content['datasets']['shenzhen']
     embeddings = Embeddings.load(file)
     at = (embeddings.datasets == 'shenzhen') & (embeddings.splits == 'test')

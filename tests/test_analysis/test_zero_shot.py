@@ -15,10 +15,10 @@ from fx_mm.analysis.zero_shot import (
 from fx_mm.tasks import Task
 
 TASKS = [
-    Task('nih14', 'cls', ('Effusion', 'Mass', 'Nodule'), 'multi-label'),
-    Task('vindr_cxr', 'cls', ('PE', 'Lung tumor'), 'multi-label'),
+    Task('nih14', 'cls', ('Effusion', 'Mass', 'Nodule')),
+    Task('vindr_cxr', 'cls', ('PE', 'Lung tumor')),
     Task('node21', 'loc', ('Nodule',)),
-    Task('chexpert', 'cls', ('Pleural Effusion',), 'multi-label'),
+    Task('chexpert', 'cls', ('Pleural Effusion',)),
 ]
 
 
