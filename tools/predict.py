@@ -100,9 +100,7 @@ def list_images(paths: list[Path], out_dir: Path) -> list[ImageSource]:
 
 def probability_row(result: ImageResult) -> dict[str, str]:
     """Return ``task/class`` to probability, and what names the image."""
-    row = dict(
-        image=result.path or result.name, error=result.error or ''
-    )
+    row = dict(image=result.path or result.name, error=result.error or '')
     for prediction in result.predictions.values():
         row |= prediction.row()
     return row

@@ -72,7 +72,9 @@ class TaskPipelines:
                 if pipeline.key not in inputs:
                     grey = pixels[read_with]
                     data = pipeline(grey, source.name, source.path)
-                    image = np.ascontiguousarray(data['img'].transpose(2, 0, 1))
+                    image = np.ascontiguousarray(
+                        data['img'].transpose(2, 0, 1)
+                    )
                     data['img'] = torch.from_numpy(image)
                     inputs[pipeline.key] = data
         except ImageReadError as error:
@@ -267,8 +269,11 @@ class FoundationXInferencer(BaseInferencer):
     def _inputs_to_list(
         self, inputs: ImageInput | Iterable[ImageInput]
     ) -> list[ImageSource]:
-        """List images; mmengine's knows no arrays of three axes, takes any
-        file of a folder for an image and leaves out its subfolders."""
+        """List the images.
+
+        mmengine's takes any file of a folder for an image, leaves out its
+        subfolders, and takes a path for a file that has no name yet.
+        """
         return list(list_sources(inputs)[0])
 
     def preprocess(
@@ -413,9 +418,7 @@ class FoundationXInferencer(BaseInferencer):
 def _is_checkpoint(model: object) -> bool:
     """Whether something is a path or URL, and not that of a config."""
     configs = ('.py', '.json', '.yaml', '.yml')
-    return (
-        isinstance(model, str | Path) and Path(model).suffix not in configs
-    )
+    return isinstance(model, str | Path) and Path(model).suffix not in configs
 
 
 def _device(name: str | torch.device | None) -> str:

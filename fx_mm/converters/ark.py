@@ -5,17 +5,18 @@ from collections.abc import Container, Mapping, Sequence
 
 from torch import Tensor
 
-from fx_mm.converters.conversion import Conversion
+from fx_mm.converters.converted_weights import ConvertedWeights
 from fx_mm.converters.swin import fit_backbone, from_timm, unused_reason
 from fx_mm.models.foundation_x import FoundationX
+from fx_mm.tasks import ClassificationKind
 from fx_mm.utils.errors import UserError
 
 HEAD = re.compile(r'omni_heads\.(\d+)\.(weight|bias)')
-NO_PROJECTOR = 'the model has not the projector, behind which the heads stand'
+NO_PROJECTOR = 'the model lacks the projector, behind which the heads are'
 
 
 def head_widths(weights: Mapping[str, Tensor]) -> list[int]:
-    """Number of outputs of each head, in the order of the heads.
+    """Return the number of outputs of each head, in their order.
 
     Args:
         weights (Mapping[str, Tensor]): Of Ark.
@@ -29,7 +30,7 @@ def head_widths(weights: Mapping[str, Tensor]) -> list[int]:
 
 
 def projector_kind(weights: Container[str]) -> str:
-    """``'none'``, ``'linear'`` or ``'mlp'``, as the config names it."""
+    """Return ``'none'``, ``'linear'`` or ``'mlp'``, as in a config."""
     if 'projector.weight' in weights:
         return 'linear'
     return 'mlp' if 'projector.2.weight' in weights else 'none'
@@ -40,7 +41,7 @@ def convert_swin(
     model: FoundationX,
     datasets: Sequence[str] = (),
     prefix: str = '',
-) -> tuple[Conversion, str]:
+) -> tuple[ConvertedWeights, str]:
     """Map a Swin of timm or Microsoft, SimMIM's or Ark's, to a model's names.
 
     Args:
@@ -52,14 +53,14 @@ def convert_swin(
             ``'encoder.'``. Defaults to nothing.
 
     Returns:
-        tuple[Conversion, str]: Weights for ``model.load_state_dict`` and
+        tuple[ConvertedWeights, str]: Weights for ``model.load_state_dict`` and
         what is left, and a sentence about resized tables.
 
     Raises:
         UserError: If a weight is not known, or the architecture is another.
     """
     wanted = model.state_dict()
-    result = Conversion()
+    result = ConvertedWeights()
     swin, own = {}, {}
     for original, value in weights.items():
         key = original.removeprefix(prefix)
@@ -90,7 +91,7 @@ def convert_swin(
         elif not usable and not key.startswith('norm.'):
             result.unused[original] = NO_PROJECTOR
         elif (head := HEAD.fullmatch(key)) and name not in wanted:
-            task = f'{datasets[int(head[1])]}/cls'
+            task = f'{datasets[int(head[1])]}/{ClassificationKind.name}'
             result.unused[original] = f'the model has no task {task}'
         else:
             result.put(original, name, weights[original], wanted)
@@ -98,8 +99,10 @@ def convert_swin(
     return result, note
 
 
-def _check_projector(weights: Mapping[str, Tensor], model) -> bool:
-    """Whether the model reads its heads as the source does.
+def _check_projector(
+    weights: Mapping[str, Tensor], model: FoundationX
+) -> bool:
+    """Return whether the heads of the model read what the source's do.
 
     Raises:
         UserError: If both have a projector, but not the same.
@@ -141,7 +144,7 @@ def check_pooling(model: FoundationX) -> None:
 def _own_name(
     key: str, model: FoundationX, datasets: Sequence[str]
 ) -> str | None:
-    """fx_mm's name of a norm, projector or head."""
+    """Return fx_mm's name of a norm, projector or head."""
     branch = getattr(model, 'classification', None)
     if branch is None:
         return None
@@ -154,7 +157,7 @@ def _own_name(
 
 
 def final_norm(model: FoundationX) -> str:
-    """Name of the norm on the last stage, in the classification branch."""
+    """Return the name of the norm on the last stage, for classification."""
     stages = list(model.classification.stages)
     index = stages.index(3) if 3 in stages else len(stages)
     return f'classification.norms.{index}'

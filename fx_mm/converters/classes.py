@@ -1,8 +1,9 @@
-"""What stands at each output of the authors' heads, which store no names."""
+"""Classes of the authors' heads, whose checkpoints store no names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from fx_mm.tasks import Task
+from fx_mm.tasks import Kind, Task
 from fx_mm.utils.errors import UserError
 
 _CHESTX_DET = (
@@ -71,7 +72,7 @@ ARK_ORDERS = (ARK_6, ARK_6[1:], (*ARK_6, 'covidx'))
 def order_ark_heads(
     widths: Sequence[int], datasets: Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """Say which dataset each of Ark's heads belongs to.
+    """Return the dataset of each of Ark's heads.
 
     Args:
         widths (Sequence[int]): Number of outputs of each head.
@@ -79,7 +80,7 @@ def order_ark_heads(
             the published ones in the published order. Defaults to None.
 
     Returns:
-        tuple[str]: One dataset a head.
+        tuple[str]: One dataset per head.
 
     Raises:
         UserError: If the numbers do not fit.
@@ -108,14 +109,16 @@ def order_ark_heads(
     return tuple(datasets)
 
 
-def describe_heads(**kinds: dict[str, tuple[str, ...]]) -> list[dict]:
-    """Give heads as the task table of a checkpoint's meta has them.
+def describe_heads(
+    classes: Mapping[Kind, Mapping[str, tuple[str, ...]]],
+) -> list[dict[str, Any]]:
+    """Return heads as the list of tasks in a checkpoint's meta.
 
     Args:
-        **kinds (dict): Classes by dataset, by kind of task.
+        classes (Mapping): Kind to dataset to the classes of the head.
     """
     return [
-        Task(dataset, kind, classes).meta
-        for kind, heads in kinds.items()
-        for dataset, classes in heads.items()
+        Task(dataset, kind, names).meta
+        for kind, heads in classes.items()
+        for dataset, names in heads.items()
     ]

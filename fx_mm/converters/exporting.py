@@ -1,5 +1,7 @@
 """The backbone of a trained model for timm, mmdet and mmpretrain."""
 
+from typing import Any
+
 from mmdet.models.backbones import SwinTransformer
 
 from fx_mm.converters.publishing import check_role, own_meta
@@ -27,8 +29,8 @@ def export_backbone(
     to: str,
     predict_on: str = 'teacher',
     norms: str | None = None,
-) -> tuple[dict, list[str]]:
-    """Give the Swin of a checkpoint under the names of another package.
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the Swin of a checkpoint under the names of another package.
 
     Args:
         path (str): File or URL of a checkpoint of fx_mm.
@@ -36,7 +38,7 @@ def export_backbone(
             0.9 and later, ``'microsoft'`` also that of earlier ones.
         predict_on (str): ``'teacher'`` or ``'student'``. Defaults to
             ``'teacher'``.
-        norms (str, optional): Branch whose norms stand on the outputs, or
+        norms (str, optional): Branch whose norms are put on the outputs, or
             ``'none'``; timm and Microsoft have one on the last stage alone.
             Defaults to None: see :data:`NORMS`.
 
@@ -109,7 +111,7 @@ def export_backbone(
 
 
 def _usage(to: str, shape: SwinShape, stages: list[int]) -> str:
-    """Say how to write the backbone in a config."""
+    """Return how to write the backbone in a config."""
     arch = (
         f'embed_dims={shape.embed_dims}, depths={shape.depths}, '
         f'num_heads={shape.num_heads}'
@@ -125,7 +127,7 @@ def _usage(to: str, shape: SwinShape, stages: list[int]) -> str:
 
 
 def _shift_note(swin: SwinTransformer, to: str) -> str:
-    """Say where the last stage attends otherwise than in the model."""
+    """Return where the last stage attends otherwise than in the model."""
     ours = any(block.attn.shift_size for block in swin.stages[-1].blocks)
     if to == 'mmdet':
         return (

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -9,8 +10,8 @@ from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 
 
-def to_bytes(checkpoint: dict) -> bytes:
-    """Give what ``torch.save`` writes; the same for the same content."""
+def to_bytes(checkpoint: dict[str, Any]) -> bytes:
+    """Return what ``torch.save`` writes; the same for the same content."""
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
     return buffer.getvalue()
@@ -26,7 +27,9 @@ def check_free(path: str | Path) -> None:
         raise UserError(f'{path} exists already; give another name.')
 
 
-def write_checkpoint(checkpoint: dict | bytes, path: str | Path) -> None:
+def write_checkpoint(
+    checkpoint: dict[str, Any] | bytes, path: str | Path
+) -> None:
     """Write a checkpoint, whole or not at all.
 
     Args:

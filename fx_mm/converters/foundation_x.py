@@ -8,7 +8,7 @@ import torch
 from mmdet.models.backbones.swin import swin_converter
 from torch import Tensor
 
-from fx_mm.converters.conversion import Conversion
+from fx_mm.converters.converted_weights import ConvertedWeights
 from fx_mm.models.foundation_x import FoundationX
 from fx_mm.tasks import all_kinds
 from fx_mm.utils.errors import UserError
@@ -50,7 +50,7 @@ GROUPS = dict(
         norm3='norms.2',
     ),
 )
-"""What stands for ``<name>`` in a key of the authors, and in fx_mm's name."""
+"""Values of ``<name>`` in a key of the authors, and in fx_mm's name."""
 
 PPN, FPN = 'backbone.0.segmentation_PPN', 'backbone.0.segmentation_FPN'
 ENCODER, MASKS = 'localization.encoder', 'segmentation.decoder'
@@ -140,7 +140,7 @@ def _pattern(template: str) -> re.Pattern:
 
 
 def _fill(template: str, match: re.Match) -> str:
-    """fx_mm's name with the groups of a key in fx_mm's terms."""
+    """Return fx_mm's name with the groups of a key filled in."""
 
     def group(wanted: re.Match) -> str:
         value = match[wanted[1]]
@@ -151,7 +151,7 @@ def _fill(template: str, match: re.Match) -> str:
 
 def convert_foundation_x(
     state_dict: Mapping[str, Tensor], model: FoundationX
-) -> Conversion:
+) -> ConvertedWeights:
     """Map the authors' weights to the names of a model.
 
     Heads are matched by dataset: the authors' index ``i`` is
@@ -165,7 +165,7 @@ def convert_foundation_x(
         model (FoundationX): Gives names and shapes; it is not changed.
 
     Returns:
-        Conversion: Weights for ``model.load_state_dict``, and what is left.
+        ConvertedWeights: For ``model.load_state_dict``, and what is left.
 
     Raises:
         UserError: If a key is not the authors', a shape differs, or weights
@@ -173,7 +173,7 @@ def convert_foundation_x(
     """
     wanted = model.state_dict()
     sources: dict[str, str] = {}
-    result = Conversion()
+    result = ConvertedWeights()
     for original, value in state_dict.items():
         key = original.removeprefix('module.')
         reason = _unused(key)
@@ -207,7 +207,7 @@ def _unused(key: str) -> str | None:
 
 
 def _rename(key: str, value: Tensor) -> tuple[str, Tensor]:
-    """fx_mm's name of an authors' key, and the value in mmdet's order."""
+    """Return fx_mm's name of a key, and the value in mmdet's order."""
     if re.match(r'backbone\.0\.(patch_embed|layers)\.', key):
         swin = swin_converter({key.removeprefix('backbone.0.'): value})
         return next(iter(swin.items()))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -25,21 +26,30 @@ from fx_mm.converters.classes import (
     describe_heads,
     order_ark_heads,
 )
-from fx_mm.converters.conversion import Conversion
-from fx_mm.converters.files import write_checkpoint
-from fx_mm.converters.foundation_x import convert_foundation_x
-from fx_mm.converters.openmmlab import convert_openmmlab
-from fx_mm.converters.report import (
-    PartRow,
+from fx_mm.converters.converted_weights import ConvertedWeights
+from fx_mm.converters.coverage import (
+    GroupCoverage,
     check_missing,
-    count_parts,
+    count_groups,
     format_report,
 )
-from fx_mm.converters.sources import FAMILIES, ONLY, Source
+from fx_mm.converters.files import write_checkpoint
+from fx_mm.converters.foreign_checkpoint import (
+    FAMILIES,
+    ONLY,
+    ForeignCheckpoint,
+)
+from fx_mm.converters.foundation_x import convert_foundation_x
+from fx_mm.converters.openmmlab import convert_openmmlab
 from fx_mm.models.backbones import FusedSwinTransformer
 from fx_mm.models.foundation_x import FoundationX
 from fx_mm.registry import MODELS
-from fx_mm.tasks import LocalizationKind, TaskTable
+from fx_mm.tasks import (
+    ClassificationKind,
+    LocalizationKind,
+    SegmentationKind,
+    TaskTable,
+)
 from fx_mm.utils.build_errors import build_part
 from fx_mm.utils.checkpoint import check_meta
 from fx_mm.utils.errors import UserError
@@ -59,12 +69,12 @@ MASK_ORDER_NOTE = (
 
 
 def default_config(
-    source: Source, datasets: Sequence[str] | None = None
-) -> tuple[str, dict]:
+    source: ForeignCheckpoint, datasets: Sequence[str] | None = None
+) -> tuple[str, dict[str, Any]]:
     """Name the shipped config that a published checkpoint belongs to.
 
     Args:
-        source (Source): The checkpoint.
+        source (ForeignCheckpoint): The checkpoint.
         datasets (Sequence[str], optional): The dataset of each of Ark's
             heads. Defaults to the published ones.
 
@@ -82,19 +92,20 @@ def default_config(
     if source.family != 'ark' or dims not in configs:
         raise UserError(
             f'Checkpoint "{source.path}" ({FAMILIES[source.family]}) belongs '
-            'to no config of its own; say with --config into which model it '
-            'goes.'
+            'to no config of its own; name the config of the model that it is '
+            'for with --config.'
         )
     names = order_ark_heads(head_widths(weights), datasets)
     others = [name for name in names if name not in ARK_6]
     if others:
         raise UserError(
             f'Checkpoint "{source.path}" has a head for {others[0]}, which '
-            f'{configs[dims]} has not; give a config with it by --config.'
+            f'{configs[dims]} lacks; give a config with it by --config.'
         )
-    options: dict = {}
+    options: dict[str, Any] = {}
     if names != ARK_6:
-        options['tasks'] = [f'{name}/cls' for name in names]
+        kind = ClassificationKind.name
+        options['tasks'] = [f'{name}/{kind}' for name in names]
     if projector_kind(weights) != 'linear':
         key = 'model.student.classification.projector'
         options[key] = projector_kind(weights)
@@ -106,22 +117,22 @@ class Imported:
     """Result of :func:`import_checkpoint`.
 
     Attributes:
-        source (Source): Where the weights are from.
+        source (ForeignCheckpoint): Where the weights are from.
         checkpoint (dict): ``state_dict`` and ``meta``, for ``load_from`` and
             the tools.
-        rows (list[PartRow]): What each part of the model got.
-        unused (dict[str, str]): Keys of the source, each with the reason.
+        rows (list[GroupCoverage]): How much of each parameter group it holds.
+        unused (dict[str, str]): Key of the source to why it is not used.
         notes (list[str]): Sentences that the user should read.
     """
 
-    source: Source
-    checkpoint: dict
-    rows: list[PartRow]
+    source: ForeignCheckpoint
+    checkpoint: dict[str, Any]
+    rows: list[GroupCoverage]
     unused: dict[str, str]
     notes: list[str] = field(default_factory=list)
 
     def report(self) -> str:
-        """Give the tables and notes as text."""
+        """Return the tables and notes as text."""
         sets = ' and '.join(self.source_sets)
         lines = [
             f'{self.source.path}: {FAMILIES[self.source.family]}, {sets}',
@@ -141,7 +152,7 @@ class Imported:
         ]
 
     def check(self, allow_missing: Sequence[str] = ()) -> None:
-        """Refuse what gives less than the model asks for.
+        """Refuse a checkpoint that holds less than the model needs.
 
         Raises:
             UserError: See :func:`check_missing`.
@@ -154,7 +165,7 @@ class Imported:
 
 
 def import_checkpoint(
-    source: Source,
+    source: ForeignCheckpoint,
     cfg: Config,
     weights: str | None = None,
     datasets: Sequence[str] | None = None,
@@ -162,7 +173,7 @@ def import_checkpoint(
     """Map a checkpoint of another project to the model of a config.
 
     Args:
-        source (Source): Result of :func:`read_source`.
+        source (ForeignCheckpoint): Result of :func:`read_foreign`.
         cfg (Config): The experiment's config.
         weights (str, optional): ``'teacher'``, ``'student'`` or ``'both'``.
             Defaults to None: the teacher, or the only set.
@@ -195,7 +206,7 @@ def import_checkpoint(
         }
     model.load_state_dict(result.state_dict, strict=False)
     notes.append(_shift_note(source, model, table))
-    rows = count_parts(model, result.state_dict)
+    rows = count_groups(model, result.state_dict)
     complete = {
         row.name.rsplit('/', 1)[0]
         for row in rows
@@ -229,19 +240,28 @@ def _check_finite(tensors: dict[str, Tensor], path: str) -> None:
 
 
 def _convert(
-    source: Source,
+    source: ForeignCheckpoint,
     tensors: dict[str, Tensor],
     model: FoundationX,
     table: TaskTable,
     datasets: Sequence[str] | None,
-) -> tuple[Conversion, list[str]]:
-    """Let the family's converter do it, and give its notes."""
+) -> tuple[ConvertedWeights, list[str]]:
+    """Run the family's converter; return its result and notes."""
     if source.family == 'foundation_x':
-        heads = describe_heads(cls=CLASSES, loc=BOX_CLASSES, seg=MASK_CLASSES)
+        heads = describe_heads(
+            {
+                ClassificationKind: CLASSES,
+                LocalizationKind: BOX_CLASSES,
+                SegmentationKind: MASK_CLASSES,
+            }
+        )
         check_meta(dict(meta=dict(tasks=heads)), table)
         if hasattr(model, 'classification'):
             check_pooling(model)
-        masks = 'chestx_det/seg' in table.names
+        masks = any(
+            task.dataset == 'chestx_det' and task.kind is SegmentationKind
+            for task in table
+        )
         result = convert_foundation_x(tensors, model)
         return result, [MASK_ORDER_NOTE] if masks else []
     if source.family in ('mmdet_dino', 'openmmlab'):
@@ -256,7 +276,7 @@ def _convert(
     if source.family == 'ark':
         names = order_ark_heads(head_widths(tensors), datasets)
         known = {name: CLASSES[name] for name in names if name in CLASSES}
-        heads = describe_heads(cls=known)
+        heads = describe_heads({ClassificationKind: known})
         check_meta(dict(meta=dict(tasks=heads)), table)
     prefix = 'encoder.' if source.family == 'simmim' else ''
     result, note = convert_swin(tensors, model, names, prefix)
@@ -269,8 +289,10 @@ def _convert(
     return result, [order, note]
 
 
-def _shift_note(source: Source, model: FoundationX, table: TaskTable) -> str:
-    """Say whether the last stage attends as it did in the source."""
+def _shift_note(
+    source: ForeignCheckpoint, model: FoundationX, table: TaskTable
+) -> str:
+    """Return whether the last stage attends as it did in the source."""
     backbone = model.backbone
     if not isinstance(backbone, FusedSwinTransformer):
         return ''

@@ -7,11 +7,15 @@ import torch
 from torch import Tensor
 
 from fx_mm.converters.ark import final_norm
-from fx_mm.converters.conversion import Conversion
+from fx_mm.converters.converted_weights import ConvertedWeights
 from fx_mm.converters.swin import SwinShape, fit_backbone
+from fx_mm.models.branches import LocalizationBranch
 from fx_mm.models.foundation_x import FoundationX
 
-BRANCH = re.compile(r'bbox_head\.(cls|reg)_branches\.(\d+)\.(.+)')
+CLASS_BRANCHES = 'cls_branches'
+BRANCHES = {CLASS_BRANCHES: 'cls_branch', 'reg_branches': 'box_branch'}
+"""Branches of a head in mmdet, and the name of one of them in fx_mm."""
+BRANCH = re.compile(rf'bbox_head\.({"|".join(BRANCHES)})\.(\d+)\.(.+)')
 LABELS = 'dn_query_generator.label_embedding.weight'
 SHARED = ('neck.', 'encoder.', 'level_embed')
 OWN = {
@@ -28,7 +32,7 @@ def convert_openmmlab(
     weights: Mapping[str, Tensor],
     model: FoundationX,
     alike: Sequence[str] = (),
-) -> tuple[Conversion, str]:
+) -> tuple[ConvertedWeights, str]:
     """Map mmdet's DINO, or a backbone of mmdet or mmpretrain, to a model.
 
     Decoder, selection layers and head of a DINO go to every localization
@@ -43,14 +47,14 @@ def convert_openmmlab(
             detector, in its order. Defaults to none.
 
     Returns:
-        tuple[Conversion, str]: Weights for ``model.load_state_dict`` and
+        tuple[ConvertedWeights, str]: Weights for ``model.load_state_dict`` and
         what is left, and a sentence about resized tables.
 
     Raises:
         UserError: If the backbone is a Swin of another size.
     """
     wanted = model.state_dict()
-    result = Conversion()
+    result = ConvertedWeights()
     backbone, rest = {}, {}
     plain = not any(key.startswith('backbone.') for key in weights)
     for key, value in weights.items():
@@ -85,7 +89,7 @@ def convert_openmmlab(
 def _norm_name(
     stage: int, model: FoundationX, weights: Mapping[str, Tensor], key: str
 ) -> str:
-    """fx_mm's name of the norm on an output of the backbone.
+    """Return fx_mm's name of the norm on an output of the backbone.
 
     A detector's belong to the localization branch; one norm alone, on the
     last stage, is that of a classifier.
@@ -106,7 +110,7 @@ def _convert_dino(
     model: FoundationX,
     alike: Sequence[str],
     wanted: Mapping[str, Tensor],
-    result: Conversion,
+    result: ConvertedWeights,
 ) -> None:
     """Map all of a DINO but its backbone."""
     branch = getattr(model, 'localization', None)
@@ -142,13 +146,16 @@ def _convert_dino(
             result.put(key, name, value, wanted)
 
 
-def _is_plain(branch, dataset: str) -> bool:
-    """Whether each output of a task's head is one class, from 0 on."""
+def _is_plain(branch: LocalizationBranch, dataset: str) -> bool:
+    """Return whether each output of a task's head is one class, from 0."""
     head = branch.tasks[dataset].head
     return head.first_label == 0 and head.num_logits == head.num_classes
 
 
-def _label_targets(branch, alike: list[str]) -> list[str]:
+def _label_targets(
+    branch: LocalizationBranch, alike: Sequence[str]
+) -> list[str]:
+    """Return fx_mm's names of a DINO's label embedding."""
     if branch.label_embedding is None:
         return [
             f'localization.tasks.{n}.label_embedding.weight' for n in alike
@@ -158,23 +165,24 @@ def _label_targets(branch, alike: list[str]) -> list[str]:
 
 
 def _head_targets(
-    head: re.Match,
+    head: re.Match[str],
     weights: Mapping[str, Tensor],
-    branch,
-    alike: list[str],
+    branch: LocalizationBranch,
+    alike: Sequence[str],
 ) -> tuple[list[str], str]:
-    """Where a weight of a DINO's head goes, and why it goes nowhere."""
-    kind, layer, rest = head[1], int(head[2]), head[3]
+    """Return fx_mm's names of a weight of a DINO's head, and why none."""
+    branches, layer, rest = head[1], int(head[2]), head[3]
     last = max(
         int(match[2]) for key in weights if (match := BRANCH.fullmatch(key))
     )
-    name = dict(cls='cls_branch', reg='box_branch')[kind]
-    datasets = alike if kind == 'cls' else [*branch.tasks]
+    name = BRANCHES[branches]
+    by_class = branches == CLASS_BRANCHES
+    datasets = [*alike] if by_class else [*branch.tasks]
     reason = 'it is of other classes'
     if layer == last:
         name = f'proposal_{name}'
     else:
-        key = f'bbox_head.{kind}_branches.{{}}.{rest}'
+        key = f'bbox_head.{branches}.{{}}.{rest}'
         first = weights[key.format(0)]
         if any(
             not torch.equal(weights[key.format(i)], first) for i in range(last)

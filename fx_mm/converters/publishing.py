@@ -3,6 +3,7 @@
 import ast
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,15 +11,15 @@ from torch import Tensor
 from fx_mm.converters.files import to_bytes, write_checkpoint
 from fx_mm.utils.checkpoint import RUN_KEYS
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.version import __version__
 
 KEPT = ('epoch', 'iter', 'mmengine_version', 'tasks', 'imported')
-ROLES = ('student', 'teacher')
 HASH_LENGTH = 8
 
 
-def own_meta(checkpoint: object, source: str) -> dict:
-    """Give the meta of a checkpoint of fx_mm.
+def own_meta(checkpoint: object, source: str) -> dict[str, Any]:
+    """Return the meta of a checkpoint of fx_mm.
 
     Raises:
         UserError: If it is another project's.
@@ -34,12 +35,12 @@ def own_meta(checkpoint: object, source: str) -> dict:
 
 
 def publish_checkpoint(
-    checkpoint: dict, source: str, predict_on: str | None = None
-) -> dict:
+    checkpoint: dict[str, Any], source: str, predict_on: str | None = None
+) -> dict[str, Any]:
     """Keep what others need of a checkpoint of fx_mm.
 
-    Optimizer, schedulers and the log's state go, and from the config's text
-    what belongs to the run: its folders and launcher.
+    Optimizer, schedulers and the log's state are removed, and from the
+    config's text what belongs to the run: its folders and launcher.
 
     Args:
         checkpoint (dict): A loaded checkpoint; it is not changed.
@@ -76,8 +77,10 @@ def publish_checkpoint(
     return dict(meta=kept, state_dict=state_dict)
 
 
-def check_role(checkpoint: dict, source: str, predict_on: str | None) -> None:
-    """Refuse to give a student's weights for a teacher's, or vice versa.
+def check_role(
+    checkpoint: dict[str, Any], source: str, predict_on: str | None
+) -> None:
+    """Refuse to take a student's weights for a teacher's, or vice versa.
 
     Args:
         checkpoint (dict): A checkpoint of fx_mm.
@@ -89,21 +92,21 @@ def check_role(checkpoint: dict, source: str, predict_on: str | None) -> None:
         UserError: If it says that it holds the other alone.
     """
     heads = {name.partition('.')[0] for name in checkpoint['state_dict']}
-    held = [role for role in ROLES if role in heads]
+    held = [role for role in PREDICTORS if role in heads]
     stated = checkpoint['meta'].get('predict_on')
     if not held and stated:
         held = [stated]
     if predict_on and held and predict_on not in held:
         raise UserError(
             f'Checkpoint "{source}" has no {predict_on}, it holds the '
-            f'{held[0]} alone; give --predict-on {held[0]}.'
+            f'{held[0]} alone; add --predict-on {held[0]}.'
         )
 
 
 def choose_weights(
     state_dict: dict[str, Tensor], source: str, predict_on: str | None
 ) -> dict[str, Tensor]:
-    """Give the weights of the student or the teacher, under plain names.
+    """Return the weights of the student or the teacher, under plain names.
 
     Args:
         state_dict (dict[str, Tensor]): Of a checkpoint of fx_mm.
@@ -124,14 +127,14 @@ def choose_weights(
     }
     if not chosen:
         raise UserError(
-            f'Checkpoint "{source}" does not tell student from teacher; '
+            f'Checkpoint "{source}" does not separate student and teacher; '
             'leave out --predict-on.'
         )
     return chosen
 
 
 def strip_run_keys(text: str) -> str:
-    """Take the assignments of :data:`RUN_KEYS` out of a config's text."""
+    """Remove the assignments of :data:`RUN_KEYS` from a config's text."""
     names = {key.removesuffix(' =') for key in RUN_KEYS}
     lines = text.splitlines()
     for node in reversed(ast.parse(text).body):
@@ -142,7 +145,7 @@ def strip_run_keys(text: str) -> str:
     return '\n'.join(lines) + '\n' if lines else ''
 
 
-def write_published(checkpoint: dict, out: str | Path) -> Path:
+def write_published(checkpoint: dict[str, Any], out: str | Path) -> Path:
     """Write a checkpoint under a name that ends in its hash.
 
     Args:

@@ -33,7 +33,7 @@ TO_TIMM = (
 
 
 def unused_reason(key: str) -> str | None:
-    """Say why a model has no use for a weight of a Swin, if so."""
+    """Return why a model has no use for a weight of a Swin, if so."""
     for pattern, reason in REASONS:
         if re.fullmatch(pattern, key):
             return reason
@@ -112,7 +112,7 @@ def _pixel_by_pixel(value: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SwinShape:
-    """What the weights say of the architecture of a Swin.
+    """Architecture of a Swin, as far as its weights show it.
 
     Attributes:
         embed_dims (int): Channels of the first stage.
@@ -154,7 +154,7 @@ class SwinShape:
 def fit_backbone(
     weights: Mapping[str, Tensor], ours: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], str]:
-    """Give a Swin the window and the tables of a model's backbone.
+    """Fit a Swin to the window and the tables of a model's backbone.
 
     Args:
         weights (Mapping[str, Tensor]): A Swin under mmdet's names.

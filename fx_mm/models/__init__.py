@@ -20,6 +20,7 @@ from fx_mm.models.layers import (
     TaskDINOHead,
     UPerDecoder,
 )
+from fx_mm.models.loading import build_model, load_model, open_model
 from fx_mm.models.losses import (
     MaskedBCELoss,
     MaskedFocalLoss,
@@ -28,7 +29,6 @@ from fx_mm.models.losses import (
     MaskedSoftmaxLoss,
     SoftDiceLoss,
 )
-from fx_mm.models.loading import build_model, load_model, open_model
 from fx_mm.models.mean_teacher import MeanTeacher, with_tasks
 from fx_mm.models.param_groups import ParamGroup
 from fx_mm.models.task_modules import StackedMatcher

@@ -6,8 +6,8 @@ from made_up_weights import ARK, CONFIGS, SMALL_BOXES, SMALL_SWIN
 from mmengine.registry import DefaultScope
 
 from fx_mm.apis import load_config
+from fx_mm.converters.foreign_checkpoint import read_foreign
 from fx_mm.converters.importing import import_checkpoint
-from fx_mm.converters.sources import read_source
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def bring(tmp_path, config):
     def run(content, name=ARK, options=None, **kwargs):
         path = tmp_path / 'source.pth'
         torch.save(content, path)
-        source = read_source(str(path))
+        source = read_foreign(str(path))
         return import_checkpoint(source, config(name, options), **kwargs)
 
     return run

@@ -9,11 +9,12 @@ from mmengine.config import Config
 import fx_mm.models  # noqa: F401
 from fx_mm.converters import convert_foundation_x
 from fx_mm.registry import MODELS
+from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
 TASKS = (
-    dict(dataset='candid_ptx', kind='cls', classes=('Pneumothorax',)),
-    dict(dataset='candid_ptx', kind='loc', classes=('Pneumothorax',)),
+    Task('candid_ptx', 'cls', ('Pneumothorax',)),
+    Task('candid_ptx', 'loc', ('Pneumothorax',)),
 )
 
 

@@ -69,7 +69,7 @@ def test_the_report_comes_before_the_refusal(run, tmp_path):
     torch.save(m.filled(m.new_timm()), 'timm.pth')
     args = ['model_converters/convert', 'timm.pth', 'out.pth']
     code, _, err = run(*args)
-    assert code == 1 and 'say with --config' in err
+    assert code == 1 and 'name the config of the model' in err
     args += ['--config', ARK]
     code, out, err = run(*args, *options())
     assert code == 1 and not (tmp_path / 'out.pth').exists()

@@ -9,9 +9,9 @@ from stock_dino import build_stock_dino
 
 import fx_mm.models  # noqa: F401
 from fx_mm.apis import load_config, load_model
+from fx_mm.converters.foreign_checkpoint import read_foreign
 from fx_mm.converters.foundation_x import convert_foundation_x
 from fx_mm.converters.importing import default_config, import_checkpoint
-from fx_mm.converters.sources import read_source
 from fx_mm.registry import MODELS
 from fx_mm.utils.errors import UserError
 
@@ -280,7 +280,7 @@ def test_the_authors_checkpoint_in_full_size(tmp_path):
         if name.endswith('relative_position_index'):
             weights[name] = index
     torch.save(dict(model=weights), tmp_path / 'fx.pth')
-    source = read_source(str(tmp_path / 'fx.pth'))
+    source = read_foreign(str(tmp_path / 'fx.pth'))
     name, options = default_config(source)
     cfg = load_config(str(CONFIGS / name), options)
     import_checkpoint(source, cfg).check()

@@ -15,9 +15,14 @@ from fx_mm.converters.classes import (
     MASK_CLASSES,
     order_ark_heads,
 )
+from fx_mm.converters.foreign_checkpoint import read_foreign
 from fx_mm.converters.importing import default_config, import_checkpoint
-from fx_mm.converters.sources import read_source
-from fx_mm.tasks import TaskTable
+from fx_mm.tasks import (
+    ClassificationKind,
+    LocalizationKind,
+    SegmentationKind,
+    TaskTable,
+)
 from fx_mm.utils.errors import UserError
 
 START = ['classification/head', 'classification/projector']
@@ -36,7 +41,11 @@ def rows_of(result):
 
 @pytest.mark.parametrize('name', [ARK, RELEASED])
 def test_the_shipped_configs_have_the_authors_classes(config, name):
-    kinds = dict(cls=CLASSES, loc=BOX_CLASSES, seg=MASK_CLASSES)
+    kinds = {
+        ClassificationKind: CLASSES,
+        LocalizationKind: BOX_CLASSES,
+        SegmentationKind: MASK_CLASSES,
+    }
     for task in TaskTable.from_cfg(config(name)):
         assert task.classes == kinds[task.kind][task.dataset], task.name
 
@@ -208,7 +217,7 @@ def test_fewer_tasks_ask_for_less(bring):
 def test_ark_as_the_start_of_foundation_x(bring, config, tmp_path):
     """As the authors did: the backbone alone."""
     result = bring(m.filled(m.ark()), RELEASED)
-    assert 'the model has not the projector' in result.report()
+    assert 'the model lacks the projector' in result.report()
     assert 'shift_last_stage=False.' in result.report()
     rows = rows_of(result)
     assert rows['backbone'][1] == 0 and rows['classification/norms'] == (2, 0)
@@ -226,7 +235,7 @@ def test_default_configs(tmp_path):
     def source(weights):
         path = tmp_path / 'x.pth'
         torch.save(weights, path)
-        return read_source(str(path))
+        return read_foreign(str(path))
 
     base = m.hollow(m.ark(m.SWIN_B))
     assert default_config(source(base)) == (ARK, {})
@@ -389,7 +398,7 @@ def test_a_file_is_not_written_over(bring, tmp_path):
 def test_published_arks_in_full_size(tmp_path, swin, widths, projector):
     path = tmp_path / 'ark.pth.tar'
     torch.save(m.hollow(m.ark(swin, widths, projector)), path)
-    source = read_source(str(path))
+    source = read_foreign(str(path))
     name, options = default_config(source)
     result = import_checkpoint(
         source, load_config(str(CONFIGS / name), options)

@@ -18,6 +18,7 @@ from fx_mm.converters.publishing import (
     strip_run_keys,
     write_published,
 )
+from fx_mm.models import build_model
 from fx_mm.registry import MODELS
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.checkpoint import load_file
@@ -36,7 +37,7 @@ def trained(config, tmp_path):
         cfg.work_dir = '/somewhere/private'
         expanded = expand_config(cfg)
         torch.manual_seed(0)
-        model = MODELS.build(dict(expanded.model, _scope_='fx_mm'))
+        model = build_model(expanded)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
@@ -68,10 +69,12 @@ def trained(config, tmp_path):
 # ------------------------------------------------------------------- publish
 
 
-@pytest.mark.parametrize('weights', [None, 'student', 'teacher'])
-def test_a_published_checkpoint_predicts_the_same(trained, tmp_path, weights):
+@pytest.mark.parametrize('predict_on', [None, 'student', 'teacher'])
+def test_a_published_checkpoint_predicts_the_same(
+    trained, tmp_path, predict_on
+):
     path, cfg, _ = trained()
-    published = publish_checkpoint(load_file(path), path, weights)
+    published = publish_checkpoint(load_file(path), path, predict_on)
     file = write_published(published, tmp_path / 'model.pth')
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert file.name == f'model-{digest[:8]}.pth'
@@ -82,9 +85,9 @@ def test_a_published_checkpoint_predicts_the_same(trained, tmp_path, weights):
     assert '/somewhere/private' not in meta['cfg']
     assert 'schedule' not in meta and 'seed' not in meta
     image = np.random.default_rng(0).integers(0, 255, (90, 80), np.uint8)
-    role = weights or 'teacher'
+    role = predict_on or 'teacher'
     answers = [
-        FoundationXInferencer(cfg, checkpoint, weights=role)(image)[0]
+        FoundationXInferencer(cfg, checkpoint, predict_on=role)(image)[0]
         for checkpoint in (path, file)
     ]
     before, after = (
@@ -123,9 +126,9 @@ def test_student_and_teacher_are_not_confused(trained, tmp_path):
         publish_checkpoint(load_file(file), file, 'student')
     with pytest.raises(UserError, match=message):
         export_backbone(file, 'timm', 'student')
-    for weights in (None, 'teacher'):
-        again = publish_checkpoint(load_file(file), file, weights)
-        assert again['meta']['weights'] == 'teacher'
+    for predict_on in (None, 'teacher'):
+        again = publish_checkpoint(load_file(file), file, predict_on)
+        assert again['meta']['predict_on'] == 'teacher'
         assert list(again['state_dict']) == list(published['state_dict'])
     loaded = load_file(path)
     loaded['state_dict'] = {
@@ -149,7 +152,7 @@ def test_the_published_config_still_builds_the_backbone(trained, tmp_path):
         dict(
             type='fx_mm.FoundationXBackbone',
             checkpoint=str(file),
-            weights='student',
+            predict_on='student',
         )
     ).eval()
     image = torch.randn(1, 3, 64, 64)
@@ -172,8 +175,10 @@ def test_what_cannot_be_published(trained):
         publish_checkpoint(dict(state_dict={}), 'x.pth')
     checkpoint = load_file(path)
     plain = publish_checkpoint(checkpoint, path, 'teacher')
-    del plain['meta']['weights']
-    with pytest.raises(UserError, match='does not tell student from teacher'):
+    del plain['meta']['predict_on']
+    with pytest.raises(
+        UserError, match='does not separate student and teacher'
+    ):
         publish_checkpoint(plain, path, 'student')
     name = next(iter(checkpoint['state_dict']))
     checkpoint['state_dict'][name].view(-1)[0] = float('inf')
@@ -224,7 +229,7 @@ def test_mmpretrain_loads_the_backbone(trained, tmp_path):
     options = {'model.student.backbone.shift_last_stage': False}
     path, _, model = trained(options)
     file, content, notes = export(
-        path, tmp_path, 'mmpretrain', weights='student'
+        path, tmp_path, 'mmpretrain', predict_on='student'
     )
     inner = {
         k.removeprefix('backbone.'): v

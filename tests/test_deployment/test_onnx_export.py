@@ -106,7 +106,8 @@ def compare_with_inferencer(out, cfg, checkpoint, tasks, predict_on, dtype):
                 assert (masks == found.masks).mean() > 0.999
             else:
                 boxes, scores, labels = (
-                    outputs[f'{task}/{name}'][index] for name in ('boxes', 'scores', 'labels')
+                    outputs[f'{task}/{name}'][index]
+                    for name in ('boxes', 'scores', 'labels')
                 )
                 np.testing.assert_allclose(scores, found.scores, atol=1e-4)
                 np.testing.assert_allclose(boxes * 64, found.boxes, atol=0.01)

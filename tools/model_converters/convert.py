@@ -11,8 +11,8 @@ from pathlib import Path
 
 from fx_mm.apis import load_config
 from fx_mm.converters.files import check_free
+from fx_mm.converters.foreign_checkpoint import read_foreign
 from fx_mm.converters.importing import default_config, import_checkpoint
-from fx_mm.converters.sources import read_source
 from fx_mm.utils.cli import add_config_options, add_trust_option, run_tool
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -57,7 +57,7 @@ def parse_args():
 def main():
     args = parse_args()
     check_free(args.out)
-    source = read_source(args.source, args.trust)
+    source = read_foreign(args.source, args.trust)
     options: dict = {}
     config = args.config
     if config is None:

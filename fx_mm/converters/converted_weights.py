@@ -1,4 +1,4 @@
-"""What every converter gives: weights under fx_mm's names, and the rest."""
+"""Result of every converter: weights under fx_mm's names, and the rest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 @dataclass
-class Conversion:
+class ConvertedWeights:
     """Weights under fx_mm's names; every key of the source is accounted for.
 
     Attributes:
         state_dict (dict[str, Tensor]): Weights under fx_mm's names.
-        unused (dict[str, str]): Keys of the source that the model does not
-            take, each with the reason.
-        missing (tuple[str]): Names of the model that the weights do not give.
+        unused (dict[str, str]): Key of the source that the model has no use
+            for, to the reason.
+        missing (tuple[str]): Names of the model without a weight.
     """
 
     state_dict: dict[str, Tensor] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Conversion:
         value: Tensor,
         wanted: Mapping[str, Tensor],
     ) -> None:
-        """Take a weight if the model has it in this shape.
+        """Add a weight if the model has it in this shape.
 
         Args:
             original (str): Its key in the source.

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
 
 CONTAINERS = dict(
     teacher=('teacher', 'teacher_model'), student=('state_dict', 'model')
 )
-TEACHER, STUDENT, ONLY = 'teacher', 'student', 'only'
+TEACHER, STUDENT = PREDICTORS
+ONLY = 'only'
 FAMILIES = dict(
     ark='Ark',
     foundation_x='Foundation X of the authors',
@@ -26,7 +29,7 @@ BLOCK = 'layers.0.blocks.0.attn.qkv.weight'
 
 
 @dataclass(frozen=True)
-class Source:
+class ForeignCheckpoint:
     """A checkpoint of another project.
 
     Attributes:
@@ -44,11 +47,11 @@ class Source:
 
     @property
     def any_weights(self) -> dict[str, Tensor]:
-        """One of the sets, for what all of them have in common."""
+        """dict[str, Tensor]: One of the sets, where any will do."""
         return next(iter(self.weights.values()))
 
-    def choose(self, which: str | None = None) -> dict[str, dict]:
-        """Give the sets that are wanted.
+    def choose(self, which: str | None = None) -> dict[str, dict[str, Tensor]]:
+        """Return the sets that are wanted.
 
         Args:
             which (str, optional): ``'teacher'``, ``'student'`` or
@@ -79,15 +82,16 @@ class Source:
         return {name: self.weights[name] for name in names}
 
 
-def read_source(path: str, trust: bool = False) -> Source:
-    """Load a checkpoint of another project and tell whose it is.
+def read_foreign(path: str, trust: bool = False) -> ForeignCheckpoint:
+    """Load a checkpoint of another project and find its family.
 
     Args:
         path (str): File or URL.
         trust (bool): Unpickle anything in it. Defaults to False.
 
     Raises:
-        UserError: If it is not readable, could run code, or is not known.
+        UserError: If it is not readable, could run code, or is of an unknown
+            family.
     """
     loaded = load_source(path, trust)
     weights = _find_sets(loaded)
@@ -103,11 +107,11 @@ def read_source(path: str, trust: bool = False) -> Source:
         and 'layers.0.downsample.norm.weight' not in names
     ):
         family = 'timm'
-    return Source(path, family, weights, _stated_classes(loaded))
+    return ForeignCheckpoint(path, family, weights, _stated_classes(loaded))
 
 
 def _find_sets(loaded: object) -> dict[str, dict[str, Tensor]]:
-    """Weights of student and teacher, or the only ones."""
+    """Return the weights of student and teacher, or the only ones."""
     if not isinstance(loaded, dict):
         return {}
     found = {}
@@ -123,7 +127,7 @@ def _find_sets(loaded: object) -> dict[str, dict[str, Tensor]]:
 
 
 def _tensors(weights: object) -> dict[str, Tensor]:
-    """The tensors of a state dict, without the prefix of a wrapper."""
+    """Return the tensors of a state dict, without a wrapper's prefix."""
     if not isinstance(weights, dict):
         return {}
     tensors = {k: v for k, v in weights.items() if isinstance(v, Tensor)}
@@ -132,7 +136,7 @@ def _tensors(weights: object) -> dict[str, Tensor]:
     return tensors
 
 
-def _stated_classes(loaded: dict) -> tuple[str, ...]:
+def _stated_classes(loaded: dict[str, Any]) -> tuple[str, ...]:
     meta = loaded.get('meta')
     entry = meta.get('dataset_meta') if isinstance(meta, dict) else None
     if not isinstance(entry, dict):
@@ -141,7 +145,7 @@ def _stated_classes(loaded: dict) -> tuple[str, ...]:
 
 
 def _sniff(names: Iterable[str], path: str) -> str:
-    """Tell the family from the names of the weights."""
+    """Return the family that the names of the weights belong to."""
     names = list(names)
 
     def has(*starts: str) -> bool:
