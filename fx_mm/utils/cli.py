@@ -6,6 +6,8 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as torch_dist
@@ -103,6 +105,46 @@ def add_bootstrap_options(
     """Add the options of intervals; ``resamples`` is the default."""
     parser.add_argument('--resamples', type=at_least(1), default=resamples)
     parser.add_argument('--seed', type=at_least(0), default=0)
+
+
+class KeptOptions(DictAction):
+    """Parse ``--cfg-options``, and keep them as typed to hand them on."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Set the option, and ``typed_options``."""
+        namespace.typed_options = values
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_sweep_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what runs many trainings."""
+    parser.add_argument('--seeds', nargs='+', type=int, required=True)
+    parser.add_argument('--work-dir', type=Path, required=True)
+    parser.add_argument(
+        '--jobs',
+        type=at_least(1),
+        default=1,
+        help='runs at a time (default: 1)',
+    )
+    parser.add_argument(
+        '--threads',
+        type=at_least(1),
+        default=1,
+        help='threads per run (default: 1)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=KeptOptions,
+        help='change the configs that are compared: key=value',
+    )
+    parser.set_defaults(typed_options=[])
 
 
 def at_least(low: int) -> Callable[[str], int]:

@@ -34,7 +34,7 @@ else:
     assert options['train_cfg.max_cycles'] == '1'
     start = options['load_from']
     assert start == 'None' or start.endswith('pretraining/iter_7.pth')
-    if seed == 1 and n == 6 and not Path(folder.parents[2], 'mend').exists():
+    if seed == 1 and n == 6 and not Path(folder.parents[2], 'fixed').exists():
         sys.exit('broken on purpose')
     value = n / 100 + seed / 10 + (start != 'None') * 0.05
     task, metric = 'jsrt/seg', 'Dice_pos'
@@ -49,14 +49,10 @@ content = dict(schema_version=2, tasks=tasks, metrics=metrics)
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Give a function that runs the tool on the stand-in."""
-    folder = ROOT / 'tools' / 'analysis_tools'
-    monkeypatch.syspath_prepend(str(folder))
-    spec = importlib.util.spec_from_file_location(
-        'finetune_study', folder / 'finetune_study.py'
-    )
+    """Return a function that runs the tool on the stand-in."""
+    path = ROOT / 'tools' / 'analysis_tools' / 'finetune_study.py'
+    spec = importlib.util.spec_from_file_location('finetune_study', path)
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, 'finetune_study', module)
     spec.loader.exec_module(module)
     fake = tmp_path / 'train.py'
     fake.write_text(FAKE_TRAIN)
@@ -71,7 +67,6 @@ def run(tmp_path, monkeypatch, capsys):
         return code, capsys.readouterr().out
 
     yield call
-    sys.modules.pop('ablation', None)
     DefaultScope._instance_dict.clear()
 
 
@@ -79,7 +74,7 @@ def test_pairs_are_compared_and_broken_runs_made_up(run, tmp_path):
     work = tmp_path / 'work'
     with pytest.raises(UserError, match='6_images/scratch/seed_1 has no res'):
         run()
-    (work / 'mend').touch()
+    (work / 'fixed').touch()
     code, out = run()
     assert not code
     starts = {f.parent: f.read_text() for f in work.rglob('starts')}

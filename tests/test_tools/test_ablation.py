@@ -3,7 +3,11 @@
 import importlib.util
 import json
 import math
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ import torch
 from mmengine.registry import DefaultScope
 from scipy import stats
 
+from fx_mm.analysis.sweep import Run, sweep, write_initial_weights
 from fx_mm.apis import build_runner, expand_config, load_config
 from fx_mm.evaluation.report.variant_comparison import (
     VariantComparison,
@@ -37,7 +42,7 @@ assert '--resume' in args
 assert any(a.startswith('load_from=') for a in args)
 with open(folder / 'starts', 'a') as file:
     file.write('x')
-if name == 'no-lock' and seed == 1 and not (folder / 'mended').exists():
+if name == 'no-lock' and seed == 1 and not (folder / 'fixed').exists():
     sys.exit('broken on purpose')
 value = dict(zip(['foundation-x', 'no-lock'], [0.8, 0.7]))[name] + seed / 100
 tasks = {'phantom_a/cls': dict(kind='cls', class_groups={})}
@@ -58,15 +63,13 @@ def tool():
     path = ROOT / 'tools' / 'analysis_tools' / 'ablation.py'
     spec = importlib.util.spec_from_file_location('ablation', path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules['ablation'] = module  # its dataclass looks there
     spec.loader.exec_module(module)
-    yield module
-    del sys.modules['ablation']
+    return module
 
 
 @pytest.fixture
 def run(tool, tmp_path, monkeypatch, capsys):
-    """Give a function that runs the tool with a stand-in for training."""
+    """Return a function that runs the tool with a stand-in for training."""
     fake = tmp_path / 'train.py'
     fake.write_text(FAKE_TRAIN)
     monkeypatch.setattr(tool, 'TRAIN', fake)
@@ -110,7 +113,7 @@ def test_single_tasks_cover_the_base():
     assert {each[0] for each in tasks} == set(load_config(str(BASE)).tasks)
 
 
-def test_variants_begin_with_equal_weights(tool, tmp_path):
+def test_variants_start_with_equal_weights(tmp_path):
     options = {
         'phantom.root': str(tmp_path / 'data'),
         'phantom.counts': dict(train=32, val=1, test=1),
@@ -122,7 +125,7 @@ def test_variants_begin_with_equal_weights(tool, tmp_path):
     files = [tmp_path / f'seed_{seed}.pth' for seed in (0, 1)]
     for seed, file in enumerate(files):
         base = load_config(str(BASE), options)
-        tool.write_initial_weights(base, seed, file)
+        write_initial_weights(base, seed, file)
     saved = load_file(files[1])['state_dict']
     other = load_file(files[0])['state_dict']
     conv = 'backbone.patch_embed.projection.weight'
@@ -141,7 +144,7 @@ def test_variants_begin_with_equal_weights(tool, tmp_path):
         cfg.work_dir = str(tmp_path / name)
         cfg.experiment_name = f'ablation_{name}'
         runner = build_runner(cfg)
-        runner._init_model_weights()
+        runner.init_model_weights()
         runner.load_or_resume()
         for owner in (runner.model.student, runner.model.teacher):
             state = owner.state_dict()
@@ -164,7 +167,7 @@ def test_broken_runs_are_named_and_made_up(run, tmp_path):
     assert '[4/4] no-lock seed 1' in out
     assert '| phantom_a/cls/AUC | 0.805 ± 0.007 | 0.700 ± n/a (1) |' in out
 
-    (work / 'no-lock' / 'seed_1' / 'mended').touch()
+    (work / 'no-lock' / 'seed_1' / 'fixed').touch()
     code, out = run('--jobs', 2)
     assert code == 0
     assert '4 runs, 3 of them finished; 2 at a time' in out
@@ -178,6 +181,40 @@ def test_broken_runs_are_named_and_made_up(run, tmp_path):
     assert content['base'] == 'foundation-x'
     assert '-0.100' in (work / 'ablation.md').read_text()
     assert (work / 'ablation.png').stat().st_size > 1000
+
+
+def test_an_interruption_stops_the_processes(tmp_path, capsys):
+    """They may write their checkpoint, and nothing else is started."""
+    fake = tmp_path / 'train.py'
+    fake.write_text(
+        'import signal, sys, time\n'
+        'from pathlib import Path\n'
+        "folder = Path(sys.argv[sys.argv.index('--work-dir') + 1])\n"
+        'def stop(*args):\n'
+        "    (folder / 'iter_1.pth').touch()\n"
+        '    sys.exit()\n'
+        'signal.signal(signal.SIGTERM, stop)\n'
+        "(folder / 'started').touch()\n"
+        'time.sleep(60)\n'
+    )
+    runs = [
+        Run(BASE, seed, tmp_path / f'seed_{seed}', 'x', 'teacher')
+        for seed in (0, 1)
+    ]
+
+    def interrupt():
+        while not (runs[0].folder / 'started').exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        sweep(runs, fake)
+    assert 'Stopped; the same command continues.' in capsys.readouterr().out
+    assert (runs[0].folder / 'iter_1.pth').exists()
+    assert not (runs[1].folder / 'started').exists()
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_another_config_in_the_same_folder_is_refused(run):

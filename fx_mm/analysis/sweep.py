@@ -1,0 +1,296 @@
+"""Many trainings: configs by seeds, some at a time, what is done skipped."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.runner import set_random_seed
+
+from fx_mm.config import expand_config, load_config
+from fx_mm.engine.pace import format_seconds
+from fx_mm.evaluation.report.variant_comparison import read_headlines
+from fx_mm.models import build_model
+from fx_mm.utils.errors import UserError
+from fx_mm.utils.files import write_whole
+
+THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
+
+
+@dataclass
+class Run:
+    """One training.
+
+    Args:
+        config (Path): Its config file.
+        seed (int): Of order and, unless it loads some, weights.
+        folder (Path): Work directory.
+        variant (str): Name that its results are compared under.
+        predict_on (str): Which model's results count.
+        options (Sequence[str]): ``key=value`` for ``--cfg-options``.
+        data_root (str, optional): Folder that takes the place of ``data/``.
+            Defaults to None.
+
+    Attributes:
+        seconds (float): What its last process took.
+    """
+
+    config: Path
+    seed: int
+    folder: Path
+    variant: str
+    predict_on: str
+    options: Sequence[str] = ()
+    data_root: str | None = None
+    seconds: float = field(default=0.0, init=False)
+
+    @property
+    def results(self) -> Path:
+        """Path: A file that exists once the run is finished."""
+        return self.folder / 'results.json'
+
+    @property
+    def finished(self) -> bool:
+        """bool: Whether there are results."""
+        return self.results.is_file()
+
+    @property
+    def log(self) -> Path:
+        """Path: Output of its processes."""
+        return self.folder / 'run.log'
+
+    def headlines(self) -> dict[str, float]:
+        """Return the headline metrics of a finished run."""
+        return read_headlines(self.results, self.predict_on)
+
+    def command(self, train: str | Path) -> list[str]:
+        """Return the command line that runs or resumes it.
+
+        Args:
+            train (str | Path): Path of ``tools/train.py``.
+        """
+        words = [sys.executable, str(train), str(self.config), '--resume']
+        words += ['--work-dir', str(self.folder)]
+        if self.data_root is not None:
+            words += ['--data-root', self.data_root]
+        if self.options:
+            words += ['--cfg-options', *self.options]
+        return words
+
+    def check_unchanged(self, cfg: Config) -> None:
+        """Refuse a folder with results of another config.
+
+        Args:
+            cfg (Config): The config that the run has now.
+
+        Raises:
+            UserError: Names the folder.
+        """
+        mark = self.folder / 'expanded_config.txt'
+        text = expand_config(cfg).pretty_text
+        if mark.is_file() and mark.read_text(encoding='utf-8') != text:
+            raise UserError(
+                f'{self.folder} was run with another config than '
+                f'{self.config} is now; remove it, or choose another '
+                '--work-dir.'
+            )
+        write_whole(mark, text)
+
+
+def load_compared_config(
+    path: Path,
+    options: Mapping[str, Any] | None = None,
+    data_root: str | None = None,
+    chosen: Iterable[str] = (),
+) -> Config:
+    """Read a config whose runs are compared by their test results.
+
+    Args:
+        path (Path): The config file.
+        options (Mapping, optional): Nested key to value. Defaults to None.
+        data_root (str, optional): See :func:`load_config`. Defaults to None.
+        chosen (Iterable[str]): Keys, or words of them, that a sweep sets for
+            each run. Defaults to none.
+
+    Raises:
+        UserError: If the options have one of these keys, or the runs would
+            report another split.
+    """
+    for key in options or {}:
+        if any(own == key or own in key.split('.') for own in chosen):
+            raise UserError(
+                f'--cfg-options sets {key}, which this tool chooses for each '
+                'run; remove it.'
+            )
+    cfg = load_config(str(path), dict(options or {}), data_root)
+    if cfg.get('report') != 'test':
+        raise UserError(
+            f'{path} has no report="test": its results would be of another '
+            'split.'
+        )
+    return cfg
+
+
+def write_initial_weights(cfg: Config, seed: int, file: Path) -> None:
+    """Initialise the student of a config and write its weights, once.
+
+    They are loaded by name, so every variant starts with them as far as it
+    has the modules.
+
+    Args:
+        cfg (Config): The experiment's config.
+        seed (int): Of the weights.
+        file (Path): Where they go; if it exists, nothing is done.
+    """
+    if file.is_file():
+        return
+    # mmengine reports every weight otherwise
+    MMLogger.get_current_instance().setLevel('ERROR')
+    set_random_seed(seed)
+    model = build_model(cfg)
+    model.init_weights()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix('.tmp')
+    torch.save(dict(state_dict=model.student.state_dict()), temporary)
+    temporary.replace(file)
+
+
+def sweep(
+    runs: Sequence[Run], train: str | Path, jobs: int = 1, threads: int = 1
+) -> list[Run]:
+    """Run what is not finished, in order; what broke off is resumed.
+
+    Prints one line per run. An interruption, also by SIGTERM, stops the
+    processes, which then write a checkpoint.
+
+    Args:
+        runs (Sequence[Run]): All runs.
+        train (str | Path): Path of ``tools/train.py``.
+        jobs (int): Processes at a time. Defaults to 1.
+        threads (int): Threads of each. Defaults to 1.
+
+    Returns:
+        list[Run]: Those without results: they failed.
+
+    Raises:
+        KeyboardInterrupt: If it was interrupted.
+    """
+    todo = [run for run in runs if not run.finished]
+    print(
+        f'{len(runs)} runs, {len(runs) - len(todo)} of them finished; '
+        f'{jobs} at a time',
+        flush=True,
+    )
+    pool = _Pool(jobs, threads, _ProgressLines(todo, jobs))
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        pool.work([(run, run.command(train)) for run in todo])
+    except KeyboardInterrupt:
+        print('Stopped; the same command continues.', flush=True)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    return [run for run in runs if not run.finished]
+
+
+class _Pool:
+    """Processes of training, some at a time.
+
+    Args:
+        jobs (int): How many at a time.
+        threads (int): Threads of each.
+        report (Callable): Takes each run when its process has ended.
+    """
+
+    def __init__(
+        self, jobs: int, threads: int, report: Callable[[Run], None]
+    ) -> None:
+        self.jobs = jobs
+        self.env = dict(os.environ, **dict.fromkeys(THREADS, str(threads)))
+        self.report = report
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def work(self, todo: Sequence[tuple[Run, list[str]]]) -> None:
+        """Run command lines; an interruption stops those that are running."""
+        executor = ThreadPoolExecutor(self.jobs)
+        try:
+            futures = [executor.submit(self._do, *each) for each in todo]
+            for future in futures:
+                future.result()
+        finally:
+            with self._lock:
+                self._stopped = True
+                for process in self._running:
+                    # train.py writes a checkpoint then
+                    process.terminate()
+            executor.shutdown()
+
+    def _do(self, run: Run, command: list[str]) -> None:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        begin = time.perf_counter()
+        with run.log.open('a') as log:
+            with self._lock:
+                if self._stopped:
+                    return
+                process = subprocess.Popen(
+                    command, env=self.env, stdout=log, stderr=log
+                )
+                self._running.add(process)
+            process.wait()
+            with self._lock:
+                self._running.discard(process)
+        run.seconds = time.perf_counter() - begin
+        if not self._stopped:
+            self.report(run)
+
+
+class _ProgressLines:
+    """One line per run, with the time that is left.
+
+    Args:
+        runs (Sequence[Run]): All that are to be done.
+        jobs (int): How many at a time.
+    """
+
+    def __init__(self, runs: Sequence[Run], jobs: int) -> None:
+        self.runs = runs
+        self.jobs = jobs
+        self._done: list[Run] = []
+
+    def __call__(self, run: Run) -> None:
+        """Print the line of a run whose process has ended."""
+        self._done.append(run)
+        state = f'FAILED, see {run.log}'
+        if run.finished:
+            state = 'done  ' + '  '.join(
+                f'{name} {value:.3f}'
+                for name, value in run.headlines().items()
+            )
+        print(
+            f'[{len(self._done)}/{len(self.runs)}] {run.config.stem} '
+            f'seed {run.seed}  {format_seconds(run.seconds)}  '
+            f'ETA {format_seconds(self._eta())}  {state}',
+            flush=True,
+        )
+
+    def _eta(self) -> float:
+        """Add up what the same config took, or else the mean run."""
+        times: dict[Path, list[float]] = {}
+        for run in self._done:
+            times.setdefault(run.config, []).append(run.seconds)
+        means = {config: sum(t) / len(t) for config, t in times.items()}
+        default = sum(means.values()) / len(means)
+        left = (run for run in self.runs if run not in self._done)
+        return sum(means.get(run.config, default) for run in left) / self.jobs
