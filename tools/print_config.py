@@ -1,4 +1,4 @@
-"""Write the stand-alone config that the stock Runner reads."""
+"""Print a config as the Runner gets it: expanded, all bases merged."""
 
 import argparse
 
@@ -6,7 +6,7 @@ from fx_mm.apis import expand_config, load_config
 from fx_mm.utils.cli import add_config_options, run_tool
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--out', help='file to write; default: print it')

@@ -1,5 +1,6 @@
 """Tell a mistake in the config of a part from a fault of the code."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from mmengine.registry import Registry
 from fx_mm.utils.errors import UserError
 
 BUILDER = build_functions.__file__
+WRONG_KEYWORD = re.compile(r"unexpected keyword argument '(\w+)'")
 OURS = str(Path(__file__).parents[1])
 
 
@@ -19,9 +21,10 @@ OURS = str(Path(__file__).parents[1])
 def build_errors() -> Iterator[None]:
     """Turn what a registry's build refuses into one sentence.
 
-    That is an unknown type, a wrong keyword, and what the constructor of
-    another package says of its arguments. What our own code raises is a fault
-    of ours and passes as it is.
+    That is an unknown type, a wrong keyword (also one that a class of ours
+    hands on to its base), and what the constructor of another package says of
+    its arguments. What our own code raises otherwise is a fault of ours and
+    passes as it is.
 
     Raises:
         UserError: Names the part and what is wrong with it.
@@ -65,7 +68,18 @@ def _refused_part(error: Exception) -> dict[str, Any] | None:
     if not builds:
         return None
     below = frames[builds[-1] + 1 :]
-    if any(f.f_code.co_filename.startswith(OURS) for f in below):
-        return None
     cfg = frames[builds[-1]].f_locals.get('cfg')
-    return cfg if hasattr(cfg, 'get') else None
+    if not hasattr(cfg, 'get'):
+        return None
+    ours = any(f.f_code.co_filename.startswith(OURS) for f in below)
+    return None if ours and not _has_wrong_keyword(cfg, error) else cfg
+
+
+def _has_wrong_keyword(cfg: dict[str, Any], error: Exception) -> bool:
+    """Return whether a key of a config is what a call did not expect."""
+    found = WRONG_KEYWORD.search(str(error))
+    return (
+        isinstance(error, TypeError)
+        and found is not None
+        and (found[1] in cfg)
+    )

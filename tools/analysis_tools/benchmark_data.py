@@ -99,9 +99,9 @@ def measure_steps(dataset: TaskDataset, args) -> dict[str, float]:
     times: dict = {}
     for _ in range(args.rounds):
         for index in range(args.images):
-            results = dict(dataset.records[index], **dataset.metainfo)
+            results = dict(dataset.get_data_info(index), **dataset.metainfo)
             results['replaced'] = None
-            for step in dataset.pipeline:
+            for step in dataset.pipeline.transforms:
                 begin = time.thread_time()
                 results = step(results)
                 spent = time.thread_time() - begin
