@@ -18,8 +18,8 @@ from mmengine.config import Config
 
 from fx_mm.analysis.reports import write_json
 from fx_mm.analysis.sweep import Run, load_compared_config, sweep
-from fx_mm.evaluation.report.variant_comparison import VariantComparison
 from fx_mm.evaluation.report.results_file import read_results
+from fx_mm.evaluation.report.variant_comparison import VariantComparison
 from fx_mm.tasks import TaskTable, find_kind, split_name
 from fx_mm.utils.checkpoint import find_checkpoint
 from fx_mm.utils.cli import add_sweep_options, run_tool
