@@ -6,13 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from fx_mm.evaluation.metrics.base import (
-    TaskMetric,
-    mean_columns,
-    ones,
-    without_columns,
-)
-from fx_mm.evaluation.statistics.bootstrap import Statistics
+from fx_mm.evaluation.metrics.base import TaskMetric
+from fx_mm.evaluation.statistics.bootstrap import Statistics, unweighted
+from fx_mm.evaluation.statistics.nan_mean import nan_mean
 from fx_mm.registry import METRICS
 
 HEADLINES = ('R2', 'Pearson', 'MAE')
@@ -67,34 +63,34 @@ class RegMetric(TaskMetric):
             )
             self.results.append(Values(sample['img_id'], truth, pred))
 
-    def compute_unique(self, results: list[tuple]) -> dict[str, float]:
+    def compute_unique(self, records: list[Values]) -> dict[str, float]:
         """Compute R2, correlation and absolute error.
 
         Args:
-            results (list[Values]): One per image.
+            records (list[Values]): One per image.
 
         Returns:
             dict[str, float]: See the headline keys of the class.
         """
-        found = without_columns(self.statistics(results)(ones(len(results))))
+        found = unweighted(self.statistics(records), len(records))
         return {k: v for k, v in found.items() if _is_headline(k)}
 
     def details(
-        self, results: list[tuple], thresholds: Any = None
+        self, records: list[Values], thresholds: Any = None
     ) -> dict[str, float]:
         """Compute the other keys of the class."""
-        found = without_columns(self.statistics(results)(ones(len(results))))
+        found = unweighted(self.statistics(records), len(records))
         found = {k: v for k, v in found.items() if not _is_headline(k)}
-        known = ~np.isnan(self.stack(results)[0])
+        known = ~np.isnan(self.stack(records)[0])
         for name, count in zip(self.classes, known.sum(axis=0)):
             found[f'n_known/{name}'] = int(count)
         return found
 
     def statistics(
-        self, results: list[tuple], thresholds: Any = None
+        self, records: list[Values], thresholds: Any = None
     ) -> Statistics:
         """Return all metrics as functions of the images' weights."""
-        targets = [_Target(*pair) for pair in self._columns(results)]
+        targets = [_Target(*pair) for pair in self._columns(records)]
 
         def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
             of_targets = [target(weights) for target in targets]
@@ -102,28 +98,27 @@ class RegMetric(TaskMetric):
             for key in of_targets[0]:
                 values = np.stack([each[key] for each in of_targets], axis=1)
                 if key in HEADLINES:
-                    found[key] = mean_columns(values)
-                for name, column in zip(self.classes, values.T):
-                    found[f'{key}/{name}'] = column
+                    found[key] = nan_mean(values, axis=1)
+                found |= self.by_class(key, values.T)
             return found
 
         return compute
 
-    def stack(self, results: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
+    def stack(self, records: list[Values]) -> tuple[np.ndarray, np.ndarray]:
         """Return true and predicted numbers of all images, each (N, C)."""
-        shape = (len(results), len(self.classes))
+        shape = (len(records), len(self.classes))
         return (
-            np.array([r[1] for r in results], np.float64).reshape(shape),
-            np.array([r[2] for r in results], np.float64).reshape(shape),
+            np.array([r[1] for r in records], np.float64).reshape(shape),
+            np.array([r[2] for r in records], np.float64).reshape(shape),
         )
 
     def _columns(
-        self, results: list[tuple]
+        self, records: list[Values]
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        truth, pred = self.stack(results)
+        truth, pred = self.stack(records)
         yield from zip(truth.T, pred.T)
 
-    def pack(self, records: list[tuple]) -> dict[str, np.ndarray]:
+    def pack(self, records: list[Values]) -> dict[str, np.ndarray]:
         """Return what predictions are saved as; see :class:`TaskMetric`."""
         truth, pred = self.stack(records)
         return dict(truth=truth, pred=pred)
@@ -146,7 +141,7 @@ class RegMetric(TaskMetric):
 
     def notes(
         self,
-        records: list[tuple],
+        records: list[Values],
         values: Mapping[str, float],
         predict_on: str,
         has_thresholds: bool,
