@@ -294,6 +294,7 @@ def test_headlines(tmp_path):
         read_headlines(file, 'teacher')
     seg = {'Dice_pos': 0.5, 'Dice_pos/organs': 0.9, 'Dice': 0.7}
     content = dict(
+        schema_version=2,
         tasks={
             'c/seg': dict(class_groups=dict(organs=['Heart'])),
             'c/loc': dict(class_groups={}),

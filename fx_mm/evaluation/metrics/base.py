@@ -1,5 +1,6 @@
 """What the metrics of all task kinds have in common."""
 
+import inspect
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,6 +11,7 @@ from mmengine.evaluator import BaseMetric
 
 from fx_mm.evaluation.statistics.bootstrap import Statistics
 from fx_mm.evaluation.statistics.operating_points import Thresholds
+from fx_mm.utils.checks import check_keys
 from fx_mm.utils.errors import UserError
 
 
@@ -36,6 +38,9 @@ class TaskMetric(BaseMetric):
         collect_dir (str, optional): Folder shared by the processes for
             ``collect_device='cpu'``. Defaults to None.
 
+    Raises:
+        UserError: If an option is unknown.
+
     Attributes:
         kept (list[tuple], optional): Records and metrics of each evaluation
             since it was set to a list, on the main process; None to keep
@@ -49,8 +54,17 @@ class TaskMetric(BaseMetric):
     # Empty instead of None: BaseMetric warns about a prefix that is None.
     default_prefix = ''
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        options = inspect.signature(type(self)).parameters.values()
+        known = [o.name for o in options if o.kind is not o.VAR_KEYWORD]
+        check_keys(unknown, known, f'the metric {type(self).__name__}')
+        super().__init__(collect_device, prefix, collect_dir)
         self.kept: list[tuple[list[Any], dict[str, float]]] | None = None
 
     @property

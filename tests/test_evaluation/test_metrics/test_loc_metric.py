@@ -266,6 +266,8 @@ def test_a_looser_overlap_finds_more():
     assert loose > details(samples, '012', froc_iou=0.6)[2]['FROC']
     with pytest.raises(UserError, match='froc_iou of a loc task is 0'):
         LocMetric(froc_iou=0)
+    with pytest.raises(UserError, match='"max_box" in the metric LocMetric'):
+        LocMetric(max_box=10)
 
 
 def test_a_box_in_a_crowd_counts_for_nothing():
