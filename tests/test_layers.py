@@ -20,6 +20,7 @@ LAYERS = (
     ('config',),
     ('datasets',),
     ('tasks',),
+    ('ops',),
     ('structures', 'registry', 'utils', 'version'),
 )
 """Top to bottom; rooms of one layer may not import each other."""

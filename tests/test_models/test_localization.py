@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.structures import InstanceData
 
 from fx_mm.apis import expand_config
-from fx_mm.models.layers import deformable_attention
+from fx_mm.ops import deformable_attention
 from fx_mm.registry import MODELS
 from fx_mm.utils.errors import UserError
 

@@ -1,4 +1,3 @@
-from fx_mm.models.layers.deformable_attention import DeformableAttention
 from fx_mm.models.layers.denoising import DenoisingQueries
 from fx_mm.models.layers.dino_config import dino_config
 from fx_mm.models.layers.dino_decoder import TaskDINODecoder
@@ -13,6 +12,7 @@ from fx_mm.models.layers.map_norm import LayerNorm2d, build_map_norm
 from fx_mm.models.layers.pyramid import PyramidDecoder, PyramidPooling
 from fx_mm.models.layers.region_guidance import RegionGuidance
 from fx_mm.models.layers.uper_decoder import UPerDecoder
+from fx_mm.ops.deformable_attention import DeformableAttention
 
 __all__ = [
     'BoxMLP',

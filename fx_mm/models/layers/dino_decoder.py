@@ -12,7 +12,7 @@ from mmdet.models.layers import (
 )
 from torch import Tensor, nn
 
-from fx_mm.models.layers.deformable_attention import DeformableAttention
+from fx_mm.ops.deformable_attention import DeformableAttention
 
 
 class TaskDINODecoder(DinoTransformerDecoder):

@@ -14,12 +14,12 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fx_mm.models.layers.deformable_attention import (
+from fx_mm.models.layers.map_norm import build_map_norm
+from fx_mm.ops.deformable_attention import (
     DeformableAttention,
     Shapes,
     grid_centers,
 )
-from fx_mm.models.layers.map_norm import build_map_norm
 from fx_mm.registry import MODELS
 
 

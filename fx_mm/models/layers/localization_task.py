@@ -4,9 +4,9 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from fx_mm.models.layers.deformable_attention import Shapes, grid_centers
 from fx_mm.models.layers.denoising import DenoisingQueries
 from fx_mm.models.layers.dino_head import TaskDINOHead
+from fx_mm.ops.deformable_attention import Shapes, grid_centers
 
 
 def grid_proposals(
