@@ -1,7 +1,7 @@
 """Linear probing: a logistic regression a class on fixed vectors."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -37,7 +37,7 @@ class ClassProbe(NamedTuple):
     """
 
     name: str
-    counts: dict
+    counts: dict[str, tuple[int, int]]
     strength: float | None
     val: float
     test: Estimate
@@ -57,7 +57,7 @@ class Probe(NamedTuple):
     """
 
     dataset: str
-    classes: list
+    classes: list[ClassProbe]
     mean: Estimate
     names: np.ndarray
     scores: np.ndarray
@@ -108,8 +108,8 @@ def probe_dataset(
     }
     found, columns, scores = [], {}, []
     for name in embeddings.meta['datasets'][dataset]:
-        labels = embeddings.labels[:, embeddings.classes.index(name)]
-        labels = {split: labels[chosen] for split, chosen in at.items()}
+        known = embeddings.labels[:, embeddings.classes.index(name)]
+        labels = {split: known[chosen] for split, chosen in at.items()}
         counts = {s: _count(values) for s, values in labels.items()}
         missing = _missing(counts)
         model, val = None, np.nan
@@ -123,7 +123,7 @@ def probe_dataset(
         found.append((name, counts, strength, val, missing))
     aucs = auc_statistics(columns)
 
-    def with_mean(weights: np.ndarray) -> dict:
+    def with_mean(weights: np.ndarray) -> dict[Any, np.ndarray]:
         values = aucs(weights)
         # as an own key, which no class can have
         return {**values, (MEAN,): nan_mean(list(values.values()), axis=0)}
@@ -152,7 +152,7 @@ def _count(labels: np.ndarray) -> tuple[int, int]:
     return int((labels == 1).sum()), int((labels == 0).sum())
 
 
-def _missing(counts: dict) -> str:
+def _missing(counts: dict[str, tuple[int, int]]) -> str:
     for split, found in counts.items():
         for number, what in zip(found, ('positive', 'negative')):
             if not number:
@@ -161,9 +161,11 @@ def _missing(counts: dict) -> str:
 
 
 def _choose(
-    vectors: dict, labels: dict, strengths: Sequence[float]
+    vectors: dict[str, np.ndarray],
+    labels: dict[str, np.ndarray],
+    strengths: Sequence[float],
 ) -> tuple[LogisticRegression, float]:
-    """Give the regression that ranks the validation images best."""
+    """Return the regression that ranks the validation images best."""
     known = np.isin(labels['train'], (0, 1))
     x, y = vectors['train'][known], labels['train'][known]
     best, best_auc = None, -1.0

@@ -5,13 +5,14 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fx_mm.utils.files import write_whole
 
 LABEL = 'label:'
 
 
-def write_json(file: str | Path, content: dict) -> Path:
+def write_json(file: str | Path, content: dict[str, Any]) -> Path:
     """Write JSON; it must hold no NaN."""
     text = json.dumps(content, indent=1, allow_nan=False) + '\n'
     return write_whole(file, text)
@@ -19,9 +20,9 @@ def write_json(file: str | Path, content: dict) -> Path:
 
 def write_scores(
     file: str | Path,
-    names: Sequence,
-    scores: dict[str, Sequence],
-    labels: dict[str, Sequence],
+    names: Sequence[str],
+    scores: dict[str, Sequence[float]],
+    labels: dict[str, Sequence[float]],
 ) -> Path:
     """Write scores by image, as ``subgroups.py`` reads them.
 

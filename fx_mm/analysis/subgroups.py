@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,11 +58,11 @@ class ScoredImages(NamedTuple):
         patients (list[str], optional): Of each image.
     """
 
-    names: list
-    classes: list
+    names: list[str]
+    classes: list[str]
     labels: np.ndarray | None
     scores: np.ndarray
-    patients: list | None
+    patients: list[str] | None
 
 
 def read_scores(file: str | Path, task: str | None = None) -> ScoredImages:
@@ -94,7 +94,8 @@ def read_scores(file: str | Path, task: str | None = None) -> ScoredImages:
             f'{file}: has no column "{prefix}..."; '
             f'{suggest(prefix, table.header)}.'
         )
-    names, values = [], []
+    names: list[str] = []
+    values: list[list[float]] = []
     for where, (image, *cells) in table.rows('image', *chosen):
         names.append(image)
         try:
@@ -104,20 +105,20 @@ def read_scores(file: str | Path, task: str | None = None) -> ScoredImages:
                 f'{where}: a score is not a number ({error}).'
             ) from error
     chosen = [name.removeprefix(prefix) for name in chosen]
-    values = np.array(values).reshape(len(names), len(chosen))
+    found = np.array(values).reshape(len(names), len(chosen))
     places = {name: place for place, name in enumerate(chosen)}
     classes = [name for name in chosen if not name.startswith(LABEL)]
     labels = None
     if len(classes) < len(chosen):
         # what has no labels, such as the single heads of a zero-shot test
         classes = [name for name in classes if LABEL + name in places]
-        labels = values[:, [places[LABEL + name] for name in classes]]
-    scores = values[:, [places[name] for name in classes]]
+        labels = found[:, [places[LABEL + name] for name in classes]]
+    scores = found[:, [places[name] for name in classes]]
     return ScoredImages(names, classes, labels, scores, None)
 
 
 def _from_predictions(file: str | Path) -> ScoredImages:
-    def metric_of(meta: dict) -> ClsMetric | None:
+    def metric_of(meta: dict[str, Any]) -> ClsMetric | None:
         if meta['kind'] != ClassificationKind.name:
             return None
         metric = ClsMetric()
@@ -138,7 +139,7 @@ def _from_predictions(file: str | Path) -> ScoredImages:
     )
 
 
-def read_facts(file: str | Path, names: Sequence[str]) -> dict[str, list]:
+def read_facts(file: str | Path, names: Sequence[str]) -> dict[str, list[str]]:
     """Read columns of a prepared table for some of its images.
 
     Args:
@@ -172,8 +173,10 @@ def read_facts(file: str | Path, names: Sequence[str]) -> dict[str, list]:
     }
 
 
-def labels_of(facts: Mapping, classes: Sequence[str]) -> np.ndarray:
-    """Give the labels of a table, NaN for what is neither 0 nor 1.
+def labels_of(
+    facts: Mapping[str, Sequence[str]], classes: Sequence[str]
+) -> np.ndarray:
+    """Return the labels of a table, NaN for what is neither 0 nor 1.
 
     Args:
         facts (Mapping): Of :func:`read_facts`.
@@ -196,7 +199,7 @@ def labels_of(facts: Mapping, classes: Sequence[str]) -> np.ndarray:
 
 
 def sex_groups(texts: Sequence[str]) -> dict[str, np.ndarray]:
-    """Give the images of each sex, bool (N,)."""
+    """Return the images of each sex, bool (N,)."""
     sexes = np.array([parse_sex(text) or '' for text in texts])
     return {name: sexes == key for key, name in SEXES.items()}
 
@@ -204,15 +207,17 @@ def sex_groups(texts: Sequence[str]) -> dict[str, np.ndarray]:
 def age_groups(
     texts: Sequence[str], edges: Sequence[int] = AGES
 ) -> dict[str, np.ndarray]:
-    """Give the images of each age group, bool (N,).
+    """Return the images of each age group, bool (N,).
 
     Args:
         texts (Sequence[str]): Ages, such as ``45`` or ``058Y``.
         edges (Sequence[int]): First years of all groups but the first.
             Defaults to 18, 40, 60, 80.
     """
-    ages = [parse_age(text) for text in texts]
-    ages = np.array([math.nan if age is None else age for age in ages], float)
+    parsed = [parse_age(text) for text in texts]
+    ages = np.array(
+        [math.nan if age is None else age for age in parsed], float
+    )
     ends = [-math.inf, *edges, math.inf]
     names = [f'below {edges[0]}']
     names += [f'{a} to {b - 1}' for a, b in zip(edges, edges[1:])]
@@ -249,7 +254,7 @@ def compare_groups(
         group (and :data:`ALL`) to :class:`Group`.
     """
     known = np.any(list(groups.values()), axis=0)
-    parts = {ALL: known}
+    parts: dict[Any, np.ndarray] = {ALL: known}
     for name, mask in groups.items():
         parts[name] = mask
         parts[OTHERS, name] = known & ~mask
@@ -264,9 +269,11 @@ def compare_groups(
     aucs = auc_statistics(columns)
     numbers = range(len(classes))
 
-    def statistics(weights: np.ndarray) -> dict:
+    def statistics(weights: np.ndarray) -> dict[Any, np.ndarray]:
         found = aucs(weights)
-        values = {('auc', *key): value for key, value in found.items()}
+        values: dict[Any, np.ndarray] = {
+            ('auc', *key): value for key, value in found.items()
+        }
         for number in numbers:
             for name in groups:
                 ours, theirs = (
@@ -282,8 +289,9 @@ def compare_groups(
 
     found = estimate(statistics, len(labels), resamples, seed, patients)
     nothing = Estimate(math.nan, math.nan, math.nan)
-    report: dict = {}
-    for key, column in (*zip(classes, numbers), (MEAN, MEAN)):
+    report: dict[str, dict[str, Group]] = {}
+    columns_of: dict[str, Any] = dict(zip(classes, numbers)) | {MEAN: MEAN}
+    for key, column in columns_of.items():
         chosen = labels if column == MEAN else labels[:, [column]]
         report[key] = {
             name: Group(
