@@ -12,11 +12,9 @@ from fx_mm.models.layers.map_norm import LayerNorm2d, build_map_norm
 from fx_mm.models.layers.pyramid import PyramidDecoder, PyramidPooling
 from fx_mm.models.layers.region_guidance import RegionGuidance
 from fx_mm.models.layers.uper_decoder import UPerDecoder
-from fx_mm.ops.deformable_attention import DeformableAttention
 
 __all__ = [
     'BoxMLP',
-    'DeformableAttention',
     'DenoisingQueries',
     'LayerNorm2d',
     'LocalizationTask',
