@@ -7,9 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / 'fx_mm'
 LAYERS = (
-    ('deployment',),
     ('apis',),
-    ('analysis', 'converters'),
+    ('analysis', 'converters', 'deployment'),
     ('engine',),
     ('audit',),
     ('phantom',),

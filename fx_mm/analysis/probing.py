@@ -1,4 +1,4 @@
-"""Linear probing: a logistic regression a class on fixed vectors."""
+"""Linear probing: one logistic regression per class on fixed vectors."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ class ClassProbe(NamedTuple):
         name (str): The class.
         counts (dict): Split to (positive, negative) images.
         strength (float, optional): ``C``, chosen on validation images; None
-            where ``missing`` is said.
+            where ``missing`` says why.
         val (float): Its AUC there.
         test (Estimate): AUC on test images.
         missing (str): Why there is none, such as ``no positive in val``.
@@ -49,7 +49,7 @@ class Probe(NamedTuple):
 
     Attributes:
         dataset (str): Its name.
-        classes (list[ClassProbe]): One a class.
+        classes (list[ClassProbe]): One per class.
         mean (Estimate): Mean test AUC over the classes that have one.
         names (np.ndarray): Test images.
         scores (np.ndarray): (N, C) their probabilities, NaN where missing.

@@ -34,7 +34,7 @@ class Group(NamedTuple):
 
     Attributes:
         positive (int): Images of the group with the class.
-        negative (int): And without.
+        negative (int): Those without.
         auc (Estimate): Within the group.
         gap (Estimate): AUC of the group minus that of all others whose sex
             (or age) is known.
@@ -71,8 +71,8 @@ def read_scores(file: str | Path, task: str | None = None) -> ScoredImages:
     Args:
         file (str | Path): Predictions of ``tools/test.py
             --save-predictions`` (.npz), or a CSV file with a column
-            ``image``, one a class, and labels in none or all of the columns
-            ``label:CLASS``.
+            ``image``, one per class, and labels in none or all of the
+            columns ``label:CLASS``.
         task (str, optional): Keep the columns ``task/class`` of a CSV file,
             as ``tools/predict.py`` writes them. Defaults to None.
 
@@ -105,15 +105,15 @@ def read_scores(file: str | Path, task: str | None = None) -> ScoredImages:
                 f'{where}: a score is not a number ({error}).'
             ) from error
     chosen = [name.removeprefix(prefix) for name in chosen]
-    found = np.array(values).reshape(len(names), len(chosen))
+    numbers = np.array(values).reshape(len(names), len(chosen))
     places = {name: place for place, name in enumerate(chosen)}
     classes = [name for name in chosen if not name.startswith(LABEL)]
     labels = None
     if len(classes) < len(chosen):
         # what has no labels, such as the single heads of a zero-shot test
         classes = [name for name in classes if LABEL + name in places]
-        labels = found[:, [places[LABEL + name] for name in classes]]
-    scores = found[:, [places[name] for name in classes]]
+        labels = numbers[:, [places[LABEL + name] for name in classes]]
+    scores = numbers[:, [places[name] for name in classes]]
     return ScoredImages(names, classes, labels, scores, None)
 
 
@@ -128,7 +128,10 @@ def _from_predictions(file: str | Path) -> ScoredImages:
 
     found = read_predictions(file, metric_of)
     if found is None:
-        raise UserError(f'{file}: holds no labels (cls); give those of a cls.')
+        raise UserError(
+            f'{file}: holds no labels; give the predictions of a task '
+            f'{ClassificationKind.name}.'
+        )
     names, labels, scores = zip(*found.records)
     return ScoredImages(
         list(names),
@@ -139,7 +142,9 @@ def _from_predictions(file: str | Path) -> ScoredImages:
     )
 
 
-def read_facts(file: str | Path, names: Sequence[str]) -> dict[str, list[str]]:
+def read_metadata(
+    file: str | Path, names: Sequence[str]
+) -> dict[str, list[str]]:
     """Read columns of a prepared table for some of its images.
 
     Args:
@@ -148,12 +153,12 @@ def read_facts(file: str | Path, names: Sequence[str]) -> dict[str, list[str]]:
             paths that end so.
 
     Returns:
-        dict[str, list[str]]: Column to a text an image.
+        dict[str, list[str]]: Column to its text for each image.
 
     Raises:
         UserError: If an image is not in the table.
     """
-    table = CsvTable(file, 'it has the facts')
+    table = CsvTable(file, 'it has the metadata')
     image = table.column('image')
     known = {row[image].strip(): row for _, row in table}
     found = []
@@ -174,12 +179,12 @@ def read_facts(file: str | Path, names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def labels_of(
-    facts: Mapping[str, Sequence[str]], classes: Sequence[str]
+    metadata: Mapping[str, Sequence[str]], classes: Sequence[str]
 ) -> np.ndarray:
     """Return the labels of a table, NaN for what is neither 0 nor 1.
 
     Args:
-        facts (Mapping): Of :func:`read_facts`.
+        metadata (Mapping): Of :func:`read_metadata`.
         classes (Sequence[str]): Columns.
 
     Returns:
@@ -190,11 +195,14 @@ def labels_of(
     """
     values = dict(zip(('0', '1', '0.0', '1.0'), (0.0, 1.0) * 2))
     for name in classes:
-        if name not in facts:
+        if name not in metadata:
             raise UserError(
-                f'The table has no column "{name}"; {suggest(name, facts)}.'
+                f'The table has no column "{name}"; {suggest(name, metadata)}.'
             )
-    columns = [[values.get(v, math.nan) for v in facts[n]] for n in classes]
+    columns = [
+        [values.get(text, math.nan) for text in metadata[name]]
+        for name in classes
+    ]
     return np.array(columns).T
 
 
@@ -250,8 +258,8 @@ def compare_groups(
             to None.
 
     Returns:
-        dict: Class (and :data:`MEAN`, of the classes that are defined) to
-        group (and :data:`ALL`) to :class:`Group`.
+        dict[str, dict[str, Group]]: Class (and :data:`MEAN`, of the classes
+        that are defined) to group (and :data:`ALL`) to :class:`Group`.
     """
     known = np.any(list(groups.values()), axis=0)
     parts: dict[Any, np.ndarray] = {ALL: known}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,8 +37,15 @@ SOURCES = {
 """Datasets that took images from others (docs/datasets.md)."""
 
 
-class Head(NamedTuple):
-    """An output of a classification head."""
+@dataclass(frozen=True)
+class Head:
+    """An output of a classification head.
+
+    Attributes:
+        task (str): Name of the task.
+        name (str): Its class.
+        index (int): Its place in the head.
+    """
 
     task: str
     name: str
@@ -64,7 +71,7 @@ def find_heads(
     """List the outputs that mean a class.
 
     Args:
-        tasks (Iterable[Task]): Those other than ``cls`` are left out.
+        tasks (Iterable[Task]): Those without labels are skipped.
         name (str): The class.
         also (Sequence[str]): Further names to accept, such as ``Mass`` for
             ``Nodule``. Defaults to none.
@@ -91,7 +98,7 @@ def origins(dataset: str) -> set[str]:
 
 
 def shared_images(dataset: str, target: str) -> str:
-    """Say why two datasets may share images; empty where nothing is known."""
+    """Return why two datasets may share images; empty if nothing is known."""
     if dataset == target:
         return 'it is the target'
     common = sorted(origins(dataset) & origins(target))

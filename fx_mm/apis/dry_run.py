@@ -3,6 +3,7 @@
 import resource
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -58,9 +59,12 @@ def dry_run(runner: MultiTaskRunner) -> str:
     return '\n'.join(rows)
 
 
-def _first_batches(loop: CyclicTrainLoop, index: int) -> Iterator[tuple]:
-    """Return this rank's first batch of each task of a pass."""
-    sampler, dataset, first = loop.sampler, loop.dataloader.dataset, {}
+def _first_batches(
+    loop: CyclicTrainLoop, index: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each task of a pass with this rank's first batch of it."""
+    sampler, dataset = loop.sampler, loop.dataloader.dataset
+    first: dict[int, list[Any]] = {}
     for keys in sampler.walk_pass(index):
         first.setdefault(keys[0].task, keys)
     for number, keys in sorted(first.items()):

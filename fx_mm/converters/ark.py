@@ -85,16 +85,16 @@ def convert_swin(
         result.put(original, f'backbone.{name}', value, wanted)
     usable = _check_projector(weights, model)
     for original, key in own.items():
-        name = _own_name(key, model, datasets)
-        if name is None:
+        own_name = _own_name(key, model, datasets)
+        if own_name is None:
             result.unused[original] = 'the model has no classification branch'
         elif not usable and not key.startswith('norm.'):
             result.unused[original] = NO_PROJECTOR
-        elif (head := HEAD.fullmatch(key)) and name not in wanted:
+        elif (head := HEAD.fullmatch(key)) and own_name not in wanted:
             task = f'{datasets[int(head[1])]}/{ClassificationKind.name}'
             result.unused[original] = f'the model has no task {task}'
         else:
-            result.put(original, name, weights[original], wanted)
+            result.put(original, own_name, weights[original], wanted)
     result.missing = tuple(n for n in wanted if n not in result.state_dict)
     return result, note
 

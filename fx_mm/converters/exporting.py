@@ -76,6 +76,7 @@ def export_backbone(
         )
     state = {k: v.clone() for k, v in swin.state_dict().items()}
     shape = SwinShape.of(state)
+    assert shape is not None, 'a Swin has tables of relative positions'
     output_norms = {
         int(stage): norm.state_dict() for stage, norm in holder.norms.items()
     }

@@ -114,7 +114,7 @@ def _find_sets(loaded: object) -> dict[str, dict[str, Tensor]]:
     """Return the weights of student and teacher, or the only ones."""
     if not isinstance(loaded, dict):
         return {}
-    found = {}
+    found: dict[str, dict[str, Tensor]] = {}
     for role, keys in CONTAINERS.items():
         for key in keys:
             weights = _tensors(loaded.get(key))

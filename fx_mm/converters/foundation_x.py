@@ -130,8 +130,8 @@ UNUSED = {
 
 
 @cache
-def _pattern(template: str) -> re.Pattern:
-    def group(match: re.Match) -> str:
+def _pattern(template: str) -> re.Pattern[str]:
+    def group(match: re.Match[str]) -> str:
         name = match[1]
         plain = dict(i=r'\d+', rest=r'.+').get(name)
         return f'(?P<{name}>{plain or "|".join(GROUPS[name])})'
@@ -139,10 +139,10 @@ def _pattern(template: str) -> re.Pattern:
     return re.compile(re.sub(r'<(\w+)>', group, template.replace('.', r'\.')))
 
 
-def _fill(template: str, match: re.Match) -> str:
+def _fill(template: str, match: re.Match[str]) -> str:
     """Return fx_mm's name with the groups of a key filled in."""
 
-    def group(wanted: re.Match) -> str:
+    def group(wanted: re.Match[str]) -> str:
         value = match[wanted[1]]
         return GROUPS.get(wanted[1], {}).get(value, value)
 

@@ -63,8 +63,8 @@ def convert_openmmlab(
         if not plain and name == key:
             rest[key] = value
         elif norm:
-            ours = _norm_name(int(norm[1]), model, weights, key)
-            result.put(key, f'{ours}.{norm[2]}', value, wanted)
+            norms = _norm_name(int(norm[1]), model, weights, key)
+            result.put(key, f'{norms}.{norm[2]}', value, wanted)
         else:
             backbone[name] = value
     ours = model.backbone.state_dict()

@@ -102,6 +102,7 @@ class TaskGraph(nn.Module):
         states: dict[tuple[int, str], dict[str, Any]] = {}
         outputs: list[Tensor] = []
         for view, number in zip(self.views, self.groups):
+            samples: list[Any] = [view]
             if number not in maps:
                 mean, std = getattr(self, f'statistics_{number}')
                 # one channel against three statistics: three channels
@@ -109,7 +110,9 @@ class TaskGraph(nn.Module):
                 maps[number] = self.model.extract_feat((cropped - mean) / std)
             branch = self.model.branch(view.owner.kind)
             if (number, view.kind) not in states:
-                states[number, view.kind] = branch.encode(maps[number], [view])
+                states[number, view.kind] = branch.encode(
+                    maps[number], samples
+                )
             state = states[number, view.kind]
-            outputs += branch.graph(state, view.owner.dataset, [view])
+            outputs += branch.graph(state, view.owner.dataset, samples)
         return tuple(outputs)

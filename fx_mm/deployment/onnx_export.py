@@ -251,6 +251,7 @@ def _write(
             f'torch cannot export {names} to ONNX ({text[:200]}); try fewer '
             'tasks, see --tasks.'
         ) from error
+    assert program is not None, 'torch returns none without dynamo'
     program.model.metadata_props[METADATA_KEY] = json.dumps(description)
     program.save(str(path))
 

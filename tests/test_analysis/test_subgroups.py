@@ -13,7 +13,7 @@ from fx_mm.analysis.subgroups import (
     age_groups,
     compare_groups,
     labels_of,
-    read_facts,
+    read_metadata,
     read_scores,
     sex_groups,
 )
@@ -108,10 +108,12 @@ def test_scores_of_all_forms(tmp_path):
     assert found.scores.tolist() == [[0.25]]
     table = tmp_path / 't.csv'
     table.write_text('image,sex,A\n9.png,M,1\na/1.png,F,-1\n')
-    facts = read_facts(table, found.names)
-    assert facts['sex'] == ['F']
-    assert np.isnan(labels_of(facts, ['A'])).all()
-    assert labels_of(read_facts(table, ['9.png']), ['A']).tolist() == [[1.0]]
+    metadata = read_metadata(table, found.names)
+    assert metadata['sex'] == ['F']
+    assert np.isnan(labels_of(metadata, ['A'])).all()
+    assert labels_of(read_metadata(table, ['9.png']), ['A']).tolist() == [
+        [1.0]
+    ]
 
     meta = dict(task='x/cls', dataset='x', kind='cls', classes=['A', 'B'])
     meta['label_type'] = 'multi-label'
@@ -145,6 +147,6 @@ def test_mistakes(tmp_path):
     with pytest.raises(UserError, match='no column "x/cls/..."'):
         read_scores(file, 'x/cls')
     with pytest.raises(UserError, match='no row for image "7.png"'):
-        read_facts(file, ['7.png'])
+        read_metadata(file, ['7.png'])
     with pytest.raises(UserError, match='no column "B"'):
         labels_of(dict(A=['1']), ['B'])

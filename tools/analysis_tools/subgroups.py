@@ -3,7 +3,7 @@
     python tools/analysis_tools/subgroups.py SCORES TABLE
 
 SCORES: predictions of labels that ``tools/test.py --save-predictions`` wrote
-(.npz), or a CSV file with a column ``image`` and a column of scores a class:
+(.npz), or a CSV file with a column ``image`` and a column of scores per class:
 ``DATASET_scores.csv`` of linear_probe.py, ``scores.csv`` of zero_shot.py, or
 ``probabilities.csv`` of predict.py with ``--task``. TABLE: the prepared table
 of the same split, such as data/chexpert/prepared/test.csv, with ``sex`` or
@@ -13,6 +13,8 @@ of the same split, such as data/chexpert/prepared/test.csv, with ``sex`` or
 import argparse
 from pathlib import Path
 
+import numpy as np
+
 from fx_mm.analysis.reports import write_json
 from fx_mm.analysis.subgroups import (
     AGES,
@@ -20,7 +22,7 @@ from fx_mm.analysis.subgroups import (
     age_groups,
     compare_groups,
     labels_of,
-    read_facts,
+    read_metadata,
     read_scores,
     sex_groups,
 )
@@ -31,7 +33,7 @@ from fx_mm.utils.files import write_whole
 from fx_mm.utils.text_table import markdown_table
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -57,42 +59,44 @@ def parse_args():
     return args
 
 
-def find_groups(facts: dict, args) -> dict:
-    """Give the groups of each fact that the table tells.
+def find_groups(
+    metadata: dict[str, list[str]], args: argparse.Namespace
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return the groups by sex and by age, as far as the table has them.
 
     Raises:
-        UserError: If it tells neither sex nor age.
+        UserError: If it has neither sex nor age.
     """
     found = {}
-    for fact, make in (
+    for key, make in (
         ('sex', sex_groups),
         ('age', lambda texts: age_groups(texts, args.ages)),
     ):
         groups = {
             name: mask
-            for name, mask in make(facts.get(fact, ())).items()
+            for name, mask in make(metadata.get(key, ())).items()
             if mask.any()
         }
         if len(groups) > 1:
-            found[fact] = groups
+            found[key] = groups
         else:
-            print(f'{args.table}: no two groups by {fact}.')
+            print(f'{args.table}: no two groups by {key}.')
     if not found:
         raise UserError(
-            f'{args.table}: tells neither two sexes nor two age groups of '
+            f'{args.table}: has neither two sexes nor two age groups of '
             'these images; it needs a column sex or age.'
         )
     return found
 
 
-def main():
+def main() -> None:
     args = parse_args()
     given = read_scores(args.scores, args.task)
-    facts = read_facts(args.table, given.names)
+    metadata = read_metadata(args.table, given.names)
     classes = args.classes or [
         name
         for name in given.classes
-        if given.labels is not None or name in facts
+        if given.labels is not None or name in metadata
     ]
     if not classes:
         raise UserError(
@@ -108,11 +112,11 @@ def main():
     columns = [given.classes.index(name) for name in classes]
     labels = given.labels
     labels = (
-        labels_of(facts, classes) if labels is None else labels[:, columns]
+        labels_of(metadata, classes) if labels is None else labels[:, columns]
     )
-    patients = given.patients or facts.get('patient')
+    patients = given.patients or metadata.get('patient')
     texts, content = [], {}
-    for fact, groups in find_groups(facts, args).items():
+    for key, groups in find_groups(metadata, args).items():
         report = compare_groups(
             labels,
             given.scores[:, columns],
@@ -130,9 +134,9 @@ def main():
         for row in rows:
             if row[1] == ALL:
                 row[4] = ''
-        header = ('class', fact, '+/-', 'AUC [95 %]', 'gap to others [95 %]')
-        texts.append(f'## {fact}\n\n{markdown_table(header, rows)}\n')
-        content[fact] = {
+        header = ('class', key, '+/-', 'AUC [95 %]', 'gap to others [95 %]')
+        texts.append(f'## {key}\n\n{markdown_table(header, rows)}\n')
+        content[key] = {
             name: {
                 group: dict(
                     positive=x.positive,
