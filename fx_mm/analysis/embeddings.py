@@ -291,6 +291,6 @@ def _join(
         np.array([name for each in names for name in each]),
         np.repeat(splits, lengths),
         np.repeat(datasets, lengths),
-        np.array([patient for each in known for patient in each]),
+        np.array([patient for each in patients for patient in each]),
         meta,
     )
