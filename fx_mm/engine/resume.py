@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from fx_mm.datasets.samplers.pass_schedule import PassSchedule
+from fx_mm.models.mean_teacher import MeanTeacher
 from fx_mm.tasks import MIXED, all_kinds
 from fx_mm.utils.errors import UserError
 
@@ -95,15 +96,15 @@ def move_checkpoint(
         )
         if names
     ]
-    changes = ' and '.join(changes) or 'with other passes'
+    what_changed = ' and '.join(changes) or 'with other passes'
     return (
-        f"The cycle differs from the checkpoint's: training goes on {changes}"
-        f' at the beginning of cycle {cycle + 1}.'
+        f"The cycle differs from the checkpoint's: training goes on "
+        f'{what_changed} at the beginning of cycle {cycle + 1}.'
     )
 
 
 def match_weights(
-    state_dict: dict[str, Tensor], model: nn.Module, saved: Iterable[str]
+    state_dict: dict[str, Tensor], model: MeanTeacher, saved: Iterable[str]
 ) -> str:
     """Make a training's weights those of a model with other tasks.
 
@@ -112,7 +113,7 @@ def match_weights(
 
     Args:
         state_dict (dict): Weights of a ``MeanTeacher``, changed in place.
-        model (nn.Module): The ``MeanTeacher`` that will load them.
+        model (MeanTeacher): The model that will load them.
         saved (Iterable[str]): Names of the tasks that they were trained on.
 
     Returns:
@@ -147,7 +148,7 @@ def check_weights(state_dict: dict[str, Tensor], model: nn.Module) -> None:
 
     Args:
         state_dict (dict): Of a ``MeanTeacher`` or of its student alone.
-        model (nn.Module): The ``MeanTeacher`` that will load them.
+        model (MeanTeacher): The model that will load them.
 
     Raises:
         UserError: If a weight has another shape, or none has a known name.

@@ -28,6 +28,7 @@ from fx_mm.engine.start_summary import (
     start_summary,
 )
 from fx_mm.models import with_tasks
+from fx_mm.models.mean_teacher import bare_model
 from fx_mm.phantom import ensure_phantom
 from fx_mm.registry import RUNNERS
 from fx_mm.tasks import TaskTable
@@ -39,7 +40,7 @@ from fx_mm.utils.checkpoint import (
     load_weights,
     register_loaders,
 )
-from fx_mm.utils.dist import start_processes, unwrap
+from fx_mm.utils.dist import start_processes
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.memory import keep_freed_memory
 
@@ -69,6 +70,12 @@ class MultiTaskRunner(Runner):
         UserError: If the config or its data cannot be used.
     """
 
+    # mmengine's own are unions of a config and what is built from it
+    _train_loop: Any
+    _val_loop: Any
+    _test_loop: Any
+    optim_wrapper: Any
+
     def __init__(self, *args: Any, cfg: PlainConfig, **kwargs: Any) -> None:
         self.tasks: TaskTable = cfg.task_table
         self.report_options = ReportOptions()
@@ -80,7 +87,8 @@ class MultiTaskRunner(Runner):
             super().__init__(*args, cfg=cfg, **kwargs)
         if self._resume:
             # The file of the first weights may be gone by now.
-            unwrap(self.model).student.backbone.init_cfg = None
+            backbone: Any = bare_model(self.model).student.backbone
+            backbone.init_cfg = None
 
     @classmethod
     def from_cfg(
@@ -249,7 +257,7 @@ class MultiTaskRunner(Runner):
         checkpoint = load_source(filename, self.trust)
         check_meta(checkpoint, self.tasks, need_all=True)
         weights = checkpoint.get('state_dict', checkpoint)
-        load_weights(unwrap(self.model), weights, filename)
+        load_weights(bare_model(self.model), weights, filename)
         self._has_loaded = True
         return checkpoint
 
@@ -274,7 +282,7 @@ class MultiTaskRunner(Runner):
         """
         if self._synthetic:
             return
-        model = unwrap(self.model)
+        model = bare_model(self.model)
         for dataset in self._train_loop.dataloader.dataset.datasets:
             for part in (model.student, model.teacher):
                 branch = part.branch(dataset.task.kind)
@@ -325,7 +333,7 @@ class MultiTaskRunner(Runner):
             (LockReleaseHook, locks, 'cycle.lock to "none"'),
             (
                 MeanTeacherHook,
-                asked or unwrap(self.model).consistency_weight > 0,
+                asked or bare_model(self.model).consistency_weight > 0,
                 'model.consistency_weight to 0 and val_cfg.predict_on and '
                 'test_cfg.predict_on to ["student"]',
             ),

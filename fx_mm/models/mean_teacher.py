@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from fx_mm.models.param_groups import FeatureGroups
 from fx_mm.registry import MODELS
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.checks import check_choice, check_number
+from fx_mm.utils.dist import unwrap
 from fx_mm.utils.predictors import PREDICTORS
 
 
@@ -36,6 +37,11 @@ def consistency_loss(student: FeatureGroups, teacher: FeatureGroups) -> Tensor:
         ]
         groups.append(torch.stack(errors).mean())
     return torch.stack(groups).mean()
+
+
+def bare_model(model: nn.Module) -> 'MeanTeacher':
+    """Return a run's model without the wrapper of several processes."""
+    return cast(MeanTeacher, unwrap(model))
 
 
 def with_tasks(model: Mapping[str, Any], tasks: TaskTable) -> ConfigDict:

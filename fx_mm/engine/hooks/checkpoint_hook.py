@@ -16,6 +16,7 @@ from fx_mm.engine.resume import (
     match_weights,
     move_checkpoint,
 )
+from fx_mm.models.mean_teacher import bare_model
 from fx_mm.registry import HOOKS
 from fx_mm.tasks import MEAN, split_name, task_of
 from fx_mm.utils.checkpoint import (
@@ -26,7 +27,6 @@ from fx_mm.utils.checkpoint import (
     config_diff,
 )
 from fx_mm.utils.checks import check_choice
-from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 
@@ -316,7 +316,7 @@ class CyclicCheckpointHook(CheckpointHook):
         """Refuse other classes, show a changed config, restore marks."""
         check_meta(checkpoint, runner.tasks)
         weights = checkpoint.get('state_dict', checkpoint)
-        model = unwrap(runner.model)
+        model = bare_model(runner.model)
         if not runner.resumed:
             check_weights(weights, model)
             return

@@ -90,7 +90,9 @@ class ForgettingHook(Hook):
         last = runner.epoch - 1
         entry = loop.schedule[last]
         cycle = last // loop.schedule.passes_per_cycle + 1
-        self.matrix.add(runner.epoch, cycle, *entry, metrics)
+        self.matrix.add(
+            runner.epoch, cycle, entry.task, entry.mode, metrics or {}
+        )
         if not is_main_process():
             return
         self.matrix.save(runner.work_dir)

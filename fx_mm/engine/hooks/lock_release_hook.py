@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from mmengine.hooks import Hook
 
 from fx_mm.datasets.samplers.pass_schedule import Pass
+from fx_mm.models.mean_teacher import bare_model
 from fx_mm.models.param_groups import ParamGroup
 from fx_mm.registry import HOOKS
 from fx_mm.tasks import MIXED
-from fx_mm.utils.dist import unwrap
 
 if TYPE_CHECKING:
     from fx_mm.engine.runner import MultiTaskRunner
@@ -44,7 +44,7 @@ class LockReleaseHook(Hook):
     def before_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Lock what the pass locks and release all else."""
         entry = runner.train_loop.current_pass
-        model = unwrap(runner.model).student
+        model = bare_model(runner.model).student
         locked = model.freeze_plan(entry.task, entry.mode)
         model.lock(locked)
         known = not locked or entry in self._logged
@@ -57,7 +57,7 @@ class LockReleaseHook(Hook):
 
     def after_train(self, runner: 'MultiTaskRunner') -> None:
         """Leave the model with nothing locked."""
-        unwrap(runner.model).student.lock(())
+        bare_model(runner.model).student.lock(())
 
 
 def describe(

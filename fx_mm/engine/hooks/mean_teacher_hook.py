@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import EMAHook, Hook
 
+from fx_mm.models.mean_teacher import bare_model
 from fx_mm.registry import HOOKS
-from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class MeanTeacherHook(Hook):
     def before_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Set the consistency weight of the pass."""
         if self.consistency_weight is not None:
-            unwrap(runner.model).consistency_weight = self.consistency_at(
+            bare_model(runner.model).consistency_weight = self.consistency_at(
                 runner.epoch, runner.max_epochs
             )
 
@@ -126,10 +126,10 @@ class MeanTeacherHook(Hook):
         """Update after an iteration."""
         if self.unit == 'iter' and runner.train_loop.at_update:
             decay = self.decay_at(runner.iter, runner.max_iters)
-            unwrap(runner.model).update_teacher(decay)
+            bare_model(runner.model).update_teacher(decay)
 
     def after_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Update after a pass."""
         if self.unit == 'pass':
             decay = self.decay_at(runner.epoch, runner.max_epochs)
-            unwrap(runner.model).update_teacher(decay)
+            bare_model(runner.model).update_teacher(decay)

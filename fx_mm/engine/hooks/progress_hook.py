@@ -135,41 +135,43 @@ class ProgressHook(Hook):
     def _draw(
         self, logger: logging.Logger, text: str, done: int, total: int
     ) -> None:
-        if self._progress is None:
-            self._start(logger)
+        progress = self._progress or self._start(logger)
         self._drawn = time.monotonic()
-        self._progress.update(
+        progress.update(
             self._bar,
             description=text,
             completed=done,
             total=total,
             visible=True,
         )
-        self._progress.refresh()
+        progress.refresh()
 
-    def _start(self, logger: logging.Logger) -> None:
+    def _start(self, logger: logging.Logger) -> Progress:
         """Put the bar at the bottom, and the log above it."""
-        self._progress = Progress(
+        console = self._console or Console()
+        progress = Progress(
             TextColumn('{task.description}', markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            console=self._console,
+            console=console,
             auto_refresh=False,
             transient=True,
             redirect_stderr=sys.stderr.isatty(),
         )
-        self._bar = self._progress.add_task('', visible=False)
+        self._bar = progress.add_task('', visible=False)
         for handler in logger.handlers:
             if type(handler) is not logging.StreamHandler:
                 continue
             stream = handler.stream
             if stream.isatty():
-                handler.setStream(AboveBar(self._console, stream))
+                handler.setStream(AboveBar(console, stream))
                 self._handlers.append((handler, stream))
-        self._progress.start()
+        progress.start()
+        self._progress = progress
         # An error ends the run without any hook being called.
         atexit.register(self._stop)
+        return progress
 
     def _stop(self) -> None:
         if self._progress is None:

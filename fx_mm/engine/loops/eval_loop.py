@@ -13,10 +13,10 @@ from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from fx_mm.engine.process_failures import lost_processes, outlive_signals
+from fx_mm.models.mean_teacher import bare_model
 from fx_mm.registry import LOOPS
 from fx_mm.tasks import MEAN
 from fx_mm.utils.checks import check_choice
-from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 
@@ -65,7 +65,7 @@ class _MultiTaskEvalLoop(BaseLoop):
 
     def _choose(
         self,
-        dataloader: dict[str, Any],
+        dataloader: Any,
         evaluator: dict[str, dict[str, Any]],
         tasks: Sequence[str],
     ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
@@ -105,7 +105,7 @@ class _MultiTaskEvalLoop(BaseLoop):
         metrics = {}
         for i, name in enumerate(self.predict_on):
             prefix = f'{name}/' if i else ''
-            with unwrap(self.runner.model).using(name):
+            with bare_model(self.runner.model).using(name):
                 results = self._run_model()
             results.update(self._means(results))
             metrics.update({prefix + k: v for k, v in results.items()})

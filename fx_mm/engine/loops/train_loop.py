@@ -20,11 +20,11 @@ from fx_mm.engine.process_failures import (
     lost_processes,
     outlive_signals,
 )
+from fx_mm.models.mean_teacher import bare_model
 from fx_mm.registry import LOOPS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import MIXED, split_name
 from fx_mm.utils.checks import check_choice, check_number
-from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class CyclicTrainLoop(BaseLoop):
         if left_out:
             # The forward has moved running statistics before anything was
             # known; a hook may copy them.
-            unwrap(runner.model).restore_buffers()
+            bare_model(runner.model).restore_buffers()
         runner.call_hook(
             'after_train_iter',
             batch_idx=index,
@@ -272,7 +272,7 @@ class CyclicTrainLoop(BaseLoop):
         )
         if skipped < self.max_nonfinite_steps:
             return
-        weights = unwrap(runner.model).student.parameters()
+        weights = bare_model(runner.model).student.parameters()
         if all(weight.isfinite().all() for weight in weights):
             runner.call_hook('after_stop_signal')
         raise UserError(
