@@ -1,4 +1,4 @@
-"""Tell a mistake in the config of a part from a fault of the code."""
+"""Distinguish a mistake in a part's config from a fault of the code."""
 
 import re
 from collections.abc import Iterator
