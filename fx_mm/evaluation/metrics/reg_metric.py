@@ -16,7 +16,7 @@ ROUNDING = 1e-10
 """Share of a sum of squares that is rounding error."""
 
 
-class Values(NamedTuple):
+class RegRecord(NamedTuple):
     """Numbers of one image, float64 (C,); true ones NaN where unknown."""
 
     img_id: str
@@ -28,7 +28,7 @@ class Values(NamedTuple):
 class RegMetric(TaskMetric):
     """R2, correlation and absolute error of predicted numbers.
 
-    Unknown numbers (NaN) are left out image by image. Of a target that has
+    Unknown numbers (NaN) are skipped image by image. Of a target that has
     one value in all images, R2 and correlation are NaN, and the means skip
     it. A target with predictions that are not finite is NaN.
 
@@ -44,7 +44,7 @@ class RegMetric(TaskMetric):
         **kwargs: See :class:`TaskMetric`.
     """
 
-    record = Values
+    record = RegRecord
 
     def process(
         self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]
@@ -61,13 +61,13 @@ class RegMetric(TaskMetric):
                 sample[key].detach().cpu().double().numpy()
                 for key in ('gt_value', 'pred_value')
             )
-            self.results.append(Values(sample['img_id'], truth, pred))
+            self.results.append(RegRecord(sample['img_id'], truth, pred))
 
-    def compute_unique(self, records: list[Values]) -> dict[str, float]:
+    def compute_unique(self, records: list[RegRecord]) -> dict[str, float]:
         """Compute R2, correlation and absolute error.
 
         Args:
-            records (list[Values]): One per image.
+            records (list[RegRecord]): One per image.
 
         Returns:
             dict[str, float]: See the headline keys of the class.
@@ -76,7 +76,7 @@ class RegMetric(TaskMetric):
         return {k: v for k, v in found.items() if _is_headline(k)}
 
     def details(
-        self, records: list[Values], thresholds: Any = None
+        self, records: list[RegRecord], thresholds: Any = None
     ) -> dict[str, float]:
         """Compute the other keys of the class."""
         found = unweighted(self.statistics(records), len(records))
@@ -87,7 +87,7 @@ class RegMetric(TaskMetric):
         return found
 
     def statistics(
-        self, records: list[Values], thresholds: Any = None
+        self, records: list[RegRecord], thresholds: Any = None
     ) -> Statistics:
         """Return all metrics as functions of the images' weights."""
         targets = [_Target(*pair) for pair in self._columns(records)]
@@ -104,7 +104,7 @@ class RegMetric(TaskMetric):
 
         return compute
 
-    def stack(self, records: list[Values]) -> tuple[np.ndarray, np.ndarray]:
+    def stack(self, records: list[RegRecord]) -> tuple[np.ndarray, np.ndarray]:
         """Return true and predicted numbers of all images, each (N, C)."""
         shape = (len(records), len(self.classes))
         return (
@@ -113,12 +113,12 @@ class RegMetric(TaskMetric):
         )
 
     def _columns(
-        self, records: list[Values]
+        self, records: list[RegRecord]
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         truth, pred = self.stack(records)
         yield from zip(truth.T, pred.T)
 
-    def pack(self, records: list[Values]) -> dict[str, np.ndarray]:
+    def pack(self, records: list[RegRecord]) -> dict[str, np.ndarray]:
         """Return what predictions are saved as; see :class:`TaskMetric`."""
         truth, pred = self.stack(records)
         return dict(truth=truth, pred=pred)
@@ -135,13 +135,13 @@ class RegMetric(TaskMetric):
                 pred_value=torch.from_numpy(pred),
             )
 
-    def same_truth(self, own: Values, other: Values) -> bool:
+    def same_truth(self, own: RegRecord, other: RegRecord) -> bool:
         """Whether the numbers are the same, unknown ones too."""
         return np.array_equal(own.truth, other.truth, equal_nan=True)
 
     def notes(
         self,
-        records: list[Values],
+        records: list[RegRecord],
         values: Mapping[str, float],
         predict_on: str,
         has_thresholds: bool,
