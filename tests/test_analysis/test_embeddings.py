@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 
 from fx_mm.analysis.embeddings import Embeddings, embed
@@ -39,7 +40,10 @@ def vectors(ark):
                 with torch.no_grad():
                     last = model.backbone(crop)[-1]
                     tokens = last.flatten(2).transpose(1, 2)
-                    pooled = branch.norms[0](tokens).mean(1)
+                    norm = branch.norms[0]
+                    pooled = F.layer_norm(
+                        tokens, (len(norm.weight),), norm.weight, norm.bias
+                    ).mean(1)
                     found.setdefault(('pooled', predict_on), []).append(pooled)
                     projected = branch.projector(pooled)
                     key = 'projected', predict_on

@@ -138,7 +138,7 @@ def test_what_ark_does_not_need_is_named(bring):
         'backbone                      ',
         'follows from the window',
         'follows from the size of the image',
-        'head                         2  the classifier of other labels',
+        'head                the classifier of other labels               2',
         'the heads are taken for mimic_cxr, chexpert, nih14, rsna',
         'shift_last_stage=False in the config',
         'and the model does the same',
