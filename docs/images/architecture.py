@@ -7,9 +7,8 @@ from html import escape
 from pathlib import Path
 
 LAYERS = (
-    ('deployment', 'a trained model as ONNX', '#dfe6f3'),
     ('apis', 'what a user calls from Python', '#dfe6f3'),
-    ('analysis  converters', 'studies; weights in and out', '#dfe6f3'),
+    ('analysis  converters  deployment', 'studies, weights, ONNX', '#dfe6f3'),
     ('engine', 'runner, loops, hooks, optimizers', '#f6d9c4'),
     ('audit', 'leaks between splits, odd data', '#ececec'),
     ('phantom', 'drawn patients, in every layout', '#ececec'),
@@ -20,6 +19,7 @@ LAYERS = (
     ('config', 'load, check, expand', '#f3edc9'),
     ('datasets', 'readers, samplers, transforms, cache', '#cfe5ec'),
     ('tasks', 'kinds, Task, TaskTable', '#f3edc9'),
+    ('ops', 'the attention kernel', '#ececec'),
     ('structures  registry  utils', 'samples, registries, files', '#ececec'),
 )
 """Name, content, colour; a file imports only from layers below its own."""

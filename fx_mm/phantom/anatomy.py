@@ -57,7 +57,7 @@ class Anatomy:
         return float(np.ptp(self.heart[:, 0]) / thoracic_width(self.lungs))
 
 
-def thoracic_width(lungs: dict) -> float:
+def thoracic_width(lungs: dict[int, np.ndarray]) -> float:
     """Return the greatest width of the lung fields, chest units."""
     return lungs[LEFT][:, 0].max() - lungs[RIGHT][:, 0].min()
 
