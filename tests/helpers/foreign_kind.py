@@ -15,7 +15,8 @@ from torch import nn
 
 from fx_mm.datasets import read_xray
 from fx_mm.datasets.readers import BaseReader
-from fx_mm.evaluation.metrics.base import TaskMetric, ones, without_columns
+from fx_mm.evaluation.metrics.base import TaskMetric
+from fx_mm.evaluation.statistics.bootstrap import unweighted
 from fx_mm.models import Branch, ParamGroup
 from fx_mm.registry import METRICS, MODELS, READERS, RESULTS
 from fx_mm.tasks import TASK_KINDS, Column, TaskKind
@@ -150,17 +151,17 @@ class BrightMetric(TaskMetric):
                 Brightness(sample['img_id'], truth.item(), pred.item())
             )
 
-    def compute_unique(self, results):
+    def compute_unique(self, records):
         """Compute the error."""
-        return without_columns(self.statistics(results)(ones(len(results))))
+        return unweighted(self.statistics(records), len(records))
 
-    def details(self, results, thresholds=None):
+    def details(self, records, thresholds=None):
         """Compute nothing else."""
         return {}
 
-    def statistics(self, results, thresholds=None):
+    def statistics(self, records, thresholds=None):
         """Return the error as a function of the images' weights."""
-        gaps = np.array([abs(r.truth - r.pred) for r in results])
+        gaps = np.array([abs(r.truth - r.pred) for r in records])
         (name,) = self.classes
 
         def compute(weights):
