@@ -12,7 +12,7 @@ from mmengine.registry import Registry
 SCOPE = 'fx_mm'
 
 
-def _child(name, parent, *locations):
+def _child(name: str, parent: Registry, *locations: str) -> Registry:
     return Registry(
         name, parent=parent, scope=SCOPE, locations=list(locations)
     )

@@ -61,7 +61,8 @@ def similarity(
     mixed = (plain + ranked) / 2
     warp = _start(variant)
     try:
-        _, warp = cv2.findTransformECC(
+        # cv2 says that the mask is an array, and takes None for none
+        _, warp = cv2.findTransformECC(  # type: ignore[call-overload]
             mixed[0], mixed[1], warp, cv2.MOTION_AFFINE, _STEPS, None, 3
         )
     except cv2.error:
@@ -69,8 +70,10 @@ def similarity(
         warp = _start(variant)
     size = (THUMB, THUMB)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    inside = cv2.warpAffine(np.ones(size, np.float32), warp, size, flags=flags)
-    inside = cv2.erode(inside, np.ones((5, 5)), borderValue=0) > 0.99
+    whole = cv2.warpAffine(np.ones(size, np.float32), warp, size, flags=flags)
+    inside: np.ndarray = (
+        cv2.erode(whole, np.ones((5, 5)), borderValue=0) > 0.99
+    )
     if inside.mean() < 0.5:
         return 0.0
     border = cv2.warpAffine(_plain_border(b), warp, size, flags=flags)
@@ -116,7 +119,7 @@ def _plain_border(image: np.ndarray) -> np.ndarray:
 
 
 def _details(image: np.ndarray, even: bool) -> np.ndarray:
-    fine = image - cv2.GaussianBlur(image, (0, 0), SIGMA)
+    fine: np.ndarray = image - cv2.GaussianBlur(image, (0, 0), SIGMA)
     if not even:
         return fine
     local = cv2.GaussianBlur(fine * fine, (0, 0), 1.5 * SIGMA)

@@ -158,7 +158,7 @@ def _load(ann_file: str) -> tuple | None:
 
 
 def _repeated(boxes: np.ndarray, labels: list, names: list) -> list[int]:
-    """Give the boxes that overlap an earlier one of image and class."""
+    """Return the boxes that overlap an earlier one of image and class."""
     groups: dict = {}
     for index, key in enumerate(zip(names, labels)):
         groups.setdefault(key, []).append(index)
@@ -173,6 +173,6 @@ def _repeated(boxes: np.ndarray, labels: list, names: list) -> list[int]:
         area = w * h
         with np.errstate(invalid='ignore', divide='ignore'):
             iou = overlap / (np.add.outer(area, area) - overlap)
-        later = np.tril(iou >= TWICE, -1).any(1)
+        later = np.any(np.tril(iou >= TWICE, -1), axis=1)
         repeated += [members[i] for i in later.nonzero()[0]]
     return repeated

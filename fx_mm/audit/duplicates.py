@@ -128,9 +128,12 @@ def candidates(
 
 
 def _hashes(
-    scan: Scan, heads: np.ndarray, changes: Sequence[Variant], workers
+    scan: Scan,
+    heads: np.ndarray,
+    changes: Sequence[Variant],
+    workers: int | None,
 ) -> np.ndarray:
-    """Give the hashes of all variants, uint64 (V, n, 4)."""
+    """Return the hashes of all variants, uint64 (V, n, 4)."""
     step = -(-len(heads) // SAMPLE)
     limits = thresholds(coefficients(scan.thumbs(heads[::step])))
 
@@ -146,7 +149,7 @@ def _hashes(
 
 
 def _verified(
-    scan: Scan, heads: np.ndarray, near: Sequence[tuple], workers
+    scan: Scan, heads: np.ndarray, near: Sequence[tuple], workers: int | None
 ) -> list[tuple]:
     """Keep the candidates that show the same image."""
 

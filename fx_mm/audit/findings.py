@@ -49,7 +49,7 @@ class Finding:
         return self.level in FAILING and not self.allowed
 
     def to_dict(self) -> dict:
-        """Give all of it for a JSON file."""
+        """Return all of it for a JSON file."""
         entry = dict(name=self.name, **asdict(self))
         return dict(entry, places=list(self.places))
 

@@ -62,7 +62,7 @@ CROPS = (
 
 
 def variants(flip: bool = True, invert: bool = True) -> list[Variant]:
-    """Give all variants, the image as it is first."""
+    """Return all variants, the image as it is first."""
     flips = (False, True) if flip else (False,)
     inversions = (False, True) if invert else (False,)
     return [
@@ -90,7 +90,7 @@ def coefficients(thumbs: np.ndarray, crop: tuple = CROPS[0]) -> np.ndarray:
 
 
 def normalised(images: np.ndarray) -> np.ndarray:
-    """Give each image mean 0 and deviation 1; float32 (n, H, W)."""
+    """Return each image mean 0 and deviation 1; float32 (n, H, W)."""
     flat = images.reshape(len(images), -1).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)
     spread = np.sqrt((flat * flat).mean(1, keepdims=True))
@@ -117,7 +117,7 @@ def equalised(images: np.ndarray) -> np.ndarray:
 
 
 def changed(values: np.ndarray, variant: Variant) -> np.ndarray:
-    """Give the coefficients of mirrored or inverted images."""
+    """Return the coefficients of mirrored or inverted images."""
     _, _, columns = _basis()
     signs = np.ones(BITS, np.float32)
     if variant.flip:
@@ -126,7 +126,7 @@ def changed(values: np.ndarray, variant: Variant) -> np.ndarray:
 
 
 def thresholds(values: np.ndarray) -> np.ndarray:
-    """Give the coefficients' medians, nearer to 0 the fewer images."""
+    """Return the coefficients' medians, nearer to 0 the fewer images."""
     weight = len(values) / (len(values) + SHRINK)
     return np.median(values, axis=0) * weight
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from fx_mm.audit.findings import Finding
 from fx_mm.audit.hashing import normalised
-from fx_mm.audit.parts import Part
 from fx_mm.audit.scan import Scan
+from fx_mm.audit.task_splits import TaskSplit
 
 FLAT = 8
 """Grey values that an image should span."""
@@ -28,12 +28,12 @@ BATCH = 1024
 
 
 def find_odd_images(
-    parts: Iterable[Part], scan: Scan
+    splits: Iterable[TaskSplit], scan: Scan
 ) -> tuple[list[Finding], dict]:
     """Look at what was read of the images.
 
     Args:
-        parts (Iterable[Part]): The splits.
+        splits (Iterable[TaskSplit]): The splits.
         scan (Scan): Of all their images.
 
     Returns:
@@ -41,10 +41,10 @@ def find_odd_images(
     """
     places: dict = {}
     datasets: dict = {}
-    for part in parts:
-        numbers = [scan.index(path) for path in part.paths]
-        places.setdefault(part.place, set()).update(numbers)
-        datasets.setdefault(part.task.dataset, set()).update(numbers)
+    for split in splits:
+        numbers = [scan.index(path) for path in split.paths]
+        places.setdefault(split.place, set()).update(numbers)
+        datasets.setdefault(split.task.dataset, set()).update(numbers)
     masks = _odd(scan.rows)
     masks['inverted-images'] = np.zeros(len(scan), bool)
     means = {}
@@ -54,7 +54,8 @@ def find_odd_images(
         if len(members) >= ENOUGH:
             means[name], negative = _negatives(scan, members)
             masks['inverted-images'][negative] = True
-    findings, pictures = list(_inverted_datasets(means)), {}
+    findings = list(_inverted_datasets(means))
+    pictures: dict[str, list[str]] = {}
     for check, mask in masks.items():
         for place, numbers in places.items():
             level, text = TEXTS[check]
@@ -119,7 +120,7 @@ def _example(scan: Scan, number: int) -> str:
 
 
 def _negatives(scan: Scan, members: np.ndarray) -> tuple:
-    """Give the mean image of a dataset and those that are its negative."""
+    """Return the mean image of a dataset and those that are its negative."""
     step = max(1, len(members) // TYPICAL)
     mean = normalised(scan.thumbs(members[::step])).mean(0)
     unit = normalised(mean[None]).ravel() / mean.size

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from fx_mm.audit.findings import Finding
-from fx_mm.audit.parts import FACTS, Part, column
+from fx_mm.audit.task_splits import FACTS, TaskSplit, column
 from fx_mm.datasets.readers.masks import MaskReader
 from fx_mm.datasets.readers.patients import reader_of
 from fx_mm.utils.errors import UserError
@@ -22,8 +22,8 @@ MIN_POSITIVE = 10
 """Positives from which it is odd that a class has no negative."""
 
 
-def presence(part: Part) -> np.ndarray:
-    """Say which classes each image of a part has.
+def presence(split: TaskSplit) -> np.ndarray:
+    """Return which classes each image of a split has.
 
     Returns:
         np.ndarray: float32 (N, C): 1 yes, 0 no, NaN unknown or uncertain,
@@ -31,25 +31,25 @@ def presence(part: Part) -> np.ndarray:
         and masks: whether there is a box, a mask file. (N, 0) of a kind
         whose classes are not what an image has or lacks, such as numbers.
     """
-    classes = part.task.classes
-    if part.records.has('gt_score'):
-        scores = np.stack(column(part.records, 'gt_score'))
+    classes = split.task.classes
+    if split.records.has('gt_score'):
+        scores = np.stack(column(split.records, 'gt_score'))
         # Below 0 are uncertain ones, which training draws anew each time.
         return np.where(scores < 0, np.nan, scores).astype(np.float32)
-    found = np.zeros((len(part.names), len(classes)), np.float32)
-    if part.records.has('box_labels'):
-        for row, labels in zip(found, column(part.records, 'box_labels')):
+    found = np.zeros((len(split.names), len(classes)), np.float32)
+    if split.records.has('box_labels'):
+        for row, labels in zip(found, column(split.records, 'box_labels')):
             row[labels] = 1
-    elif part.records.has('mask_paths'):
-        for row, paths in zip(found, column(part.records, 'mask_paths')):
+    elif split.records.has('mask_paths'):
+        for row, paths in zip(found, column(split.records, 'mask_paths')):
             row[:] = [paths[name] is not None for name in classes]
     else:
         return found[:, :0]
     return found
 
 
-def label_table(part: Part) -> dict:
-    """Count a part's labels.
+def label_table(split: TaskSplit) -> dict:
+    """Count a split's labels.
 
     Returns:
         dict: ``images``, ``patients``, and by class ``positive``,
@@ -58,12 +58,12 @@ def label_table(part: Part) -> dict:
         images with both classes, shape (C, C); ``none``: images of which no
         class is positive.
     """
-    scores = presence(part)
+    scores = presence(split)
     positive = scores >= 0.5
     unknown = np.isnan(scores)
     known = (~unknown).sum(0)
     classes = {}
-    for index, name in enumerate(part.task.classes[: scores.shape[1]]):
+    for index, name in enumerate(split.task.classes[: scores.shape[1]]):
         number = int(positive[:, index].sum())
         classes[name] = dict(
             positive=number,
@@ -73,25 +73,25 @@ def label_table(part: Part) -> dict:
         )
     both = positive.astype(np.float32)
     return dict(
-        images=len(part.names),
-        patients=len(set(part.patients)) if part.known_patients else None,
+        images=len(split.names),
+        patients=len(set(split.patients)) if split.known_patients else None,
         classes=classes,
         together=(both.T @ both).astype(int).tolist(),
         none=int((~positive.any(1)).sum()),
     )
 
 
-def find_label_oddities(part: Part, table: dict) -> Iterator[Finding]:
+def find_label_oddities(split: TaskSplit, table: dict) -> Iterator[Finding]:
     """Find classes without positives, negatives or labels, in one split."""
     classes, total = table['classes'], table['images']
-    place = (part.name,)
+    place = (split.name,)
     unlabelled = [n for n, c in classes.items() if c['unknown'] == total]
     if unlabelled:
         yield Finding(
             'no-labels',
             place,
             'warning',
-            f'Of no image of {part.name} it is known whether it has: '
+            f'Of no image of {split.name} it is known whether it has: '
             f'{", ".join(unlabelled)}.',
             len(unlabelled),
             unlabelled,
@@ -104,7 +104,7 @@ def find_label_oddities(part: Part, table: dict) -> Iterator[Finding]:
     if never:
         effect = (
             'nothing can be learned of them'
-            if part.split == 'train'
+            if split.split == 'train'
             else 'their metric is undefined'
         )
         yield Finding(
@@ -112,11 +112,11 @@ def find_label_oddities(part: Part, table: dict) -> Iterator[Finding]:
             place,
             'warning',
             f'{len(never)} of {len(classes)} classes are never positive in '
-            f'{part.name}, {effect}: {", ".join(never)}.',
+            f'{split.name}, {effect}: {", ".join(never)}.',
             len(never),
             never,
         )
-    if not part.records.has('gt_score'):
+    if not split.records.has('gt_score'):
         return
     always = [
         name
@@ -128,7 +128,7 @@ def find_label_oddities(part: Part, table: dict) -> Iterator[Finding]:
             'no-negatives',
             place,
             'warning',
-            f'These classes are never negative in {part.name} (are blank '
+            f'These classes are never negative in {split.name} (are blank '
             f'cells meant as 0?): {", ".join(always)}.',
             len(always),
             always,
@@ -140,7 +140,7 @@ def find_label_oddities(part: Part, table: dict) -> Iterator[Finding]:
             'unknown-labels',
             place,
             'note',
-            f'{share:.1%} of the labels of {part.name} are unknown or '
+            f'{share:.1%} of the labels of {split.name} are unknown or '
             'uncertain.',
             unknown,
             [f'{n}: {c["unknown"]}' for n, c in classes.items()],
@@ -181,29 +181,31 @@ def find_shifts(task: str, tables: dict) -> Iterator[Finding]:
             )
 
 
-def find_disagreements(parts: Iterable[Part]) -> list[Finding]:
+def find_disagreements(splits: Iterable[TaskSplit]) -> list[Finding]:
     """Find images whose labels say another thing than boxes or masks.
 
     Compared are the tasks of one dataset, classes of the same name, images
     of the same file; unknown labels agree with anything.
     """
-    parts = list(parts)
-    labelled = [part for part in parts if part.records.has('gt_score')]
+    splits = list(splits)
+    labelled = [split for split in splits if split.records.has('gt_score')]
     findings = []
     for key, word in (('box_labels', 'box'), ('mask_paths', 'mask')):
-        for part in parts:
-            if part.records.has(key):
+        for split in splits:
+            if split.records.has(key):
                 own = [
-                    p for p in labelled if p.task.dataset == part.task.dataset
+                    p for p in labelled if p.task.dataset == split.task.dataset
                 ]
-                findings += _compare(part, own, word)
+                findings += _compare(split, own, word)
     return findings
 
 
-def _compare(part: Part, labelled: Iterable[Part], word: str) -> list:
-    drawn = presence(part)
-    columns = {name.lower(): i for i, name in enumerate(part.task.classes)}
-    rows = {path: row for row, path in enumerate(part.paths)}
+def _compare(
+    split: TaskSplit, labelled: Iterable[TaskSplit], word: str
+) -> list:
+    drawn = presence(split)
+    columns = {name.lower(): i for i, name in enumerate(split.task.classes)}
+    rows = {path: row for row, path in enumerate(split.paths)}
     only_label, only_drawn = [], []
     for other in labelled:
         shared = [
@@ -233,9 +235,9 @@ def _compare(part: Part, labelled: Iterable[Part], word: str) -> list:
             findings.append(
                 Finding(
                     check,
-                    (part.name,),
+                    (split.name,),
                     'warning',
-                    f'{len(found)} times, an image and class of {part.name} '
+                    f'{len(found)} times, an image and class of {split.name} '
                     f'have {text}.',
                     len(found),
                     found,
@@ -244,19 +246,19 @@ def _compare(part: Part, labelled: Iterable[Part], word: str) -> list:
     return findings
 
 
-def find_unused_classes(part: Part) -> Iterator[Finding]:
+def find_unused_classes(split: TaskSplit) -> Iterator[Finding]:
     """Find columns of a table that look like labels and are no class.
 
     (A class without its column is an error of the reader.)
     """
     try:
-        table = reader_of(part.task).open_table(part.ann_file, part.task)
+        table = reader_of(split.task).open_table(split.ann_file, split.task)
         if table is None:
             return
-        reader = part.task.config['reader']
+        reader = split.task.config['reader']
         keys = ('image_column', 'findings_column')
         known = {
-            *part.task.classes,
+            *split.task.classes,
             *FACTS,
             *map(reader.get, keys),
             *(reader.get('where') or ()),
@@ -284,9 +286,9 @@ def find_unused_classes(part: Part) -> Iterator[Finding]:
     if unused:
         yield Finding(
             'unused-classes',
-            (part.name,),
+            (split.name,),
             'note',
-            f'{part.ann_file} has columns that look like classes and are '
+            f'{split.ann_file} has columns that look like classes and are '
             f'none of the task: {", ".join(unused)}.',
             len(unused),
             unused,

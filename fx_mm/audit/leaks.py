@@ -5,17 +5,17 @@ from collections.abc import Iterable
 
 from fx_mm.audit.duplicates import Pair
 from fx_mm.audit.findings import Finding
-from fx_mm.audit.parts import Part
 from fx_mm.audit.patients import holdings, pair_level
+from fx_mm.audit.task_splits import TaskSplit
 
 
 def find_duplicates(
-    parts: Iterable[Part], pairs: Iterable[Pair]
+    splits: Iterable[TaskSplit], pairs: Iterable[Pair]
 ) -> tuple[list[Finding], dict]:
     """Sort pairs of equal images by the splits that they connect.
 
     Args:
-        parts (Iterable[Part]): The splits.
+        splits (Iterable[TaskSplit]): The splits.
         pairs (Iterable[Pair]): Pairs of paths.
 
     Returns:
@@ -23,7 +23,7 @@ def find_duplicates(
         ``near-duplicates``; name of a finding to its pairs, best first.
     """
     owners = defaultdict(list)
-    order = {each: number for number, each in enumerate(holdings(parts))}
+    order = {each: number for number, each in enumerate(holdings(splits))}
     for each in order:
         for path in each.images:
             owners[path].append(each)
@@ -32,11 +32,12 @@ def find_duplicates(
         check = 'same-content' if pair.exact else 'near-duplicates'
         for a in owners[pair.first]:
             for b in owners[pair.second]:
-                key = (check, *sorted((a, b), key=order.get))
+                key = (check, *sorted((a, b), key=order.__getitem__))
                 group = groups.setdefault(key, (pair_level(a, b), []))
                 if pair not in group[1][-1:]:
                     group[1].append(pair)
-    findings, found = [], {}
+    findings: list[Finding] = []
+    found = {}
     for (check, a, b), (level, group) in groups.items():
         group.sort(key=lambda pair: -pair.score)
         a, b = a.name, b.name

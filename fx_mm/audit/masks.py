@@ -5,20 +5,20 @@ from collections.abc import Iterator
 import numpy as np
 
 from fx_mm.audit.findings import Finding
-from fx_mm.audit.parts import Part, column
 from fx_mm.audit.scan import Scan
+from fx_mm.audit.task_splits import TaskSplit, column
 from fx_mm.datasets.readers.masks import split_bit
 
 FULL = 0.95
 """Share of the image above which a mask is absurd."""
 
 
-def mask_files(parts: list[Part]) -> list[str]:
-    """Give the mask files of all parts, each once."""
+def mask_files(splits: list[TaskSplit]) -> list[str]:
+    """Return the mask files of all splits, each once."""
     found: dict = {}
-    for part in parts:
-        if part.records.has('mask_paths'):
-            for paths in column(part.records, 'mask_paths'):
+    for split in splits:
+        if split.records.has('mask_paths'):
+            for paths in column(split.records, 'mask_paths'):
                 for path in paths.values():
                     if path is not None:
                         found[split_bit(path)[0]] = None
@@ -26,19 +26,19 @@ def mask_files(parts: list[Part]) -> list[str]:
 
 
 def find_mask_oddities(
-    part: Part, masks: Scan, images: Scan
+    split: TaskSplit, masks: Scan, images: Scan
 ) -> Iterator[Finding]:
     """Look at the masks of a segmentation task's split.
 
     Args:
-        part (Part): The split.
+        split (TaskSplit): The split.
         masks (Scan): Of its mask files.
         images (Scan): Of its images.
     """
     unreadable, sizes, empty, full = [], [], [], []
     total = 0
     for image, name, paths in zip(
-        part.paths, part.names, column(part.records, 'mask_paths')
+        split.paths, split.names, column(split.records, 'mask_paths')
     ):
         number = images.index(image)
         shape = _shape(images.rows[number])
@@ -69,9 +69,9 @@ def find_mask_oddities(
         if found:
             yield Finding(
                 check,
-                (part.name,),
+                (split.name,),
                 level,
-                f'{len(found)} of {total} masks of {part.name} {text}.',
+                f'{len(found)} of {total} masks of {split.name} {text}.',
                 len(found),
                 found,
             )

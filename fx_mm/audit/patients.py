@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterable, Iterator
 from itertools import combinations
+from typing import cast
 
 from fx_mm.audit.findings import Finding
-from fx_mm.audit.parts import Part
+from fx_mm.audit.task_splits import TaskSplit
 from fx_mm.tasks import SPLITS
 
 UNIQUE_ID = re.compile(r'[0-9a-fA-F.-]{20,}')
@@ -18,7 +19,7 @@ class Holding:
     Attributes:
         dataset (str): Name of the dataset.
         split (str): ``train``, ``val`` or ``test``.
-        parts (list[Part]): Its tasks' parts.
+        task_splits (list[TaskSplit]): This split of each of its tasks.
         images (dict): Path to name of the image.
         patients (set): Of its images.
     """
@@ -26,7 +27,7 @@ class Holding:
     def __init__(self, dataset: str, split: str) -> None:
         self.dataset = dataset
         self.split = split
-        self.parts: list[Part] = []
+        self.task_splits: list[TaskSplit] = []
         self.images: dict = {}
         self.patients: set = set()
 
@@ -35,30 +36,30 @@ class Holding:
         """str: ``dataset/split``."""
         return f'{self.dataset}/{self.split}'
 
-    def add(self, part: Part) -> None:
+    def add(self, split: TaskSplit) -> None:
         """Add the images of a task."""
-        self.parts.append(part)
-        self.images.update(zip(part.paths, part.names))
-        self.patients.update(part.patients)
+        self.task_splits.append(split)
+        self.images.update(zip(split.paths, split.names))
+        self.patients.update(split.patients)
 
 
-def holdings(parts: Iterable[Part]) -> list[Holding]:
-    """Join the parts of each dataset and split, since tasks share images.
+def holdings(splits: Iterable[TaskSplit]) -> list[Holding]:
+    """Join the tasks of each dataset and split, since tasks share images.
 
     Returns:
         list[Holding]: By name of the dataset and order of the splits, so that
         findings have the same names whatever the order of the tasks.
     """
     found: dict = {}
-    for part in parts:
-        key = (part.task.dataset, part.split)
-        found.setdefault(key, Holding(*key)).add(part)
+    for split in splits:
+        key = (split.task.dataset, split.split)
+        found.setdefault(key, Holding(*key)).add(split)
     order = sorted(found, key=lambda key: (key[0], SPLITS.index(key[1])))
     return [found[key] for key in order]
 
 
 def pair_level(a: Holding, b: Holding) -> str | None:
-    """Say how bad it is if two holdings share an image or a patient.
+    """Return how bad it is if two holdings share an image or a patient.
 
     Training shares the backbone among all datasets, so the test images of
     one must not be training images of another.
@@ -76,10 +77,10 @@ def pair_level(a: Holding, b: Holding) -> str | None:
     return 'warning'
 
 
-def find_shared(parts: Iterable[Part]) -> list[Finding]:
+def find_shared(splits: Iterable[TaskSplit]) -> list[Finding]:
     """Find what holdings share: patients, images, identifiers, all of it."""
     findings = []
-    found = holdings(parts)
+    found = holdings(splits)
     for a, b in combinations(found, 2):
         same = list(_same_split(a, b))
         findings += same or [*_shared_images(a, b), *_shared_patients(a, b)]
@@ -104,7 +105,7 @@ def _shared_images(a: Holding, b: Holding) -> Iterator[Finding]:
         yield Finding(
             'shared-images',
             (a.name, b.name),
-            pair_level(a, b),
+            cast(str, pair_level(a, b)),
             f'{len(shared)} of {len(b.images)} images of {b.name} are in '
             f'{a.name} too{_tasks(a, b, shared)}.',
             len(shared),
@@ -113,20 +114,20 @@ def _shared_images(a: Holding, b: Holding) -> Iterator[Finding]:
 
 
 def _tasks(a: Holding, b: Holding, shared: set) -> str:
-    """Say which tasks share images, where a dataset has several."""
-    if len(a.parts) == len(b.parts) == 1:
+    """Return which tasks share images, where a dataset has several."""
+    if len(a.task_splits) == len(b.task_splits) == 1:
         return ''
     kinds = [
         f'{p.name} and {q.name}'
-        for p in a.parts
-        for q in b.parts
+        for p in a.task_splits
+        for q in b.task_splits
         if not shared.isdisjoint(p.paths) and not shared.isdisjoint(q.paths)
     ]
     return f' ({", ".join(kinds)})' if kinds else ''
 
 
 def _shared_patients(a: Holding, b: Holding) -> Iterator[Finding]:
-    known = all(p.known_patients for p in (*a.parts, *b.parts))
+    known = all(p.known_patients for p in (*a.task_splits, *b.task_splits))
     if a.dataset != b.dataset or not known:
         return
     shared = a.patients & b.patients
@@ -164,7 +165,7 @@ def _shared_ids(found: list[Holding]) -> Iterator[Finding]:
             yield Finding(
                 'shared-ids',
                 (a.name, b.name),
-                pair_level(a, b),
+                cast(str, pair_level(a, b)),
                 f'{len(shared)} identifiers of images or patients are in '
                 f'{a.name} and in {b.name}.',
                 len(shared),
@@ -175,8 +176,10 @@ def _shared_ids(found: list[Holding]) -> Iterator[Finding]:
 def _unique_ids(holding: Holding) -> dict:
     """Map identifiers, from names and patients, to an image's path."""
     ids = {}
-    for part in holding.parts:
-        for path, name, patient in zip(part.paths, part.names, part.patients):
+    for split in holding.task_splits:
+        for path, name, patient in zip(
+            split.paths, split.names, split.patients
+        ):
             stem = name.rpartition('/')[2].rpartition('.')[0] or name
             for text in (stem, patient):
                 if len(text) >= 20 and UNIQUE_ID.fullmatch(text):

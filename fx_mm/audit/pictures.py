@@ -62,7 +62,9 @@ def draw_odd(found: dict, out_file: Path) -> Path | None:
     return _sheet(tiles, out_file, 8, 'odd images')
 
 
-def _sheet(tiles: list, out_file: Path, columns: int, title: str):
+def _sheet(
+    tiles: list, out_file: Path, columns: int, title: str
+) -> Path | None:
     if not tiles:
         out_file.unlink(missing_ok=True)
         return None

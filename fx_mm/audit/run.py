@@ -20,7 +20,6 @@ from fx_mm.audit.labels import (
 )
 from fx_mm.audit.leaks import find_duplicates
 from fx_mm.audit.masks import find_mask_oddities, mask_files
-from fx_mm.audit.parts import Part, open_parts, reads_coco, task_table
 from fx_mm.audit.patients import find_shared
 from fx_mm.audit.pictures import (
     draw_odd,
@@ -30,6 +29,12 @@ from fx_mm.audit.pictures import (
 )
 from fx_mm.audit.report import report, save_report
 from fx_mm.audit.scan import Scan, scan_images, scan_masks
+from fx_mm.audit.task_splits import (
+    TaskSplit,
+    open_splits,
+    reads_coco,
+    task_table,
+)
 from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.checks import check_choice, check_keys
@@ -110,29 +115,29 @@ def audit(
     out_dir = Path(out_dir)
     options = Options.from_cfg(cfg)
     table = task_table(cfg, tasks)
-    parts, findings = open_parts(cfg, table)
-    findings += find_shared(parts)
-    tables, found = _look_at_labels(parts)
+    splits, findings = open_splits(cfg, table)
+    findings += find_shared(splits)
+    tables, found = _look_at_labels(splits)
     findings += found
     out_dir.mkdir(parents=True, exist_ok=True)
     scan, scanned = None, {}
     if not quick:
         draw_prevalence(tables, out_dir / 'prevalence.png')
         draw_together(tables, out_dir / 'co-occurrence.png')
-        paths = dict.fromkeys(path for part in parts for path in part.paths)
+        paths = dict.fromkeys(path for split in splits for path in split.paths)
         scan = scan_images(list(paths), out_dir, workers)
-        odd, pictures = find_odd_images(parts, scan)
+        odd, pictures = find_odd_images(splits, scan)
         pairs = find_pairs(scan, flip, invert, workers)
-        same, found = find_duplicates(parts, pairs)
+        same, groups = find_duplicates(splits, pairs)
         findings += odd + same
         draw_odd(pictures, out_dir / 'odd_images.png')
-        draw_pairs(found, out_dir / 'duplicates.png')
-        masks = scan_masks(mask_files(parts), out_dir, workers)
-        for part in parts:
-            if part.records.has('mask_paths'):
-                findings += find_mask_oddities(part, masks, scan)
+        draw_pairs(groups, out_dir / 'duplicates.png')
+        masks = scan_masks(mask_files(splits), out_dir, workers)
+        for split in splits:
+            if split.records.has('mask_paths'):
+                findings += find_mask_oddities(split, masks, scan)
         scanned = dict(images=len(scan), masks=len(masks))
-    findings += _look_at_boxes(table, parts, scan)
+    findings += _look_at_boxes(table, splits, scan)
     idle = allow(findings, [*options.allow, *allowed])
     content = report(
         cfg.filename or '', quick, tables, findings, idle, scanned
@@ -141,26 +146,26 @@ def audit(
     return content
 
 
-def _look_at_labels(parts: list[Part]) -> tuple[dict, list[Finding]]:
+def _look_at_labels(splits: list[TaskSplit]) -> tuple[dict, list[Finding]]:
     tables: dict = {}
-    findings = find_disagreements(parts)
-    for part in parts:
-        entry = label_table(part)
-        tables.setdefault(part.task.name, {})[part.split] = entry
-        findings += find_label_oddities(part, entry)
-        findings += find_unused_classes(part)
-    for task, splits in tables.items():
-        findings += find_shifts(task, splits)
+    findings = find_disagreements(splits)
+    for split in splits:
+        entry = label_table(split)
+        tables.setdefault(split.task.name, {})[split.split] = entry
+        findings += find_label_oddities(split, entry)
+        findings += find_unused_classes(split)
+    for task, by_split in tables.items():
+        findings += find_shifts(task, by_split)
     return tables, findings
 
 
 def _look_at_boxes(
-    table: TaskTable, parts: list[Part], scan: Scan | None
+    table: TaskTable, splits: list[TaskSplit], scan: Scan | None
 ) -> list[Finding]:
     sizes = {
-        (part.task.name, part.split): _sizes(part, scan) for part in parts
+        (split.task.name, split.split): _sizes(split, scan) for split in splits
     }
-    findings = []
+    findings: list[Finding] = []
     for task in table:
         if not reads_coco(task):
             continue
@@ -175,12 +180,14 @@ def _look_at_boxes(
     return findings
 
 
-def _sizes(part: Part, scan: Scan | None) -> dict | None:
+def _sizes(split: TaskSplit, scan: Scan | None) -> dict | None:
     """Map the names of readable images to (width, height)."""
-    if scan is None or not part.records.has('box_labels'):
+    if scan is None or not split.records.has('box_labels'):
         return None
     rows = scan.rows
-    numbers = {name: scan.index(p) for name, p in zip(part.names, part.paths)}
+    numbers = {
+        name: scan.index(p) for name, p in zip(split.names, split.paths)
+    }
     return {
         name: (int(rows['width'][i]), int(rows['height'][i]))
         for name, i in numbers.items()
@@ -208,11 +215,11 @@ def quick_audit(
         UserError: If the config cannot be used.
     """
     options = Options.from_cfg(cfg)
-    parts, findings = open_parts(cfg, task_table(cfg), built)
-    findings += find_shared(parts)
-    for part in parts:
-        if part.split == 'train':
-            findings += find_label_oddities(part, label_table(part))
+    splits, findings = open_splits(cfg, task_table(cfg), built)
+    findings += find_shared(splits)
+    for split in splits:
+        if split.split == 'train':
+            findings += find_label_oddities(split, label_table(split))
     allow(findings, options.allow)
     return sort_findings(findings)
 

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -77,15 +78,15 @@ class Scan:
         return len(self.paths)
 
     def index(self, path: str) -> int:
-        """Give the number of a file."""
+        """Return the number of a file."""
         return self._index[path]
 
     def error(self, index: int) -> str:
-        """Give why a file cannot be read; '' if it can."""
+        """Return why a file cannot be read; '' if it can."""
         return self.rows['error'][index].decode('utf-8', 'replace')
 
-    def thumbs(self, indices: Sequence[int]) -> np.ndarray:
-        """Give thumbnails, read from disk only now.
+    def thumbs(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return thumbnails, read from disk only now.
 
         Returns:
             np.ndarray: uint8 (n, 64, 64), each stretched to 0..255.
@@ -145,7 +146,10 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     small = cv2.resize(
         image.astype(np.float32), (THUMB, THUMB), interpolation=cv2.INTER_AREA
     )
-    return cv2.normalize(small, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
+    # cv2 says that dst is an array, and takes None for a new one
+    return cv2.normalize(  # type: ignore[call-overload]
+        small, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U
+    )
 
 
 def _measure(path: str, row: np.void) -> None:
@@ -157,18 +161,22 @@ def _measure(path: str, row: np.void) -> None:
         row['areas'][bit] = counts[(values >> bit & 1).astype(bool)].sum()
 
 
-def _scan(paths, folder, name, dtype, read: Callable, workers) -> Scan:
+def _scan(
+    paths: Sequence[str],
+    folder: Path,
+    name: str,
+    dtype: np.dtype[np.void],
+    read: Callable[[str, np.void], None],
+    workers: int | None,
+) -> Scan:
     paths = list(paths)
     home = folder / f'{name}-v{VERSION}'
     home.mkdir(parents=True, exist_ok=True)
     remove_leftovers(home)
-    small = np.dtype(
-        [
-            (key, *dtype.fields[key][:1])
-            for key in dtype.names
-            if key != 'thumb'
-        ]
-    )
+    names = [
+        key for key in cast('tuple[str, ...]', dtype.names) if key != 'thumb'
+    ]
+    small = np.dtype([(key, dtype[key]) for key in names])
     files = np.zeros(len(paths), small)
     for index, path in enumerate(paths):
         digest = hashlib.blake2b(path.encode(), digest_size=16)
@@ -191,7 +199,7 @@ def _scan(paths, folder, name, dtype, read: Callable, workers) -> Scan:
     for number, chunk in enumerate(chunks):
         here = (places[:, 0] == number).nonzero()[0]
         found = chunk[places[here, 1]]
-        for key in small.names:
+        for key in names:
             rows[key][here] = found[key]
     return Scan(paths, rows, chunks, places)
 
@@ -221,7 +229,8 @@ def _match(files: np.ndarray, chunks: list) -> tuple:
         tuple: int64 (N, 2), chunk and row, -1 where there is none; the
         numbers of the files that are to be read.
     """
-    good, bad = {}, {}
+    good: dict[tuple, tuple[int, int]] = {}
+    bad: dict[tuple, tuple[int, int]] = {}
     for number, chunk in enumerate(chunks):
         failed = (chunk['error'] != b'').tolist()
         for row, state in enumerate(chunk[['key', 'size', 'mtime']].tolist()):
@@ -234,7 +243,14 @@ def _match(files: np.ndarray, chunks: list) -> tuple:
     return places.reshape(-1, 2), (unread & ~missing).nonzero()[0]
 
 
-def _read_all(paths, files, home, dtype, read, workers) -> None:
+def _read_all(
+    paths: list[str],
+    files: np.ndarray,
+    home: Path,
+    dtype: np.dtype[np.void],
+    read: Callable[[str, np.void], None],
+    workers: int | None,
+) -> None:
     if not len(paths):
         return
 

@@ -37,7 +37,7 @@ class HashIndex:
         """Find what is near to the i-th hash, other than the i-th itself.
 
         Args:
-            hashes (np.ndarray): uint64 (N,), one a member of the index.
+            hashes (np.ndarray): uint64 (N,), one per member of the index.
             radius (int): Largest number of differing bits. Defaults to 9.
 
         Returns:
@@ -45,7 +45,7 @@ class HashIndex:
             index, differing bits; sorted, each pair once.
         """
         hashes = np.ascontiguousarray(hashes, np.uint64)
-        found = [np.zeros((0, 3), np.int64)]
+        found: list[np.ndarray] = [np.zeros((0, 3), np.int64)]
         for asked, member in self._candidates(hashes):
             bits = np.bitwise_count(hashes[asked] ^ self.hashes[member])
             keep = (bits <= radius) & (asked != member)

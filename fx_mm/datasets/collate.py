@@ -8,6 +8,7 @@ time where the annotations are many masks.
 
 import io
 import pickle
+from typing import Any
 
 import torch
 from torch.utils.data import default_collate
@@ -44,7 +45,7 @@ class _SamplePickler(pickle.Pickler):
         self._parts: list = []
         self._end = 0
 
-    def persistent_id(self, obj) -> tuple | None:
+    def persistent_id(self, obj: Any) -> tuple | None:
         """Take the values of a tensor, if it is a plain one on the CPU."""
         if type(obj) is not torch.Tensor or obj.device.type != 'cpu':
             return None
@@ -55,7 +56,7 @@ class _SamplePickler(pickle.Pickler):
         return start, len(part), obj.dtype, tuple(obj.shape)
 
     def values(self) -> torch.Tensor | bytearray:
-        """Give the bytes of all tensors; as a tensor, they are shared."""
+        """Return the bytes of all tensors; as a tensor, they are shared."""
         values = bytearray(self._end)
         if self._end:
             whole = torch.frombuffer(values, dtype=torch.uint8)
@@ -99,7 +100,7 @@ def collate_batch(samples: list[dict]) -> dict:
     Raises:
         UserError: If only some samples have a view for the teacher.
     """
-    batch = {}
+    batch: dict[str, Any] = {}
     if any(sample.keys() != samples[0].keys() for sample in samples):
         raise UserError(
             f'Some samples of task {samples[0]["data_samples"].task} have a '

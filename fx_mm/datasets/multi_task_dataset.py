@@ -1,6 +1,7 @@
 """All tasks of a run as one dataset."""
 
 from collections.abc import Iterable
+from typing import Any, Protocol
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -9,6 +10,29 @@ from fx_mm.datasets.samplers.keys import SampleKey
 from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.registry import DATASETS
 from fx_mm.tasks import Task
+
+
+class TaskSamples(Protocol):
+    """The samples of one task, such as a :class:`TaskDataset`.
+
+    Attributes:
+        task (Task): The task.
+        empty (np.ndarray): bool (N,), True where an image of a task with
+            boxes has none.
+        metainfo (dict): Of the task.
+    """
+
+    task: Task
+    empty: np.ndarray
+
+    @property
+    def metainfo(self) -> dict[str, Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int, seed: int) -> dict[str, Any]:
+        """Return a sample, see :meth:`TaskDataset.sample`."""
+        ...
 
 
 @DATASETS.register_module()
@@ -23,13 +47,13 @@ class MultiTaskDataset(Dataset):
         split (str): ``train``, ``val`` or ``test``.
 
     Attributes:
-        datasets (list[TaskDataset]): In the order of the tasks.
+        datasets (list[TaskSamples]): In the order of the tasks.
         split (str): Which split they are.
         metainfo (dict): ``tasks``: the metainfo of each.
 
     Examples:
         >>> dataset = MultiTaskDataset(TaskTable.from_cfg(cfg), 'train')
-        >>> sample = dataset[SampleKey(task=1, index=7, seed=42)]
+        >>> sample = dataset[SampleKey(task=1, image=7, seed=42)]
     """
 
     def __init__(self, tasks: Iterable[Task], split: str) -> None:
@@ -38,7 +62,7 @@ class MultiTaskDataset(Dataset):
         self.metainfo = dict(tasks=[d.metainfo for d in self.datasets])
         self._ends = np.cumsum([len(d) for d in self.datasets])
 
-    def open_task(self, task: Task, split: str) -> TaskDataset:
+    def open_task(self, task: Task, split: str) -> TaskSamples:
         """Open one split of a task."""
         return TaskDataset(task, split)
 

@@ -36,12 +36,12 @@ class Records(Sequence):
         }
 
     @classmethod
-    def of_columns(cls, **columns) -> 'Records':
-        """Build from columns of equal length, without a dict a record.
+    def of_columns(cls, **columns: Any) -> 'Records':
+        """Build from columns of equal length, without one dict per record.
 
         Args:
             **columns: Key of the records to list of strings and None, array
-                with one row a record, :class:`Ragged`, or dict of such lists.
+                with one row per record, :class:`Ragged`, or dict of such lists.
 
         Raises:
             ValueError: If the lengths differ.
@@ -65,7 +65,7 @@ class Records(Sequence):
         return self._length
 
     def __getitem__(self, index: int | slice) -> Any:
-        """Give a fresh dict, whose arrays may be written to."""
+        """Return a fresh dict, whose arrays may be written to."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
@@ -152,7 +152,7 @@ class _Rows:
 
 
 class _Dicts:
-    """Dicts of texts, one text column a key."""
+    """Dicts of texts, one text column per key."""
 
     def __init__(self, values: dict) -> None:
         self._texts = {key: _Texts(texts) for key, texts in values.items()}

@@ -52,6 +52,8 @@ class TaskDataset(BaseDataset):
             pipeline are not configured rightly.
     """
 
+    data_list: Records
+
     def __init__(
         self,
         task: Task,

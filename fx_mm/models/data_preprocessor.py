@@ -1,10 +1,13 @@
 """From samples of the loader to a normalised batch on the device."""
 
+from collections.abc import Sequence
+
 import torch
 from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmengine.model import BaseDataPreprocessor, stack_batch
 
 from fx_mm.registry import MODELS
+from fx_mm.structures import FXDataSample
 from fx_mm.tasks import all_kinds
 from fx_mm.utils.errors import UserError
 
@@ -31,6 +34,8 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
         UserError: If an entry of ``normalize`` has no mean or std, or a std
             that is not above 0.
     """
+
+    statistics: torch.Tensor
 
     def __init__(
         self,
@@ -87,12 +92,14 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
         samplelist_boxtype2tensor(samples)
         return dict(batch, data_samples=samples)
 
-    def statistics_of(self, sample) -> torch.Tensor:
+    def statistics_of(self, sample: FXDataSample) -> torch.Tensor:
         """Mean and std (2, 3, 1, 1) for a sample's task."""
         index = self._index.get(sample.task, self._index.get(sample.kind))
         return self.statistics[index]
 
-    def _normalise(self, inputs, sample) -> torch.Tensor:
+    def _normalise(
+        self, inputs: torch.Tensor | list[torch.Tensor], sample: FXDataSample
+    ) -> torch.Tensor:
         mean, std = self.statistics_of(sample)
         equal = len({tuple(image.shape) for image in inputs}) == 1
         if equal and not isinstance(inputs, torch.Tensor):
@@ -105,7 +112,7 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
             0,
         )
 
-    def _padded(self, size) -> tuple:
+    def _padded(self, size: Sequence[int]) -> tuple[int, ...]:
         divisor = self.pad_size_divisor
         return tuple(-(-length // divisor) * divisor for length in size)
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.model import BaseModel
@@ -81,12 +81,13 @@ class FoundationX(BaseModel):
             chosen = tasks.of_kind(kind)
             if not len(chosen):
                 continue
-            if branches.get(name) is None:
+            given = branches.get(name)
+            if given is None:
                 raise UserError(
                     f'task {chosen.names[0]} needs model.student.{name}, '
                     'which the config does not set.'
                 )
-            cfg = dict(copy.deepcopy(branches[name]))
+            cfg = dict(copy.deepcopy(given))
             cfg.setdefault('type', kind.branch_type)
             cfg.update(in_channels=channels, strides=strides, tasks=chosen)
             setattr(self, name, MODELS.build(cfg))
@@ -189,12 +190,13 @@ class FoundationX(BaseModel):
         branch itself is in eval mode, without gradient and without
         denoising.
         """
-        branch = getattr(self, self.region_guidance.source)
+        guidance = cast(RegionGuidance, self.region_guidance)
+        branch = getattr(self, guidance.source)
         with torch.no_grad(), evaluating(branch):
             state = branch.encode(pyramid, data_samples)
             logits, boxes = branch(state, dataset, data_samples)
             logits = branch.tasks[dataset].head.class_logits(logits[-1])
-        return self.region_guidance(pyramid, logits, boxes[-1], data_samples)
+        return guidance(pyramid, logits, boxes[-1], data_samples)
 
     def forward(
         self,
@@ -215,10 +217,11 @@ class FoundationX(BaseModel):
             dict, list or Tensor: Losses, data samples with predictions, or
             raw outputs.
         """
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        if mode == 'predict':
-            return self.predict(inputs, data_samples)
+        if mode in ('loss', 'predict'):
+            samples = cast('list[FXDataSample]', data_samples)
+            if mode == 'loss':
+                return self.loss(inputs, samples)
+            return self.predict(inputs, samples)
         if mode != 'tensor':
             raise ValueError(f'mode {mode!r} is not tensor, loss or predict')
         if data_samples is None:

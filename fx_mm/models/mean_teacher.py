@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fx_mm.models.foundation_x import FoundationX
 from fx_mm.models.param_groups import FeatureGroups
 from fx_mm.registry import MODELS
+from fx_mm.structures import FXDataSample
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.dist import unwrap
@@ -81,6 +82,9 @@ class MeanTeacher(BaseModel):
         init_cfg (dict, optional): Initialisation config. Defaults to None.
     """
 
+    student: FoundationX
+    teacher: FoundationX
+
     def __init__(
         self,
         student: dict,
@@ -93,8 +97,8 @@ class MeanTeacher(BaseModel):
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, init_cfg)
-        self.student: FoundationX = MODELS.build(copy.deepcopy(student))
-        self.teacher: FoundationX = copy.deepcopy(self.student)
+        self.student = MODELS.build(copy.deepcopy(student))
+        self.teacher = copy.deepcopy(self.student)
         self.teacher.requires_grad_(False)
         self.teacher.eval()
         if compile_backbone:
@@ -200,7 +204,7 @@ class MeanTeacher(BaseModel):
         self.teacher.eval()
         return self
 
-    def _apply(self, *args, **kwargs) -> nn.Module:
+    def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
         # .to() replaces buffers, so the collected lists are stale
         self._pairs = None
         return super()._apply(*args, **kwargs)
@@ -210,7 +214,7 @@ class MeanTeacher(BaseModel):
     def forward(
         self,
         inputs: Tensor,
-        data_samples: list | None = None,
+        data_samples: list[FXDataSample] | None = None,
         mode: str = 'tensor',
         teacher_inputs: Tensor | None = None,
     ) -> Any:
@@ -220,13 +224,14 @@ class MeanTeacher(BaseModel):
         :attr:`predict_on` names runs on ``inputs``.
         """
         if mode == 'loss':
-            return self.loss(inputs, data_samples, teacher_inputs)
+            samples = cast('list[FXDataSample]', data_samples)
+            return self.loss(inputs, samples, teacher_inputs)
         return self.active(inputs, data_samples, mode)
 
     def loss(
         self,
         inputs: Tensor,
-        data_samples: list,
+        data_samples: list[FXDataSample],
         teacher_inputs: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Weighted task losses and ``loss_consistency``.
@@ -267,7 +272,7 @@ class MeanTeacher(BaseModel):
     # ------------------------------------------------------------- loading
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Tensor], prefix: str, *args
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any
     ) -> None:
         """Accept a checkpoint of a plain :class:`FoundationX`.
 

@@ -1,6 +1,6 @@
 """Test-time augmentation: one prediction from several views of an image."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
 
-def build_views(tasks: Sequence[Task]) -> dict[str, 'MultiView']:
+def build_views(tasks: Iterable[Task]) -> dict[str, 'MultiView']:
     """Return the augmentation of each task that has ``tta``, by name."""
     return {
         task.name: MultiView(task.config['tta'], task.config.get('img_size'))
@@ -37,10 +37,11 @@ class MultiView:
             the centre and their mirror images, each of ``img_size``, of
             images that the test pipeline makes larger (Ark: 224 of 256
             pixels).
-        img_size (int): Side of a crop in pixels.
+        img_size (int, optional): Side of a crop in pixels; not needed for
+            ``flip``.
     """
 
-    def __init__(self, name: str, img_size: int) -> None:
+    def __init__(self, name: str, img_size: int | None) -> None:
         self.name = name
         self.img_size = img_size
 
@@ -105,9 +106,10 @@ class MultiView:
             yield view.flip(-1), samples
 
 
-def _mean(answers) -> Tensor:
+def _mean(answers: Iterable[Tensor]) -> Tensor:
     """Average tensors, holding two at a time."""
-    total, count = 0, 0
+    total: Any = 0
+    count = 0
     for answer in answers:
         total, count = total + answer.float(), count + 1
     return total / count

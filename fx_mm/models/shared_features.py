@@ -1,11 +1,11 @@
 """Many tasks on the same images: what they share runs once."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fx_mm.models.branches.base import Branch, State
 from fx_mm.structures import FXDataSample
 
 Pyramid = tuple[Tensor, ...]
@@ -22,7 +22,7 @@ class SharedFeatures:
 
     def __init__(self) -> None:
         self._maps: list[tuple[Tensor, Pyramid]] = []
-        self._states: list[tuple[nn.Module, Pyramid, list, dict]] = []
+        self._states: list[tuple[Branch, Pyramid, list, State]] = []
 
     def maps(
         self, extract: Callable[[Tensor], Pyramid], inputs: Tensor
@@ -43,10 +43,10 @@ class SharedFeatures:
 
     def state(
         self,
-        branch: nn.Module,
+        branch: Branch,
         pyramid: Pyramid,
         data_samples: list[FXDataSample],
-    ) -> dict[str, Any]:
+    ) -> State:
         """Return what a branch's shared part makes of maps.
 
         Args:

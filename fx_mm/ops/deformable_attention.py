@@ -1,12 +1,15 @@
 """Deformable attention that knows the level sizes as Python numbers."""
 
+from collections.abc import Sequence
+from typing import Any, cast
+
 import torch
 import torch.nn.functional as F
 from mmcv.ops import MultiScaleDeformableAttention
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from torch import Tensor
 
-Shapes = list[tuple[int, int]]
+Shapes = Sequence[tuple[int, int]]
 
 
 def grid_centers(shape: tuple[int, int], device: torch.device) -> Tensor:
@@ -84,7 +87,7 @@ class DeformableAttention(MultiScaleDeformableAttention):
         shapes: Shapes = (),
         spatial_shapes: Tensor | None = None,
         level_start_index: Tensor | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> Tensor:
         """Attend to sampled points of the levels.
 
@@ -124,7 +127,7 @@ class DeformableAttention(MultiScaleDeformableAttention):
             value.float(),
             offsets.float(),
             weights.float().softmax(-1),
-            reference_points[:, :, None, :, None].float(),
+            cast(Tensor, reference_points)[:, :, None, :, None].float(),
             shapes,
             spatial_shapes,
             level_start_index,
@@ -132,11 +135,18 @@ class DeformableAttention(MultiScaleDeformableAttention):
         return self.dropout(self.output_proj(output)) + identity
 
     def _sample(
-        self, value, offsets, weights, points, shapes, sizes, starts
+        self,
+        value: Tensor,
+        offsets: Tensor,
+        weights: Tensor,
+        points: Tensor,
+        shapes: Shapes,
+        sizes: Tensor | None,
+        starts: Tensor | None,
     ) -> Tensor:
         with torch.autocast(value.device.type, enabled=False):
             if points.shape[-1] == 2:
-                scale = sizes.flip(-1)[:, None]
+                scale = cast(Tensor, sizes).flip(-1)[:, None]
                 locations = points + offsets / scale
             else:
                 scale = points[..., 2:] * (0.5 / self.num_points)

@@ -330,8 +330,8 @@ def _draw_sheet(
     if not tiles:
         return None
     title = f'{spec.name}: {len(tiles)} of {len(records)} images'
-    path = spec.prepared / f'{spec.name}.check.png'
-    return save_picture(make_grid(tiles, _COLUMNS, title), path)
+    out_file = spec.prepared / f'{spec.name}.check.png'
+    return save_picture(make_grid(tiles, _COLUMNS, title), out_file)
 
 
 def _choose(records: Iterable[PreparedRecord]) -> list[PreparedRecord]:

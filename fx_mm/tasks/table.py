@@ -71,9 +71,8 @@ class TaskTable:
         defaults = cfg.get('task_defaults') or {}
         check_keys(defaults, kinds, 'task_defaults')
         for name, entry in defaults.items():
-            known = entry_keys(kinds[name])
-            check_keys(entry, known, f'task_defaults.{name}')
-        known = {}
+            check_keys(entry, entry_keys(kinds[name]), f'task_defaults.{name}')
+        known: dict[str, tuple[str, str, dict, dict]] = {}
         for name, dataset in datasets.items():
             if not isinstance(dataset, dict):
                 raise UserError(f'datasets.{name} must be a dict.')

@@ -68,8 +68,8 @@ def _refused_part(error: Exception) -> dict[str, Any] | None:
     if not builds:
         return None
     below = frames[builds[-1] + 1 :]
-    cfg = frames[builds[-1]].f_locals.get('cfg')
-    if cfg is None or not hasattr(cfg, 'get'):
+    cfg: Any = frames[builds[-1]].f_locals.get('cfg')
+    if not hasattr(cfg, 'get'):
         return None
     ours = any(f.f_code.co_filename.startswith(OURS) for f in below)
     return None if ours and not _has_wrong_keyword(cfg, error) else cfg

@@ -8,8 +8,8 @@ import pytest
 from mmengine.config import Config
 
 from fx_mm.audit import quick_audit, warn_of_leaks
-from fx_mm.audit.parts import open_parts, task_table
 from fx_mm.audit.patients import find_shared
+from fx_mm.audit.task_splits import open_splits, task_table
 from fx_mm.datasets.records import Records
 from fx_mm.utils.errors import UserError
 
@@ -190,16 +190,16 @@ def test_a_missing_test_split_does_not_stop_a_training(clean):
 
 def test_built_datasets_are_not_read_again(clean, monkeypatch):
     cfg = clean.cfg()
-    parts, _ = open_parts(cfg, task_table(cfg))
+    splits, _ = open_splits(cfg, task_table(cfg))
 
     class Dataset:
         def __init__(self, part):
             self.task, self.ann_file = part.task, part.ann_file
             self.data_list = part.records
 
-    monkeypatch.setattr('fx_mm.audit.parts.TaskDataset', None)
-    again, findings = open_parts(cfg, task_table(cfg), map(Dataset, parts))
-    assert [part.records for part in again] == [p.records for p in parts]
+    monkeypatch.setattr('fx_mm.audit.task_splits.TaskDataset', None)
+    again, findings = open_splits(cfg, task_table(cfg), map(Dataset, splits))
+    assert [part.records for part in again] == [p.records for p in splits]
     assert findings == []
 
 
@@ -237,11 +237,11 @@ def test_speed_of_names(data):
         )
     # of this process: other programs may hold the cores
     start = time.process_time()
-    parts, _ = open_parts(cfg, table, datasets)
-    findings = find_shared(parts)
+    splits, _ = open_splits(cfg, table, datasets)
+    findings = find_shared(splits)
     assert time.process_time() - start < 0.5
     assert [f.check for f in findings] == []
-    assert len(set(parts[0].patients)) == 3_000
+    assert len(set(splits[0].patients)) == 3_000
 
 
 def test_patients_of_a_coco_file(data, phantoms):

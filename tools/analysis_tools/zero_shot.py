@@ -25,7 +25,7 @@ from fx_mm.analysis.zero_shot import (
     shared_images,
 )
 from fx_mm.apis import FoundationXInferencer, load_config
-from fx_mm.audit.parts import task_table
+from fx_mm.audit.task_splits import task_table
 from fx_mm.datasets import TaskDataset
 from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.evaluation.statistics.bootstrap import RESAMPLES

@@ -244,7 +244,7 @@ class _Boxes:
             'box {box} is not four numbers x, y, w, h',
         )
         self._refuse(
-            (values[:, 2:] <= 0).any(1),
+            np.any(values[:, 2:] <= 0, axis=1),
             'box {box} has no area; a box is x, y, width, height',
         )
         limits = sizes[self.image]

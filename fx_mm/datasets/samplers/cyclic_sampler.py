@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from mmengine.dist import get_rank, get_world_size
+from torch.utils.data import Sampler
 
 from fx_mm.datasets.samplers.keys import SampleKey
 from fx_mm.datasets.samplers.mixing import is_mixed, mix_steps
@@ -68,7 +69,7 @@ class CyclicBatchSampler:
 
     def __init__(
         self,
-        sampler,
+        sampler: Sampler,
         batch_size: int,
         batch_sizes: dict,
         order: str | dict = 'cyclic',
@@ -134,7 +135,7 @@ class CyclicBatchSampler:
         self.schedule.reseed(seed)
 
     def describe_draws(self) -> dict:
-        """Give what decides which images a batch holds, but the seed.
+        """Return what decides which images a batch holds, but the seed.
 
         Returns:
             dict: ``lock_data_ratio``, and ``pools``: task name to the size and
@@ -162,8 +163,8 @@ class CyclicBatchSampler:
             if count
         ]
 
-    def _length(self, entry: Pass, max_batches) -> int:
-        """Give the batches of a pass; the last partial one is dropped."""
+    def _length(self, entry: Pass, max_batches: int | dict | None) -> int:
+        """Return the batches of a pass; the last partial one is dropped."""
         pool, count = self._pools[entry.task][0]
         length = max(len(pool) // count, self.min_batches)
         if isinstance(max_batches, dict):
@@ -176,7 +177,7 @@ class CyclicBatchSampler:
         return max(length, 1)
 
     def _mix(self, mode: str, visits: list, order: str | Mapping) -> dict:
-        """Give each task's batches in the mixed pass of a lock state."""
+        """Return each task's batches in the mixed pass of a lock state."""
         steps: dict = {}
         for visit, length in visits:
             if visit.mode == mode:
@@ -225,7 +226,7 @@ class CyclicBatchSampler:
                 )
             ]
 
-    def _draw(self, task: str, length: int, rng) -> tuple:
+    def _draw(self, task: str, length: int, rng: np.random.Generator) -> tuple:
         """Draw a task's images and their seeds, both (length, batch)."""
         columns = []
         for pool, count in self._pools[task]:
@@ -253,5 +254,5 @@ class CyclicBatchSampler:
             index, offset = index + 1, 0
 
     def __len__(self) -> int:
-        """Give the iterations of the current pass."""
+        """Return the iterations of the current pass."""
         return self.schedule.length(self.current_pass)

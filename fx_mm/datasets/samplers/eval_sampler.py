@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from mmengine.dist import get_rank, get_world_size
+from torch.utils.data import Sampler
 
 from fx_mm.datasets.samplers.keys import SampleKey
 from fx_mm.registry import DATA_SAMPLERS
@@ -34,7 +35,7 @@ class TaskSequentialBatchSampler:
 
     def __init__(
         self,
-        sampler,
+        sampler: Sampler,
         batch_size: int,
         batch_sizes: dict | None = None,
         drop_last: bool = False,

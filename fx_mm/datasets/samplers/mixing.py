@@ -60,7 +60,7 @@ def check_order(order: str | Mapping, tasks: Sequence[str]) -> None:
 
 
 def is_mixed(order: str | Mapping) -> bool:
-    """Tell whether a pass of an order holds several tasks."""
+    """Return whether a pass of an order holds several tasks."""
     return not isinstance(order, str) or order not in WALKED
 
 

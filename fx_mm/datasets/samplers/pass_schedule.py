@@ -159,7 +159,7 @@ class PassSchedule:
             self._drawn = (-1, [])
 
     def places(self, cycle: int) -> list[int]:
-        """Give the numbers in ``passes`` in the order of a cycle."""
+        """Return the numbers in ``passes`` in the order of a cycle."""
         if self._drawn[0] != cycle:
             blocks = self._blocks
             if self.shuffle_seed is not None:
@@ -172,20 +172,20 @@ class PassSchedule:
         return self._drawn[1]
 
     def place(self, index: int) -> int:
-        """Give the number in ``passes`` of the pass number ``index``."""
+        """Return the number in ``passes`` of the pass number ``index``."""
         cycle, step = divmod(index, len(self.passes))
         return self.places(cycle)[step]
 
     def __getitem__(self, index: int) -> Pass:
-        """Give the pass number ``index``, counted from the run's start."""
+        """Return the pass number ``index``, counted from the run's start."""
         return self.passes[self.place(index)]
 
     def length(self, index: int) -> int:
-        """Give the iterations of pass number ``index``."""
+        """Return the iterations of pass number ``index``."""
         return self.lengths[self.place(index)]
 
     def start(self, index: int) -> int:
-        """Give the iteration at which pass number ``index`` begins."""
+        """Return the iteration at which pass number ``index`` begins."""
         cycle, step = divmod(index, len(self.passes))
         before = self.places(cycle)[:step]
         return cycle * self.iters_per_cycle + sum(
@@ -193,7 +193,7 @@ class PassSchedule:
         )
 
     def locate(self, iteration: int) -> tuple:
-        """Give (pass number, offset in the pass) of an iteration."""
+        """Return (pass number, offset in the pass) of an iteration."""
         cycle, rest = divmod(iteration, self.iters_per_cycle)
         ends = accumulate(self.lengths[place] for place in self.places(cycle))
         step = bisect_right(list(ends), rest)

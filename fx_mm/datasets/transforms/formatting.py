@@ -1,5 +1,7 @@
 """The last step of a pipeline."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -45,7 +47,11 @@ class PackXray(BaseTransform):
     def __init__(
         self,
         min_box_size: float = 0,
-        meta_keys=('flip', 'flip_direction', 'homography_matrix'),
+        meta_keys: Sequence[str] = (
+            'flip',
+            'flip_direction',
+            'homography_matrix',
+        ),
     ) -> None:
         self.min_box_size = min_box_size
         self.meta_keys = tuple(meta_keys)

@@ -1,5 +1,7 @@
 """Geometric transforms whose boxes and masks follow the image."""
 
+from typing import Any
+
 import cv2
 import mmcv
 import numpy as np
@@ -134,7 +136,7 @@ class ShiftScaleRotate(BaseTransform):
         to_middle = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
         warp = (to_middle @ matrix @ np.linalg.inv(to_middle))[:2]
 
-        def warped(image, interpolation):
+        def warped(image: np.ndarray, interpolation: int) -> np.ndarray:
             return cv2.warpAffine(
                 image,
                 warp,
@@ -189,7 +191,12 @@ class RandomResizedCrop(BaseTransform):
             by default (3/4, 4/3), ``max_attempts``, ``interpolation``.
     """
 
-    def __init__(self, scale, backend: str = 'pillow', **kwargs) -> None:
+    def __init__(
+        self,
+        scale: tuple[float, float],
+        backend: str = 'pillow',
+        **kwargs: Any,
+    ) -> None:
         # built here, since mmpretrain takes more than a second to import
         self.crop = TRANSFORMS.build(
             dict(

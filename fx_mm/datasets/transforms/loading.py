@@ -185,7 +185,9 @@ class LoadXrayAnnotations(BaseTransform):
             )
         boxes = np.asarray(results['boxes'], np.float32).reshape(-1, 4)
         if shape != results['ori_shape']:
-            boxes = boxes * np.float32(_scale(shape, (height, width)) * 2)
+            boxes = boxes * np.array(
+                _scale(shape, (height, width)) * 2, np.float32
+            )
         # other names than the record's, which a mmdet.Resize before this
         # step would already scale
         results['gt_bboxes'] = HorizontalBoxes(boxes)
@@ -230,7 +232,7 @@ class LoadXrayAnnotations(BaseTransform):
 
 
 def _scale(shape: tuple, original: tuple) -> tuple:
-    """Give width and height of a shape in parts of the original's."""
+    """Return width and height of a shape in parts of the original's."""
     return shape[1] / original[1], shape[0] / original[0]
 
 

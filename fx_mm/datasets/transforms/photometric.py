@@ -108,7 +108,9 @@ class RandomGamma(TableTransform):
         UserError: If the range is not one of positive numbers.
     """
 
-    def __init__(self, gamma_range=(0.8, 1.2), prob: float = 0.5) -> None:
+    def __init__(
+        self, gamma_range: tuple[float, float] = (0.8, 1.2), prob: float = 0.5
+    ) -> None:
         super().__init__(prob)
         low, high = gamma_range
         if not 0 < low <= high:

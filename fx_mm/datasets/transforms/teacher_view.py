@@ -1,5 +1,8 @@
 """A second image for the teacher."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -31,7 +34,7 @@ class TeacherView(BaseTransform):
             alone. Defaults to ().
     """
 
-    def __init__(self, transforms=()) -> None:
+    def __init__(self, transforms: Sequence[dict] = ()) -> None:
         self.transforms = [TRANSFORMS.build(step) for step in transforms]
 
     def transform(self, results: dict) -> dict:
@@ -86,7 +89,7 @@ def _geometry(results: dict) -> dict:
     )
 
 
-def _equal(one, other) -> bool:
+def _equal(one: Any, other: Any) -> bool:
     if one is other:
         return True
     if one is None or other is None or np.shape(one) != np.shape(other):

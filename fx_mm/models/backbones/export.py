@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any, cast
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleDict
@@ -125,10 +126,12 @@ class FoundationXBackbone(BaseModule):
         self.predict_on = predict_on
         self.out_indices = out_indices
         self.output_norm = output_norm
-        loaded = None if checkpoint is None else self._load()
+        loaded = None if checkpoint is None else self._load(checkpoint)
         branch: dict = {}
         if backbone is None:
-            model = model_cfg_of(loaded, checkpoint)
+            model = model_cfg_of(
+                cast('dict[str, Any]', loaded), cast(str, checkpoint)
+            )
             backbone = model['backbone']
             branch = model.get(output_norm) or {}
             print_log(
@@ -188,14 +191,15 @@ class FoundationXBackbone(BaseModule):
         # other packages may view what they take as contiguous
         return self.norms[str(stage)](feature).contiguous()
 
-    def _load(self) -> dict:
+    @staticmethod
+    def _load(checkpoint: str) -> dict:
         try:
-            return load_source(self.checkpoint)
+            return load_source(checkpoint)
         except UserError as error:
             if 'does not exist' not in str(error):
                 raise
             raise UserError(
-                f'FoundationXBackbone: checkpoint "{self.checkpoint}" does '
+                f'FoundationXBackbone: checkpoint "{checkpoint}" does '
                 'not exist; to load a model that already holds its weights, '
                 'write checkpoint=None and backbone=dict(...), the backbone '
                 'of its config.'
@@ -210,7 +214,7 @@ class FoundationXBackbone(BaseModule):
         self._load_part(self.backbone, state, f'{root}backbone.')
         for stage, norm in self.norms.items():
             position = self.norm_stages.index(int(stage))
-            name = NORMS[self.output_norm][0]
+            name = NORMS[cast(str, self.output_norm)][0]
             self._load_part(norm, state, f'{root}{name}.{position}.')
 
     def _load_part(self, module: nn.Module, state: dict, prefix: str) -> None:

@@ -1,6 +1,7 @@
 """Pretrained weights: safe to load, and never missing in silence."""
 
 import logging
+from typing import Any, cast
 
 import torch
 from mmengine.logging import print_log
@@ -86,7 +87,7 @@ class PretrainedWeights(PretrainedInit):
         self,
         checkpoint: str,
         prefix: str | None = None,
-        map_location='cpu',
+        map_location: str = 'cpu',
         trust: bool = False,
     ) -> None:
         super().__init__(checkpoint, prefix, map_location)
@@ -156,7 +157,7 @@ class PretrainedWeights(PretrainedInit):
                 if name.startswith(prefix)
             }
             if candidate and hasattr(module, 'adapt_weights'):
-                candidate = module.adapt_weights(candidate)
+                candidate = cast(Any, module).adapt_weights(candidate)
             fitting = {
                 name: value
                 for name, value in candidate.items()

@@ -1,6 +1,7 @@
 """mmdet's Swin with window attention in fewer steps."""
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -62,13 +63,13 @@ def build_shift_mask(
 # One cache for all blocks, the student's and the teacher's: a module that
 # held masks would have to keep them out of copies, pickles and moves.
 @lru_cache(maxsize=16)
-def _kept_mask(*args) -> Tensor:
+def _kept_mask(*args: Any) -> Tensor:
     # A mask that is first made under inference_mode must serve training too.
     with torch.inference_mode(False), torch.no_grad():
         return build_shift_mask(*args)
 
 
-def shift_mask(*args) -> Tensor:
+def shift_mask(*args: Any) -> Tensor:
     """:func:`build_shift_mask`, built once, or inside of a compiled graph."""
     if torch.compiler.is_compiling():
         return build_shift_mask(*args)
@@ -262,10 +263,10 @@ class FusedSwinTransformer(SwinTransformer):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         shift_last_stage: bool = True,
         attention: str = 'auto',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         check_choice('model backbone attention', attention, ATTENTION)

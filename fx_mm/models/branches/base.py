@@ -1,7 +1,7 @@
 """What the branches of all task kinds have in common."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from mmengine.model import BaseModule
@@ -22,7 +22,7 @@ class Branch(BaseModule):
     the predictions and the consistency features, so nothing runs twice.
 
     Args:
-        tasks (Sequence[Task]): The tasks of this kind.
+        tasks (Iterable[Task]): The tasks of this kind.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
 
     Attributes:
@@ -33,7 +33,7 @@ class Branch(BaseModule):
     graph_outputs: tuple[str, ...] = ()
 
     def __init__(
-        self, tasks: Sequence[Task], init_cfg: dict | None = None
+        self, tasks: Iterable[Task], init_cfg: dict | None = None
     ) -> None:
         super().__init__(init_cfg)
         self.task_names = {task.dataset: task.name for task in tasks}

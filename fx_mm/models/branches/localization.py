@@ -1,8 +1,8 @@
 """Localization: DINO with one shared encoder and many decoders."""
 
 import copy
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import torch
 from mmcv.ops import MultiScaleDeformableAttention, batched_nms
@@ -241,12 +241,12 @@ class LocalizationBranch(Branch):
         return num_labels or needed
 
     def check_queries(
-        self, tasks: Sequence[Task], strides: Sequence[int]
+        self, tasks: Iterable[Task], strides: Sequence[int]
     ) -> None:
         """Refuse tasks whose images give fewer tokens than queries.
 
         Args:
-            tasks (Sequence[Task]): Tasks, with ``img_size`` in pixels.
+            tasks (Iterable[Task]): Tasks, with ``img_size`` in pixels.
             strides (Sequence[int]): Strides of the backbone stages.
 
         Raises:
@@ -289,7 +289,9 @@ class LocalizationBranch(Branch):
             if holder.queries is not None:
                 nn.init.xavier_uniform_(holder.queries.weight)
 
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any
+    ) -> None:
         """Fit the rows of a shared label embedding.
 
         It has a row for each class of the dataset with the most, and their
@@ -359,7 +361,9 @@ class LocalizationBranch(Branch):
         )
         scores, boxes, anchors = task.select(memory, mask, proposals)
         embedding = self.queries if task.queries is None else task.queries
-        content = embedding.weight.expand(memory.shape[0], -1, -1)
+        content = cast(nn.Embedding, embedding).weight.expand(
+            memory.shape[0], -1, -1
+        )
         dn_mask = dn_meta = None
         if denoise:
             labels = task.label_embedding or self.label_embedding
@@ -368,7 +372,7 @@ class LocalizationBranch(Branch):
             )
             content = torch.cat([noisy, content], dim=1)
             anchors = torch.cat([noisy_anchors, anchors], dim=1)
-        decoder = task.decoder or self.decoder
+        decoder = cast(nn.Module, task.decoder or self.decoder)
         hidden_states, references = decoder(
             query=content,
             value=memory,

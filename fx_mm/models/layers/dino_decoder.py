@@ -54,12 +54,12 @@ class TaskDINODecoder(DinoTransformerDecoder):
         self,
         query: Tensor,
         value: Tensor,
-        key_padding_mask: Tensor,
-        self_attn_mask: Tensor,
+        key_padding_mask: Tensor | None,
+        self_attn_mask: Tensor | None,
         reference_points: Tensor,
         valid_ratios: Tensor,
         reg_branches: Sequence[nn.Module],
-        **kwargs,
+        **kwargs: Any,
     ) -> tuple[Tensor, Tensor]:
         """Refine the queries and their boxes, layer by layer.
 

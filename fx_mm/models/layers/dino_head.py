@@ -1,7 +1,7 @@
 """DINO head of one dataset: its layers share one set of weights."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmdet.models.dense_heads import DINOHead
@@ -131,16 +131,17 @@ class TaskDINOHead(DINOHead):
         """Initialise as mmdet's head; boxes start at their references."""
         super().init_weights()
         if self.separate_outputs:
-            nn.init.zeros_(self.output_box_branch[-1].weight)
-            nn.init.zeros_(self.output_box_branch[-1].bias)
+            last = cast(nn.Linear, self.output_box_branch[-1])
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     @property
-    def cls_branches(self) -> list[nn.Module]:
+    def cls_branches(self) -> list[nn.Linear]:
         """Class branch by layer; the last one is the proposals'."""
         return [self.cls_branch] * self.num_layers + [self.proposal_cls_branch]
 
     @property
-    def reg_branches(self) -> list[nn.Module]:
+    def reg_branches(self) -> list[BoxMLP]:
         """Refining box branch by layer; the last one is the proposals'."""
         return [self.box_branch] * self.num_layers + [self.proposal_box_branch]
 

@@ -49,7 +49,7 @@ class TaskDeformableEncoder(DeformableDetrTransformerEncoder):
         key_padding_mask: Tensor | None,
         shapes: Shapes,
         valid_ratios: Tensor,
-        **kwargs,
+        **kwargs: Any,
     ) -> Tensor:
         """Encode the tokens.
 
@@ -139,7 +139,7 @@ class PyramidEncoder(BaseModule):
         levels = self.neck(maps)
         shapes = [tuple(level.shape[2:]) for level in levels]
         padding = self._padding(data_samples, levels[0].device)
-        tokens, positions, masks, ratios = [], [], [], []
+        flat, positions, masks, ratios = [], [], [], []
         for level, (height, width) in enumerate(shapes):
             feature = levels[level]
             mask = None
@@ -154,8 +154,8 @@ class PyramidEncoder(BaseModule):
             positions.append(
                 position.flatten(2).transpose(1, 2) + self.level_embed[level]
             )
-            tokens.append(feature.flatten(2).transpose(1, 2))
-        tokens = torch.cat(tokens, dim=1)
+            flat.append(feature.flatten(2).transpose(1, 2))
+        tokens = torch.cat(flat, dim=1)
         # A copy that blocks would wait for all kernels in flight.
         spatial_shapes = torch.tensor(shapes).to(
             tokens.device, non_blocking=True
@@ -183,7 +183,7 @@ class PyramidEncoder(BaseModule):
         return dict(maps=maps, memory=memory, mask=mask, layout=layout)
 
     @staticmethod
-    def _padding(data_samples: list, device) -> Tensor | None:
+    def _padding(data_samples: list, device: torch.device) -> Tensor | None:
         """1 at padding pixels (B, 1, H, W), None if there are none."""
         height, width = data_samples[0].batch_input_shape
         shapes = [tuple(sample.img_shape[:2]) for sample in data_samples]

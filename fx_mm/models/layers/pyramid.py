@@ -15,7 +15,7 @@ from fx_mm.utils.errors import UserError
 
 
 def _resize(
-    x: Tensor, size: tuple[int, int], align_corners: bool = True
+    x: Tensor, size: Sequence[int], align_corners: bool = True
 ) -> Tensor:
     return F.interpolate(
         x, size=size, mode='bilinear', align_corners=align_corners

@@ -223,7 +223,7 @@ class RegionGuidance(nn.Module):
         regions: Tensor,
         kept: Tensor,
         sizes: Tensor,
-        shape: tuple[int, int],
+        shape: Sequence[int],
     ) -> Tensor:
         """Mask of one stage, in its cells.
 

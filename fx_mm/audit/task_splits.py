@@ -3,13 +3,13 @@
 import os.path as osp
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mmengine.config import Config
 
 from fx_mm.audit.findings import Finding
 from fx_mm.datasets.readers.base import PATIENT
 from fx_mm.datasets.readers.patients import match_patient, reader_of
+from fx_mm.datasets.records import Records
 from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.tasks import SPLITS, Task, TaskTable, all_kinds
 from fx_mm.utils.errors import UserError
@@ -19,14 +19,14 @@ FACTS = (PATIENT, 'sex', 'age', 'view', 'source')
 
 
 @dataclass
-class Part:
+class TaskSplit:
     """One split of one task.
 
     Attributes:
         task (Task): The task.
         split (str): ``train``, ``val`` or ``test``.
         ann_file (str): Its annotation file.
-        records (Sequence[dict]): What the reader gave.
+        records (Records): What the reader returned.
         names (list[str]): The images' names in the annotation file.
         paths (list[str]): Absolute, normalised paths of the images.
         patients (list[str]): The image's name where nothing is known.
@@ -36,10 +36,10 @@ class Part:
     task: Task
     split: str
     ann_file: str
-    records: Sequence[dict]
-    names: list
-    paths: list
-    patients: list
+    records: Records
+    names: list[str]
+    paths: list[str]
+    patients: list[str]
     known_patients: bool = False
 
     @property
@@ -54,7 +54,7 @@ class Part:
 
 
 def task_table(cfg: Config, tasks: Sequence[str] | None = None) -> TaskTable:
-    """Give the tasks of an experiment, or of the file of a dataset.
+    """Return the tasks of an experiment, or of the file of a dataset.
 
     Args:
         cfg (Config): A config; it is not changed.
@@ -90,11 +90,11 @@ def task_table(cfg: Config, tasks: Sequence[str] | None = None) -> TaskTable:
     return TaskTable.from_cfg(plain)
 
 
-def open_parts(
+def open_splits(
     cfg: Config,
     table: TaskTable,
     built: Iterable[TaskDataset] = (),
-) -> tuple[list[Part], list[Finding]]:
+) -> tuple[list[TaskSplit], list[Finding]]:
     """Read the splits of all tasks.
 
     Args:
@@ -104,14 +104,15 @@ def open_parts(
             Defaults to none.
 
     Returns:
-        tuple: The parts that can be read; an ``unread-split`` finding for
+        tuple: The splits that can be read; an ``unread-split`` finding for
         each one that cannot, and a note for each that is not there.
 
     Raises:
         UserError: If a pattern is wrong.
     """
     records = {(d.task.name, d.ann_file): d.data_list for d in built}
-    parts, findings = [], []
+    splits: list[TaskSplit] = []
+    findings: list[Finding] = []
     for task in table:
         for split in SPLITS:
             place = (f'{task.name}/{split}',)
@@ -122,19 +123,19 @@ def open_parts(
                 )
                 continue
             try:
-                parts.append(_open(task, split, records))
+                splits.append(_open(task, split, records))
             except UserError as error:
                 findings.append(
                     Finding('unread-split', place, 'error', str(error))
                 )
     datasets = cfg.get('datasets') or cfg
-    for dataset in dict.fromkeys(part.task.dataset for part in parts):
-        own = [part for part in parts if part.task.dataset == dataset]
+    for dataset in dict.fromkeys(each.task.dataset for each in splits):
+        own = [each for each in splits if each.task.dataset == dataset]
         findings += _find_patients(own, datasets[dataset].get('patient'))
-    return parts, findings
+    return splits, findings
 
 
-def _open(task: Task, split: str, known: dict) -> Part:
+def _open(task: Task, split: str, known: dict) -> TaskSplit:
     ann_file = task.ann_file(split)
     records = known.get((task.name, ann_file))
     if records is None:
@@ -142,11 +143,11 @@ def _open(task: Task, split: str, known: dict) -> Part:
         known[task.name, ann_file] = records
     names = column(records, 'img_id')
     paths = list(map(_absolute, column(records, 'img_path')))
-    return Part(task, split, ann_file, records, names, paths, list(names))
+    return TaskSplit(task, split, ann_file, records, names, paths, list(names))
 
 
-def column(records: Any, key: str) -> list:
-    """Give one field of all records."""
+def column(records: Records, key: str) -> list:
+    """Return one field of all records."""
     return list(records.column(key))
 
 
@@ -157,18 +158,20 @@ def _absolute(path: str) -> str:
     return osp.abspath(path)
 
 
-def _find_patients(parts: list[Part], pattern: str | None) -> list[Finding]:
+def _find_patients(
+    splits: list[TaskSplit], pattern: str | None
+) -> list[Finding]:
     """Fill in the patients of a dataset.
 
     From ``patient`` in its tables and COCO files, which also tell the
     patients of its other tasks; else from the names by the config's pattern.
     """
-    dataset = parts[0].task.dataset
+    dataset = splits[0].task.dataset
     known: dict = {}
-    for part in sorted(parts, key=lambda part: part.task.kind.name):
+    for split in sorted(splits, key=lambda split: split.task.kind.name):
         # Labels come first: of most images, boxes need not be asked.
-        if not known.keys() >= set(part.paths):
-            known.update(_stated_patients(part))
+        if not known.keys() >= set(split.paths):
+            known.update(_stated_patients(split))
     if not known and pattern is None:
         return [
             Finding(
@@ -177,17 +180,17 @@ def _find_patients(parts: list[Part], pattern: str | None) -> list[Finding]:
                 'note',
                 'No annotation file tells the patients and the config has no '
                 '"patient" pattern: each image counts as one.',
-                len(set().union(*(part.names for part in parts))),
+                len(set().union(*(split.names for split in splits))),
             )
         ]
     match = match_patient(pattern, dataset)
     strangers: dict = {}
-    for part in parts:
-        part.known_patients = True
-        for index, (path, name) in enumerate(zip(part.paths, part.names)):
+    for split in splits:
+        split.known_patients = True
+        for index, (path, name) in enumerate(zip(split.paths, split.names)):
             patient = known.get(path) or match(name)
             if patient:
-                part.patients[index] = patient
+                split.patients[index] = patient
             else:
                 strangers[name] = None
     if not strangers:
@@ -205,10 +208,10 @@ def _find_patients(parts: list[Part], pattern: str | None) -> list[Finding]:
     ]
 
 
-def _stated_patients(part: Part) -> dict:
-    """Map image paths to the patients that a part's file tells."""
-    by_name = reader_of(part.task).patients(part.ann_file, part.task)
-    pairs = zip(part.paths, map(by_name.get, part.names))
+def _stated_patients(split: TaskSplit) -> dict:
+    """Map image paths to the patients that a split's file tells."""
+    by_name = reader_of(split.task).patients(split.ann_file, split.task)
+    pairs = zip(split.paths, map(by_name.get, split.names))
     return {path: patient for path, patient in pairs if patient}
 
 
