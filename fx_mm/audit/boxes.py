@@ -3,6 +3,7 @@
 import json
 import os.path as osp
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ SLACK = 1.0
 
 
 def find_box_oddities(
-    task: Task, split: str, ann_file: str, sizes: dict | None = None
+    task: Task, split: str, ann_file: str, sizes: dict[Any, Any] | None = None
 ) -> Iterator[Finding]:
     """Look at the boxes of a COCO file as they stand there.
 
@@ -126,7 +127,7 @@ def find_unused_categories(
             )
 
 
-def _load(ann_file: str) -> tuple | None:
+def _load(ann_file: str) -> tuple[Any, ...] | None:
     """Read images and boxes; None if the file is no COCO file.
 
     Returns:
@@ -157,9 +158,11 @@ def _load(ann_file: str) -> tuple | None:
     return list(images.values()), boxes, labels, names
 
 
-def _repeated(boxes: np.ndarray, labels: list, names: list) -> list[int]:
+def _repeated(
+    boxes: np.ndarray, labels: list[Any], names: list[Any]
+) -> list[int]:
     """Return the boxes that overlap an earlier one of image and class."""
-    groups: dict = {}
+    groups: dict[Any, Any] = {}
     for index, key in enumerate(zip(names, labels)):
         groups.setdefault(key, []).append(index)
     repeated = []

@@ -1,7 +1,7 @@
 """The same image in two files: resized, re-encoded, windowed, cropped."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def find_pairs(
     usable = (rows['error'] == b'') & (
         rows['high'].astype(int) - rows['low'] >= FLAT
     )
-    groups: dict = {}
+    groups: dict[Any, Any] = {}
     for index in usable.nonzero()[0]:
         groups.setdefault(rows['digest'][index].tobytes(), []).append(index)
     pairs = [
@@ -113,7 +113,7 @@ def candidates(
     changes = variants(flip, invert)
     hashes = _hashes(scan, heads, changes, workers)
     index = HashIndex(hashes[0, :, 0])
-    best: dict = {}
+    best: dict[Any, Any] = {}
     for variant, asked in zip(changes, hashes):
         near = index.near(asked[:, 0])
         fine = asked[near[:, 0], 1:] ^ hashes[0, near[:, 1], 1:]
@@ -149,11 +149,14 @@ def _hashes(
 
 
 def _verified(
-    scan: Scan, heads: np.ndarray, near: Sequence[tuple], workers: int | None
-) -> list[tuple]:
+    scan: Scan,
+    heads: np.ndarray,
+    near: Sequence[tuple[Any, ...]],
+    workers: int | None,
+) -> list[tuple[Any, ...]]:
     """Keep the candidates that show the same image."""
 
-    def work(here: Sequence[tuple]) -> list[float]:
+    def work(here: Sequence[tuple[Any, ...]]) -> list[float]:
         firsts = scan.thumbs(heads[[entry[0] for entry in here]])
         seconds = scan.thumbs(heads[[entry[1] for entry in here]])
         # The second is what became of the first: the first is changed.

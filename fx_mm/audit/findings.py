@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 LEVELS = ('leak', 'error', 'warning', 'note')
 """From worst to mildest; the first two fail an audit unless allowed."""
@@ -28,11 +29,11 @@ class Finding:
     """
 
     check: str
-    places: tuple
+    places: tuple[Any, ...]
     level: str
     message: str
     count: int = 1
-    examples: list = field(default_factory=list)
+    examples: list[Any] = field(default_factory=list)
     allowed: bool = False
 
     def __post_init__(self) -> None:
@@ -48,7 +49,7 @@ class Finding:
         """bool: Whether it makes the audit fail."""
         return self.level in FAILING and not self.allowed
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[Any, Any]:
         """Return all of it for a JSON file."""
         entry = dict(name=self.name, **asdict(self))
         return dict(entry, places=list(self.places))

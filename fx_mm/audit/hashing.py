@@ -8,7 +8,7 @@ in common, but each deviates from the typical one in its own way. The lowest
 
 from functools import cache
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Variant(NamedTuple):
         invert (bool): Whether dark and light are exchanged.
     """
 
-    crop: tuple = (0.0, 0.0, 0.0, 0.0)
+    crop: tuple[Any, ...] = (0.0, 0.0, 0.0, 0.0)
     flip: bool = False
     invert: bool = False
 
@@ -71,7 +71,9 @@ def variants(flip: bool = True, invert: bool = True) -> list[Variant]:
     ]
 
 
-def coefficients(thumbs: np.ndarray, crop: tuple = CROPS[0]) -> np.ndarray:
+def coefficients(
+    thumbs: np.ndarray, crop: tuple[Any, ...] = CROPS[0]
+) -> np.ndarray:
     """Describe thumbnails by their 256 lowest DCT coefficients.
 
     Args:
@@ -150,7 +152,7 @@ def _area(before: float, after: float) -> np.ndarray:
 
 
 @cache
-def _basis() -> tuple:
+def _basis() -> tuple[Any, ...]:
     """DCT vectors (20, 32), and row and column of the 256 lowest."""
     pairs = sorted(
         (u * u + v * v, u, v) for u in range(20) for v in range(20) if u + v

@@ -1,6 +1,7 @@
 """Images that are odd: unreadable, flat, tiny, black, negative, ..."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ BATCH = 1024
 
 def find_odd_images(
     splits: Iterable[TaskSplit], scan: Scan
-) -> tuple[list[Finding], dict]:
+) -> tuple[list[Finding], dict[Any, Any]]:
     """Look at what was read of the images.
 
     Args:
@@ -39,8 +40,8 @@ def find_odd_images(
     Returns:
         tuple: The findings; check to the odd images, paths, for a picture.
     """
-    places: dict = {}
-    datasets: dict = {}
+    places: dict[Any, Any] = {}
+    datasets: dict[Any, Any] = {}
     for split in splits:
         numbers = [scan.index(path) for path in split.paths]
         places.setdefault(split.place, set()).update(numbers)
@@ -93,7 +94,7 @@ TEXTS = {
 }
 
 
-def _odd(rows: np.ndarray) -> dict:
+def _odd(rows: np.ndarray) -> dict[Any, Any]:
     broken = rows['error'] != b''
     flat = rows['high'].astype(int) - rows['low'] < FLAT
     height, width = rows['height'], rows['width']
@@ -119,7 +120,7 @@ def _example(scan: Scan, number: int) -> str:
     )
 
 
-def _negatives(scan: Scan, members: np.ndarray) -> tuple:
+def _negatives(scan: Scan, members: np.ndarray) -> tuple[Any, ...]:
     """Return the mean image of a dataset and those that are its negative."""
     step = max(1, len(members) // TYPICAL)
     mean = normalised(scan.thumbs(members[::step])).mean(0)
@@ -132,7 +133,7 @@ def _negatives(scan: Scan, members: np.ndarray) -> tuple:
     return mean, negative
 
 
-def _inverted_datasets(means: dict) -> Iterator[Finding]:
+def _inverted_datasets(means: dict[Any, Any]) -> Iterator[Finding]:
     for name, mean in means.items():
         others = [other for key, other in means.items() if key != name]
         if not others:

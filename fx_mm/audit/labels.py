@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def presence(split: TaskSplit) -> np.ndarray:
     return found
 
 
-def label_table(split: TaskSplit) -> dict:
+def label_table(split: TaskSplit) -> dict[Any, Any]:
     """Count a split's labels.
 
     Returns:
@@ -81,7 +82,9 @@ def label_table(split: TaskSplit) -> dict:
     )
 
 
-def find_label_oddities(split: TaskSplit, table: dict) -> Iterator[Finding]:
+def find_label_oddities(
+    split: TaskSplit, table: dict[Any, Any]
+) -> Iterator[Finding]:
     """Find classes without positives, negatives or labels, in one split."""
     classes, total = table['classes'], table['images']
     place = (split.name,)
@@ -147,7 +150,7 @@ def find_label_oddities(split: TaskSplit, table: dict) -> Iterator[Finding]:
         )
 
 
-def find_shifts(task: str, tables: dict) -> Iterator[Finding]:
+def find_shifts(task: str, tables: dict[Any, Any]) -> Iterator[Finding]:
     """Find classes that one split has far more often than the next.
 
     Args:
@@ -202,7 +205,7 @@ def find_disagreements(splits: Iterable[TaskSplit]) -> list[Finding]:
 
 def _compare(
     split: TaskSplit, labelled: Iterable[TaskSplit], word: str
-) -> list:
+) -> list[Any]:
     drawn = presence(split)
     columns = {name.lower(): i for i, name in enumerate(split.task.classes)}
     rows = {path: row for row, path in enumerate(split.paths)}

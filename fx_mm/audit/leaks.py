@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 from fx_mm.audit.duplicates import Pair
 from fx_mm.audit.findings import Finding
@@ -11,7 +12,7 @@ from fx_mm.audit.task_splits import TaskSplit
 
 def find_duplicates(
     splits: Iterable[TaskSplit], pairs: Iterable[Pair]
-) -> tuple[list[Finding], dict]:
+) -> tuple[list[Finding], dict[Any, Any]]:
     """Sort pairs of equal images by the splits that they connect.
 
     Args:
@@ -27,7 +28,7 @@ def find_duplicates(
     for each in order:
         for path in each.images:
             owners[path].append(each)
-    groups: dict = {}
+    groups: dict[Any, Any] = {}
     for pair in pairs:
         check = 'same-content' if pair.exact else 'near-duplicates'
         for a in owners[pair.first]:
@@ -61,6 +62,6 @@ def find_duplicates(
     return findings, found
 
 
-def _example(pair: Pair) -> list:
+def _example(pair: Pair) -> list[Any]:
     what = 'equal' if pair.exact else f'{pair.score:.3f} {pair.change}'.strip()
     return [pair.first, pair.second, what]

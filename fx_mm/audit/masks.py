@@ -1,6 +1,7 @@
 """Masks: of another size than their image, empty, filling all of it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ FULL = 0.95
 
 def mask_files(splits: list[TaskSplit]) -> list[str]:
     """Return the mask files of all splits, each once."""
-    found: dict = {}
+    found: dict[Any, Any] = {}
     for split in splits:
         if split.records.has('mask_paths'):
             for paths in column(split.records, 'mask_paths'):
@@ -77,9 +78,9 @@ def find_mask_oddities(
             )
 
 
-def _shape(row: np.void) -> tuple:
+def _shape(row: np.void) -> tuple[Any, ...]:
     return int(row['height']), int(row['width'])
 
 
-def _text(shape: tuple) -> str:
+def _text(shape: tuple[Any, ...]) -> str:
     return f'{shape[1]}x{shape[0]}'

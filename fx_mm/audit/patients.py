@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from itertools import combinations
-from typing import cast
+from typing import Any, cast
 
 from fx_mm.audit.findings import Finding
 from fx_mm.audit.task_splits import TaskSplit
@@ -28,7 +28,7 @@ class Holding:
         self.dataset = dataset
         self.split = split
         self.task_splits: list[TaskSplit] = []
-        self.images: dict = {}
+        self.images: dict[Any, Any] = {}
         self.patients: set = set()
 
     @property
@@ -50,7 +50,7 @@ def holdings(splits: Iterable[TaskSplit]) -> list[Holding]:
         list[Holding]: By name of the dataset and order of the splits, so that
         findings have the same names whatever the order of the tasks.
     """
-    found: dict = {}
+    found: dict[Any, Any] = {}
     for split in splits:
         key = (split.task.dataset, split.split)
         found.setdefault(key, Holding(*key)).add(split)
@@ -173,7 +173,7 @@ def _shared_ids(found: list[Holding]) -> Iterator[Finding]:
             )
 
 
-def _unique_ids(holding: Holding) -> dict:
+def _unique_ids(holding: Holding) -> dict[Any, Any]:
     """Map identifiers, from names and patients, to an image's path."""
     ids = {}
     for split in holding.task_splits:

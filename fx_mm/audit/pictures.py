@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ MARKED = 60
 """Classes up to which the matrix's cells carry numbers or names."""
 
 
-def draw_pairs(found: dict, out_file: Path) -> Path | None:
+def draw_pairs(found: dict[Any, Any], out_file: Path) -> Path | None:
     """Draw pairs of equal images side by side.
 
     Args:
@@ -47,7 +48,7 @@ def draw_pairs(found: dict, out_file: Path) -> Path | None:
     return _sheet(tiles, out_file, 6, 'the same image: pairs side by side')
 
 
-def draw_odd(found: dict, out_file: Path) -> Path | None:
+def draw_odd(found: dict[Any, Any], out_file: Path) -> Path | None:
     """Draw odd images.
 
     Args:
@@ -63,7 +64,7 @@ def draw_odd(found: dict, out_file: Path) -> Path | None:
 
 
 def _sheet(
-    tiles: list, out_file: Path, columns: int, title: str
+    tiles: list[Any], out_file: Path, columns: int, title: str
 ) -> Path | None:
     if not tiles:
         out_file.unlink(missing_ok=True)
@@ -83,7 +84,7 @@ def _tile(path: str, lines: Sequence[str]) -> np.ndarray:
     return draw_tile(image, caption_lines=lines, size=TILE)
 
 
-def draw_prevalence(tables: dict, out_file: Path) -> Path | None:
+def draw_prevalence(tables: dict[Any, Any], out_file: Path) -> Path | None:
     """Draw, for each task, how often each class is positive in each split.
 
     Args:
@@ -131,7 +132,7 @@ def draw_prevalence(tables: dict, out_file: Path) -> Path | None:
     return out_file
 
 
-def draw_together(tables: dict, out_file: Path) -> Path | None:
+def draw_together(tables: dict[Any, Any], out_file: Path) -> Path | None:
     """Draw, for each classification task, which classes come together.
 
     A row says of the training images with its class how many, in percent,

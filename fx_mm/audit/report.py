@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -20,11 +21,11 @@ STYLES = dict(leak='bold red', error='red', warning='yellow', note='dim')
 def report(
     config: str,
     quick: bool,
-    tables: dict,
+    tables: dict[Any, Any],
     findings: Sequence[Finding],
     idle: Sequence[str] = (),
-    scanned: dict | None = None,
-) -> dict:
+    scanned: dict[Any, Any] | None = None,
+) -> dict[Any, Any]:
     """Put together what the JSON file says; see :mod:`fx_mm.audit`.
 
     Args:
@@ -53,12 +54,14 @@ def report(
     )
 
 
-def save_report(content: dict, out_file: Path) -> Path:
+def save_report(content: dict[Any, Any], out_file: Path) -> Path:
     """Write the JSON file."""
     return write_whole(out_file, json.dumps(content, indent=1) + '\n')
 
 
-def print_report(content: dict, console: Console | None = None) -> None:
+def print_report(
+    content: dict[Any, Any], console: Console | None = None
+) -> None:
     """Print the splits and the findings."""
     console = console or Console()
     parts = [_splits(content['tasks'])] if content['tasks'] else []
@@ -78,7 +81,7 @@ def print_report(content: dict, console: Console | None = None) -> None:
     )
 
 
-def _splits(tasks: dict) -> Table:
+def _splits(tasks: dict[Any, Any]) -> Table:
     table = Table(
         title='Images (patients) of each split', title_justify='left'
     )
@@ -104,7 +107,7 @@ def _splits(tasks: dict) -> Table:
     return table
 
 
-def _findings(findings: list) -> Table:
+def _findings(findings: list[Any]) -> Table:
     table = Table(title='Findings', title_justify='left', leading=1)
     table.add_column('level')
     table.add_column('name (for --allow) and what it is', overflow='fold')

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -56,7 +57,7 @@ class Options:
             ``warn`` or ``stop``.
     """
 
-    allow: list
+    allow: list[Any]
     on_leak: str = 'warn'
 
     @classmethod
@@ -89,7 +90,7 @@ def audit(
     workers: int | None = None,
     flip: bool = True,
     invert: bool = True,
-) -> dict:
+) -> dict[Any, Any]:
     """Audit the data of a config and write what was found.
 
     Args:
@@ -146,8 +147,10 @@ def audit(
     return content
 
 
-def _look_at_labels(splits: list[TaskSplit]) -> tuple[dict, list[Finding]]:
-    tables: dict = {}
+def _look_at_labels(
+    splits: list[TaskSplit],
+) -> tuple[dict[Any, Any], list[Finding]]:
+    tables: dict[Any, Any] = {}
     findings = find_disagreements(splits)
     for split in splits:
         entry = label_table(split)
@@ -180,7 +183,7 @@ def _look_at_boxes(
     return findings
 
 
-def _sizes(split: TaskSplit, scan: Scan | None) -> dict | None:
+def _sizes(split: TaskSplit, scan: Scan | None) -> dict[Any, Any] | None:
     """Map the names of readable images to (width, height)."""
     if scan is None or not split.records.has('box_labels'):
         return None

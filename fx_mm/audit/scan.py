@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -66,7 +66,11 @@ class Scan:
     """
 
     def __init__(
-        self, paths: list, rows: np.ndarray, chunks: list, places: np.ndarray
+        self,
+        paths: list[Any],
+        rows: np.ndarray,
+        chunks: list[Any],
+        places: np.ndarray,
     ) -> None:
         self.paths = paths
         self.rows = rows
@@ -204,7 +208,7 @@ def _scan(
     return Scan(paths, rows, chunks, places)
 
 
-def _load(home: Path, dtype: np.dtype) -> list:
+def _load(home: Path, dtype: np.dtype) -> list[Any]:
     """Open the chunks; a damaged one is deleted and read again."""
     chunks = []
     for path in sorted(home.glob('*.npy')):
@@ -220,7 +224,7 @@ def _load(home: Path, dtype: np.dtype) -> list:
     return chunks
 
 
-def _match(files: np.ndarray, chunks: list) -> tuple:
+def _match(files: np.ndarray, chunks: list[Any]) -> tuple[Any, ...]:
     """Find files among the chunks by path, size and time.
 
     What could not be read is tried again: a decoder may have been installed.
@@ -229,8 +233,8 @@ def _match(files: np.ndarray, chunks: list) -> tuple:
         tuple: int64 (N, 2), chunk and row, -1 where there is none; the
         numbers of the files that are to be read.
     """
-    good: dict[tuple, tuple[int, int]] = {}
-    bad: dict[tuple, tuple[int, int]] = {}
+    good: dict[Any, tuple[int, int]] = {}
+    bad: dict[Any, tuple[int, int]] = {}
     for number, chunk in enumerate(chunks):
         failed = (chunk['error'] != b'').tolist()
         for row, state in enumerate(chunk[['key', 'size', 'mtime']].tolist()):
@@ -283,7 +287,7 @@ def _read_all(
     print_log(f'Read {len(paths)} {what}.', 'current')
 
 
-def _store(waiting: list, home: Path) -> None:
+def _store(waiting: list[Any], home: Path) -> None:
     rows = np.concatenate(waiting)
     name = hashlib.blake2b(rows['key'].tobytes(), digest_size=8).hexdigest()
     buffer = io.BytesIO()

@@ -1,6 +1,7 @@
 """Pairs of similar 64-bit hashes among hundreds of thousands."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class HashIndex:
                 found.append(np.stack(rows, 1).astype(np.int64))
         return np.unique(np.concatenate(found), axis=0)
 
-    def _candidates(self, hashes: np.ndarray) -> Iterator[tuple]:
+    def _candidates(self, hashes: np.ndarray) -> Iterator[tuple[Any, ...]]:
         masks = [0, *(1 << bit for bit in range(BAND_BITS))]
         for band, (order, starts) in enumerate(self._tables):
             keys = _keys(hashes, band)
@@ -66,7 +67,7 @@ class HashIndex:
 
 def _expand(
     first: np.ndarray, counts: np.ndarray, order: np.ndarray
-) -> Iterator[tuple]:
+) -> Iterator[tuple[Any, ...]]:
     """Pair the i-th query with members ``order[first[i]] ..`` in batches."""
     ends = np.cumsum(counts)
     start = 0

@@ -3,6 +3,7 @@
 import os.path as osp
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mmengine.config import Config
 
@@ -135,7 +136,7 @@ def open_splits(
     return splits, findings
 
 
-def _open(task: Task, split: str, known: dict) -> TaskSplit:
+def _open(task: Task, split: str, known: dict[Any, Any]) -> TaskSplit:
     ann_file = task.ann_file(split)
     records = known.get((task.name, ann_file))
     if records is None:
@@ -146,7 +147,7 @@ def _open(task: Task, split: str, known: dict) -> TaskSplit:
     return TaskSplit(task, split, ann_file, records, names, paths, list(names))
 
 
-def column(records: Records, key: str) -> list:
+def column(records: Records, key: str) -> list[Any]:
     """Return one field of all records."""
     return list(records.column(key))
 
@@ -167,7 +168,7 @@ def _find_patients(
     patients of its other tasks; else from the names by the config's pattern.
     """
     dataset = splits[0].task.dataset
-    known: dict = {}
+    known: dict[Any, Any] = {}
     for split in sorted(splits, key=lambda split: split.task.kind.name):
         # Labels come first: of most images, boxes need not be asked.
         if not known.keys() >= set(split.paths):
@@ -184,7 +185,7 @@ def _find_patients(
             )
         ]
     match = match_patient(pattern, dataset)
-    strangers: dict = {}
+    strangers: dict[Any, Any] = {}
     for split in splits:
         split.known_patients = True
         for index, (path, name) in enumerate(zip(split.paths, split.names)):
@@ -208,7 +209,7 @@ def _find_patients(
     ]
 
 
-def _stated_patients(split: TaskSplit) -> dict:
+def _stated_patients(split: TaskSplit) -> dict[Any, Any]:
     """Map image paths to the patients that a split's file tells."""
     by_name = reader_of(split.task).patients(split.ann_file, split.task)
     pairs = zip(split.paths, map(by_name.get, split.names))

@@ -29,7 +29,7 @@ class Samples(list):
     their memory.
     """
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the samples apart from the values of their tensors."""
         stream = io.BytesIO()
         pickler = _SamplePickler(stream)
@@ -42,10 +42,10 @@ class _SamplePickler(pickle.Pickler):
 
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream, pickle.HIGHEST_PROTOCOL)
-        self._parts: list = []
+        self._parts: list[Any] = []
         self._end = 0
 
-    def persistent_id(self, obj: Any) -> tuple | None:
+    def persistent_id(self, obj: Any) -> tuple[Any, ...] | None:
         """Take the values of a tensor, if it is a plain one on the CPU."""
         if type(obj) is not torch.Tensor or obj.device.type != 'cpu':
             return None
@@ -72,13 +72,13 @@ class _SampleUnpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(data))
         self._values = values
 
-    def persistent_load(self, place: tuple) -> torch.Tensor:
+    def persistent_load(self, place: tuple[Any, ...]) -> torch.Tensor:
         start, length, dtype, shape = place
         values = self._values[start : start + length]
         return values.view(dtype).reshape(shape)
 
 
-def _restore(data: bytes, values: torch.Tensor | bytearray) -> list:
+def _restore(data: bytes, values: torch.Tensor | bytearray) -> list[Any]:
     if isinstance(values, bytearray):
         # an empty buffer is refused
         values = torch.frombuffer(values or bytearray(1), dtype=torch.uint8)
@@ -86,7 +86,7 @@ def _restore(data: bytes, values: torch.Tensor | bytearray) -> list:
 
 
 @FUNCTIONS.register_module()
-def collate_batch(samples: list[dict]) -> dict:
+def collate_batch(samples: list[dict[Any, Any]]) -> dict[Any, Any]:
     """Put samples side by side.
 
     Args:

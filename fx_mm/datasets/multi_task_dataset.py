@@ -74,7 +74,7 @@ class MultiTaskDataset(Dataset):
     def __len__(self) -> int:
         return int(self._ends[-1]) if self.datasets else 0
 
-    def __getitem__(self, key: SampleKey | int) -> dict:
+    def __getitem__(self, key: SampleKey | int) -> dict[Any, Any]:
         """Return a sample.
 
         Args:

@@ -22,7 +22,7 @@ class Records(Sequence):
         ValueError: If the keys of the records differ.
     """
 
-    def __init__(self, records: list[dict]) -> None:
+    def __init__(self, records: list[dict[Any, Any]]) -> None:
         self._length = len(records)
         keys = list(records[0]) if records else []
         for number, record in enumerate(records):
@@ -41,7 +41,8 @@ class Records(Sequence):
 
         Args:
             **columns: Key of the records to list of strings and None, array
-                with one row per record, :class:`Ragged`, or dict of such lists.
+                with one row per record, :class:`Ragged`, or dict of such
+                lists.
 
         Raises:
             ValueError: If the lengths differ.
@@ -82,7 +83,7 @@ class Records(Sequence):
         return self._columns[key]
 
 
-def _column(values: list) -> Any:
+def _column(values: list[Any]) -> Any:
     if isinstance(values[0], str):
         return _Texts(values)
     if isinstance(values[0], dict):
@@ -154,11 +155,11 @@ class _Rows:
 class _Dicts:
     """Dicts of texts, one text column per key."""
 
-    def __init__(self, values: dict) -> None:
+    def __init__(self, values: dict[Any, Any]) -> None:
         self._texts = {key: _Texts(texts) for key, texts in values.items()}
 
     def __len__(self) -> int:
         return len(next(iter(self._texts.values())))
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> dict[Any, Any]:
         return {key: texts[index] for key, texts in self._texts.items()}

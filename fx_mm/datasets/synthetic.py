@@ -1,5 +1,7 @@
 """Made-up samples: to measure and try a config without its data."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -37,11 +39,11 @@ class SyntheticTask(Dataset):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> dict[Any, Any]:
         """Return a sample with seed 0."""
         return self.sample(index, 0)
 
-    def sample(self, index: int, seed: int) -> dict:
+    def sample(self, index: int, seed: int) -> dict[Any, Any]:
         """Draw a sample.
 
         Args:

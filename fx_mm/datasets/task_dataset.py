@@ -59,7 +59,7 @@ class TaskDataset(BaseDataset):
         task: Task,
         split: str,
         test_mode: bool | None = None,
-        pipeline: list[dict] | None = None,
+        pipeline: list[dict[Any, Any]] | None = None,
     ) -> None:
         self.task = task
         self.split = split
@@ -123,7 +123,7 @@ class TaskDataset(BaseDataset):
         """Return a sample with seed 0."""
         return self.sample(idx, 0)
 
-    def sample(self, index: int, seed: int) -> dict:
+    def sample(self, index: int, seed: int) -> dict[Any, Any]:
         """Load an image and run the pipeline, reproducibly.
 
         Labels that a reader's policy gives a range (CheXpert's uncertain
@@ -180,7 +180,7 @@ class TaskDataset(BaseDataset):
         chosen = draw_few(names, n, seed, patients)
         return Records([records[i] for i in chosen])
 
-    def _build(self, registry: Registry, cfg: dict) -> Any:
+    def _build(self, registry: Registry, cfg: dict[str, Any]) -> Any:
         """Build a reader or transform; a mistyped config is a UserError."""
         name = cfg.get('type')
         where = f'{registry.name} of task {self.task.name}'

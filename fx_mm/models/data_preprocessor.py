@@ -1,6 +1,7 @@
 """From samples of the loader to a normalised batch on the device."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.models.utils.misc import samplelist_boxtype2tensor
@@ -39,7 +40,7 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
 
     def __init__(
         self,
-        normalize: dict | None = None,
+        normalize: dict[str, Any] | None = None,
         pad_size_divisor: int = 1,
         non_blocking: bool = False,
     ) -> None:
@@ -54,7 +55,9 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
             persistent=False,
         )
 
-    def forward(self, data: dict, training: bool = False) -> dict:
+    def forward(
+        self, data: dict[Any, Any], training: bool = False
+    ) -> dict[Any, Any]:
         """Prepare a batch of one task.
 
         Args:
@@ -92,14 +95,12 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
         samplelist_boxtype2tensor(samples)
         return dict(batch, data_samples=samples)
 
-    def statistics_of(self, sample: FXDataSample) -> torch.Tensor:
+    def statistics_of(self, sample: Any) -> torch.Tensor:
         """Mean and std (2, 3, 1, 1) for a sample's task."""
         index = self._index.get(sample.task, self._index.get(sample.kind))
         return self.statistics[index]
 
-    def _normalise(
-        self, inputs: torch.Tensor | list[torch.Tensor], sample: FXDataSample
-    ) -> torch.Tensor:
+    def _normalise(self, inputs: Any, sample: FXDataSample) -> torch.Tensor:
         mean, std = self.statistics_of(sample)
         equal = len({tuple(image.shape) for image in inputs}) == 1
         if equal and not isinstance(inputs, torch.Tensor):
@@ -117,7 +118,7 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
         return tuple(-(-length // divisor) * divisor for length in size)
 
 
-def _statistics(name: str, entry: dict) -> torch.Tensor:
+def _statistics(name: str, entry: dict[str, Any]) -> torch.Tensor:
     """Return mean and std of one entry, shape (2, 3, 1, 1)."""
     values = []
     for key in ('mean', 'std'):

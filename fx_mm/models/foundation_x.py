@@ -58,12 +58,12 @@ class FoundationX(BaseModel):
 
     def __init__(
         self,
-        backbone: dict,
+        backbone: dict[str, Any],
         tasks: TaskTable | Sequence[Task],
-        region_guidance: dict | None = None,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | None = None,
-        **branches: dict | None,
+        region_guidance: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+        **branches: dict[Any, Any] | None,
     ) -> None:
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)
@@ -99,7 +99,7 @@ class FoundationX(BaseModel):
         )
 
     def _build_guidance(
-        self, cfg: dict | None, strides: Sequence[int]
+        self, cfg: dict[str, Any] | None, strides: Sequence[int]
     ) -> RegionGuidance | None:
         if cfg is None:
             return None
@@ -275,7 +275,7 @@ class FoundationX(BaseModel):
 
     def predict(
         self, inputs: Tensor, data_samples: list[FXDataSample]
-    ) -> list:
+    ) -> list[Any]:
         """Predictions of a batch of one task, with its test-time augmentation.
 
         Returns:

@@ -87,12 +87,12 @@ class MeanTeacher(BaseModel):
 
     def __init__(
         self,
-        student: dict,
+        student: dict[str, Any],
         consistency_weight: float = 0.5,
         predict_on: str = 'teacher',
         compile_backbone: bool = False,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         if isinstance(data_preprocessor, dict):
             data_preprocessor = MODELS.build(data_preprocessor)

@@ -76,7 +76,7 @@ class MultiView:
 
     def _crops(
         self, inputs: Tensor, data_samples: list[FXDataSample]
-    ) -> Iterator[tuple[Tensor, list]]:
+    ) -> Iterator[tuple[Tensor, list[Any]]]:
         side = self.img_size
         wholes = []
         for image, sample in zip(inputs, data_samples):

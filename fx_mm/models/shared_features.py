@@ -1,6 +1,7 @@
 """Many tasks on the same images: what they share runs once."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ class SharedFeatures:
 
     def __init__(self) -> None:
         self._maps: list[tuple[Tensor, Pyramid]] = []
-        self._states: list[tuple[Branch, Pyramid, list, State]] = []
+        self._states: list[tuple[Branch, Pyramid, list[Any], State]] = []
 
     def maps(
         self, extract: Callable[[Tensor], Pyramid], inputs: Tensor

@@ -119,7 +119,7 @@ def _check_keys(where: str, kind: Kind, entry: Mapping) -> None:
     check_keys(entry, known, where)
 
 
-def _check_views(where: str, kind: Kind, config: dict) -> None:
+def _check_views(where: str, kind: Kind, config: dict[str, Any]) -> None:
     """Refuse sizes and views of an image that make no sense."""
     for key in (*SIZES, 'batch_size'):
         if key == 'resize_size' and config.get(key) is None:
@@ -140,7 +140,7 @@ def _check_views(where: str, kind: Kind, config: dict) -> None:
         )
 
 
-def _check_flip(where: str, config: dict) -> None:
+def _check_flip(where: str, config: dict[str, Any]) -> None:
     """Refuse a share of flips that nothing reads."""
     steps = config.get('train_pipeline')
     if steps and not _asks_to_flip(steps):

@@ -72,7 +72,7 @@ class TaskTable:
         check_keys(defaults, kinds, 'task_defaults')
         for name, entry in defaults.items():
             check_keys(entry, entry_keys(kinds[name]), f'task_defaults.{name}')
-        known: dict[str, tuple[str, str, dict, dict]] = {}
+        known: dict[str, tuple[str, str, dict[Any, Any], dict[Any, Any]]] = {}
         for name, dataset in datasets.items():
             if not isinstance(dataset, dict):
                 raise UserError(f'datasets.{name} must be a dict.')
@@ -108,9 +108,9 @@ class TaskTable:
     def _task(
         name: str,
         kind: str,
-        dataset: dict,
-        entry: dict,
-        defaults: dict,
+        dataset: dict[Any, Any],
+        entry: dict[str, Any],
+        defaults: dict[Any, Any],
         cache: Any,
     ) -> Task:
         where = f'datasets.{name}.tasks.{kind}'
@@ -128,7 +128,7 @@ class TaskTable:
             config=config,
         )
 
-    def __deepcopy__(self, memo: dict) -> 'TaskTable':
+    def __deepcopy__(self, memo: dict[Any, Any]) -> 'TaskTable':
         # never changed: a config that is copied keeps the one table
         return self
 
@@ -179,6 +179,6 @@ class TaskTable:
         """dict: Task name to batch size (of one process)."""
         return {t.name: int(t.config['batch_size']) for t in self}
 
-    def evaluators(self) -> dict[str, dict]:
+    def evaluators(self) -> dict[str, dict[Any, Any]]:
         """Return one evaluator config per task."""
         return {task.name: task.metric_cfg() for task in self}

@@ -71,7 +71,7 @@ class Task:
             object.__setattr__(self, 'kind', find_kind(kind))
         object.__setattr__(self, 'classes', tuple(self.classes))
 
-    def __deepcopy__(self, memo: dict) -> 'Task':
+    def __deepcopy__(self, memo: dict[Any, Any]) -> 'Task':
         # Frozen: configs that are copied before a build keep the one object.
         return self
 
@@ -97,7 +97,7 @@ class Task:
             label_type=self.label_type,
         )
 
-    def pipeline(self, which: str) -> list[dict]:
+    def pipeline(self, which: str) -> list[dict[Any, Any]]:
         """Return the transforms, the task's values filled in.
 
         With a ``cache`` in the config, training loads images reduced to

@@ -42,7 +42,7 @@ def test_the_papers_table_row_by_row(cycle_of_three, index):
     loop.begin_pass(index)
     assert loop.current_pass == (f'phantom_c/{kind}', mode)
     batches = loop.sampler.pass_batches(index)
-    images = {key.index for batch in batches for key in batch}
+    images = {key.image for batch in batches for key in batch}
     assert len(images) == dict(Full=12, Half=6)[data]
 
     model.zero_grad(set_to_none=True)

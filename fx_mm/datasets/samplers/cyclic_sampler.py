@@ -1,10 +1,11 @@
 """Endless task-homogeneous batches, walked in cycles of passes."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_rank, get_world_size
-from torch.utils.data import Sampler
 
 from fx_mm.datasets.samplers.keys import SampleKey
 from fx_mm.datasets.samplers.mixing import is_mixed, mix_steps
@@ -69,15 +70,15 @@ class CyclicBatchSampler:
 
     def __init__(
         self,
-        sampler: Sampler,
+        sampler: DefaultSampler,
         batch_size: int,
-        batch_sizes: dict,
-        order: str | dict = 'cyclic',
-        lock: str | list = 'paper',
+        batch_sizes: dict[Any, Any],
+        order: str | dict[Any, Any] = 'cyclic',
+        lock: str | list[Any] = 'paper',
         lock_data_ratio: float = 0.5,
-        max_batches: int | dict | None = None,
+        max_batches: int | dict[Any, Any] | None = None,
         min_batches: int = 1,
-        box_free_share: dict | None = None,
+        box_free_share: dict[Any, Any] | None = None,
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
@@ -134,7 +135,7 @@ class CyclicBatchSampler:
         self.seed = seed
         self.schedule.reseed(seed)
 
-    def describe_draws(self) -> dict:
+    def describe_draws(self) -> dict[Any, Any]:
         """Return what decides which images a batch holds, but the seed.
 
         Returns:
@@ -147,7 +148,7 @@ class CyclicBatchSampler:
         }
         return dict(lock_data_ratio=self.lock_data_ratio, pools=pools)
 
-    def _make_pools(self, name: str, share: float | None) -> list:
+    def _make_pools(self, name: str, share: float | None) -> list[Any]:
         """Split a task's images into pools, each with its count a batch."""
         dataset, size = self._tasks[name][1], self._batch_sizes[name]
         if not len(dataset):
@@ -163,7 +164,9 @@ class CyclicBatchSampler:
             if count
         ]
 
-    def _length(self, entry: Pass, max_batches: int | dict | None) -> int:
+    def _length(
+        self, entry: Pass, max_batches: int | dict[Any, Any] | None
+    ) -> int:
         """Return the batches of a pass; the last partial one is dropped."""
         pool, count = self._pools[entry.task][0]
         length = max(len(pool) // count, self.min_batches)
@@ -176,16 +179,18 @@ class CyclicBatchSampler:
             length = int(length * self.lock_data_ratio)
         return max(length, 1)
 
-    def _mix(self, mode: str, visits: list, order: str | Mapping) -> dict:
+    def _mix(
+        self, mode: str, visits: list[Any], order: str | Mapping
+    ) -> dict[Any, Any]:
         """Return each task's batches in the mixed pass of a lock state."""
-        steps: dict = {}
+        steps: dict[Any, Any] = {}
         for visit, length in visits:
             if visit.mode == mode:
                 steps[visit.task] = steps.get(visit.task, 0) + length
         images = {name: len(data) for name, (_, data) in self._tasks.items()}
         return mix_steps(steps, order, images)
 
-    def walk_pass(self, index: int, offset: int = 0) -> Iterator[list]:
+    def walk_pass(self, index: int, offset: int = 0) -> Iterator[list[Any]]:
         """Draw the global batches of pass number ``index``.
 
         Args:
@@ -226,7 +231,9 @@ class CyclicBatchSampler:
                 )
             ]
 
-    def _draw(self, task: str, length: int, rng: np.random.Generator) -> tuple:
+    def _draw(
+        self, task: str, length: int, rng: np.random.Generator
+    ) -> tuple[Any, ...]:
         """Draw a task's images and their seeds, both (length, batch)."""
         columns = []
         for pool, count in self._pools[task]:
@@ -242,11 +249,11 @@ class CyclicBatchSampler:
         batches = rng.permuted(batches, axis=1)
         return batches, rng.integers(2**31, size=batches.shape)
 
-    def pass_batches(self, index: int) -> list:
+    def pass_batches(self, index: int) -> list[Any]:
         """List what :meth:`walk_pass` draws, the whole pass."""
         return list(self.walk_pass(index))
 
-    def __iter__(self) -> Iterator[list]:
+    def __iter__(self) -> Iterator[list[Any]]:
         index, offset = self.schedule.locate(self.start)
         while True:
             for batch in self.walk_pass(index, offset):

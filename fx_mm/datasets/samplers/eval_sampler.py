@@ -1,9 +1,10 @@
 """Batches for validation and test."""
 
 from collections.abc import Iterator
+from typing import Any
 
+from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_rank, get_world_size
-from torch.utils.data import Sampler
 
 from fx_mm.datasets.samplers.keys import SampleKey
 from fx_mm.registry import DATA_SAMPLERS
@@ -35,9 +36,9 @@ class TaskSequentialBatchSampler:
 
     def __init__(
         self,
-        sampler: Sampler,
+        sampler: DefaultSampler,
         batch_size: int,
-        batch_sizes: dict | None = None,
+        batch_sizes: dict[Any, Any] | None = None,
         drop_last: bool = False,
     ) -> None:
         if drop_last:
@@ -81,7 +82,7 @@ class TaskSequentialBatchSampler:
             -(-len(indices) // size) for indices, size in self._shares()
         )
 
-    def _shares(self) -> list:
+    def _shares(self) -> list[Any]:
         rank, world = get_rank(), get_world_size()
         return [
             (range(rank, length, world), size) for length, size in self._tasks

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -192,7 +192,7 @@ class PassSchedule:
             self.lengths[place] for place in before
         )
 
-    def locate(self, iteration: int) -> tuple:
+    def locate(self, iteration: int) -> tuple[Any, ...]:
         """Return (pass number, offset in the pass) of an iteration."""
         cycle, rest = divmod(iteration, self.iters_per_cycle)
         ends = accumulate(self.lengths[place] for place in self.places(cycle))

@@ -1,6 +1,7 @@
 """The last step of a pipeline."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ class PackXray(BaseTransform):
         self.min_box_size = min_box_size
         self.meta_keys = tuple(meta_keys)
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[Any, Any]:
         """Return the sample.
 
         Returns:
@@ -86,7 +87,7 @@ class PackXray(BaseTransform):
             packed['teacher_inputs'] = _tensor(results['teacher_img'])
         return packed
 
-    def _instances(self, results: dict) -> InstanceData:
+    def _instances(self, results: dict[str, Any]) -> InstanceData:
         boxes = results['gt_bboxes']
         keep = (boxes.widths > self.min_box_size) & (
             boxes.heights > self.min_box_size
@@ -95,7 +96,7 @@ class PackXray(BaseTransform):
         return InstanceData(bboxes=boxes[keep], labels=labels[keep])
 
     @staticmethod
-    def _sem_seg(results: dict) -> PixelData:
+    def _sem_seg(results: dict[str, Any]) -> PixelData:
         masks = results['gt_masks'].masks
         expected = len(results['classes'])
         if len(masks) != expected:

@@ -16,7 +16,7 @@ from fx_mm.utils.errors import UserError
 BORDERS = dict(constant=cv2.BORDER_CONSTANT, reflect=cv2.BORDER_REFLECT_101)
 
 
-def move_boxes(results: dict, matrix: np.ndarray) -> None:
+def move_boxes(results: dict[str, Any], matrix: np.ndarray) -> None:
     """Move the boxes, cut them at the image, drop those that left it.
 
     A box becomes the upright one around its four corners. What left the image
@@ -40,7 +40,7 @@ def move_boxes(results: dict, matrix: np.ndarray) -> None:
             results[key] = results[key][kept.numpy()]
 
 
-def record_homography(results: dict, matrix: np.ndarray) -> None:
+def record_homography(results: dict[str, Any], matrix: np.ndarray) -> None:
     """Add a step to ``homography_matrix``, as mmdet's transforms do."""
     before = results.get('homography_matrix')
     matrix = matrix.astype(np.float32)
@@ -113,7 +113,7 @@ class ShiftScaleRotate(BaseTransform):
             return None
         return np.random.uniform(-1, 1, 4) * self.limits
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[Any, Any]:
         """Transform image, boxes and masks alike."""
         if self.border == 'reflect' and 'gt_bboxes' in results:
             raise UserError(
@@ -207,7 +207,7 @@ class RandomResizedCrop(BaseTransform):
             )
         )
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[Any, Any]:
         """Crop and resize image, boxes and masks alike."""
         y, x, height, width = self.crop.rand_crop_params(results['img'])
         shape = tuple(self.crop.scale)

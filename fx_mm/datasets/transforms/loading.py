@@ -1,6 +1,7 @@
 """The first steps of a pipeline: the image, and what is known about it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -87,7 +88,7 @@ class LoadXray(BaseTransform):
             type(self).__name__, cache_dir, cache_size, percentiles
         )
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[Any, Any]:
         """Add the image to the results."""
         grey, ori_shape = self._load(results['img_path'])
         shape = grey.shape
@@ -155,7 +156,7 @@ class LoadXrayAnnotations(BaseTransform):
     ) -> None:
         self.cache = build_cache(type(self).__name__, cache_dir, cache_size)
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[Any, Any]:
         """Add boxes or masks; other annotations are in the record."""
         original = results['ori_shape']
         loaded = results.get('loaded_shape', original)
@@ -174,7 +175,7 @@ class LoadXrayAnnotations(BaseTransform):
         return results
 
     @staticmethod
-    def _boxes(results: dict, shape: tuple) -> None:
+    def _boxes(results: dict[str, Any], shape: tuple[Any, ...]) -> None:
         height, width = results['ori_shape']
         size = results.get('ann_size')
         if size is not None and tuple(size) != (width, height):
@@ -183,7 +184,8 @@ class LoadXrayAnnotations(BaseTransform):
                 f'pixels, but its boxes are for {size[0]}x{size[1]}; scale '
                 'the boxes (and width and height) of the annotation file.'
             )
-        boxes = np.asarray(results['boxes'], np.float32).reshape(-1, 4)
+        boxes: np.ndarray = np.asarray(results['boxes'], np.float32)
+        boxes = boxes.reshape(-1, 4)
         if shape != results['ori_shape']:
             boxes = boxes * np.array(
                 _scale(shape, (height, width)) * 2, np.float32
@@ -194,10 +196,10 @@ class LoadXrayAnnotations(BaseTransform):
         results['gt_bboxes_labels'] = results['box_labels']
         results['gt_ignore_flags'] = np.zeros(len(boxes), bool)
 
-    def _masks(self, results: dict, shape: tuple) -> None:
+    def _masks(self, results: dict[str, Any], shape: tuple[Any, ...]) -> None:
         paths = results['mask_paths']
         masks = np.zeros((len(paths), *shape), np.uint8)
-        loaded: dict = {}
+        loaded: dict[Any, Any] = {}
         for mask, name in zip(masks, results['classes']):
             if paths[name] is None:
                 continue
@@ -211,7 +213,9 @@ class LoadXrayAnnotations(BaseTransform):
                 np.bitwise_and(values >> bit, 1, out=mask, casting='unsafe')
         results['gt_masks'] = BitmapMasks(masks, *shape)
 
-    def _values(self, path: str, shape: tuple, results: dict) -> np.ndarray:
+    def _values(
+        self, path: str, shape: tuple[Any, ...], results: dict[str, Any]
+    ) -> np.ndarray:
         """Read a mask file at the size of the truth."""
         if self.cache is not None and not results['truth_at_ori_shape']:
             values, original = self.cache.mask(path)
@@ -231,7 +235,9 @@ class LoadXrayAnnotations(BaseTransform):
         return f'{type(self).__name__}({_describe(self.cache)})'
 
 
-def _scale(shape: tuple, original: tuple) -> tuple:
+def _scale(
+    shape: tuple[Any, ...], original: tuple[Any, ...]
+) -> tuple[Any, ...]:
     """Return width and height of a shape in parts of the original's."""
     return shape[1] / original[1], shape[0] / original[0]
 

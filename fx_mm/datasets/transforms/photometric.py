@@ -6,6 +6,7 @@ image's mean. The papers' are those of Albumentations, of the same names.
 """
 
 from abc import abstractmethod
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,7 +50,7 @@ class TableTransform(BaseTransform):
         values = np.clip(self.draw_values(), 0, 1) * 255
         return np.rint(values).astype(np.uint8)
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[Any, Any]:
         """Change the grey values of the image."""
         table = self._draw()
         if table is not None:

@@ -34,10 +34,10 @@ class TeacherView(BaseTransform):
             alone. Defaults to ().
     """
 
-    def __init__(self, transforms: Sequence[dict] = ()) -> None:
+    def __init__(self, transforms: Sequence[dict[Any, Any]] = ()) -> None:
         self.transforms = [TRANSFORMS.build(step) for step in transforms]
 
-    def transform(self, results: dict) -> dict:
+    def transform(self, results: dict[str, Any]) -> dict[Any, Any]:
         """Add the teacher's image."""
         view = dict(results)
         if view.get('gt_bboxes') is not None:
@@ -53,7 +53,7 @@ class TeacherView(BaseTransform):
         return f'{type(self).__name__}({self.transforms})'
 
 
-def check_teacher_view(results: dict) -> None:
+def check_teacher_view(results: dict[str, Any]) -> None:
     """Refuse a teacher's image that lies otherwise than boxes or masks.
 
     Compared are the shape, the recorded homography (mmdet's transforms and
@@ -79,7 +79,7 @@ def check_teacher_view(results: dict) -> None:
         )
 
 
-def _geometry(results: dict) -> dict:
+def _geometry(results: dict[str, Any]) -> dict[Any, Any]:
     boxes, masks = results.get('gt_bboxes'), results.get('gt_masks')
     return dict(
         shape=results['img_shape'][:2],

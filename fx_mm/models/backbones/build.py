@@ -1,6 +1,7 @@
 """Backbones of mmdet and mmpretrain with raw multi-stage outputs."""
 
 import copy
+from typing import Any
 
 import torch
 from mmdet.models.backbones import SwinTransformer
@@ -13,7 +14,7 @@ from fx_mm.utils.errors import UserError
 NUM_STAGES = 4
 
 
-def build_backbone(cfg: dict) -> nn.Module:
+def build_backbone(cfg: dict[str, Any]) -> nn.Module:
     """Build a backbone whose outputs carry no output norm.
 
     Segmentation reads the raw block outputs, localization and classification
@@ -64,7 +65,7 @@ def build_backbone(cfg: dict) -> nn.Module:
     return backbone
 
 
-def _scope_pretrained(cfg: dict) -> bool:
+def _scope_pretrained(cfg: dict[str, Any]) -> bool:
     """Let ``Pretrained`` mean fx_mm's; whether there is one."""
     init_cfg = cfg.get('init_cfg') or []
     found = False

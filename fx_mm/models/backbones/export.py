@@ -28,7 +28,7 @@ NORMS = dict(
 )
 
 
-def model_cfg_of(checkpoint: dict, source: str) -> dict:
+def model_cfg_of(checkpoint: dict[str, Any], source: str) -> dict[Any, Any]:
     """Read the student's config out of a checkpoint, without executing it.
 
     Args:
@@ -98,12 +98,12 @@ class FoundationXBackbone(BaseModule):
     def __init__(
         self,
         checkpoint: str | None = None,
-        backbone: dict | None = None,
+        backbone: dict[str, Any] | None = None,
         predict_on: str = 'teacher',
         out_indices: Sequence[int] = (0, 1, 2, 3),
         output_norm: str | None = None,
         norm_stages: Sequence[int] | None = None,
-        init_cfg: dict | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         for key, value, known in (
@@ -127,7 +127,7 @@ class FoundationXBackbone(BaseModule):
         self.out_indices = out_indices
         self.output_norm = output_norm
         loaded = None if checkpoint is None else self._load(checkpoint)
-        branch: dict = {}
+        branch: dict[Any, Any] = {}
         if backbone is None:
             model = model_cfg_of(
                 cast('dict[str, Any]', loaded), cast(str, checkpoint)
@@ -168,7 +168,7 @@ class FoundationXBackbone(BaseModule):
     def init_weights(self) -> None:
         """Load the weights again: a model's own init runs over all layers."""
         if self.checkpoint is not None:
-            self._fill(self._load())
+            self._fill(self._load(self.checkpoint))
         self._is_init = True
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -192,7 +192,7 @@ class FoundationXBackbone(BaseModule):
         return self.norms[str(stage)](feature).contiguous()
 
     @staticmethod
-    def _load(checkpoint: str) -> dict:
+    def _load(checkpoint: str) -> dict[Any, Any]:
         try:
             return load_source(checkpoint)
         except UserError as error:
@@ -205,7 +205,7 @@ class FoundationXBackbone(BaseModule):
                 'of its config.'
             ) from error
 
-    def _fill(self, loaded: dict) -> None:
+    def _fill(self, loaded: dict[Any, Any]) -> None:
         """Load backbone and norms; nothing may be missing."""
         state = loaded.get('state_dict', loaded)
         root = f'{self.predict_on}.'
@@ -217,7 +217,9 @@ class FoundationXBackbone(BaseModule):
             name = NORMS[cast(str, self.output_norm)][0]
             self._load_part(norm, state, f'{root}{name}.{position}.')
 
-    def _load_part(self, module: nn.Module, state: dict, prefix: str) -> None:
+    def _load_part(
+        self, module: nn.Module, state: dict[Any, Any], prefix: str
+    ) -> None:
         part = {
             name.removeprefix(prefix): value
             for name, value in state.items()

@@ -36,7 +36,7 @@ def names_text(names: list[str]) -> str:
     return f'{text} and {more} more' if more > 0 else text
 
 
-def unpack_weights(loaded: dict, source: str) -> dict[str, Tensor]:
+def unpack_weights(loaded: dict[Any, Any], source: str) -> dict[str, Tensor]:
     """Tensors by name, out of what a checkpoint file holds.
 
     Raises:
@@ -127,7 +127,7 @@ class PretrainedWeights(PretrainedInit):
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=f'loaded from {source}')
 
-    def _load(self, source: str) -> dict:
+    def _load(self, source: str) -> dict[Any, Any]:
         if source.startswith(TORCHVISION):
             name = source.removeprefix(TORCHVISION)
             urls = get_torchvision_models()
@@ -146,10 +146,10 @@ class PretrainedWeights(PretrainedInit):
             raise UserError(text) from error
 
     def _best(
-        self, module: nn.Module, own: dict, weights: dict
+        self, module: nn.Module, own: dict[Any, Any], weights: dict[Any, Any]
     ) -> tuple[dict[str, Tensor], list[str]]:
         """Weights that fit, and names of the others; best prefix."""
-        best: tuple[dict, list] = ({}, [*weights])
+        best: tuple[dict[Any, Any], list[Any]] = ({}, [*weights])
         for prefix in PREFIXES if self.prefix is None else (self.prefix,):
             candidate = {
                 name.removeprefix(prefix): value

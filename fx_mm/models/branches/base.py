@@ -33,7 +33,7 @@ class Branch(BaseModule):
     graph_outputs: tuple[str, ...] = ()
 
     def __init__(
-        self, tasks: Iterable[Task], init_cfg: dict | None = None
+        self, tasks: Iterable[Task], init_cfg: dict[str, Any] | None = None
     ) -> None:
         super().__init__(init_cfg)
         self.task_names = {task.dataset: task.name for task in tasks}

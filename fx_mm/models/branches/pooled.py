@@ -1,6 +1,7 @@
 """Branches of image-level answers: a pooled vector and own heads."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -79,12 +80,12 @@ class PooledBranch(Branch):
         tasks: Sequence[Task],
         strides: Sequence[int] = (),
         stages: Sequence[int] = (3,),
-        norm_cfg: dict | None = dict(type='LN2d'),
+        norm_cfg: dict[str, Any] | None = dict(type='LN2d'),
         pool: str = 'avg',
         head_norm: bool = False,
         projector: str = 'none',
         projector_dims: int = 1376,
-        init_cfg: dict | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(tasks, init_cfg)
         check_choice(f'model {name}.pool', pool, POOLS)

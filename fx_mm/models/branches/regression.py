@@ -37,7 +37,9 @@ class RegressionHead(BaseModule):
         dims: int,
         targets: int,
         outputs: int,
-        init_cfg: dict | None = dict(type='Normal', layer='Linear', std=0.01),
+        init_cfg: dict[str, Any] | None = dict(
+            type='Normal', layer='Linear', std=0.01
+        ),
     ) -> None:
         super().__init__(init_cfg)
         self.outputs = outputs
@@ -76,7 +78,7 @@ class RegressionBranch(PooledBranch):
         self,
         in_channels: Sequence[int],
         tasks: Sequence[Task],
-        loss: dict = dict(type='MaskedSmoothL1Loss'),
+        loss: dict[Any, Any] = dict(type='MaskedSmoothL1Loss'),
         **kwargs: Any,
     ) -> None:
         super().__init__('regression', in_channels, tasks, **kwargs)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -46,12 +47,12 @@ class SegmentationBranch(Branch):
         in_channels: Sequence[int],
         tasks: Sequence[Task],
         strides: Sequence[int] = (),
-        decoder: dict = dict(type='PyramidDecoder'),
+        decoder: dict[Any, Any] = dict(type='PyramidDecoder'),
         head_kernel_size: int = 3,
-        loss: dict = dict(type='SoftDiceLoss'),
+        loss: dict[Any, Any] = dict(type='SoftDiceLoss'),
         bce_weight: float = 0.0,
         threshold: float = 0.5,
-        init_cfg: dict | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(tasks, init_cfg)
         check_number('model segmentation.bce_weight', bce_weight, 0)

@@ -8,7 +8,7 @@ from mmdet.models.layers import CdnQueryGenerator
 from torch import Tensor, nn
 
 
-def image_sizes(data_samples: list, like: Tensor) -> Tensor:
+def image_sizes(data_samples: list[Any], like: Tensor) -> Tensor:
     """Width, height, width, height of the images in pixels.
 
     Args:
@@ -48,7 +48,7 @@ class DenoisingQueries(CdnQueryGenerator):
         self.first_label = first_label
 
     def __call__(
-        self, data_samples: list, label_embedding: nn.Embedding
+        self, data_samples: list[Any], label_embedding: nn.Embedding
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, int]]:
         """Draw noisy queries around the boxes of a batch.
 

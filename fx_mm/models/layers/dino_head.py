@@ -178,7 +178,7 @@ class TaskDINOHead(DINOHead):
         references: Tensor,
         proposal_scores: Tensor,
         proposal_boxes: Tensor,
-        data_samples: list,
+        data_samples: list[Any],
         dn_meta: dict[str, int] | None,
     ) -> dict[str, Tensor]:
         """Losses of all layers, the denoising queries and the proposals.
@@ -316,8 +316,8 @@ class TaskDINOHead(DINOHead):
         self,
         hidden_states: Tensor,
         references: Tensor,
-        data_samples: list,
-    ) -> list:
+        data_samples: list[Any],
+    ) -> list[Any]:
         """Best boxes of the last layer in original pixels.
 
         Returns:

@@ -122,7 +122,7 @@ class PyramidEncoder(BaseModule):
         nn.init.normal_(self.level_embed)
 
     def forward(
-        self, maps: Sequence[Tensor], data_samples: list
+        self, maps: Sequence[Tensor], data_samples: list[Any]
     ) -> dict[str, Any]:
         """Encode the backbone maps.
 
@@ -183,7 +183,9 @@ class PyramidEncoder(BaseModule):
         return dict(maps=maps, memory=memory, mask=mask, layout=layout)
 
     @staticmethod
-    def _padding(data_samples: list, device: torch.device) -> Tensor | None:
+    def _padding(
+        data_samples: list[Any], device: torch.device
+    ) -> Tensor | None:
         """1 at padding pixels (B, 1, H, W), None if there are none."""
         height, width = data_samples[0].batch_input_shape
         shapes = [tuple(sample.img_shape[:2]) for sample in data_samples]

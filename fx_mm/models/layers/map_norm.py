@@ -1,5 +1,7 @@
 """Norms over the channels of maps."""
 
+from typing import Any
+
 from mmcv.cnn import build_norm_layer
 from mmengine.registry import DefaultScope
 from mmpretrain.models.utils import LayerNorm2d as MMPretrainLayerNorm2d
@@ -24,7 +26,9 @@ class LayerNorm2d(MMPretrainLayerNorm2d):
         )
 
 
-def build_map_norm(norm_cfg: dict | None, channels: int) -> nn.Module:
+def build_map_norm(
+    norm_cfg: dict[str, Any] | None, channels: int
+) -> nn.Module:
     """Build the norm of a map, whatever the default scope is.
 
     Args:

@@ -1,6 +1,7 @@
 """Segmentation decoder: pyramid pooling and the reference's FPN."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +30,7 @@ class PyramidPooling(PPM):
     so such a bin is normalised with the running statistics.
     """
 
-    def forward(self, x: Tensor) -> list:
+    def forward(self, x: Tensor) -> list[Any]:
         """Pool, project and upsample.
 
         Args:
@@ -85,8 +86,8 @@ class PyramidDecoder(BaseModule):
         ppm_channels: int | None = None,
         pool_scales: Sequence[int] = (1, 2, 4, 6),
         dropout: float = 0.1,
-        norm_cfg: dict = dict(type='BN'),
-        init_cfg: dict | None = None,
+        norm_cfg: dict[str, Any] = dict(type='BN'),
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         first, *_, last = in_channels

@@ -1,6 +1,7 @@
 """Segmentation decoder in mmseg's form of UPerNet."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.model import BaseModule
 from mmseg.models.decode_heads import UPerHead
@@ -38,9 +39,9 @@ class UPerDecoder(BaseModule):
         channels: int = 512,
         pool_scales: Sequence[int] = (1, 2, 3, 6),
         dropout: float = 0.1,
-        norm_cfg: dict = dict(type='BN'),
+        norm_cfg: dict[str, Any] = dict(type='BN'),
         align_corners: bool = False,
-        init_cfg: dict | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.channels = channels

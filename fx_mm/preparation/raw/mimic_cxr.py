@@ -1,6 +1,7 @@
 """MIMIC-CXR-JPG: labels of studies, splits of images."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from fx_mm.preparation.cell_values import parse_labels
 from fx_mm.preparation.raw import chexpert
@@ -61,5 +62,5 @@ def read_mimic_cxr(folder: RawFolder) -> Iterator[RawImage]:
         )
     folder.skipped.add(
         unlabelled,
-        f'images of studies without a row in {study_table.path.name}',
+        f'images of studies without a row in {Path(study_table.path).name}',
     )

@@ -73,7 +73,7 @@ def read_nih14(folder: RawFolder) -> Iterator[RawImage]:
         )
     skip = folder.skipped.add
     skip(unlisted, 'images that are in neither of the two lists')
-    skip(listed, f'names of the lists that are not in {table.path.name}')
+    skip(listed, f'names of the lists that are not in {Path(table.path).name}')
     skip(len(boxes), 'images with boxes that are not in the table and lists')
 
 

@@ -120,7 +120,7 @@ class RegResult(TaskResult):
         cls,
         axes: Sequence[Axes],
         metric: TaskMetric,
-        records: list[tuple],
+        records: list[tuple[Any, ...]],
         metrics: Mapping[str, float],
     ) -> None:
         """Draw predictions over the truth, and their agreement.

@@ -54,7 +54,7 @@ def test_every_batch_of_every_localization_task(share, free):
             assert len(batch) == 24
             if data.task.kind is LocalizationKind:
                 tasks.add(data.task.name)
-                assert sum(data.empty[key.index] for key in batch) == free
+                assert sum(data.empty[key.image] for key in batch) == free
     assert len(tasks) == 6
 
 
@@ -66,7 +66,7 @@ def test_one_task_alone_and_none():
         for batch in sampler.pass_batches(index):
             data = datasets[batch[0].task]
             if data.task.kind is LocalizationKind:
-                free = sum(data.empty[key.index] for key in batch)
+                free = sum(data.empty[key.image] for key in batch)
                 shares.setdefault(data.task.name, set()).add(free)
     assert shares.pop('node21/loc') == {6}
     # as they come: about 18 of 24

@@ -48,7 +48,7 @@ def make(rank=0, world=1, sizes=None, seed=3, monkeypatch=None, **kwargs):
 def test_one_pass_shows_each_image_at_most_once_and_drops_the_rest():
     sampler = make(lock='none')
     assert sampler.schedule.lengths == [4, 5]
-    seen = [key.index for batch in sampler.pass_batches(0) for key in batch]
+    seen = [key.image for batch in sampler.pass_batches(0) for key in batch]
     assert len(seen) == len(set(seen)) == 32
 
 
@@ -67,7 +67,7 @@ def test_a_lock_pass_walks_a_fresh_half():
     ]
     assert sampler.schedule.lengths == [4, 2, 5]
     halves = [
-        {key.index for batch in sampler.pass_batches(i) for key in batch}
+        {key.image for batch in sampler.pass_batches(i) for key in batch}
         for i in (1, 4, 7)
     ]
     assert all(len(half) == 8 for half in halves)
@@ -111,7 +111,7 @@ def test_a_concurrent_pass_is_one_shuffled_stream():
     orders = []
     for index in range(6):
         batches = sampler.pass_batches(index)
-        seen = [(key.task, key.index) for batch in batches for key in batch]
+        seen = [(key.task, key.image) for batch in batches for key in batch]
         assert len(set(seen)) == len(seen) == 4 * 8 + 5 * 4
         orders.append(tuple(batch[0].task for batch in batches))
     assert len(set(orders)) > 3
@@ -122,7 +122,7 @@ def test_a_task_is_used_up_before_it_is_reshuffled():
     for index in (0, 1):
         batches = sampler.pass_batches(index)
         assert tasks_of(batches) == {0: 1, 1: 8}
-        seen = [k.index for batch in batches for k in batch if k.task == 1]
+        seen = [k.image for batch in batches for k in batch if k.task == 1]
         assert len(set(seen[:20])) == 20
         assert len(set(seen[20:])) == 12
         assert seen[:12] != seen[20:]
@@ -139,7 +139,7 @@ def test_box_free_images_and_caps_in_a_mixed_pass():
     assert tasks_of(batches) == {0: 3, 1: 3}
     for batch in batches:
         if batch[0].task == 1:
-            assert sum(EMPTY[key.index] for key in batch) == 1
+            assert sum(EMPTY[key.image] for key in batch) == 1
 
 
 def test_a_shuffled_cycle_walks_the_images_of_the_cyclic_one():
@@ -192,20 +192,20 @@ def test_ranks_split_the_same_global_batch(monkeypatch, order):
     for one, two in zip(islice(iter(ranks[0]), 12), islice(ranks[1], 12)):
         assert one[0].task == two[0].task
         assert len(one) == len(two)
-        assert not {k.index for k in one} & {k.index for k in two}
+        assert not {k.image for k in one} & {k.image for k in two}
 
 
 def test_share_of_box_free_images():
     sampler = make(lock='none', box_free_share={'b/loc': 0.25})
     for batch in sampler.pass_batches(1):
-        assert sum(EMPTY[key.index] for key in batch) == 1
+        assert sum(EMPTY[key.image] for key in batch) == 1
 
 
 def test_fewer_images_than_a_batch_wrap_around():
     sampler = make(sizes={'a/cls': 3})
     (batch,) = sampler.pass_batches(0)
     assert len(batch) == 8
-    assert {key.index for key in batch} == {0, 1, 2}
+    assert {key.image for key in batch} == {0, 1, 2}
     assert len({key.seed for key in batch}) == 8
 
 
@@ -229,7 +229,7 @@ def test_few_images_are_walked_until_a_pass_has_its_steps():
     sampler = make(sizes={'a/cls': 3, 'b/loc': 20}, min_batches=10)
     assert sampler.schedule.lengths == [10, 5, 10]
     drawn = Counter(
-        key.index for batch in sampler.pass_batches(0) for key in batch
+        key.image for batch in sampler.pass_batches(0) for key in batch
     )
     assert sum(drawn.values()) == 80
     assert max(drawn.values()) - min(drawn.values()) <= 1
