@@ -7,7 +7,6 @@ to 26 cm, a normal heart below half the thoracic width.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
