@@ -7,7 +7,7 @@ DEMO_CONFIG := configs/phantom/foundation-x_tiny_phantom.py
 # machine the two spin while they wait for each other.
 test test-workflows test-all: export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-workflows test-all lint types format dist env \
+.PHONY: help setup demo test test-workflows test-all lint format dist env \
 	clean distclean
 
 help:
@@ -15,9 +15,8 @@ help:
 	@echo 'make test      fast tests'
 	@echo 'make test-workflows  long tests of what users do: data to results'
 	@echo 'make test-all  all tests, the long ones too'
-	@echo 'make lint      ruff check and format check'
+	@echo 'make lint      ruff check, format check, mypy'
 	@echo 'make format    ruff format and fixes'
-	@echo 'make types     mypy'
 	@echo 'make setup     only the set-up of .venv'
 	@echo 'make dist      sdist and wheel, in dist/'
 	@echo 'make env       versions, operators, devices'
@@ -47,8 +46,6 @@ test-all: setup
 lint: setup
 	$(PYTHON_VENV) -m ruff check .
 	$(PYTHON_VENV) -m ruff format --check .
-
-types: setup
 	$(PYTHON_VENV) -m mypy
 
 format: setup
