@@ -353,7 +353,7 @@ def _metric(key: str) -> str:
 
 
 def _check_validated(key: str, val_loop: 'MultiTaskValLoop | None') -> None:
-    """Look before the training whether the validation gives a result.
+    """Check before the training that the validation gives a result.
 
     Raises:
         UserError: If it cannot.

@@ -130,7 +130,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
         )
 
     def initialize_count_status(self, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: the count begins anew in each pass."""
+        """Do nothing: each pass counts from 0."""
 
     @property
     def at_update(self) -> bool:
