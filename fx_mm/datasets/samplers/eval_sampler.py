@@ -17,7 +17,7 @@ class TaskSequentialBatchSampler:
 
     Every batch holds images of one task. In distributed runs, rank r takes
     the images r, r + world size, ... of each task: every image exactly once
-    over all ranks, so ranks may differ by one batch a task.
+    over all ranks, so ranks may differ by one batch per task.
 
     Args:
         sampler (Sampler): Gives the dataset (``sampler.dataset``, a
