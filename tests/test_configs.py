@@ -78,12 +78,12 @@ def scope():
 
 @functools.cache
 def shipped(name):
-    """Give a config as it is shipped."""
+    """Return a config as it is shipped."""
     return load_config(str(CONFIGS / name))
 
 
 def tiny(name, **further):
-    """Give a config at 64 px with one layer of everything."""
+    """Return a config at 64 px with one layer of everything."""
     student = 'model.student'
     has_boxes = shipped(name).model.student.localization is not None
     backbone = next(v for key, v in BACKBONES.items() if key in name)

@@ -66,7 +66,7 @@ def path_of(target):
 
 @pytest.fixture
 def make(tmp_path):
-    """Give a target's config, tiny, on a data root."""
+    """Return a target's config, tiny, on a data root."""
 
     def call(target, data_root, **options):
         options = {k.replace('__', '.'): v for k, v in options.items()}

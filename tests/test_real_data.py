@@ -39,7 +39,7 @@ def tool(name, *args):
 
 
 def losses(work):
-    """Give the loss of each task by pass."""
+    """Return the loss of each task by pass."""
     out = {}
     for path in work.glob('*/vis_data/scalars.json'):
         for line in path.read_text().splitlines():
@@ -119,7 +119,7 @@ def test_a_few_real_images_are_learnt_by_heart(tmp_path):
 
 
 def truth_of(image):
-    """Give the findings of the official table."""
+    """Return the findings of the official table."""
     import csv
 
     with open(Path(REAL) / 'nih/Data_Entry_2017_v2020.csv') as file:

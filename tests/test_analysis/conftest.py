@@ -34,7 +34,7 @@ def clean_scope():
 
 @pytest.fixture(scope='session')
 def ark(tmp_path_factory, request):
-    """Give config, options, data root, checkpoint and the model in it."""
+    """Return config, options, data root, checkpoint and the model in it."""
     root = tmp_path_factory.mktemp('ark')
     sizes = dict(chexpert=50, shenzhen=120, siim_acr=40)
     for name, images in sizes.items():
@@ -70,7 +70,7 @@ def cfg(ark):
 
 @pytest.fixture
 def words(ark):
-    """Give the options that make the config tiny, for a command line."""
+    """Return the options that make the config tiny, for a command line."""
     pairs = [
         f'{key}={value}'.replace(' ', '').replace("'", '')
         for key, value in TINY.items()

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Give (exit code, standard output, standard error) of a tool."""
+    """Return (exit code, standard output, standard error) of a tool."""
 
     def call(tool, *args):
         path = ROOT / 'tools' / 'analysis_tools' / f'{tool}.py'

@@ -114,7 +114,7 @@ class Data:
         self.add(dataset, 'seg', classes, 'MaskReader', '_masks.csv')
 
     def cfg(self, **keys):
-        """Give the config."""
+        """Return the config."""
         entry = dict(img_size=64, batch_size=2)
         defaults = {kind: dict(entry) for kind in ('cls', 'loc', 'seg')}
         return Config(

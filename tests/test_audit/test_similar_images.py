@@ -19,7 +19,7 @@ from fx_mm.audit.scan import IMAGE_ROW, Scan, scan_images, thumbnail
 
 
 def scan_of(images):
-    """Give a scan as if the images had been read."""
+    """Return a scan as if the images had been read."""
     chunk = np.zeros(len(images), IMAGE_ROW)
     for number, image in enumerate(images):
         chunk[number]['thumb'] = thumbnail(image)

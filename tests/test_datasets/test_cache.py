@@ -60,7 +60,7 @@ def settled(monkeypatch):
 
 @pytest.fixture
 def no_decoding(monkeypatch):
-    """Give a switch that lets every decoding fail."""
+    """Return a switch that lets every decoding fail."""
 
     def refuse(path, *args):
         raise AssertionError(f'{path} was decoded')
@@ -226,7 +226,7 @@ def test_relative_and_absolute_paths_share_an_entry(
 
 
 def resealed(content: bytes) -> bytes:
-    """Give content with a right checksum, as another program might."""
+    """Return content with a right checksum, as another program might."""
     return CHECKED.pack(cache_module.MAGIC, zlib.crc32(content)) + content
 
 

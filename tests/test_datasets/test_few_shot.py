@@ -57,7 +57,7 @@ def test_draws_depend_on_names_alone(names, data):
 
 @pytest.fixture
 def make(tmp_path, write_images):
-    """Give a function that opens a split of one of three tasks."""
+    """Return a function that opens a split of one of three tasks."""
     names = [f'{i // 3}_{i % 3}.png' for i in range(9)]
     write_images(*names, shape=(8, 8))
     rows = [f'{name},1' for name in names]

@@ -22,7 +22,7 @@ H, W = 24, 32
 
 @pytest.fixture
 def results(tmp_path):
-    """Give the record of an image with the annotation of one kind."""
+    """Return the record of an image with the annotation of one kind."""
     path = tmp_path / 'a.png'
     pixels = np.random.default_rng(0).integers(0, 256, (H, W))
     cv2.imwrite(str(path), pixels.astype(np.uint8))
@@ -261,7 +261,7 @@ def rectangles(draw, count, height, width):
 
 
 def boxed_masks(rows, height, width):
-    """Give results with boxes and the masks that fill them."""
+    """Return results with boxes and the masks that fill them."""
     masks = np.zeros((len(rows), height, width), np.uint8)
     for mask, (x1, y1, x2, y2) in zip(masks, rows):
         mask[y1:y2, x1:x2] = 1

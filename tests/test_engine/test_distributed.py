@@ -86,7 +86,7 @@ def finish(processes, seconds=240):
 
 @pytest.fixture(scope='module')
 def uneven(tmp_path_factory):
-    """Give a config whose numbers of images two ranks cannot share."""
+    """Return a config whose numbers of images two ranks cannot share."""
     root = tmp_path_factory.mktemp('uneven')
 
     def make(work_dir, batch_size, counts, views=1, **options):

@@ -41,7 +41,7 @@ def change(root):
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
-    """Give a folder with phantoms, a checkpoint and a tested model."""
+    """Return a folder with phantoms, a checkpoint and a tested model."""
     root = tmp_path_factory.mktemp('evaluate')
     cfg = load_config(str(CONFIG), dict(change(root), tasks=list(TASKS)))
     cfg.work_dir = str(root / 'built')
@@ -72,7 +72,7 @@ def tested():
 
 @pytest.fixture
 def saved(test_tool, root, tested):
-    """Give the folder of a test that saved its predictions."""
+    """Return the folder of a test that saved its predictions."""
     if not tested:
         code, _, err = test_tool(
             *(root / 'a.pth', '--work-dir', root / 'tested'),

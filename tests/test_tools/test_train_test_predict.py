@@ -181,7 +181,7 @@ def test_a_missing_config_and_checkpoint(run, options, tmp_path):
 
 @pytest.fixture
 def spoiled(run, options, data, tmp_path):
-    """Give a copy of hospital A to spoil, and how to train on it."""
+    """Return a copy of hospital A to spoil, and how to train on it."""
     run('train', CONFIG, '--dry-run', '--work-dir', tmp_path / 'd', *options())
     copy = tmp_path / 'copy'
     shutil.copytree(data / 'easy/hospital_a', copy)

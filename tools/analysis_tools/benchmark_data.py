@@ -37,7 +37,7 @@ STORED = ('originals', 'cache')
 
 
 def build_datasets(root: Path, args) -> dict[str, dict]:
-    """Give the training set of each kind, from originals and from cache."""
+    """Return the training set of each kind, from originals and from cache."""
     counts = dict(train=args.images, val=1, test=1)
     home = ensure_phantom(root, args.difficulty, counts, args.size)
     cfg = Config.fromfile(CONFIGS / 'datasets/phantom_c.py')

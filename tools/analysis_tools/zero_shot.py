@@ -81,7 +81,7 @@ def parse_args():
 
 
 def open_target(args) -> tuple[Task, TaskDataset, list | None]:
-    """Give the target's task, its images and their patients."""
+    """Return the target's task, its images and their patients."""
     cfg = load_config(args.target, data_root=args.data_root)
     table = task_table(cfg)
     names = [t.name for t in table if t.kind is ClassificationKind]

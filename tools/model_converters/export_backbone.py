@@ -1,4 +1,4 @@
-"""Give a trained Swin to timm, mmdet or mmpretrain.
+"""Convert a trained Swin to timm, mmdet or mmpretrain.
 
 ``python tools/model_converters/export_backbone.py CHECKPOINT OUT --to timm``
 """

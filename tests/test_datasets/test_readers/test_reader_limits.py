@@ -44,7 +44,7 @@ print(len(records), time.process_time() - start, peak() - memory)
 
 
 def measure(kind, reader, path, folder, checked=False):
-    """Give the number of records, the seconds and the megabytes."""
+    """Return the number of records, the seconds and the megabytes."""
     if not Path('/proc/self/status').exists():
         pytest.skip('needs Linux')
     job = json.dumps([kind, reader, str(path), str(folder), checked])

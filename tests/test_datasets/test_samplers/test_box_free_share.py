@@ -20,7 +20,7 @@ class Images(SimpleNamespace):
 
 
 def sampler_of(**options):
-    """Give the sampler of the config, and which images have no box."""
+    """Return the sampler of the config, and which images have no box."""
     options = {key.replace('__', '.'): v for key, v in options.items()}
     cfg = expand_config(load_config(str(CONFIG), options))
     # three of four images are normal, as in the official releases
