@@ -155,6 +155,7 @@ def _draw_metrics(
     ax.set_visible(True)
     ax.set_title(f'{task}: validation', fontsize=9)
     order = find_kind(split_name(task)[1]).curves
+    lowest = 0.0
     for (metric, owner), curve in metrics.items():
         steps, values = zip(*curve, strict=True)
         ax.plot(
@@ -167,8 +168,10 @@ def _draw_metrics(
             ms=2.5,
             label=f'{metric}, {owner}',
         )
+        lowest = min(lowest, *values)
     _finish(ax)
-    ax.set_ylim(0, 1)
+    # an R2 begins far below 0, where its value says little
+    ax.set_ylim(max(lowest, -1), 1)
 
 
 def _finish(ax: Axes) -> None:

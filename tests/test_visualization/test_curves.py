@@ -4,9 +4,14 @@ import json
 
 import cv2
 import pytest
+from matplotlib.figure import Figure
 
 from fx_mm.utils.errors import UserError
-from fx_mm.visualization.curves import plot_curves, read_scalars
+from fx_mm.visualization.curves import (
+    _draw_metrics,
+    plot_curves,
+    read_scalars,
+)
 
 
 def write(path, records, tail=''):
@@ -69,3 +74,14 @@ def test_tells_what_to_give_instead(tmp_path):
     with pytest.raises(UserError, match='no loss or metric of a task'):
         plot_curves(empty, tmp_path / 'c.png')
     assert not (tmp_path / 'c.png').exists()
+
+
+@pytest.mark.parametrize(
+    ('values', 'bottom'),
+    [((0.2, 0.8), 0), ((-0.4, 0.8), -0.4), ((-31, 0), -1)],
+)
+def test_the_axis_shows_what_is_below_zero(values, bottom):
+    ax = Figure().subplots()
+    curve = list(enumerate(values))
+    _draw_metrics(ax, 'a/reg', {('R2', 'teacher'): curve})
+    assert ax.get_ylim() == (bottom, 1)
