@@ -4,6 +4,7 @@ import inspect
 import os.path as osp
 from pathlib import Path
 from pprint import pformat
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -68,7 +69,9 @@ class PlainConfig(Config):
 
 
 def load_config(
-    path: str, options: dict | None = None, data_root: str | None = None
+    path: str,
+    options: dict[str, Any] | None = None,
+    data_root: str | None = None,
 ) -> Config:
     """Read a config file and merge ``--cfg-options`` into it.
 
@@ -206,7 +209,7 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
     return out
 
 
-def _expand_amp(wrapper: dict) -> None:
+def _expand_amp(wrapper: dict[str, Any]) -> None:
     """Take mmengine's mixed precision, which ``--amp`` asks for, as ours.
 
     Its wrapper clips all kinds alike and refuses a CPU.
@@ -221,7 +224,10 @@ def _expand_amp(wrapper: dict) -> None:
 
 
 def _expand_loaders(
-    out: PlainConfig, cycle: dict, loader: dict, synthetic: bool
+    out: PlainConfig,
+    cycle: dict[str, Any],
+    loader: dict[str, Any],
+    synthetic: bool,
 ) -> None:
     table = out.task_table
     workers = loader.setdefault('num_workers', 2)

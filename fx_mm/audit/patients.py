@@ -29,7 +29,7 @@ class Holding:
         self.split = split
         self.task_splits: list[TaskSplit] = []
         self.images: dict[Any, Any] = {}
-        self.patients: set = set()
+        self.patients: set[str] = set()
 
     @property
     def name(self) -> str:
@@ -113,7 +113,7 @@ def _shared_images(a: Holding, b: Holding) -> Iterator[Finding]:
         )
 
 
-def _tasks(a: Holding, b: Holding, shared: set) -> str:
+def _tasks(a: Holding, b: Holding, shared: set[str]) -> str:
     """Return which tasks share images, where a dataset has several."""
     if len(a.task_splits) == len(b.task_splits) == 1:
         return ''

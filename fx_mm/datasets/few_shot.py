@@ -31,7 +31,7 @@ def draw_few(
     owners = names if patients is None else patients
     drawn = [_draw(seed, name) for name in names]
     rounds = [0] * len(names)
-    seen: Counter = Counter()
+    seen: Counter[str] = Counter()
     for i in sorted(range(len(names)), key=drawn.__getitem__):
         rounds[i] = seen[owners[i]]
         seen[owners[i]] += 1

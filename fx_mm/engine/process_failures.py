@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch.distributed as torch_dist
 from torch.utils.data import DataLoader
@@ -71,7 +72,7 @@ def outlive_signals(loader: DataLoader) -> None:
     loader.worker_init_fn = partial(_init_worker, loader.worker_init_fn)
 
 
-def _init_worker(init: Callable | None, worker_id: int) -> None:
+def _init_worker(init: Callable[[int], Any] | None, worker_id: int) -> None:
     if init is not None:
         init(worker_id)
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)

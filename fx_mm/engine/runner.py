@@ -131,14 +131,17 @@ class MultiTaskRunner(Runner):
         self._quiet_start.apply(logger)
         return logger
 
-    def build_model(self, model: nn.Module | dict) -> nn.Module:
+    def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
         """Build the model for the run's tasks."""
         if isinstance(model, dict):
             model = with_tasks(model, self.tasks)
         return super().build_model(model)
 
     def build_dataloader(
-        self, dataloader: DataLoader | dict, *args: Any, **kwargs: Any
+        self,
+        dataloader: DataLoader | dict[str, Any],
+        *args: Any,
+        **kwargs: Any,
     ) -> DataLoader:
         """Build a loader over the run's tasks, or over those it names."""
         if isinstance(dataloader, dict):
@@ -241,7 +244,7 @@ class MultiTaskRunner(Runner):
     def load_checkpoint(
         self,
         filename: str,
-        map_location: str | Callable = 'cpu',
+        map_location: str | Callable[..., Any] = 'cpu',
         strict: bool = False,
         revise_keys: list[tuple[str, str]] = [(r'^module.', '')],
     ) -> dict[str, Any]:

@@ -42,7 +42,10 @@ def entry_keys(kind: Kind) -> tuple[str, ...]:
 
 
 def merge_entry(
-    where: str, kind: Kind, entry: Mapping, defaults: Mapping
+    where: str,
+    kind: Kind,
+    entry: Mapping[str, Any],
+    defaults: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Put a task's entry over the defaults of its kind, and check it.
 
@@ -106,7 +109,7 @@ def check_cache(cache: Any) -> None:
     check_number('cache.factor', cache.get('factor', CACHE_FACTOR), 1)
 
 
-def _check_keys(where: str, kind: Kind, entry: Mapping) -> None:
+def _check_keys(where: str, kind: Kind, entry: Mapping[str, Any]) -> None:
     """Refuse an unknown key, or one of another kind."""
     known = entry_keys(kind)
     for key in entry:

@@ -180,7 +180,7 @@ class CyclicBatchSampler:
         return max(length, 1)
 
     def _mix(
-        self, mode: str, visits: list[Any], order: str | Mapping
+        self, mode: str, visits: list[Any], order: str | Mapping[str, float]
     ) -> dict[Any, Any]:
         """Return each task's batches in the mixed pass of a lock state."""
         steps: dict[Any, Any] = {}

@@ -15,7 +15,9 @@ WALKED = ('cyclic', 'shuffled')
 ORDERS = (*WALKED, 'concurrent', *EXPONENTS)
 
 
-def check_order(order: str | Mapping, tasks: Sequence[str]) -> None:
+def check_order(
+    order: str | Mapping[str, float], tasks: Sequence[str]
+) -> None:
     """Refuse an unknown order, or ratios that do not fit the tasks.
 
     Args:
@@ -59,14 +61,14 @@ def check_order(order: str | Mapping, tasks: Sequence[str]) -> None:
             )
 
 
-def is_mixed(order: str | Mapping) -> bool:
+def is_mixed(order: str | Mapping[str, float]) -> bool:
     """Return whether a pass of an order holds several tasks."""
     return not isinstance(order, str) or order not in WALKED
 
 
 def mix_steps(
     steps: Mapping[str, int],
-    order: str | Mapping,
+    order: str | Mapping[str, float],
     images: Mapping[str, int],
 ) -> dict[str, int]:
     """Share the steps of a mixed pass among its tasks.
@@ -114,5 +116,5 @@ def apportion(total: int, weights: Sequence[float]) -> list[int]:
     return counts.tolist()
 
 
-def _weight(ratios: Mapping, task: str) -> float | None:
+def _weight(ratios: Mapping[str, float], task: str) -> float | None:
     return ratios.get(task, ratios.get(split_name(task)[1]))

@@ -30,8 +30,8 @@ class Pass(NamedTuple):
 
 def plan_cycle(
     tasks: Iterable[Task],
-    lock: str | Sequence,
-    order: str | Mapping = 'cyclic',
+    lock: str | Sequence[tuple[str, str]],
+    order: str | Mapping[str, float] = 'cyclic',
 ) -> list[Pass]:
     """List the passes of one cycle (reference: paper, Lock-Release, table).
 
@@ -64,7 +64,9 @@ def plan_cycle(
     return [Pass(MIXED, mode) for mode in MODES if mode in present]
 
 
-def _walk_tasks(tasks: Sequence[Task], lock: str | Sequence) -> list[Pass]:
+def _walk_tasks(
+    tasks: Sequence[Task], lock: str | Sequence[tuple[str, str]]
+) -> list[Pass]:
     """List the passes of a cycle that walks task after task."""
     if isinstance(lock, str):
         if lock not in LOCK_PLANS:
@@ -126,7 +128,7 @@ class PassSchedule:
 
     def __init__(
         self,
-        passes: Sequence,
+        passes: Sequence[tuple[str, str]],
         counts: Sequence[Mapping[str, int]],
         shuffle_seed: int | None = None,
     ) -> None:

@@ -82,7 +82,9 @@ class ClsMetric(TaskMetric):
         """bool: Whether the classes exclude each other."""
         return self.dataset_meta.get('label_type') == 'multi-class'
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(
+        self, data_batch: Any, data_samples: Sequence[dict[str, Any]]
+    ) -> None:
         """Keep labels and probabilities of a batch.
 
         Args:

@@ -58,7 +58,9 @@ class LocMetric(TaskMetric):
         self.max_boxes = max_boxes
         self.froc_iou = froc_iou
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(
+        self, data_batch: Any, data_samples: Sequence[dict[str, Any]]
+    ) -> None:
         """Keep the boxes of a batch.
 
         Args:

@@ -104,7 +104,9 @@ class SegMetric(TaskMetric):
                 )
             self.check_classes(names, f'class_groups.{group}')
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(
+        self, data_batch: Any, data_samples: Sequence[dict[str, Any]]
+    ) -> None:
         """Count pixels of a batch.
 
         Args:
