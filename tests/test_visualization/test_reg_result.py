@@ -60,7 +60,7 @@ def test_a_row_per_image(sample):
 def test_truth_of_a_sample(sample):
     assert RegResult.has_finding(sample)
     marks = RegResult.mark_truth(TASK, sample, TASK.classes)
-    assert marks.lines == ['age 61', 'ratio unknown']
+    assert marks.lines == ['61 age', 'unknown ratio']
     assert marks.present == {'age'}
     sample.gt_value[0] = NAN
     assert not RegResult.has_finding(sample)
