@@ -13,7 +13,11 @@ from fx_mm.utils.errors import UserError
         (METRICS, dict(type='LokMetric'), 'LokMetric cannot be built: KeyEr'),
         (METRICS, dict(type='SegMetric', clas=1), 'key "clas" in the metric'),
         # our class hands its keywords on to a base of another package
-        (METRICS, dict(type='LocMetric', max_box=1), 'did you mean "max_boxes"'),
+        (
+            METRICS,
+            dict(type='LocMetric', max_box=1),
+            'did you mean "max_boxes"',
+        ),
         (MODELS, dict(type='mmdet.ResNet', depth=19), 'invalid depth 19'),
     ],
 )
