@@ -57,7 +57,7 @@ def predictions(work, out, *images):
         folder = out / Path(image).stem
         tool(
             *('predict', CONFIG, checkpoint, image),
-            *('--out-dir', folder, '--weights', 'student'),
+            *('--out-dir', folder, '--predict-on', 'student'),
         )
         (path,) = folder.glob('*.json')
         assert list(folder.glob('*.png'))

@@ -51,7 +51,7 @@ def parse_args():
     parser.add_argument(
         '--dataset', help='one of the datasets of an experiment config'
     )
-    parser.add_argument('--labels', help='CSV: image, one column a class')
+    parser.add_argument('--labels', help='CSV: image, one column per class')
     parser.add_argument('--boxes', help='COCO json file')
     parser.add_argument('--masks', help='CSV: image, mask path per class')
     parser.add_argument(
@@ -65,7 +65,7 @@ def parse_args():
     )
     parser.add_argument('--columns', type=int, default=6)
     parser.add_argument(
-        '--tile', type=int, default=256, help='pixels a tile (default: 256)'
+        '--tile', type=int, default=256, help='pixels per tile (default: 256)'
     )
     parser.add_argument('--out', default='contact_sheet.png')
     args = parser.parse_args()
@@ -75,7 +75,7 @@ def parse_args():
 
 
 def open_config(path: str, dataset: str | None, split: str) -> list:
-    """Open what a config says of one dataset: a ``TaskDataset`` a kind."""
+    """Open what a config says of one dataset: a ``TaskDataset`` per kind."""
     cfg = load_config(path)
     known = cfg.get('datasets') or {
         name: entry

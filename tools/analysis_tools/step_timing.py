@@ -42,7 +42,7 @@ class Trainer:
         cfg.experiment_name = f'benchmark_{Trainer.count}'
         cfg.work_dir = os.path.join('work_dirs', 'benchmark')
         cfg.log_level = 'ERROR'
-        # one task a pass; a step costs the same in any order
+        # one task per pass; a step costs the same in any order
         cfg.merge_from_dict({'cycle.order': 'cyclic'})
         cfg.visualizer = dict(type='Visualizer', vis_backends=[])
         # the values of the weights do not matter

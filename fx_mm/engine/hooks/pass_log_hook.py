@@ -87,7 +87,7 @@ class PassLogHook(LoggerHook):
         task = data_batch['data_samples'][0].task
         self._window.append((task, outputs or {}))
         if runner.train_loop.at_update:
-            if not getattr(runner.optim_wrapper, 'left_out', False):
+            if not getattr(runner.optim_wrapper, 'last_skipped', False):
                 self._add_window(runner, batch_idx)
             self._window = []
         self._last = time.perf_counter()

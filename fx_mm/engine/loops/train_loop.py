@@ -237,8 +237,8 @@ class CyclicTrainLoop(BaseLoop):
             data_batch, optim_wrapper=runner.optim_wrapper
         )
         self._waiting += data_batch['data_samples']
-        left_out = getattr(runner.optim_wrapper, 'left_out', False)
-        if left_out:
+        last_skipped = getattr(runner.optim_wrapper, 'last_skipped', False)
+        if last_skipped:
             # The forward has moved running statistics before anything was
             # known; a hook may copy them.
             bare_model(runner.model).restore_buffers()
@@ -249,7 +249,7 @@ class CyclicTrainLoop(BaseLoop):
             outputs=outputs,
         )
         self._iter += 1
-        if left_out:
+        if last_skipped:
             self._report_skipped(runner.optim_wrapper.skipped, self._waiting)
         if self.at_update:
             self._waiting = []

@@ -42,10 +42,10 @@ class MultiTaskOptimWrapper(OptimWrapper):
             gradient scaler. Defaults to None, full precision.
 
     Attributes:
-        left_out (bool): Whether the last call of :meth:`update_params` left
-            a step out because loss or gradients were not finite. The scaler
-            of float16 makes gradients overflow now and then, which does not
-            count until it goes on for long.
+        last_skipped (bool): Whether the last call of :meth:`update_params`
+            left a step out because loss or gradients were not finite. The
+            scaler of float16 makes gradients overflow now and then, which
+            does not count until it goes on for long.
         skipped (int): Steps left out in a row.
         param_names (dict): Id of a parameter to its name, by which the state
             of the optimizer is saved and found again.
@@ -90,7 +90,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self.scaler = torch.amp.GradScaler(
             device, enabled=amp_dtype == 'float16'
         )
-        self.left_out = False
+        self.last_skipped = False
         self.skipped = 0
         self._overflows = 0
         self._loss: torch.Tensor | float = 0.0
@@ -141,7 +141,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self, loss: torch.Tensor, *args: Any, **kwargs: Any
     ) -> None:
         """Go back from a loss, and step if no more is to be accumulated."""
-        self.left_out = False
+        self.last_skipped = False
         super().update_params(loss, *args, **kwargs)
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
@@ -179,14 +179,14 @@ class MultiTaskOptimWrapper(OptimWrapper):
             self.scaler.update()
             self._overflows = 0 if finite else self._overflows + 1
             (loss,) = sum_over_ranks(torch.as_tensor(loss))
-            self.left_out = not math.isfinite(loss.item()) or (
+            self.last_skipped = not math.isfinite(loss.item()) or (
                 self._overflows > MAX_OVERFLOWS
             )
         else:
-            self.left_out = not finite
+            self.last_skipped = not finite
             if finite:
                 self.optimizer.step(**kwargs)
-        self.skipped = self.skipped + 1 if self.left_out else 0
+        self.skipped = self.skipped + 1 if self.last_skipped else 0
 
     @contextlib.contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:

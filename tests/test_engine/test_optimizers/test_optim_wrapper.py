@@ -188,9 +188,9 @@ def test_float16_scales_and_lowers_its_scale():
     # gradients overflow, the loss does not
     wrapper.update_params(model(torch.full((1, 4), 1e36)).sum())
     assert wrapper.scaler.get_scale() == start / 2
-    assert wrapper.skipped == 0 and not wrapper.left_out
+    assert wrapper.skipped == 0 and not wrapper.last_skipped
     wrapper.update_params(model(torch.full((1, 4), float('inf'))).sum())
-    assert wrapper.skipped == 1 and wrapper.left_out
+    assert wrapper.skipped == 1 and wrapper.last_skipped
     other = make(amp_dtype='float16')[1]
     other.load_state_dict(wrapper.state_dict())
     assert other.scaler.get_scale() == start / 4
