@@ -35,5 +35,8 @@ def small_cfg(root, work_dir, config=CONFIG, **options):
         dataset.data_root = f'{root}/easy/{hospital}/'
     for entry in cfg.task_defaults.values():
         entry.update(img_size=64, batch_size=4)
-    cfg.merge_from_dict({**TINY, **options})
+    tiny = dict(TINY)
+    if 'embed_dims' not in cfg.model.student.backbone:
+        del tiny['model.student.backbone.embed_dims']
+    cfg.merge_from_dict({**tiny, **options})
     return cfg

@@ -21,7 +21,6 @@ from fx_mm.utils.errors import UserError
 CONFIG = REPO / 'configs/phantom/regression_tiny_phantom.py'
 TASK = 'phantom_c/reg'
 (RATIO,) = TARGETS
-ALONE = dict(tasks=[TASK])
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -43,7 +42,7 @@ def make_cfg(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def trained(make_cfg):
-    cfg = make_cfg('work', **ALONE)
+    cfg = make_cfg('work')
     cfg.model.student.regression.loss = dict(type='MaskedGaussianLoss')
     runner = build_runner(cfg)
     runner.report_options = ReportOptions(resamples=20, save_predictions=True)
@@ -112,7 +111,7 @@ def test_an_image_gets_a_number_with_its_deviation(trained, make_cfg):
 
 
 def test_a_constant_target_stops_before_the_training(make_cfg):
-    cfg = make_cfg('constant', **ALONE)
+    cfg = make_cfg('constant')
     ensure_phantom(**cfg.phantom)
     table = folder_of(cfg) / 'constant.csv'
     lines = (folder_of(cfg) / 'train_values.csv').read_text().splitlines()
@@ -124,13 +123,13 @@ def test_a_constant_target_stops_before_the_training(make_cfg):
     table.unlink()
 
 
-def test_a_run_with_labels_beside_it_is_measured_without_data(make_cfg):
+def test_it_is_measured_without_data(make_cfg):
     text = dry_run(build_runner(make_cfg('dry'), synthetic=True))
     assert f'{TASK:<24}lock' in text and f'{TASK:<24}release' in text
 
 
 def test_the_audit_has_nothing_to_say_of_numbers(make_cfg):
-    cfg = make_cfg('audit', **ALONE)
+    cfg = make_cfg('audit')
     ensure_phantom(**cfg.phantom)
     content = audit(cfg, Path(cfg.work_dir) / 'audit')
     assert content['ok']
