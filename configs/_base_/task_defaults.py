@@ -57,4 +57,23 @@ task_defaults = dict(
         ],
         test_pipeline=__test,
     ),
+    # Sizes are measured: no crop, no zoom.
+    reg=dict(
+        img_size=224,
+        batch_size=24,
+        flip_prob=0.0,
+        train_pipeline=[
+            *__load,
+            __resize,
+            __flip,
+            dict(
+                type='mmdet.Rotate',
+                prob=1.0,
+                max_mag=7.0,
+                img_border_value=0,
+            ),
+            __pack,
+        ],
+        test_pipeline=__test,
+    ),
 )

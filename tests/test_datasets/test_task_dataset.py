@@ -395,8 +395,8 @@ def test_a_transform_that_drops_images_is_named(table):
     ('change', 'parts'),
     [
         (
-            dict(reader=dict(type='CsvReader')),
-            ['reader of task toy/cls: "CsvReader"', '"CsvLabelReader"?'],
+            dict(reader=dict(type='CsvLabelsReader')),
+            ['reader of task toy/cls: "CsvLabelsReader"', '"CsvLabelReader"?'],
         ),
         (
             dict(reader=dict(type='CsvLabelReader', colum='x')),

@@ -108,7 +108,7 @@ def test_file_of_one_dataset(call):
     code, text, content = call(config=config)
     assert code == 0, text
     assert list(content['tasks']) == [
-        'phantom_c/cls', 'phantom_c/loc', 'phantom_c/seg',
+        'phantom_c/cls', 'phantom_c/loc', 'phantom_c/seg', 'phantom_c/reg',
     ]  # fmt: skip
 
 
