@@ -248,6 +248,10 @@ def _expand_loaders(
         for task in table
         if task.config.get('box_free_share') is not None
     }
+    # A config that a run wrote is expanded: its loaders are made again.
+    for stage in ('train', 'val', 'test'):
+        for part in ('dataloader', 'evaluator'):
+            out.pop(f'{stage}_{part}', None)
     if out.get('train_cfg') is not None:
         out.train_dataloader = dict(
             stock,
