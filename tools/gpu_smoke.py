@@ -2,7 +2,7 @@
 
 Nothing of fx_mm was developed on a GPU, so this is the first thing to run on
 one. It compares mmcv's operators and the backbone with the CPU's results,
-trains the demo's model for one step a task on made-up images, predicts, and
+trains the demo's model for one step per task on made-up images, predicts, and
 prints time and peak memory. It needs no data.
 """
 
@@ -15,19 +15,18 @@ from mmcv.ops import nms
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 
-from fx_mm.apis import expand_config, load_config
+from fx_mm.apis import load_config
 from fx_mm.datasets.synthetic import SyntheticTask
-from fx_mm.registry import MODELS
-from fx_mm.tasks import TaskTable
+from fx_mm.models import MeanTeacher, build_model
+from fx_mm.tasks import Task, TaskTable
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
 
 CONFIG = Path('configs', 'phantom', 'foundation-x_tiny_phantom.py')
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'config',
@@ -43,7 +42,11 @@ def parse_args():
 
 
 def check_device(name: str) -> torch.device:
-    """Returns the device, or says in one sentence why it cannot be had."""
+    """Return the device.
+
+    Raises:
+        UserError: If it is not there.
+    """
     if name.startswith('cuda') and not torch.cuda.is_available():
         built = torch.version.cuda
         why = (
@@ -57,24 +60,26 @@ def check_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def compare(name: str, ours, theirs, tolerance: float) -> None:
-    """Prints the largest difference between the device and the CPU.
+def compare(
+    name: str, ours: torch.Tensor, theirs: torch.Tensor, tolerance: float
+) -> None:
+    """Print the largest difference between the device and the CPU.
 
     Raises:
-        UserError: It is above the tolerance.
+        UserError: If it is above the tolerance.
     """
     error = (ours.float().cpu() - theirs.float().cpu()).abs().max().item()
     print(f'{name:<28}largest difference from the CPU {error:.1e}')
     if not error <= tolerance:
         raise UserError(
-            f'{name} gives other results on this device than on the CPU '
+            f'{name} has other results on this device than on the CPU '
             f'(difference {error:.1e}, at most {tolerance:.0e} expected); '
             'report it with `python -m fx_mm.utils.collect_env`.'
         )
 
 
 def check_operators(device: torch.device) -> None:
-    """Compares mmcv's deformable attention and NMS with the CPU's."""
+    """Compare mmcv's deformable attention and NMS with the CPU's."""
     generator = torch.Generator().manual_seed(0)
 
     def rand(*shape):
@@ -113,8 +118,13 @@ def check_operators(device: torch.device) -> None:
     compare('non-maximum suppression', result, expected, 0)
 
 
-def train_step(model, batch: dict, dtype, device: torch.device) -> float:
-    """Does one step with AdamW and one of the teacher.
+def train_step(
+    model: MeanTeacher,
+    batch: dict[str, list],
+    dtype: torch.dtype | None,
+    device: torch.device,
+) -> float:
+    """Do one step with AdamW and one of the teacher.
 
     Returns:
         float: The loss.
@@ -130,13 +140,19 @@ def train_step(model, batch: dict, dtype, device: torch.device) -> float:
     return loss.item()
 
 
-def run_task(model, task, size, count, dtype, device) -> str:
-    """Trains one step, predicts, and returns the row of the table.
+def run_task(
+    model: MeanTeacher,
+    task: Task,
+    dtype: torch.dtype | None,
+    device: torch.device,
+) -> str:
+    """Train one step, predict, and return the row of the table.
 
     Raises:
-        UserError: The loss is not finite.
+        UserError: If the loss is not finite.
     """
-    images = SyntheticTask(task, size, boxes=1)
+    count = task.config['batch_size']
+    images = SyntheticTask(task)
     batch = pseudo_collate([images[i] for i in range(count)])
     train_step(model.train(), batch, dtype, device)
     if device.type == 'cuda':
@@ -156,20 +172,19 @@ def run_task(model, task, size, count, dtype, device) -> str:
     return f'{task.name:<16}{loss:>10.4f}{seconds:>10.3f} s{memory:>12}'
 
 
-def main():
+def main() -> None:
     args = parse_args()
     device = check_device(args.device)
-    init_default_scope('fx_mm')
     # without a log file, mmengine prints how it filled each parameter
     MMLogger.get_instance('gpu_smoke', log_level='ERROR')
-    cfg = expand_config(load_config(args.config))
+    cfg = load_config(args.config)
     print(f'torch {torch.__version__} on {device}')
     if device.type == 'cuda':
         print(torch.cuda.get_device_name(device))
     check_operators(device)
 
     torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
+    model = build_model(cfg)
     model.init_weights()
     model.eval()
     images = torch.rand(2, 3, 128, 128)
@@ -184,8 +199,7 @@ def main():
     dtype = getattr(torch, dtype) if dtype else None
     print(f'\n{"task":<16}{"loss":>10}{"step":>12}{"memory":>12}')
     for task in TaskTable.from_cfg(cfg):
-        size, count = task.config['img_size'], task.config['batch_size']
-        print(run_task(model, task, size, count, dtype, device))
+        print(run_task(model, task, dtype, device))
     print(f'\nEvery task trains and predicts on {device}.')
 
 
