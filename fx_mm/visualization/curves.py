@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fx_mm.tasks import all_kinds, find_kind, split_name, task_of
+from fx_mm.tasks import MEAN, all_kinds, find_kind, split_name, task_of
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.visualization.contact_sheet import line_color
@@ -118,7 +118,8 @@ def _by_task(curves: dict[str, Curve], predict_on: str) -> dict[str, Panels]:
         task = task_of(key)
         metric = key.removeprefix(f'{task}/')
         kind = kinds.get(split_name(task)[1])
-        if kind is None or metric == key:
+        mean = split_name(task)[0] == MEAN
+        if kind is None or mean or metric == key:
             continue
         losses, metrics = tasks.setdefault(task, ({}, {}))
         if metric in kind.curves:

@@ -67,6 +67,16 @@ def test_draws_every_task(tmp_path, n_tasks):
     assert (height, width) == (260 * (n_tasks + 2) // 2 // 260 * 260, 1600)
 
 
+def test_means_over_tasks_are_no_task(tmp_path):
+    records = [
+        {'a/cls/AUC': 0.6, 'mean/cls/AUC': 0.6, 'mean': 0.6, 'step': 1},
+        {'student/mean/cls/AUC': 0.5, 'step': 1},
+    ]
+    path = write(tmp_path / 'scalars.json', records)
+    out = plot_curves(path, tmp_path / 'curves.png')
+    assert cv2.imread(str(out)).shape[:2] == (260, 800)
+
+
 def test_tells_what_to_give_instead(tmp_path):
     with pytest.raises(UserError, match='does not exist'):
         plot_curves(tmp_path / 'scalars.json', tmp_path / 'c.png')
