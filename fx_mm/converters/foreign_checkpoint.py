@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fx_mm.tasks import all_kinds
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
@@ -151,7 +152,7 @@ def _sniff(names: Iterable[str], path: str) -> str:
     def has(*starts: str) -> bool:
         return any(name.startswith(starts) for name in names)
 
-    if has('student.', 'classification.', 'localization.', 'segmentation.'):
+    if has('student.', *(f'{kind.branch}.' for kind in all_kinds())):
         raise UserError(
             f'Checkpoint "{path}" is one of fx_mm already; give it to '
             'tools/test.py, or to load_from.'
