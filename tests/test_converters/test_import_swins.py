@@ -326,6 +326,7 @@ def test_a_window_shift_that_differs_is_named(bring):
         ([1], 'holds no weights'),
         ({'conv1.weight': torch.zeros(1)}, 'no known kind .it has conv1.wei'),
         ({'student.backbone.x': torch.zeros(1)}, 'one of fx_mm already'),
+        ({'regression.heads.a.mean': torch.zeros(1)}, 'one of fx_mm already'),
         (
             {'layers.0.blocks.0.attn.logit_scale': torch.zeros(1)},
             'is a Swin V2',
