@@ -1,14 +1,14 @@
 """Boxes: outside the image, without area, absurd, drawn twice."""
 
-import json
-import os.path as osp
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from fx_mm.audit.findings import Finding
+from fx_mm.datasets.readers.text_file import annotation_of, read_json
 from fx_mm.tasks import Task
+from fx_mm.utils.errors import UserError
 
 TINY = 0.005
 """Side of a box, as a share of the image's, below which it is absurd."""
@@ -35,7 +35,7 @@ def find_box_oddities(
         sizes (dict, optional): Name of an image to its real (width, height).
             Defaults to None, which compares with none.
     """
-    content = _load(ann_file)
+    content = _load(task, ann_file)
     if content is None:
         return
     place = (f'{task.name}/{split}',)
@@ -105,10 +105,10 @@ def find_unused_categories(
     if reader.get('merge_classes'):
         return
     try:
-        with open(ann_file, encoding='utf-8-sig') as file:
-            entries = json.load(file)['categories']
-        names = [str(entry['name']) for entry in entries]
-    except (OSError, ValueError, KeyError, TypeError):
+        content = read_json(ann_file, annotation_of(task, ann_file))
+        names = [str(entry['name']) for entry in content['categories']]
+    except (UserError, KeyError, TypeError):
+        # The reader says what is wrong with it.
         return
     unused = sorted(set(names) - set(task.classes))
     missing = sorted(set(task.classes) - set(names))
@@ -127,7 +127,7 @@ def find_unused_categories(
             )
 
 
-def _load(ann_file: str) -> tuple[Any, ...] | None:
+def _load(task: Task, ann_file: str) -> tuple[Any, ...] | None:
     """Read images and boxes; None if the file is no COCO file.
 
     Returns:
@@ -135,11 +135,8 @@ def _load(ann_file: str) -> tuple[Any, ...] | None:
         width and height of the image; category ids; image names of the
         boxes.
     """
-    if not ann_file.endswith('.json') or not osp.isfile(ann_file):
-        return None
     try:
-        with open(ann_file, encoding='utf-8-sig') as file:
-            content = json.load(file)
+        content = read_json(ann_file, annotation_of(task, ann_file))
         images = {
             entry['id']: (entry['file_name'], entry['width'], entry['height'])
             for entry in content['images']
@@ -152,7 +149,7 @@ def _load(ann_file: str) -> tuple[Any, ...] | None:
             labels.append(entry['category_id'])
             names.append(name)
         boxes = np.array(rows, np.float64).reshape(-1, 6)
-    except (ValueError, KeyError, TypeError):
+    except (UserError, ValueError, KeyError, TypeError):
         # The reader says what is wrong with it.
         return None
     return list(images.values()), boxes, labels, names

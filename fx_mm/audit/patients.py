@@ -181,7 +181,7 @@ def _unique_ids(holding: Holding) -> dict[Any, Any]:
             split.paths, split.names, split.patients
         ):
             stem = name.rpartition('/')[2].rpartition('.')[0] or name
-            for text in (stem, patient):
+            for text in (stem.lower(), patient.lower()):
                 if len(text) >= 20 and UNIQUE_ID.fullmatch(text):
                     ids[text] = path
     return ids

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from fx_mm.audit.findings import Finding
-from fx_mm.datasets.readers.base import PATIENT
+from fx_mm.datasets.readers.patient_ids import PATIENT, unify_patients
 from fx_mm.datasets.readers.patients import match_patient, reader_of
 from fx_mm.datasets.records import Records
 from fx_mm.datasets.task_dataset import TaskDataset
@@ -166,6 +166,7 @@ def _find_patients(
 
     From ``patient`` in its tables and COCO files, which also tell the
     patients of its other tasks; else from the names by the config's pattern.
+    IDs of all splits that differ only as :func:`patient_key` says are one.
     """
     dataset = splits[0].task.dataset
     known: dict[Any, Any] = {}
@@ -185,28 +186,44 @@ def _find_patients(
             )
         ]
     match = match_patient(pattern, dataset)
+    found = [
+        [known.get(path) or match(name) for path, name in pairs]
+        for pairs in (zip(split.paths, split.names) for split in splits)
+    ]
+    unified = unify_patients(p for each in found for p in each if p)
     strangers: dict[Any, Any] = {}
-    for split in splits:
+    for split, patients in zip(splits, found):
         split.known_patients = True
-        for index, (path, name) in enumerate(zip(split.paths, split.names)):
-            patient = known.get(path) or match(name)
+        for index, (name, patient) in enumerate(zip(split.names, patients)):
             if patient:
-                split.patients[index] = patient
+                split.patients[index] = unified.names[patient]
             else:
                 strangers[name] = None
-    if not strangers:
-        return []
-    return [
-        Finding(
-            'unknown-patients',
-            (dataset,),
-            'warning',
-            f'The patient of {len(strangers)} images is unknown; each '
-            'counts as a patient of its own.',
-            len(strangers),
-            list(strangers),
+    findings = []
+    if strangers:
+        findings.append(
+            Finding(
+                'unknown-patients',
+                (dataset,),
+                'warning',
+                f'The patient of {len(strangers)} images is unknown; each '
+                'counts as a patient of its own.',
+                len(strangers),
+                list(strangers),
+            )
         )
-    ]
+    if unified.variants:
+        findings.append(
+            Finding(
+                'patient-spellings',
+                (dataset,),
+                'warning',
+                f'Of {dataset}, {unified.describe()}.',
+                len(unified.variants),
+                [' = '.join(texts) for texts in unified.variants.values()],
+            )
+        )
+    return findings
 
 
 def _stated_patients(split: TaskSplit) -> dict[Any, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fx_mm.datasets.readers.csv_table import CsvTable
+from fx_mm.datasets.readers.text_file import read_json
 from fx_mm.preparation.prepared_image import (
     PREPARED,
     PreparedImage,
@@ -19,6 +20,7 @@ from fx_mm.preparation.prepared_image import (
 )
 from fx_mm.preparation.raw_dataset import RawDataset, RawImage
 
+_HINT = 'prepare the dataset again'
 Fields = dict[str, Any]
 """Some attributes of a :class:`PreparedRecord`."""
 
@@ -189,7 +191,7 @@ class BoxForm(PreparedForm):
     def read(
         self, path: Path, classes: Sequence[str]
     ) -> Iterator[tuple[str, Fields]]:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = read_json(path, _HINT)
         names = {entry['id']: entry['name'] for entry in content['categories']}
         boxes: dict[int, list[Any]] = {e['id']: [] for e in content['images']}
         for entry in content['annotations']:
@@ -279,7 +281,7 @@ FORMS: Mapping[str, PreparedForm] = dict(
 def _rows(
     path: Path, classes: Sequence[str]
 ) -> Iterator[tuple[str, str, list[str]]]:
-    table = CsvTable(path, 'prepare the dataset again')
+    table = CsvTable(path, _HINT)
     for _, (image, patient, *cells) in table.rows(
         'image', 'patient', *classes
     ):

@@ -1,14 +1,17 @@
 """The folder of an official dataset: where its files are, what they say."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fx_mm.datasets.readers.csv_table import CsvTable
+from fx_mm.datasets.readers.text_file import read_json, read_lines
 from fx_mm.preparation.skipped import Skipped
 from fx_mm.utils.errors import UserError
+
+
+_HINT = 'download it again'
 
 
 class RawFolder:
@@ -100,7 +103,7 @@ class RawFolder:
             UserError: If it cannot be read or has no header.
         """
         self.files_read.add(path)
-        return CsvTable(path, 'download it again')
+        return CsvTable(path, _HINT)
 
     def read_json(self, path: Path) -> Any:
         """Read a JSON file.
@@ -108,12 +111,9 @@ class RawFolder:
         Raises:
             UserError: If it is missing or damaged.
         """
-        try:
-            return json.loads(self._read_text(path))
-        except ValueError as error:
-            raise UserError(
-                f'{path}: cannot be read ({error}); download it again.'
-            ) from error
+        content = read_json(path, _HINT)
+        self.files_read.add(path)
+        return content
 
     def read_records(
         self, path: Path, *keys: str, within: str = ''
@@ -150,12 +150,10 @@ class RawFolder:
         Raises:
             UserError: If the file cannot be read or is empty.
         """
-        lines = self._read_text(path).split('\n')
-        if not any(map(str.strip, lines)):
-            raise UserError(f'{path}: the file is empty; download it again.')
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(read_lines(path, _HINT), 1):
             if line.strip():
                 yield f'{path}, row {number}', line.strip()
+        self.files_read.add(path)
 
     def read_optional_text(self, path: Path) -> str:
         """Read a text that need not be there, '' where it is missing.
@@ -166,15 +164,5 @@ class RawFolder:
             text = path.read_text(encoding='utf-8', errors='replace')
         except OSError:
             return ''
-        self.files_read.add(path)
-        return text
-
-    def _read_text(self, path: Path) -> str:
-        try:
-            text = path.read_text(encoding='utf-8-sig')
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f'{path}: cannot be read ({error}); download it again.'
-            ) from error
         self.files_read.add(path)
         return text

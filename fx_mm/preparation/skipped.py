@@ -1,6 +1,6 @@
 """What of a raw dataset is not used: logged at once, kept for the manifest."""
 
-from mmengine.logging import print_log
+from fx_mm.utils.log import log
 
 
 class Skipped:
@@ -22,4 +22,4 @@ class Skipped:
         """
         if count:
             self.notes.append(f'{what}: {count} skipped')
-            print_log(f'Note: {self.notes[-1]}.', logger='current')
+            log(f'Note: {self.notes[-1]}.')

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from fx_mm.datasets.readers.patient_ids import unify_patients
 from fx_mm.preparation.dataset_spec import DatasetSpec
 from fx_mm.preparation.prepared_forms import FORMS
 from fx_mm.preparation.raw_dataset import RawDataset, RawImage
@@ -35,6 +36,9 @@ def check_splits(
             the labels is none of the raw dataset's.
     """
     notes = []
+    unified = unify_patients(image.patient for image in images)
+    if unified.variants:
+        notes.append(unified.describe())
     for name, form in spec.forms.items():
         task = spec.task(name)
         having = [

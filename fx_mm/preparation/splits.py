@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
+from fx_mm.datasets.readers.patient_ids import unify_patients
+from fx_mm.datasets.readers.text_file import read_lines as read_text_lines
 from fx_mm.preparation.prepared_forms import FORMS
 from fx_mm.preparation.prepared_image import PreparedRecord
 from fx_mm.preparation.raw_dataset import RawDataset, RawImage
@@ -89,14 +91,16 @@ def split_images(
                 f'Image "{image.name}" of raw dataset "{raw.name}" is in '
                 f'split "{split}"; splits are {", ".join(SPLITS)}.'
             )
-    numbers = [patient_number(image.patient, seed) for image in images]
+    unified = unify_patients(image.patient for image in images)
+    patients = [unified.names[image.patient] for image in images]
+    numbers = [patient_number(patient, seed) for patient in patients]
     splits = list(official)
     if 'val' in wanted and 'val' not in official:
         for index, split in enumerate(official):
             if split == 'train' and numbers[index] < val_ratio:
                 splits[index] = 'val'
     if not lists:
-        _draw_missing(images, splits, raw, numbers)
+        _draw_missing(images, patients, splits, raw, numbers)
     by_form = dict.fromkeys(FORMS, splits)
     if raw.box_split_ratios:
         by_form['boxes'] = [
@@ -108,6 +112,7 @@ def split_images(
 
 def _draw_missing(
     images: Sequence[RawImage],
+    patients: Sequence[str],
     splits: list[str | None],
     raw: RawDataset,
     numbers: Sequence[float],
@@ -116,14 +121,13 @@ def _draw_missing(
     # Should official splits share a patient, the rest of the patient's
     # images stay out of training.
     follow: dict[str, str] = {}
-    for image, split in zip(images, splits):
+    for key, split in zip(patients, splits):
         if split is not None:
-            key = image.patient
             follow[key] = max(split, follow.get(key, split), key=SPLITS.index)
     for index, image in enumerate(images):
         if splits[index] is not None:
             continue
-        split = follow.get(image.patient)
+        split = follow.get(patients[index])
         if split is None and not raw.split_ratios:
             raise UserError(
                 f'Image "{image.name}" has no split, and raw dataset '
@@ -139,9 +143,11 @@ def shared_patients(
     """List the patients that are in several splits, sorted."""
     first: dict[str, str] = {}
     found = set()
+    names = unify_patients(image.patient for image in images).names
     for image, split in zip(images, splits):
-        if split and first.setdefault(image.patient, split) != split:
-            found.add(image.patient)
+        patient = names[image.patient]
+        if split and first.setdefault(patient, split) != split:
+            found.add(patient)
     return sorted(found)
 
 
@@ -209,14 +215,8 @@ _Tails = dict[int, dict[_Key, list[str]]]
 
 def _rows(path: str) -> list[str]:
     """Return the rows, stripped, also those without text."""
-    try:
-        with open(path, encoding='utf-8-sig') as file:
-            lines = file.read().split('\n')
-    except OSError as error:
-        raise UserError(f'{path}: {error.strerror}.') from error
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path}: is not UTF-8 text.') from error
-    return [line.strip() for line in lines]
+    hint = 'it is the published list of a split'
+    return [line.strip() for line in read_text_lines(path, hint)]
 
 
 def _key(name: str) -> _Key:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fx_mm.datasets.readers.patient_ids import patient_key
 from fx_mm.preparation import RawDataset, RawImage
 from fx_mm.preparation.skipped import Skipped
 from fx_mm.preparation.splits import (
@@ -30,7 +31,8 @@ def drawn(images, wanted=SPLITS, seed=0, lists=None, skipped=None, **fields):
     return split_images(images, raw, wanted, skipped or Skipped(), seed, lists)
 
 
-PATIENTS = st.lists(st.text(max_size=5), max_size=40)
+# each patient is written in one way
+PATIENTS = st.lists(st.text(max_size=5).map(patient_key), max_size=40)
 
 
 @given(PATIENTS, PATIENTS, st.integers(0, 9))
@@ -52,6 +54,17 @@ def test_validation_is_by_patient_and_stays(first, further, seed):
     assert all_[: len(first)] == few
     assert not shared_patients(images, all_)
     assert set(all_) <= {'train', 'val'}
+
+
+def test_a_patient_who_is_written_in_several_ways_stays_in_one_split():
+    ways = ('{}', '{}.0', '{:04d}', 'P{}', 'patient_{:05d}')
+    images = images_of(way.format(n) for n in range(60) for way in ways)
+    splits = drawn(images, split_ratios=RATIOS)['labels']
+    groups = [set(splits[n : n + len(ways)]) for n in range(0, 300, len(ways))]
+    assert all(len(group) == 1 for group in groups)
+    assert set().union(*groups) == set(SPLITS)
+    assert not shared_patients(images, splits)
+    assert shared_patients(images_of(['7', 'p07']), ['train', 'test']) == ['7']
 
 
 def test_ratios_and_seeds():

@@ -8,12 +8,15 @@ import numpy as np
 
 from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.datasets.readers.images import ImageNames
+from fx_mm.datasets.readers.patient_ids import (
+    PATIENT,
+    find_patient_name,
+    read_patient,
+)
 from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
-
-PATIENT = 'patient'
-"""The column of a table, and the key of a COCO file's images."""
+from fx_mm.utils.log import log_once
 
 
 class BaseReader(metaclass=ABCMeta):
@@ -134,17 +137,34 @@ class BaseReader(metaclass=ABCMeta):
 
         Returns:
             dict[str, str]: Image name to patient ID, of the images that have
-            one; by default those of the table's column ``patient``.
+            one; by default those of the table's column ``patient``, or of
+            the one that :func:`find_patient_name` finds.
 
         Raises:
             UserError: If the file cannot be read.
         """
         table = self.open_table(ann_file, task)
-        if table is None or PATIENT not in table:
+        if table is None:
             return {}
-        image, patient = self.image_index(table), table.column(PATIENT)
-        found = ((r[image].strip(), r[patient].strip()) for _, r in table)
-        return {image: patient for image, patient in found if patient}
+        image = self.image_index(table)
+        taken = {table.header[image], *task.classes}
+        name = find_patient_name(n for n in table.header if n not in taken)
+        if name is None:
+            return {}
+        self.say_patients(str(table.path), f'column "{name}"', name)
+        patient = table.column(name)
+        found = ((row[image].strip(), row[patient]) for _, row in table)
+        return {
+            image: text
+            for image, value in found
+            if (text := read_patient(value)) is not None
+        }
+
+    @staticmethod
+    def say_patients(file: str, where: str, name: str) -> None:
+        """Log where the patient IDs are from, unless it is as documented."""
+        if name != PATIENT:
+            log_once(f'{file}: takes the patient IDs from {where}.')
 
     def images(
         self, ann_file: str, img_dir: str, unit: str = 'row'

@@ -1,6 +1,7 @@
 """Boxes from a COCO annotation file."""
 
-import json
+import itertools
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,9 +9,13 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData
 
-from fx_mm.datasets.readers.base import PATIENT, BaseReader
-from fx_mm.datasets.readers.csv_table import annotation_of, read_lines
+from fx_mm.datasets.readers.base import BaseReader
 from fx_mm.datasets.readers.images import ImageNames
+from fx_mm.datasets.readers.patient_ids import (
+    find_patient_name,
+    read_patient,
+)
+from fx_mm.datasets.readers.text_file import annotation_of, read_json
 from fx_mm.datasets.records import Ragged, Records
 from fx_mm.registry import READERS
 from fx_mm.tasks import Task
@@ -22,6 +27,8 @@ MADE_UP = 2
 
 IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
 BOX_KEYS = ('image_id', 'category_id', 'bbox')
+NO_BOX = (np.nan,) * 4
+NUMBERS = frozenset((int, float))
 Labels = dict[Any, tuple[str, int | None]]
 """Category id to its name and class index, None if it is not a class."""
 
@@ -73,11 +80,20 @@ class CocoReader(BaseReader):
             return self._read(ann_file, img_dir, task)
 
     def patients(self, ann_file: str, task: Task) -> dict[str, str]:
-        """Read the entries ``patient`` of images; see :class:`BaseReader`."""
+        """Read the entries ``patient`` of images, or the like.
+
+        See :class:`BaseReader`.
+        """
+        images = self._load(ann_file, task)['images']
+        keys = dict.fromkeys(itertools.chain.from_iterable(images))
+        name = find_patient_name(keys)
+        if name is None:
+            return {}
+        self.say_patients(ann_file, f'the images\' "{name}"', name)
         return {
-            str(image['file_name']).strip(): str(image[PATIENT])
-            for image in self._load(ann_file, task)['images']
-            if image.get(PATIENT)
+            str(image['file_name']).strip(): patient
+            for image in images
+            if (patient := read_patient(image.get(name))) is not None
         }
 
     def _read(self, ann_file: str, img_dir: str, task: Task) -> Records:
@@ -94,11 +110,7 @@ class CocoReader(BaseReader):
                     f'{ann_file}, image {number}: image id {key} was there '
                     'before; ids must differ.'
                 )
-            if not isinstance(key, (int, float, str)):
-                raise UserError(
-                    f'{ann_file}, image {number}: id {key} is neither a '
-                    'number nor a text.'
-                )
+            _check_id(key, f'{ann_file}, image {number}')
             known[key] = -1
             if images.add(str(name), number):
                 known[key] = len(listed)
@@ -114,22 +126,18 @@ class CocoReader(BaseReader):
             img_path=images.paths,
             img_id=images.names,
             ann_size=sizes,
-            boxes=Ragged(corners[order].astype(np.float32), counts),
+            boxes=Ragged(corners[order], counts),
             box_labels=Ragged(found[order], counts),
         )
 
     @staticmethod
     def _load(ann_file: str, task: Task) -> dict[str, list[Any]]:
-        try:
-            lines = read_lines(ann_file, annotation_of(task.name))
-            content = json.loads(''.join(lines))
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f'{ann_file}: is not valid JSON (line {error.lineno}: '
-                f'{error.msg}); is it cut off?'
-            ) from error
+        content = read_json(ann_file, annotation_of(task, ann_file))
         if not isinstance(content, dict):
-            raise UserError(f'{ann_file}: is not a COCO file, but a list.')
+            raise UserError(
+                f'{ann_file}: is not a COCO file, which is an object of '
+                'images, annotations and categories.'
+            )
         keys = ('images', 'annotations', 'categories')
         _require(content, keys, ann_file)
         for key in keys:
@@ -143,8 +151,15 @@ class CocoReader(BaseReader):
         """Map category ids to (name, class index or None if unknown)."""
         names: dict[Any, str] = {}
         for number, entry in enumerate(categories, 1):
-            _require(entry, ('id', 'name'), f'{ann_file}, category {number}')
-            names[entry['id']] = str(entry['name'])
+            where = f'{ann_file}, category {number}'
+            _require(entry, ('id', 'name'), where)
+            key, name = entry['id'], _plain(str(entry['name']))
+            _check_id(key, where)
+            if names.setdefault(key, name) != name:
+                raise UserError(
+                    f'{where}: id {key} is that of "{names[key]}" as well; '
+                    'ids must differ.'
+                )
         if self.merge_classes:
             if len(task.classes) != 1:
                 raise UserError(
@@ -153,12 +168,12 @@ class CocoReader(BaseReader):
                 )
             return {i: (name, 0) for i, name in names.items()}
         for name in task.classes:
-            if name not in names.values():
+            if _plain(name) not in names.values():
                 raise UserError(
                     f'{ann_file}: has no category "{name}" (a class of task '
                     f'{task.name}); it has: {", ".join(names.values())}.'
                 )
-        index = {name: i for i, name in enumerate(task.classes)}
+        index = {_plain(name): i for i, name in enumerate(task.classes)}
         return {i: (name, index.get(name)) for i, name in names.items()}
 
 
@@ -179,8 +194,8 @@ class _Boxes:
         self._ann_file = ann_file
         self._names = names
         rows = _columns(entries, BOX_KEYS, f'{ann_file}, annotation')
-        # number in the file, image, category, box; -1: not among img_ids
-        self._kept: list[tuple[int, int, Any, Any]] = []
+        # number in the file, image, category, box; the image's id
+        self._kept: list[tuple[int, int, Any, Any, Any]] = []
         for number, (image, category, box) in enumerate(rows):
             index = _find(known, image)
             if index is None:
@@ -188,8 +203,8 @@ class _Boxes:
                     f'{ann_file}, annotation {number + 1}: image id {image} '
                     'is not among the images.'
                 )
-            if index >= 0:
-                self._kept.append((number, index, category, box))
+            if index >= 0:  # among img_ids
+                self._kept.append((number, index, category, box, image))
         self.image = np.array([kept[1] for kept in self._kept], np.int64)
         for row, (number, *_) in enumerate(self._kept):
             if entries[number].get('iscrowd'):
@@ -199,16 +214,16 @@ class _Boxes:
                 )
 
     def _where(self, row: int) -> str:
-        number, image, *_ = self._kept[row]
+        number, image, *_, key = self._kept[row]
         return (
-            f'{self._ann_file}, annotation {number + 1} (image '
+            f'{self._ann_file}, annotation {number + 1} (image {key}, '
             f'"{self._names[image]}")'
         )
 
     def labels(self, labels: Labels, task: Task) -> np.ndarray:
         """Return the class index of each box, int64 (n,)."""
         found = np.empty(len(self._kept), np.int64)
-        for row, (_, _, category, _) in enumerate(self._kept):
+        for row, (_, _, category, *_) in enumerate(self._kept):
             entry = _find(labels, category)
             if entry is None:
                 raise UserError(
@@ -232,31 +247,31 @@ class _Boxes:
             sizes (np.ndarray): int64 (images, 2), widths and heights.
 
         Returns:
-            np.ndarray: float64 (n, 4).
+            np.ndarray: float32 (n, 4).
         """
-        boxes = [kept[3] for kept in self._kept]
-        try:
-            values: np.ndarray = np.array(boxes, np.float64).reshape(-1, 4)
-        except (TypeError, ValueError):
-            values = np.array([_four(box) for box in boxes])
+        boxes = [_four(kept[3]) for kept in self._kept]
+        values: np.ndarray = np.array(boxes, np.float64).reshape(-1, 4)
         self._refuse(
             ~np.isfinite(values).all(axis=1),
-            'box {box} is not four numbers x, y, w, h',
+            'box {box} is not four numbers; a box is x, y, width, height',
         )
-        self._refuse(
-            np.any(values[:, 2:] <= 0, axis=1),
-            'box {box} has no area; a box is x, y, width, height',
-        )
+        flat = np.any(values[:, 2:] <= 0, axis=1)
+        no_area = 'box {box} has no area; a box is x, y, width, height'
+        self._refuse(flat, no_area)
         limits = sizes[self.image]
         low = np.maximum(values[:, :2], 0)
-        high = np.minimum(values[:, :2] + values[:, 2:], limits)
+        with np.errstate(over='ignore'):
+            high = np.minimum(values[:, :2] + values[:, 2:], limits)
         self._refuse(
             (high <= low).any(axis=1),
             'box {box} lies outside its image of {size[0]}x{size[1]} pixels; '
             'is it of another scale?',
             limits,
         )
-        return np.concatenate([low, high], 1)
+        corners = np.concatenate([low, high], 1).astype(np.float32)
+        # thinner than what single precision can tell
+        self._refuse((corners[:, 2:] <= corners[:, :2]).any(axis=1), no_area)
+        return corners
 
     def _refuse(
         self,
@@ -265,8 +280,9 @@ class _Boxes:
         sizes: np.ndarray | None = None,
     ) -> None:
         for row in wrong.nonzero()[0][:1]:
+            box = repr(self._kept[row][3])
             text = reason.format(
-                box=self._kept[row][3],
+                box=box if len(box) <= 100 else f'{box[:100]} ...',
                 size=None if sizes is None else sizes[row],
             )
             raise UserError(f'{self._where(row)}: {text}.')
@@ -284,16 +300,19 @@ def _whole_numbers(
     sizes: list[list[float]], images: ImageNames, ann_file: str
 ) -> np.ndarray:
     """Return widths and heights as int64 (n, 2)."""
-    try:
-        return np.array(sizes, np.int64).reshape(-1, 2)
-    except (TypeError, ValueError, OverflowError):
-        for name, size in zip(images.names, sizes):
-            if not all(type(side) in (int, float) for side in size):
-                raise UserError(
-                    f'{ann_file}: image "{name}" has the width and height '
-                    f'{size}; write whole numbers.'
-                ) from None
-        raise
+    for name, size in zip(images.names, sizes):
+        if not all(map(_is_side, size)):
+            raise UserError(
+                f'{ann_file}: image "{name}" has the width and height '
+                f'{size}; write whole numbers of pixels.'
+            )
+    return np.array(sizes, np.int64).reshape(-1, 2)
+
+
+def _is_side(value: Any) -> bool:
+    """Whether a value is a whole number of pixels."""
+    whole = type(value) is int or type(value) is float and value.is_integer()
+    return whole and 0 < value < 2**31
 
 
 def _columns(
@@ -304,7 +323,10 @@ def _columns(
         return [tuple([entry[key] for key in keys]) for entry in entries]
     except (KeyError, TypeError, IndexError):
         for number, entry in enumerate(entries, 1):
-            _require(entry, keys, f'{where} {number}')
+            place = f'{where} {number}'
+            if isinstance(entry, dict) and 'image_id' in entry:
+                place += f' (image {entry["image_id"]})'
+            _require(entry, keys, place)
         raise
 
 
@@ -320,10 +342,26 @@ def _require(entry: Any, keys: Sequence[str], where: str) -> None:
             )
 
 
-def _four(box: Any) -> list[float]:
-    """Return the numbers of a box, NaN if they are not four."""
+def _four(box: Any) -> Sequence[float]:
+    """Return the numbers of a box, NaN if they are not four.
+
+    Texts and truth values, which Python can turn into numbers, are none.
+    """
+    if type(box) is not list or len(box) != 4:
+        return NO_BOX
+    if not NUMBERS.issuperset(map(type, box)):
+        return NO_BOX
     try:
-        x, y, width, height = (float(value) for value in box)
-    except (TypeError, ValueError):
-        return [np.nan] * 4
-    return [x, y, width, height]
+        return [float(value) for value in box]
+    except OverflowError:
+        return NO_BOX
+
+
+def _check_id(key: Any, where: str) -> None:
+    if not isinstance(key, (int, float, str)):
+        raise UserError(f'{where}: id {key} is neither a number nor a text.')
+
+
+def _plain(name: str) -> str:
+    """Return the name of a category in the one form that is compared."""
+    return unicodedata.normalize('NFC', name).strip()

@@ -5,13 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from fx_mm.datasets.readers.csv_table import (
-    CsvTable,
-    annotation_of,
-    read_lines,
-)
+from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.datasets.readers.images import Folder
 from fx_mm.datasets.readers.rows import Row, RowReader
+from fx_mm.datasets.readers.text_file import annotation_of, read_lines
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
@@ -69,7 +66,8 @@ class CsvRowReader(RowReader):
 
     def open_table(self, ann_file: str, task: Task) -> CsvTable:
         """Open the table with the annotation; see :class:`BaseReader`."""
-        return CsvTable(self._table_file(ann_file, task), _hint(task))
+        path = self._table_file(ann_file, task)
+        return CsvTable(path, annotation_of(task, path))
 
     def image_index(self, table: CsvTable) -> int:
         """Return the number of the column with the images' names."""
@@ -122,7 +120,8 @@ class CsvRowReader(RowReader):
     def _wanted(ann_file: str, task: Task) -> dict[str, int]:
         """Read a list of images: name to row, in order."""
         wanted: dict[str, int] = {}
-        for number, line in enumerate(read_lines(ann_file, _hint(task)), 1):
+        lines = read_lines(ann_file, annotation_of(task, ann_file))
+        for number, line in enumerate(lines, 1):
             name = line.strip()
             if not name:
                 continue
@@ -138,7 +137,7 @@ class CsvRowReader(RowReader):
         self, path: str, task: Task, wanted: Mapping[str, int] | None = None
     ) -> Iterator[tuple[int, str, Sequence[str]]]:
         """Yield row number, image name and the texts of the classes."""
-        table = CsvTable(path, _hint(task), self.where)
+        table = CsvTable(path, annotation_of(task, path), self.where)
         image, pick = self.image_index(table), self.pick(table, task)
         for number, cells in table:
             name = cells[image].strip()
@@ -147,10 +146,6 @@ class CsvRowReader(RowReader):
 
     def _names(self, path: str, task: Task) -> set[str]:
         """Return all images of a table, whatever ``where`` keeps."""
-        table = CsvTable(path, _hint(task))
+        table = CsvTable(path, annotation_of(task, path))
         image = self.image_index(table)
         return {cells[image].strip() for _, cells in table}
-
-
-def _hint(task: Task) -> str:
-    return annotation_of(task.name)

@@ -1,87 +1,37 @@
-"""Text files and CSV tables, read row by row with errors that name the row."""
+"""Tables with a header, read row by row with errors that name the row."""
 
 import csv
-import gzip
-import io
+import itertools
+import logging
+import re
 import sys
-import zlib
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from fx_mm.datasets.readers.text_file import read_lines
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.log import log_once
 
-GZIP_SIGNATURE = b'\x1f\x8b'
-
-
-def annotation_of(task_name: str) -> str:
-    """Return the hint for the annotation file of a task."""
-    return (
-        f'it is the annotation file of task {task_name}, check data_root and '
-        'splits'
-    )
-
-
-def read_lines(path: str | Path, hint: str) -> Iterator[str]:
-    """Read a text file line by line; gzip, BOM and any line end are fine.
-
-    Lines end at line feeds and carriage returns only: a form feed may be part
-    of a table's cell.
-
-    Args:
-        path (str | Path): The file.
-        hint (str): What it is or what to do, for the messages.
-
-    Yields:
-        str: A line with its end.
-
-    Raises:
-        UserError: If the file is missing, empty, cut off or not UTF-8.
-    """
-    blank = True
-    try:
-        with open(path, 'rb') as raw:
-            packed = raw.peek(2)[:2] == GZIP_SIGNATURE
-            data = gzip.GzipFile(fileobj=raw) if packed else raw
-            with io.TextIOWrapper(data, 'utf-8-sig', newline='') as text:
-                for line in text:
-                    if blank and not line.isspace():
-                        blank = False
-                    yield line
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f'{path}: is not UTF-8 text (byte {_bad_byte(path, error)}); '
-            'save it as UTF-8.'
-        ) from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(
-            f'{path}: the gzip file is cut off or damaged; copy it again.'
-        ) from error
-    except OSError as error:
-        raise UserError(f'{path}: {error.strerror}; {hint}.') from error
-    if blank:
-        raise UserError(f'{path}: the file is empty; {hint}.')
-
-
-def _bad_byte(path: str | Path, error: UnicodeDecodeError) -> int:
-    """Return the position of the first wrong byte of the (unpacked) file."""
-    with open(path, 'rb') as file:
-        data = file.read()
-    if data.startswith(GZIP_SIGNATURE):
-        data = gzip.decompress(data)
-    try:
-        data.decode('utf-8')
-    except UnicodeDecodeError as whole:
-        return whole.start
-    return error.start
+DELIMITERS = {
+    ',': 'commas',
+    ';': 'semicolons',
+    '\t': 'tabs',
+    '|': 'vertical bars',
+}
+SAMPLE = 20
+"""Lines that tell what separates the columns."""
 
 
 class CsvTable:
     """A CSV file with a header, read row by row.
 
-    Blanks around the names in the header do not count. Columns without a name
-    may be missing at the end of a row. Each iteration reads the file again.
+    Columns are separated by commas, or by what :func:`find_delimiter` finds;
+    the log says so. Blanks around the names in the header do not count, nor
+    does how Unicode composes their letters. Columns without a name may be
+    missing at the end of a row. Each iteration reads the file again.
 
     Args:
         path (str | Path): The file; see :func:`read_lines`.
@@ -92,13 +42,14 @@ class CsvTable:
     Attributes:
         path (str | Path): The file.
         header (list[str]): Names of the columns.
+        delimiter (str): What separates them.
 
     Raises:
         UserError: If the file is missing, empty, not UTF-8, or a column's
             name is in the header twice.
 
     Examples:
-        >>> table = CsvTable('train.csv', annotation_of('nih14/cls'))
+        >>> table = CsvTable('train.csv', 'download it again')
         >>> for where, (image, age) in table.rows('image', 'age'):
         ...     ...
     """
@@ -113,8 +64,16 @@ class CsvTable:
         self._hint = hint
         # Run-length codes and polygons exceed the module's 131,072 characters.
         csv.field_size_limit(sys.maxsize)
+        sample = itertools.islice(read_lines(path, hint), SAMPLE)
+        self.delimiter = find_delimiter(sample)
+        if self.delimiter != ',':
+            log_once(
+                f'{path}: its columns are separated by '
+                f'{DELIMITERS[self.delimiter]} and not by commas.',
+                logging.WARNING,
+            )
         _, header = next(self._cells(), (1, []))
-        self.header = [name.strip() for name in header]
+        self.header = [_plain(name) for name in header]
         named = [name for name in self.header if name]
         if not named:
             raise UserError(f'{path}: has no header; {hint}.')
@@ -130,7 +89,7 @@ class CsvTable:
         ]
 
     def __contains__(self, name: str) -> bool:
-        return name in self.header
+        return _plain(name) in self.header
 
     def column(self, name: str, what: str = '') -> int:
         """Find a column.
@@ -142,13 +101,13 @@ class CsvTable:
         Raises:
             UserError: Names the column and lists those that are there.
         """
-        if name not in self.header:
+        if name not in self:
             what = what and f' ({what})'
             found = ', '.join(f'"{c}"' for c in self.header if c)
             raise UserError(
                 f'{self.path}: has no column "{name}"{what}; it has: {found}.'
             )
-        return self.header.index(name)
+        return self.header.index(_plain(name))
 
     def rows(self, *names: str) -> Iterator[tuple[str, list[str]]]:
         """Read some columns.
@@ -227,6 +186,7 @@ class CsvTable:
         """Yield the rows of the file that are not blank, the header first."""
         reader = csv.reader(
             read_lines(self.path, self._hint),
+            delimiter=self.delimiter,
             strict=True,  # else an open quote swallows rows
         )
         try:
@@ -241,6 +201,45 @@ class CsvTable:
                 f'{self.path}, row {reader.line_num}: is not valid CSV '
                 f'({error}).'
             ) from error
+
+
+def find_delimiter(lines: Iterable[str]) -> str:
+    """Find what separates the columns of a table.
+
+    It is in the header as often as in the rows below, between quotes not
+    counted: commas within the cells of another table are not.
+
+    Args:
+        lines (Iterable[str]): The first lines of the file.
+
+    Returns:
+        str: A key of :data:`DELIMITERS`; the comma if several would do
+        equally.
+    """
+    lines = [line for line in lines if not line.isspace()]
+    header = re.sub('"[^"]*"', '', lines[0]) if lines else ''
+    counts = {each: header.count(each) for each in DELIMITERS}
+    known = [each for each in DELIMITERS if counts[each]]
+    fitting = [each for each in known if _fits(lines, each)]
+    if fitting or not counts[',']:
+        return max(fitting or known or ',', key=lambda each: counts[each])
+    return ','
+
+
+def _fits(lines: list[str], delimiter: str) -> bool:
+    """Whether rows that are cut at a delimiter have one number of cells."""
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+    except csv.Error:
+        return False
+    if len(lines) >= SAMPLE:
+        del rows[-1]  # may go on below the sample
+    return len({len(row) for row in rows}) == 1
+
+
+def _plain(name: str) -> str:
+    """Return the name of a column in the one form that is compared."""
+    return unicodedata.normalize('NFC', name.strip('\ufeff')).strip()
 
 
 def _texts(values: Any) -> frozenset[str]:

@@ -3,9 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fx_mm.datasets.readers.csv_table import annotation_of, read_lines
 from fx_mm.datasets.readers.labels import LabelReader
+from fx_mm.datasets.readers.patient_ids import (
+    find_patient_name,
+    read_patient,
+)
 from fx_mm.datasets.readers.rows import Row
+from fx_mm.datasets.readers.text_file import annotation_of, read_lines
 from fx_mm.registry import READERS
 from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_number
@@ -18,7 +22,8 @@ class ListLabelReader(LabelReader):
 
     This is the format of the published split lists of ChestX-ray14, VinDr-CXR
     and others: no header, the labels in the order of the task's classes,
-    separated by blanks or commas (or a blank, then commas: ChestDR). For -1
+    separated by blanks, commas or semicolons (or a blank, then commas:
+    ChestDR). For -1
     and ``nan`` see :class:`LabelReader`.
 
     Args:
@@ -69,7 +74,7 @@ class ListLabelReader(LabelReader):
     def rows(self, ann_file: str, task: Task) -> Iterator[Row]:
         """Walk the rows; see :class:`RowReader`."""
         known: dict[str, tuple[str, ...]] = {}
-        lines = read_lines(ann_file, annotation_of(task.name))
+        lines = read_lines(ann_file, annotation_of(task, ann_file))
         for number, line in enumerate(lines, 1):
             line = line.strip()
             if not line or (self.header and number == 1):
@@ -87,9 +92,32 @@ class ListLabelReader(LabelReader):
                 labels = known[text]
             yield number, name, where, labels
 
+    def patients(self, ann_file: str, task: Task) -> dict[str, str]:
+        """Read the patient IDs, where a header names their column."""
+        if not self.header or self.class_column is None:
+            return {}
+        lines = read_lines(ann_file, annotation_of(task, ann_file))
+        header, *rows = (_cells(line) for line in map(str.strip, lines))
+        taken = (self.image_column, self.class_column)
+        names = {
+            name.strip(): column
+            for column, name in enumerate(header)
+            if column not in taken
+        }
+        name = find_patient_name(names)
+        if name is None:
+            return {}
+        self.say_patients(ann_file, f'column "{name}"', name)
+        return {
+            row[self.image_column].strip(): patient
+            for row in rows
+            if len(row) > max(names[name], *taken)
+            and (patient := read_patient(row[names[name]])) is not None
+        }
+
     def _columns(self, line: str, where: str, class_column: int) -> list[str]:
         """Return name and class of a row of columns."""
-        cells = line.split(',') if ',' in line else line.split()
+        cells = _cells(line)
         columns = [self.image_column, class_column]
         if len(cells) <= max(columns):
             raise UserError(
@@ -101,6 +129,8 @@ class ListLabelReader(LabelReader):
     def _split(self, line: str, where: str, task: Task) -> list[str]:
         """Split a row into name and labels; a name may hold blanks."""
         count = 1 if self.class_index else len(task.classes)
+        if ',' not in line and line.count(';') == count:
+            line = line.replace(';', ',')
         commas = ',' in line
         cells = line.split(',') if commas else line.rsplit(maxsplit=count)
         if commas and len(cells) == count and _trailing_numbers(cells[0]) == 1:
@@ -137,6 +167,11 @@ class ListLabelReader(LabelReader):
                 f'{len(classes) - 1} ({", ".join(classes)}).'
             )
         return tuple('01'[i == int(text)] for i in range(len(classes)))
+
+
+def _cells(line: str) -> list[str]:
+    """Cut a row at its commas, else its semicolons, else its blanks."""
+    return line.split(next((each for each in ',;' if each in line), None))
 
 
 def _trailing_numbers(name: str) -> int:

@@ -12,8 +12,9 @@ from mmengine.structures import PixelData
 
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
 from fx_mm.datasets.readers.base import BaseReader
-from fx_mm.datasets.readers.csv_table import CsvTable, annotation_of
+from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.datasets.readers.images import FileIndex, Folder, ImageNames
+from fx_mm.datasets.readers.text_file import annotation_of
 from fx_mm.datasets.records import Records
 from fx_mm.registry import READERS
 from fx_mm.tasks import Task
@@ -77,7 +78,7 @@ class MaskReader(BaseReader):
         """Open the table of masks; None with ``suffix``."""
         if self.suffix is not None:
             return None
-        return CsvTable(ann_file, annotation_of(task.name))
+        return CsvTable(ann_file, annotation_of(task, ann_file))
 
     def image_index(self, table: CsvTable) -> int:
         """Return the number of the column with the images' names."""

@@ -1,13 +1,16 @@
 """Look up patient IDs."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 from mmengine.registry import DefaultScope
 
 from fx_mm.datasets.readers.base import BaseReader
+from fx_mm.datasets.readers.patient_ids import unify_patients
 from fx_mm.registry import READERS, SCOPE
 from fx_mm.tasks import Task
 from fx_mm.utils.checks import compile_patient
+from fx_mm.utils.log import log_once
 
 
 def find_patients(
@@ -16,7 +19,8 @@ def find_patients(
     """Look up the patient IDs of images.
 
     In the annotation file, as :meth:`BaseReader.patients` reads it; else by
-    the dataset's pattern in the image's name.
+    the dataset's pattern in the image's name. IDs that differ only as
+    :func:`patient_key` says become one, and the log tells so.
 
     Args:
         task (Task): Its reader is asked.
@@ -36,9 +40,15 @@ def find_patients(
     found = [known.get(img_id) or match(img_id) for img_id in img_ids]
     if not any(found):
         return None
+    unified = unify_patients(filter(None, found))
+    if unified.variants:
+        log_once(f'{ann_file}: {unified.describe()}.', logging.WARNING)
     # a name of its own, which no patient has
     pairs = zip(found, img_ids, strict=True)
-    return [patient or f'image {img_id}' for patient, img_id in pairs]
+    return [
+        unified.names[patient] if patient else f'image {img_id}'
+        for patient, img_id in pairs
+    ]
 
 
 def match_patient(

@@ -128,7 +128,7 @@ def test_multi_class_needs_one_one(read):
             'file,A,C\na.png,1,0\n',
             ['no column "B"', 'toy/cls', '"file", "A", "C"'],
         ),
-        ('file;A;B\na.png;1;0\n', ['no column "A"', '"file;A;B"']),
+        ('file:A:B\na.png:1:0\n', ['no column "A"', '"file:A:B"']),
         ('file,A,B,A\na.png,1,0,1\n', ['"A" is in the header twice']),
         ('file,A,B\na.png,1,yes\n', ['row 2, class "B"', '"yes"']),
         ('file,A,B\na.png,1,0\n\nb.png,2,0\n', ['row 4, class "A"', '2']),

@@ -1,0 +1,120 @@
+"""Patient IDs: under which name a file has them, and which are the same."""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+PATIENT = 'patient'
+"""The column of a table, and the key of a COCO file's images."""
+NAMES = (
+    PATIENT, 'patientid', 'patientidentifier', 'patientuid', 'patientkey',
+    'patientnumber', 'patientnum', 'patientno', 'patientnr', 'patientcode',
+    'patid', 'ptid', 'pid', 'mrn', 'empi', 'subjectid', 'subject',
+    'subjectnumber', 'subjectno', 'subjid', 'participantid', 'participant',
+    'personid', 'person',
+)  # fmt: skip
+"""Names of the column, without case and signs, best first."""
+UNKNOWN = frozenset((
+    '', '-', '--', '?', 'nan', 'none', 'null', 'na', 'n/a', '<na>', '#n/a',
+    'nil', 'unknown', 'missing', 'anonymous', 'anonymized', 'anonymised',
+))  # fmt: skip
+"""What stands in the cell of an image whose patient nobody knows."""
+_NUMBERED = re.compile(r'(\D*?)0*(\d+)(?:\.0+)?')
+_SIGNS = re.compile(r'[\W_]+')
+_PREFIX = re.compile(
+    '(?:patients?|pat|pt|p|subject|subj|sub|participant|person|id|number|num|'
+    'no|nr)*'
+)
+"""Words that only say that a number is a patient's."""
+
+
+class Unified(NamedTuple):
+    """Patient IDs of which each stands for one patient.
+
+    Attributes:
+        names (dict[str, str]): Each ID as written, to the one that stands
+            for the patient.
+        variants (dict[str, list[str]]): The latter, where a patient is
+            written in several ways, to all of these.
+    """
+
+    names: dict[str, str]
+    variants: dict[str, list[str]]
+
+    def describe(self) -> str:
+        """Return how many patients are written in several ways, and which."""
+        shown = [
+            ' and '.join(f'"{text}"' for text in texts[:3])
+            for texts in list(self.variants.values())[:3]
+        ]
+        return (
+            f'{len(self.variants)} patients are written in several ways and '
+            f'count as one each: {"; ".join(shown)}'
+            + (', ...' if len(self.variants) > 3 else '')
+        )
+
+
+def find_patient_name(names: Iterable[str]) -> str | None:
+    """Find the column, or key, with the patient IDs.
+
+    Args:
+        names (Iterable[str]): Names of all columns, such as ``Patient ID``.
+
+    Returns:
+        str, optional: The likeliest of them, None if none looks like it.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(_SIGNS.sub('', name).casefold(), name)
+    return next((found[name] for name in NAMES if name in found), None)
+
+
+def read_patient(value: object) -> str | None:
+    """Return a patient ID as text; None if it says that nobody knows it."""
+    if value is None or isinstance(value, bool | dict | list):
+        return None
+    text = str(value).strip()
+    return None if text.casefold() in UNKNOWN else text
+
+
+def patient_key(text: str) -> str:
+    """Return what IDs of the same patient have in common.
+
+    Case, blanks, signs before the number, zeros before it and the ``.0``
+    that a table program adds to it do not count, nor words such as
+    ``patient`` before it: 13, 13.0, 0013, P13 and ``Patient_13`` are the
+    same. Other words before it count: A13 and B13 differ.
+
+    Args:
+        text (str): The ID as written.
+    """
+    text = unicodedata.normalize('NFKC', text).strip(' \t\'"').casefold()
+    match = _NUMBERED.fullmatch(text)
+    if match is None:
+        return ' '.join(text.split())
+    prefix = _SIGNS.sub('', match[1])
+    return ('' if _PREFIX.fullmatch(prefix) else prefix) + match[2]
+
+
+def unify_patients(patients: Iterable[str]) -> Unified:
+    """Find the IDs that stand for the same patient.
+
+    Args:
+        patients (Iterable[str]): IDs as written, as often as they are.
+
+    Returns:
+        Unified: IDs that are written in one way stay as they are.
+    """
+    written: dict[str, list[str]] = defaultdict(list)
+    for text in sorted(set(patients)):
+        written[patient_key(text)].append(text)
+    return Unified(
+        {
+            text: key if len(texts) > 1 else text
+            for key, texts in written.items()
+            for text in texts
+        },
+        {key: texts for key, texts in written.items() if len(texts) > 1},
+    )
