@@ -1,4 +1,8 @@
-"""From an experiment's config to the stock Runner's."""
+"""From an experiment's config to the stock Runner's.
+
+Who only loads a config, as preparing does, needs no torch: what imports it is
+imported where it is used.
+"""
 
 import inspect
 import os.path as osp
@@ -6,11 +10,8 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
 
-from fx_mm.datasets.samplers.pass_schedule import plan_cycle
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.checks import check_keys
 from fx_mm.utils.errors import UserError
@@ -139,6 +140,8 @@ def check_top_level(cfg: Config) -> None:
     Raises:
         UserError: Names the key and the likely one.
     """
+    from mmengine.runner import Runner
+
     runner = set(inspect.signature(Runner.__init__).parameters) - {'self'}
     bases = {
         key
@@ -167,6 +170,8 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
     Raises:
         UserError: If a key or task is unknown or incomplete.
     """
+    from fx_mm.datasets.samplers.pass_schedule import plan_cycle
+
     check_top_level(cfg)
     if cfg.get('model') is None:
         raise UserError('The config has no "model".')
@@ -217,6 +222,8 @@ def _expand_amp(wrapper: dict[str, Any]) -> None:
     if wrapper.get('type') in ('AmpOptimWrapper', 'mmengine.AmpOptimWrapper'):
         wrapper['type'] = 'MultiTaskOptimWrapper'
         wrapper.pop('loss_scale', None)
+        import torch
+
         usual = 'float16' if torch.cuda.is_available() else 'bfloat16'
         dtype = wrapper.pop('dtype', None) or usual
         if wrapper.get('amp_dtype') is None:

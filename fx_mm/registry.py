@@ -19,7 +19,13 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
 
 
 # Without a child of its own, a registry that is asked from this scope warns.
-DATASETS = _child('dataset', mm.DATASETS, 'fx_mm.datasets')
+DATASETS = _child(
+    'dataset',
+    mm.DATASETS,
+    'fx_mm.datasets.multi_task_dataset',
+    'fx_mm.datasets.synthetic',
+    'fx_mm.datasets.task_dataset',
+)
 DATA_SAMPLERS = _child(
     'data sampler', mm.DATA_SAMPLERS, 'fx_mm.datasets.samplers'
 )

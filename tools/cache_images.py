@@ -15,9 +15,11 @@ from mmengine.config import Config
 from rich.filesize import decimal
 
 from fx_mm.apis import load_config
-from fx_mm.datasets import MultiTaskDataset, Records, TaskDataset
 from fx_mm.datasets.cache import ImageCache
+from fx_mm.datasets.multi_task_dataset import MultiTaskDataset
 from fx_mm.datasets.readers.masks import split_bit
+from fx_mm.datasets.records import Records
+from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.datasets.transforms import LoadXray, LoadXrayAnnotations
 from fx_mm.phantom import ensure_phantom
 from fx_mm.tasks import TaskTable

@@ -1,11 +1,20 @@
-"""Datasets: annotation files to samples of one task each."""
+"""Datasets: annotation files to samples of one task each.
 
-from fx_mm.datasets import readers, samplers, transforms
-from fx_mm.datasets.io.xray import ImageReadError, read_xray
-from fx_mm.datasets.multi_task_dataset import MultiTaskDataset
-from fx_mm.datasets.records import Records
-from fx_mm.datasets.synthetic import SyntheticDataset
-from fx_mm.datasets.task_dataset import TaskDataset
+What a name stands for is imported when it is first used: who prepares data or
+reads a table needs no torch, which takes seconds and hundreds of MB.
+"""
+
+import importlib
+from typing import Any
+
+_MODULES = dict(
+    ImageReadError='io.errors',
+    MultiTaskDataset='multi_task_dataset',
+    Records='records',
+    SyntheticDataset='synthetic',
+    TaskDataset='task_dataset',
+    read_xray='io.xray',
+)
 
 __all__ = [
     'ImageReadError',
@@ -14,7 +23,11 @@ __all__ = [
     'SyntheticDataset',
     'TaskDataset',
     'read_xray',
-    'readers',
-    'samplers',
-    'transforms',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f'module {__name__} has no attribute {name}')
+    module = importlib.import_module(f'{__name__}.{_MODULES[name]}')
+    return getattr(module, name)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.structures import InstanceData, PixelData
 from torch.utils.data import Dataset
 
 from fx_mm.datasets.multi_task_dataset import MultiTaskDataset
@@ -67,9 +68,17 @@ class SyntheticTask(Dataset):
                 replaced=None,
             )
         )
-        fields = self._reader.made_up(self.task, index, size, rng)
-        for key, value in fields.items():
-            setattr(sample, key, value)
+        made = self._reader.made_up(self.task, index, size, rng)
+        fields = {k: torch.from_numpy(value) for k, value in made.items()}
+        if 'gt_bboxes' in fields:
+            sample.gt_instances = InstanceData(
+                bboxes=fields['gt_bboxes'], labels=fields['gt_bboxes_labels']
+            )
+        elif 'gt_masks' in fields:
+            sample.gt_sem_seg = PixelData(data=fields['gt_masks'])
+        else:
+            for key, value in fields.items():
+                setattr(sample, key, value)
         image = rng.integers(256, size=(3, size, size), dtype=np.uint8)
         return dict(inputs=torch.from_numpy(image), data_samples=sample)
 

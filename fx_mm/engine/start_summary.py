@@ -13,7 +13,7 @@ import mmengine
 import torch
 from mmengine.logging import MMLogger
 
-from fx_mm.datasets import TaskDataset
+from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.version import __version__
 
 if TYPE_CHECKING:

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.logging import print_log
-
 from fx_mm.datasets.readers.images import FileIndex
 from fx_mm.preparation.dataset_spec import DatasetSpec, read_dataset_spec
 from fx_mm.preparation.image_preparer import ImagePreparer
@@ -32,6 +30,7 @@ from fx_mm.tasks import SPLITS
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import locked, remove_leftovers
+from fx_mm.utils.log import log
 from fx_mm.utils.parallel import chunked, track_forked
 from fx_mm.version import __version__
 
@@ -177,7 +176,7 @@ class _Preparation:
         if not self.force and self.manifest.is_complete(
             state, names, FileIndex()
         ):
-            _log(f'{spec.name} is prepared already: nothing to do.')
+            log(f'{spec.name} is prepared already: nothing to do.')
             return self.manifest.content
         notes = check_splits(spec, self.raw, images, splits, lists)
         if self.force:
@@ -199,12 +198,12 @@ class _Preparation:
         )
         notes += content['notes']
         for note in notes:
-            _log(f'Note: {note}.')
+            log(f'Note: {note}.')
         # what was skipped is logged already
         content['notes'] = folder.skipped.notes + notes
         self.manifest.write(content)
         journal.remove()
-        _log(
+        log(
             f'{spec.name} is prepared: {len(results)} images, '
             f'{len(content["tables"])} tables in {spec.prepared}.'
         )
@@ -243,7 +242,7 @@ class _Preparation:
         ]
         if len(missing) < len(chosen):
             done = len(chosen) - len(missing)
-            _log(f'Going on: {done} of {len(chosen)} images are done.')
+            log(f'Going on: {done} of {len(chosen)} images are done.')
         unreadable: dict[int, PreparedImage] = {}
         allowed = math.floor(max_unreadable_ratio * len(chosen))
         try:
@@ -306,7 +305,3 @@ def _check_lists(lists: Mapping[str, str]) -> None:
 
 def _digest(keys: Sequence[str]) -> str:
     return hashlib.sha256('\n'.join(keys).encode()).hexdigest()
-
-
-def _log(text: str) -> None:
-    print_log(text, logger='current')

@@ -23,13 +23,6 @@ from fx_mm.preparation.splits import shared_patients
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.parallel import chunked, track_forked
-from fx_mm.visualization.contact_sheet import make_grid
-from fx_mm.visualization.dataset_sheet import (
-    collect_images,
-    draw_sample,
-    open_tasks,
-)
-from fx_mm.visualization.tiles import save_picture
 
 _CHUNK = 8
 _TILES = 24
@@ -297,6 +290,15 @@ def _draw_sheet(
     problems: Problems,
 ) -> Path | None:
     """Draw images of all classes, and some of none."""
+    # the picture alone needs torch, for the transforms of a training
+    from fx_mm.visualization.contact_sheet import make_grid
+    from fx_mm.visualization.dataset_sheet import (
+        collect_images,
+        draw_sample,
+        open_tasks,
+    )
+    from fx_mm.visualization.tiles import save_picture
+
     chosen = {
         os.path.join(str(spec.images), record.name)
         for record in _choose(records)

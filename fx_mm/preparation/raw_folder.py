@@ -10,7 +10,6 @@ from fx_mm.datasets.readers.text_file import read_json, read_lines
 from fx_mm.preparation.skipped import Skipped
 from fx_mm.utils.errors import UserError
 
-
 _HINT = 'download it again'
 
 

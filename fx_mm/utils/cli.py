@@ -9,10 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed as torch_dist
 from mmengine.config import Config, DictAction
-from mmengine.dist import is_distributed
 
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
@@ -92,6 +89,8 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of what runs a trained model on images."""
+    import torch  # the tools that prepare data need none
+
     add_predict_on(parser)
     parser.add_argument(
         '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
@@ -171,6 +170,15 @@ def sentence(error: UserError) -> str:
     return text
 
 
+def _leave_group() -> None:
+    """Leave the group of processes, where a tool has joined one."""
+    import torch.distributed as torch_dist
+    from mmengine.dist import is_distributed
+
+    if is_distributed():
+        torch_dist.destroy_process_group()
+
+
 def run_tool(main: Callable[[], int | None]) -> None:
     """Run a tool's ``main``; a user's mistake is one sentence and exit 1.
 
@@ -185,8 +193,8 @@ def run_tool(main: Callable[[], int | None]) -> None:
             stream.reconfigure(errors='backslashreplace')
     try:
         code = main()
-        if is_distributed():
-            torch_dist.destroy_process_group()
+        if 'torch' in sys.modules:
+            _leave_group()
     except UserError as error:
         if os.environ.get('FX_MM_DEBUG'):
             raise

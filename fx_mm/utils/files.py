@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmengine.logging import print_log
+from fx_mm.utils.log import log
 
 CHUNK = 2**18
 """Bytes to read at a time."""
@@ -100,9 +100,6 @@ def locked(path: str | Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print_log(
-                f'Another process writes to {path.parent}; waiting for it.',
-                logger='current',
-            )
+            log(f'Another process writes to {path.parent}; waiting for it.')
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fx_mm.datasets import TaskDataset, read_xray
+from fx_mm.datasets.io.xray import read_xray
+from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.tasks import TaskTable
 from fx_mm.visualization.contact_sheet import draw_tile
 from fx_mm.visualization.results import Marks, result_class

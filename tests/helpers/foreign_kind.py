@@ -75,7 +75,7 @@ class BrightReader(BaseReader):
     @classmethod
     def made_up(cls, task, index, size, rng):
         """Make up ``gt_bright``."""
-        return dict(gt_bright=torch.tensor([rng.random()]).float())
+        return dict(gt_bright=np.array([rng.random()], np.float32))
 
 
 @MODELS.register_module()

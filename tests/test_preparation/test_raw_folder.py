@@ -62,9 +62,7 @@ def test_lists_skip_blank_lines_but_count_them(tmp_path):
 
 def test_what_is_skipped_is_logged_at_once(tmp_path, monkeypatch):
     messages = []
-    monkeypatch.setattr(
-        skipped, 'log', lambda text: messages.append(text)
-    )
+    monkeypatch.setattr(skipped, 'log', lambda text: messages.append(text))
     folder = RawFolder(tmp_path)
     folder.skipped.add(0, 'cats')
     folder.skipped.add(2, 'images of dogs')

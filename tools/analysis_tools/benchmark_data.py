@@ -27,7 +27,7 @@ import cv2
 import torch
 from mmengine.config import Config
 
-from fx_mm.datasets import TaskDataset
+from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.phantom import ensure_phantom
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.cli import run_tool

@@ -26,8 +26,8 @@ from fx_mm.analysis.zero_shot import (
 )
 from fx_mm.apis import FoundationXInferencer, load_config
 from fx_mm.audit.task_splits import task_table
-from fx_mm.datasets import TaskDataset
 from fx_mm.datasets.readers.patients import find_patients
+from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
 from fx_mm.tasks import SPLITS, ClassificationKind, Task, TaskTable, split_name
 from fx_mm.utils.checks import suggest

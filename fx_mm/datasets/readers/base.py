@@ -95,7 +95,10 @@ class BaseReader(metaclass=ABCMeta):
             rng (np.random.Generator): Draws what is random.
 
         Returns:
-            dict: Fields of the sample, such as ``gt_score``.
+            dict: What a pipeline puts into a sample, as arrays: ``gt_bboxes``
+            (float32 (n, 4) xyxy) and ``gt_bboxes_labels`` (int64 (n,)), or
+            ``gt_masks`` (uint8 (C, size, size)), or others such as
+            ``gt_score``.
 
         Raises:
             UserError: If this reader makes nothing up.

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from mmengine.structures import InstanceData
 
 from fx_mm.datasets.readers.base import BaseReader
 from fx_mm.datasets.readers.images import ImageNames
@@ -56,16 +54,13 @@ class CocoReader(BaseReader):
     def made_up(
         cls, task: Task, index: int, size: int, rng: np.random.Generator
     ) -> dict[str, Any]:
-        """Make up ``gt_instances``: two boxes, an eighth to half a side."""
+        """Make up ``gt_bboxes``: two, an eighth to half a side."""
         sides = rng.uniform(0.125, 0.5, (MADE_UP, 2))
         corners = rng.uniform(0, 1 - sides)
         boxes = np.concatenate([corners, corners + sides], axis=1) * size
         labels = rng.integers(len(task.classes), size=MADE_UP)
         return dict(
-            gt_instances=InstanceData(
-                bboxes=torch.from_numpy(boxes.astype(np.float32)),
-                labels=torch.from_numpy(labels),
-            )
+            gt_bboxes=boxes.astype(np.float32), gt_bboxes_labels=labels
         )
 
     def __call__(self, ann_file: str, img_dir: str, task: Task) -> Records:

@@ -3,11 +3,11 @@
 import logging
 import os
 import os.path as osp
+import unicodedata
 from collections.abc import Sequence
 
-from mmengine.logging import print_log
-
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.log import log
 
 
 class FileIndex:
@@ -22,6 +22,8 @@ class FileIndex:
 
     def __init__(self) -> None:
         self._asked: dict[str, int | frozenset[str]] = {}
+        # by folder: the one form of a name to the names on the disk
+        self._forms: dict[str, dict[str, list[str]]] = {}
 
     def __contains__(self, path: str) -> bool:
         folder, _, name = path.rpartition('/')
@@ -33,12 +35,50 @@ class FileIndex:
             asked = self._asked[folder] = self._list(folder)
         return name in asked
 
+    def find(self, path: str) -> str | None:
+        """Find a file whose name may be written in another way.
+
+        On the disk its suffix may be of another case, and its letters and
+        those of its folders may be composed differently: macOS decomposes
+        them.
+
+        Args:
+            path (str): The file's path.
+
+        Returns:
+            str, optional: The path as it is on the disk; None if there is no
+            such file, or several.
+        """
+        if path in self:
+            return path
+        folder, slash, name = path.rpartition('/')
+        if folder and not osp.isdir(folder):
+            # the root is there, so this ends
+            other = self.find(folder)
+            if other is None:
+                return None
+            folder = other
+        if folder not in self._forms:
+            forms = self._forms[folder] = {}
+            for each in self._list(folder or slash):
+                forms.setdefault(_one_form(each), []).append(each)
+        found = self._forms[folder].get(_one_form(name), [])
+        if name not in found and len(found) != 1:
+            return None
+        return folder + slash + (name if name in found else found[0])
+
     @staticmethod
     def _list(folder: str) -> frozenset[str]:
         try:
             return frozenset(os.listdir(folder or '.'))
         except OSError:
             return frozenset()
+
+
+def _one_form(name: str) -> str:
+    """Return what names of the same file have in common."""
+    stem, suffix = osp.splitext(unicodedata.normalize('NFC', name))
+    return stem + suffix.lower()
 
 
 class ImageNames:
@@ -81,6 +121,7 @@ class ImageNames:
         self._files = FileIndex()
         self._seen: dict[str, int | str] = {}
         self._missing: list[int] = []
+        self._renamed: dict[str, str] = {}
         self._unit = unit
 
     def add(self, name: str, place: int | str) -> bool:
@@ -118,7 +159,11 @@ class ImageNames:
                 'data folder; write its path relative to img_dir.'
             )
         if path not in self._files:
-            self._missing.append(len(self.names))
+            found = self._folder.find(name + self.suffix, self._files)
+            if found is None:
+                self._missing.append(len(self.names))
+            else:
+                self._renamed[name] = path = found
         self.names.append(name)
         self.paths.append(path)
         return True
@@ -127,8 +172,8 @@ class ImageNames:
         """Check the whole; warn of images that are missing on disk.
 
         Raises:
-            UserError: If there were no images, not all of ``img_ids``, or too
-                many are missing on disk.
+            UserError: If there were no images, not all of ``img_ids``, two
+                names of one file, or too many are missing on disk.
         """
         if not self._seen:
             raise UserError(
@@ -146,8 +191,28 @@ class ImageNames:
                 f'"img_ids" is an empty list and leaves nothing of '
                 f'{self.ann_file}; name the images to keep or remove it.'
             )
+        if self._renamed:
+            self._judge_renamed()
         if self._missing:
             self._judge_missing()
+
+    def _judge_renamed(self) -> None:
+        """Refuse two names of one file; say which names the disk has."""
+        owners: dict[str, str] = {}
+        for name, path in zip(self.names, self.paths):
+            other = owners.setdefault(path, name)
+            if other != name:
+                raise UserError(
+                    f'{self._where(self._seen[name])}: images "{other}" and '
+                    f'"{name}" are the same file {path}; keep one of the two.'
+                )
+        name, path = next(iter(self._renamed.items()))
+        log(
+            f'{self.ann_file}: {len(self._renamed)} of {len(self.names)} '
+            'images are written in another way than their files (case of the '
+            f'suffix, Unicode form, or slashes), such as "{name}" for {path}.',
+            logging.WARNING,
+        )
 
     def _judge_missing(self) -> None:
         gone, total = len(self._missing), len(self.names)
@@ -161,11 +226,10 @@ class ImageNames:
                 "or raise the reader's max_missing for training."
             )
         names = [self.names[index] for index in self._missing]
-        print_log(
+        log(
             f'{self.ann_file}: {gone} of {total} images do not exist in '
             f'{self._folder.path}; other images of the task take their '
             f'place: {", ".join(names)}',
-            'current',
             logging.WARNING,
         )
 
@@ -205,3 +269,21 @@ class Folder:
             for root in self._roots
         )
         return path if inside else None
+
+    def find(self, name: str, files: FileIndex) -> str | None:
+        """Return the path of a name's file, however its name is written.
+
+        Args:
+            name (str): May have a Windows table's backslashes, besides what
+                :meth:`FileIndex.find` allows.
+            files (FileIndex): Knows which files exist.
+
+        Returns:
+            str, optional: None if there is no such file in the data.
+        """
+        for text in dict.fromkeys((name, name.replace('\\', '/'))):
+            path = self.join(text)
+            found = None if path is None else files.find(path)
+            if found is not None:
+                return found
+        return None

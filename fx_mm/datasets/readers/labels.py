@@ -6,7 +6,6 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-import torch
 
 from fx_mm.datasets.readers.images import ImageNames
 from fx_mm.datasets.readers.rows import RowReader
@@ -70,7 +69,9 @@ class LabelReader(RowReader):
     ) -> dict[str, Any]:
         """Make up ``gt_score``: each image has one of the classes."""
         classes = len(task.classes)
-        return dict(gt_score=torch.eye(classes)[index % classes])
+        return dict(
+            gt_score=np.eye(classes, dtype=np.float32)[index % classes]
+        )
 
     def parser(self, task: Task) -> 'LabelColumns':
         """Return what turns the texts of labels into values."""

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from mmengine.structures import PixelData
 
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
 from fx_mm.datasets.readers.base import BaseReader
@@ -68,11 +66,11 @@ class MaskReader(BaseReader):
     def made_up(
         cls, task: Task, index: int, size: int, rng: np.random.Generator
     ) -> dict[str, Any]:
-        """Make up ``gt_sem_seg``: a square for every class."""
-        masks = torch.zeros(len(task.classes), size, size, dtype=torch.uint8)
+        """Make up ``gt_masks``: a square for every class."""
+        masks = np.zeros((len(task.classes), size, size), np.uint8)
         low, high = size // 4, size // 2
         masks[:, low:high, low:high] = 1
-        return dict(gt_sem_seg=PixelData(data=masks))
+        return dict(gt_masks=masks)
 
     def open_table(self, ann_file: str, task: Task) -> CsvTable | None:
         """Open the table of masks; None with ``suffix``."""
@@ -163,25 +161,26 @@ class _MaskFiles:
         """Return the path, with its bit; None for a blank name."""
         if not name:
             return None
+        name, bit = split_bit(name)
         path = self._folder.join(name)
         if path is None:
             raise UserError(
                 f'{where}: mask "{name}" leads out of the data folder; write '
                 'its path relative to the annotation file.'
             )
-        file, bit = split_bit(path)
         if bit is not None and bit >= BITS:
             raise UserError(
                 f'{where}: mask "{name}" asks for bit {bit}, but masks have '
                 f'bits 0 to {BITS - 1}.'
             )
-        if file not in self._files:
+        file = self._folder.find(name, self._files)
+        if file is None:
             raise UserError(
-                f'{where}: mask file {file} does not exist; correct the '
+                f'{where}: mask file {path} does not exist; correct the '
                 'path, or leave the cell blank if the class is not in the '
                 'image.'
             )
-        return path
+        return file if bit is None else f'{file}#{bit}'
 
 
 def _records(images: ImageNames, paths: MaskPaths) -> Records:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from fx_mm.datasets.readers.csv_rows import CsvRowReader
 from fx_mm.datasets.readers.images import ImageNames
@@ -38,7 +37,7 @@ class CsvValueReader(CsvRowReader):
     ) -> dict[str, Any]:
         """Make up ``gt_value``: standardised numbers."""
         values = rng.standard_normal(len(task.classes))
-        return dict(gt_value=torch.from_numpy(values).float())
+        return dict(gt_value=values.astype(np.float32))
 
     def parser(self, task: Task) -> 'ValueColumns':
         """Return what turns the texts of numbers into values."""

@@ -190,6 +190,6 @@ def test_made_up_numbers():
         CsvValueReader.made_up(TASK, i, 8, np.random.default_rng(i))
         for i in range(200)
     ]
-    numbers = np.stack([fields['gt_value'].numpy() for fields in made])
+    numbers = np.stack([fields['gt_value'] for fields in made])
     assert numbers.shape == (200, 2) and numbers.dtype == np.float32
     assert abs(numbers.mean()) < 0.2 and 0.8 < numbers.std() < 1.2
