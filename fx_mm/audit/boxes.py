@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from fx_mm.audit.findings import Finding
-from fx_mm.datasets.readers.text_file import annotation_of, read_json
+from fx_mm.datasets.readers.base import annotation_of
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.text_files import read_json
 
 TINY = 0.005
 """Side of a box, as a share of the image's, below which it is absurd."""

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fx_mm.datasets.readers.csv_table import CsvTable
-from fx_mm.datasets.readers.text_file import read_json
 from fx_mm.preparation.prepared_image import (
     PREPARED,
     PreparedImage,
     PreparedRecord,
 )
 from fx_mm.preparation.raw_dataset import RawDataset, RawImage
+from fx_mm.utils.text_files import read_json
 
 _HINT = 'prepare the dataset again'
 Fields = dict[str, Any]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from fx_mm.datasets.readers.csv_table import CsvTable
-from fx_mm.datasets.readers.text_file import read_json, read_lines
 from fx_mm.preparation.skipped import Skipped
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.text_files import read_json, read_lines
 
 _HINT = 'download it again'
 

@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
 from fx_mm.datasets.readers.patient_ids import unify_patients
-from fx_mm.datasets.readers.text_file import read_lines as read_text_lines
 from fx_mm.preparation.prepared_forms import FORMS
 from fx_mm.preparation.prepared_image import PreparedRecord
 from fx_mm.preparation.raw_dataset import RawDataset, RawImage
 from fx_mm.preparation.skipped import Skipped
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.text_files import read_lines as read_text_lines
 
 _VAL_RATIO = 0.1
 

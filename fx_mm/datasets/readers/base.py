@@ -2,6 +2,7 @@
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,20 @@ from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.log import log_once
+
+
+def annotation_of(task: Task, ann_file: str) -> str:
+    """Return the hint for the annotation file of a task."""
+    hint = (
+        f'it is the annotation file of task {task.name}, check data_root and '
+        'splits'
+    )
+    if 'prepared' in Path(ann_file).parts:
+        hint += (
+            ', or write it with "python tools/dataset_converters/prepare.py '
+            f'{task.dataset}"'
+        )
+    return hint
 
 
 class BaseReader(metaclass=ABCMeta):

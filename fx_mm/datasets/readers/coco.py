@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from fx_mm.datasets.readers.base import BaseReader
+from fx_mm.datasets.readers.base import BaseReader, annotation_of
 from fx_mm.datasets.readers.images import ImageNames
 from fx_mm.datasets.readers.patient_ids import (
     find_patient_name,
     read_patient,
 )
-from fx_mm.datasets.readers.text_file import annotation_of, read_json
 from fx_mm.datasets.records import Ragged, Records
 from fx_mm.registry import READERS
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.memory import without_garbage_collection
+from fx_mm.utils.text_files import read_json
 
 MADE_UP = 2
 """Boxes of each made-up image."""

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
+from fx_mm.datasets.readers.base import annotation_of
 from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.datasets.readers.images import Folder
 from fx_mm.datasets.readers.rows import Row, RowReader
-from fx_mm.datasets.readers.text_file import annotation_of, read_lines
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.text_files import read_lines
 
 Pick = Callable[[int, Sequence[str]], Sequence[str]]
 """From the number of a row and its cells to the texts of the classes."""

@@ -11,9 +11,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from fx_mm.datasets.readers.text_file import read_lines
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.log import log_once
+from fx_mm.utils.text_files import read_lines
 
 DELIMITERS = {
     ',': 'commas',

@@ -3,17 +3,18 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from fx_mm.datasets.readers.base import annotation_of
 from fx_mm.datasets.readers.labels import LabelReader
 from fx_mm.datasets.readers.patient_ids import (
     find_patient_name,
     read_patient,
 )
 from fx_mm.datasets.readers.rows import Row
-from fx_mm.datasets.readers.text_file import annotation_of, read_lines
 from fx_mm.registry import READERS
 from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.text_files import read_lines
 
 
 @READERS.register_module()

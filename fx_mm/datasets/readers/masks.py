@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
-from fx_mm.datasets.readers.base import BaseReader
+from fx_mm.datasets.readers.base import BaseReader, annotation_of
 from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.datasets.readers.images import FileIndex, Folder, ImageNames
-from fx_mm.datasets.readers.text_file import annotation_of
 from fx_mm.datasets.records import Records
 from fx_mm.registry import READERS
 from fx_mm.tasks import Task

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
 GZIP_SIGNATURE = b'\x1f\x8b'
@@ -30,20 +29,6 @@ FOREIGN = {
     b'<html': 'is a web page and not the file; download it again',
 }
 """First bytes of what people take for a table, to what it is."""
-
-
-def annotation_of(task: Task, ann_file: str) -> str:
-    """Return the hint for the annotation file of a task."""
-    hint = (
-        f'it is the annotation file of task {task.name}, check data_root and '
-        'splits'
-    )
-    if 'prepared' in Path(ann_file).parts:
-        hint += (
-            ', or write it with "python tools/dataset_converters/prepare.py '
-            f'{task.dataset}"'
-        )
-    return hint
 
 
 def read_lines(path: str | Path, hint: str) -> Iterator[str]:
