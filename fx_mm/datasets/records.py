@@ -97,10 +97,14 @@ class _Texts:
     """Strings and None, UTF-8 encoded one after the other."""
 
     def __init__(self, values: list[str | None]) -> None:
-        encoded = [(v or '').encode() for v in values]
+        data = bytearray()
+        ends = np.empty(len(values), np.int64)
+        for index, value in enumerate(values):
+            data += (value or '').encode()
+            ends[index] = len(data)
         self._none = np.array([v is None for v in values], bool)
-        self._ends = np.cumsum([len(e) for e in encoded], dtype=np.int64)
-        self._bytes = np.frombuffer(b''.join(encoded), np.uint8)
+        self._ends = ends
+        self._bytes = np.frombuffer(bytes(data), np.uint8)
 
     def __len__(self) -> int:
         return len(self._ends)

@@ -19,9 +19,7 @@ from fx_mm.utils.checks import (
 )
 from fx_mm.utils.errors import UserError
 
-TASK_KINDS = Registry(
-    'task kind', scope=SCOPE, locations=['fx_mm.tasks.kinds']
-)
+TASK_KINDS = Registry('task kind', scope=SCOPE)
 """Kinds by name; the order of registration is the order in every table."""
 
 IMAGENET = dict(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
@@ -129,7 +127,8 @@ def find_kind(name: str) -> Kind:
     Raises:
         UserError: If no kind has this name.
     """
-    kind = TASK_KINDS.get(name) if name else None
+    # Registry.get makes mmengine's logger, which imports torch
+    kind = TASK_KINDS.module_dict.get(name)
     if kind is None:
         raise UserError(
             f'Unknown task kind "{name}"; '
@@ -140,7 +139,6 @@ def find_kind(name: str) -> Kind:
 
 def all_kinds() -> tuple[Kind, ...]:
     """Return all registered kinds, in the order of every table."""
-    TASK_KINDS.import_from_location()
     return tuple(TASK_KINDS.module_dict.values())
 
 

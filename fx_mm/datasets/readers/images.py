@@ -19,6 +19,8 @@ class FileIndex:
     """
 
     QUESTIONS = 8
+    FOLDERS = 10_000
+    """Folders whose questions are counted; then counting begins anew."""
 
     def __init__(self) -> None:
         self._asked: dict[str, int | frozenset[str]] = {}
@@ -30,10 +32,19 @@ class FileIndex:
         asked = self._asked.get(folder, 0)
         if isinstance(asked, int):
             if asked < self.QUESTIONS:
+                if len(self._asked) > self.FOLDERS:
+                    self._forget()
                 self._asked[folder] = asked + 1
                 return osp.exists(path)
             asked = self._asked[folder] = self._list(folder)
         return name in asked
+
+    def _forget(self) -> None:
+        """Keep the listings alone: few questions cost more to remember."""
+        listed = (i for i in self._asked.items() if not isinstance(i[1], int))
+        self._asked = dict(listed)
+        if len(self._asked) > self.FOLDERS // 2:
+            self._asked = {}
 
     def find(self, path: str) -> str | None:
         """Find a file whose name may be written in another way.
@@ -195,6 +206,8 @@ class ImageNames:
             self._judge_renamed()
         if self._missing:
             self._judge_missing()
+        # what the checks needed, which is as large as the names
+        self._seen, self._files = {}, FileIndex()
 
     def _judge_renamed(self) -> None:
         """Refuse two names of one file; say which names the disk has."""
