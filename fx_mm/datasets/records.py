@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 
+CHUNK = 8192
+"""Texts that are encoded at a time."""
+
 
 class Records(Sequence):
     """An immutable list of records, stored by column.
@@ -98,13 +101,15 @@ class _Texts:
 
     def __init__(self, values: list[str | None]) -> None:
         data = bytearray()
-        ends = np.empty(len(values), np.int64)
-        for index, value in enumerate(values):
-            data += (value or '').encode()
-            ends[index] = len(data)
+        lengths: list[int] = []
+        for start in range(0, len(values), CHUNK):
+            block = values[start : start + CHUNK]
+            encoded = [(v or '').encode() for v in block]
+            lengths += map(len, encoded)
+            data += b''.join(encoded)
         self._none = np.array([v is None for v in values], bool)
-        self._ends = ends
-        self._bytes = np.frombuffer(bytes(data), np.uint8)
+        self._ends = np.cumsum(lengths, dtype=np.int64)
+        self._bytes = np.frombuffer(data, np.uint8)
 
     def __len__(self) -> int:
         return len(self._ends)

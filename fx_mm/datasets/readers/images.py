@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.log import log
 
+NAMED = 100
+"""Missing images that the log names."""
+
 
 class FileIndex:
     """Knows which files exist, without asking the disk for each.
@@ -238,7 +241,9 @@ class ImageNames:
                 '(and img_suffix), complete the images, delete their rows, '
                 "or raise the reader's max_missing for training."
             )
-        names = [self.names[index] for index in self._missing]
+        names = [self.names[index] for index in self._missing[:NAMED]]
+        if gone > NAMED:
+            names.append(f'and {gone - NAMED} more')
         log(
             f'{self.ann_file}: {gone} of {total} images do not exist in '
             f'{self._folder.path}; other images of the task take their '
