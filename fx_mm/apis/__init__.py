@@ -7,6 +7,7 @@ check_environment()
 from fx_mm.apis.dry_run import dry_run
 from fx_mm.apis.inference import FoundationXInferencer
 from fx_mm.config import expand_config, load_config
+from fx_mm.datasets.io.xray import read_xray
 from fx_mm.engine.closing_report import ReportOptions, report_predictions
 from fx_mm.engine.runner import MultiTaskRunner, build_runner
 from fx_mm.models import load_model
@@ -30,5 +31,6 @@ __all__ = [
     'expand_config',
     'load_config',
     'load_model',
+    'read_xray',
     'report_predictions',
 ]

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from fx_mm.datasets.io.decisions import Decisions
 from fx_mm.datasets.io.errors import ImageReadError, UnreadableError
 from fx_mm.datasets.io.pixels import to_uint8
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES, is_dicom, read_xray
@@ -36,7 +38,9 @@ class ImageSource:
         """str, optional: The file; None for an array."""
         return self.origin if isinstance(self.origin, str) else None
 
-    def read(self, percentiles: Sequence[float] | None = None) -> np.ndarray:
+    def read(
+        self, percentiles: Sequence[float] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Read the pixels as 8-bit grey.
 
         uint8 keeps its values; the value range of other types is mapped to
@@ -47,16 +51,19 @@ class ImageSource:
                 Defaults to None.
 
         Returns:
-            np.ndarray: uint8 of shape (H, W).
+            tuple: uint8 of shape (H, W), and what was decided; see
+            :func:`read_xray`.
 
         Raises:
             ImageReadError: If the file cannot be read or the array is not an
                 image.
         """
         if isinstance(self.origin, str):
-            return read_xray(self.origin, percentiles)
+            return read_xray(self.origin, True, percentiles)
+        decisions = Decisions('array', 8 * self.origin.dtype.itemsize)
         try:
-            return to_uint8(_grey(self.origin), percentiles)
+            grey = to_uint8(_grey(self.origin), decisions, percentiles)
+            return grey, decisions.to_dict()
         except UnreadableError as error:
             raise ImageReadError(f'{self.name}: {error}') from error
 

@@ -63,12 +63,16 @@ class TaskPipelines:
         """Return the inputs of the model; a result with ``error`` if none."""
         result = ImageResult(source.name, source.path)
         pixels: dict[str, np.ndarray] = {}
+        readings: list[dict[str, Any]] = []
         inputs: dict[str, dict[str, Any]] = {}
         try:
             for pipeline in self.of_task.values():
                 read_with = repr(pipeline.percentiles)
                 if read_with not in pixels:
-                    pixels[read_with] = source.read(pipeline.percentiles)
+                    pixels[read_with], reading = source.read(
+                        pipeline.percentiles
+                    )
+                    readings.append(reading)
                 if pipeline.key not in inputs:
                     grey = pixels[read_with]
                     data = pipeline(grey, source.name, source.path)
@@ -81,6 +85,7 @@ class TaskPipelines:
             result.error = str(error)
             return Prediction(result)
         result.image = next(iter(pixels.values()))
+        result.reading = readings[0]
         result.size = result.image.shape
         return Prediction(result, inputs)
 

@@ -25,7 +25,7 @@ from fx_mm.datasets.io.errors import ImageReadError
 from fx_mm.datasets.io.xray import read_mask, read_xray
 from fx_mm.utils.files import read_chunks
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raised with every change of ``read_xray``, ``read_mask`` or the reduction
 that alters pixels; entries of other versions are not looked at."""
 
@@ -248,7 +248,7 @@ class ImageCache:
         return f'{kind}_{self.size}px{window}_v{READER_VERSION}'
 
     def _read_image(self, path: str) -> Cached:
-        image = read_xray(path, self.percentiles)
+        image = read_xray(path, percentiles=self.percentiles)
         shape = reduced_shape(image.shape, self.size)
         return Cached(reduce_image(image, shape), image.shape)
 

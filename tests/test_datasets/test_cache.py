@@ -125,7 +125,9 @@ def test_entries_of_other_sizes_and_kinds_stand_beside(cache, source):
 def test_percentiles_have_entries_of_their_own(cache, tmp_path):
     path = write(tmp_path / 'deep.png', draw(dtype=np.uint16))
     windowed = ImageCache(cache.folder, SIZE, (20.0, 99.5))
-    expected = reduce_image(read_xray(path, (20.0, 99.5)), (20, 30))
+    expected = reduce_image(
+        read_xray(path, percentiles=(20.0, 99.5)), (20, 30)
+    )
     for _ in range(2):
         assert (cache.image(path).pixels != expected).any()
         np.testing.assert_array_equal(windowed.image(path).pixels, expected)

@@ -1,37 +1,52 @@
-"""DICOM X-rays to 8-bit grey (DICOM PS3.3, C.7.6.3, C.11.1 and C.11.2)."""
+"""DICOM X-rays to 8-bit grey: the file, its pixels, its colours."""
 
 import io
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.pixels import (
-    apply_color_lut,
-    apply_modality_lut,
-    apply_voi,
-    get_decoder,
-    pixel_array,
-)
+from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
+from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit
 
+from fx_mm.datasets.io.decisions import Decisions
+from fx_mm.datasets.io.dicom_display import display
+from fx_mm.datasets.io.dicom_tags import DicomTags
 from fx_mm.datasets.io.errors import UnreadableError
-from fx_mm.datasets.io.pixels import stretch, to_grey, value_range
+from fx_mm.datasets.io.pixels import stretch, to_grey
 
 PIXEL_KEYWORDS = ('PixelData', 'FloatPixelData', 'DoubleFloatPixelData')
+GREY = ('MONOCHROME1', 'MONOCHROME2', 'PALETTE COLOR')
+PHOTOMETRICS = {
+    *GREY,
+    'RGB',
+    'YBR_FULL',
+    'YBR_FULL_422',
+    'YBR_ICT',
+    'YBR_RCT',
+    'YBR_PARTIAL_420',
+    'YBR_PARTIAL_422',
+}
+MORE_DECODERS = (
+    'to decode it, run pip install python-gdcm, or pip install '
+    'pylibjpeg-libjpeg (licensed GPL-3.0)'
+)
 
 
 def decode_dicom(
     data: bytes, percentiles: Sequence[float] | None = None
-) -> np.ndarray:
+) -> tuple[np.ndarray, Decisions]:
     """Decode a DICOM image to what a radiologist's screen would show.
 
     The modality LUT (or rescale slope and intercept) is applied, then the
-    VOI LUT or the first window. Without either, or with a window of a width
-    that the standard forbids, 8-bit values stay as they are and deeper ones
-    are mapped from their value range, padding pixels not counted. What is
-    stored inverse (MONOCHROME1, or a presentation LUT shape INVERSE, which
-    such files may have both) is inverted last, as 255 - value.
+    VOI LUT or the first window that fits the pixels. Without one, 8-bit
+    values stay as they are and deeper ones are mapped from their value
+    range, padding pixels not counted. What is stored inverse (MONOCHROME1,
+    or a presentation LUT shape INVERSE, which such files may have both) is
+    inverted last, as 255 - value.
+
+    An optional tag that is empty, malformed or does not fit the pixels is
+    left out, with a warning.
 
     Args:
         data (bytes): Content of the file.
@@ -39,7 +54,7 @@ def decode_dicom(
             :func:`fx_mm.datasets.read_xray`. Defaults to None.
 
     Returns:
-        np.ndarray: uint8 of shape (H, W).
+        tuple: uint8 of shape (H, W), and what was decided.
 
     Raises:
         UnreadableError: If the file is cut off, has no pixel data, several
@@ -51,9 +66,17 @@ def decode_dicom(
         try:
             dataset = pydicom.dcmread(io.BytesIO(data), force=True)
             _check(dataset, caught)
+            tags = DicomTags(dataset, Decisions('DICOM'))
+            _check_frames(tags)
             _set_syntax(dataset)
-            _check_decoder(dataset.file_meta.TransferSyntaxUID)
-            return _to_uint8(dataset, pixel_array(dataset), percentiles)
+            _complete(tags)
+            _check_decoder(dataset)
+            caught.clear()
+            stored = _pixels(tags)
+            for warning in caught:
+                text = ' '.join(str(warning.message).split())
+                tags.decisions.warn('pydicom', f'pydicom: {text}')
+            return _to_uint8(tags, stored, percentiles), tags.decisions
         except UnreadableError:
             raise
         except Exception as error:  # pydicom and its decoders raise any kind
@@ -66,33 +89,45 @@ def decode_dicom(
 def _check(
     dataset: pydicom.Dataset, caught: Sequence[warnings.WarningMessage]
 ) -> None:
-    cut_off = any('end of file' in str(w.message).lower() for w in caught)
-    if not any(keyword in dataset for keyword in PIXEL_KEYWORDS):
-        if cut_off:
-            raise UnreadableError('the DICOM is cut off within its pixel data')
-        if 'Rows' not in dataset and 'SOPClassUID' not in dataset:
-            raise UnreadableError('is not a DICOM file')
-        raise UnreadableError('the DICOM has no pixel data')
-    frames = int(dataset.get('NumberOfFrames') or 1)
-    if frames > 1:
+    if any(keyword in dataset for keyword in PIXEL_KEYWORDS):
+        return
+    if any('end of file' in str(w.message).lower() for w in caught):
+        raise UnreadableError('the DICOM is cut off within its pixel data')
+    if 'Rows' not in dataset and 'SOPClassUID' not in dataset:
+        raise UnreadableError('is not a DICOM file')
+    raise UnreadableError('the DICOM has no pixel data')
+
+
+def _check_frames(tags: DicomTags) -> None:
+    frames = tags.number('NumberOfFrames')
+    if frames is not None and frames > 1:
         raise UnreadableError(
-            f'the DICOM has {frames} frames; save the X-ray as one'
+            f'the DICOM has {frames:g} frames; save the X-ray as one'
         )
+    if 'NumberOfFrames' in tags.dataset:
+        del tags.dataset.NumberOfFrames  # where it may be 0 or a text
 
 
-def _check_decoder(syntax: pydicom.uid.UID) -> None:
+def _check_decoder(dataset: pydicom.Dataset) -> None:
     """Refuse a compression that no installed decoder knows."""
+    syntax = dataset.file_meta.TransferSyntaxUID
     try:
-        available = get_decoder(syntax).is_available
+        decoder = get_decoder(syntax)
     except NotImplementedError:
         raise UnreadableError(
             f'the DICOM has the transfer syntax "{syntax.name}", which '
             'pydicom does not decode; convert it, such as with dcmdjpeg'
         ) from None
-    if not available:
+    if not decoder.is_available:
         raise UnreadableError(
-            f'the DICOM is compressed as "{syntax.name}"; to decode it, run '
-            'pip install pylibjpeg-libjpeg (licensed GPL-3.0)'
+            f'the DICOM is compressed as "{syntax.name}"; {MORE_DECODERS}'
+        )
+    baseline = syntax in (JPEGBaseline8Bit, JPEGExtended12Bit)
+    only_8_bits = set(decoder.available_plugins) == {'pillow'}
+    if baseline and only_8_bits and dataset.BitsStored > 8:
+        raise UnreadableError(
+            f'the DICOM is compressed as "{syntax.name}" with '
+            f'{dataset.BitsStored} bits; {MORE_DECODERS}'
         )
 
 
@@ -112,107 +147,91 @@ def _set_syntax(dataset: pydicom.Dataset) -> None:
         )
 
 
-def _to_uint8(
-    dataset: pydicom.Dataset,
-    stored: np.ndarray,
-    percentiles: Sequence[float] | None,
-) -> np.ndarray:
-    photometric = str(dataset.get('PhotometricInterpretation', ''))
-    if photometric == 'PALETTE COLOR':
-        stored = apply_color_lut(stored, dataset)
-    if stored.ndim == 3:  # colour: a photo of a film, or an export
-        grey = to_grey(stored[..., ::-1])
-        return stretch(grey, 0, np.iinfo(grey.dtype).max)
-    values = _modality(dataset, stored)
-    if not np.isfinite(values).all():
-        raise UnreadableError('the DICOM has pixel values that are not finite')
-    image = _voi(dataset, values)
-    if image is None:
-        image = _without_window(dataset, stored, values, percentiles)
-    shape = str(dataset.get('PresentationLUTShape') or '').strip().upper()
-    if photometric == 'MONOCHROME1' or shape == 'INVERSE':
-        return 255 - image
-    return image
+def _complete(tags: DicomTags) -> None:
+    """Fill in what a decoder needs and the file lacks."""
+    dataset = tags.dataset
+    photometric = tags.text('PhotometricInterpretation')
+    samples = tags.number('SamplesPerPixel')
+    if samples not in (1, 3):
+        samples = 3 if photometric in PHOTOMETRICS - {*GREY} else 1
+        tags.fill('SamplesPerPixel', samples)
+    if photometric not in PHOTOMETRICS:
+        photometric = 'MONOCHROME2' if samples == 1 else 'RGB'
+        tags.fill('PhotometricInterpretation', photometric)
+    dataset.PhotometricInterpretation = photometric
+    tags.decisions.photometric = photometric
+    if samples == 3 and tags.number('PlanarConfiguration') not in (0, 1):
+        tags.fill('PlanarConfiguration', 0)
+    allocated = tags.number('BitsAllocated')
+    if allocated is None:
+        raise UnreadableError('the DICOM does not say its BitsAllocated')
+    if 'PixelData' in dataset:
+        if tags.number('PixelRepresentation') not in (0, 1):
+            tags.fill('PixelRepresentation', 0)
+        if not 1 <= (tags.number('BitsStored') or 0) <= allocated:
+            tags.fill('BitsStored', int(allocated))
+    else:  # floats
+        dataset.BitsStored = int(allocated)
+    tags.decisions.depth = dataset.BitsStored
 
 
-def _modality(dataset: pydicom.Dataset, stored: np.ndarray) -> np.ndarray:
-    """Apply the modality LUT or the rescale, unless it changes nothing."""
-    if not dataset.get('ModalityLUTSequence') and _rescale(dataset) == (1, 0):
-        return stored
-    return apply_modality_lut(stored, dataset)
-
-
-def _rescale(dataset: pydicom.Dataset) -> tuple[float, float]:
-    slope = dataset.get('RescaleSlope')
-    intercept = dataset.get('RescaleIntercept')
-    return (
-        1.0 if slope is None else float(slope),
-        0.0 if intercept is None else float(intercept),
+def _pixels(tags: DicomTags) -> np.ndarray:
+    """Return the stored values; of a HighBit that is odd, moved down."""
+    dataset, high = tags.dataset, tags.number('HighBit')
+    stored = dataset.BitsStored
+    compressed = dataset.file_meta.TransferSyntaxUID.is_compressed
+    if high is None or high == stored - 1 or 'PixelData' not in dataset:
+        return pixel_array(dataset)
+    shift = int(high) + 1 - stored
+    if shift > 0 and high < dataset.BitsAllocated and not compressed:
+        dataset.BitsStored = int(high) + 1
+        values = pixel_array(dataset)
+        dataset.BitsStored = stored
+        if not (values & (2**shift - 1)).any():
+            tags.decisions.warn(
+                'HighBit',
+                f'HighBit {high:g} puts the {stored} bits at the upper end; '
+                'they are moved down.',
+            )
+            return values >> shift
+    tags.decisions.warn(
+        'HighBit',
+        f'HighBit {high:g} does not fit {stored} stored bits; it is not used.',
     )
+    return pixel_array(dataset)
 
 
-def _without_window(
-    dataset: pydicom.Dataset,
+def _to_uint8(
+    tags: DicomTags,
     stored: np.ndarray,
-    values: np.ndarray,
     percentiles: Sequence[float] | None,
 ) -> np.ndarray:
-    """Keep 8-bit values, map deeper ones from their value range."""
-    shallow = stored.dtype.kind == 'u' and dataset.get('BitsStored', 16) <= 8
-    table = dataset.get('ModalityLUTSequence')
-    if shallow and not table and _rescale(dataset)[0] > 0:
-        return stored.astype(np.uint8)
-    padding = _padding(dataset, stored)
-    kept = values if padding is None else values[~padding]
-    if kept.size == 0:
-        kept = values
-    return stretch(values, *value_range(kept, percentiles))
-
-
-def _padding(
-    dataset: pydicom.Dataset, stored: np.ndarray
-) -> np.ndarray | None:
-    """Find pixels outside the exposed field; None if the file marks none."""
-    first = dataset.get('PixelPaddingValue')
-    if first is None:
-        return None
-    last = dataset.get('PixelPaddingRangeLimit', first)
-    low, high = sorted((int(first), int(last)))
-    padding = (stored >= low) & (stored <= high)
-    return padding if padding.any() else None
-
-
-def _voi(dataset: pydicom.Dataset, values: np.ndarray) -> np.ndarray | None:
-    """Apply the VOI LUT or first window; None if there is no usable one."""
-    sequence = dataset.get('VOILUTSequence')
-    if sequence:
-        table = apply_voi(_table_inputs(sequence[0]), dataset)
-        mapped = apply_voi(np.rint(values).astype(np.int64), dataset)
-        return stretch(mapped, float(table.min()), float(table.max()))
-    center, width = dataset.get('WindowCenter'), dataset.get('WindowWidth')
-    if center is None or width is None:
-        return None
-    center, width = _first(center), _first(width)
-    function = str(dataset.get('VOILUTFunction') or 'LINEAR').upper()
-    if width <= 0 or (width < 1 and function == 'LINEAR'):
-        return None
-    if function == 'SIGMOID':
-        share = 1 / (1 + np.exp(-4 * (values - center) / width))
-        return stretch(share, 0, 1)
-    if function == 'LINEAR_EXACT':
-        return stretch(values, center - width / 2, center + width / 2)
-    if width == 1:  # a threshold, by the standard's formula
-        return np.where(values <= center - 0.5, 0, 255).astype(np.uint8)
-    low = center - 0.5 - (width - 1) / 2
-    return stretch(values, low, low + width - 1)
-
-
-def _table_inputs(item: pydicom.Dataset) -> np.ndarray:
-    """Return all inputs that a LUT maps, from its descriptor."""
-    entries, first = item.LUTDescriptor[0] or 2**16, item.LUTDescriptor[1]
-    return np.arange(int(first), int(first) + int(entries), dtype=np.int32)
-
-
-def _first(value: Any) -> float:
-    many = isinstance(value, (list, tuple, pydicom.multival.MultiValue))
-    return float(value[0] if many else value)
+    decisions = tags.decisions
+    if decisions.photometric == 'PALETTE COLOR':
+        stored = apply_color_lut(stored, tags.dataset)
+        bits = 8 * stored.dtype.itemsize
+    else:
+        bits = tags.dataset.BitsStored
+    if stored.ndim == 2:
+        image = display(tags, stored, percentiles)
+        shape = tags.text('PresentationLUTShape')
+        if decisions.photometric == 'MONOCHROME1' or shape == 'INVERSE':
+            decisions.inverted = True
+            return 255 - image
+        return image
+    # colour: a photo of a film, or an export
+    grey = to_grey(stored[..., ::-1])
+    if bits <= 8:
+        return stretch(grey, 0, np.iinfo(grey.dtype).max)
+    high = int(grey.max())
+    if high * 4 < 2**bits:
+        decisions.warn(
+            'colour depth',
+            f'The colours have {bits} bits, but no value above {high}; '
+            'the value range is used.',
+        )
+        low = int(grey.min())
+    else:
+        low, high = 0, 2**bits - 1
+    decisions.mapping, decisions.range = 'value range', [low, high]
+    return stretch(grey, low, high)

@@ -5,8 +5,19 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from fx_mm.datasets.io.decisions import Decisions
 from fx_mm.datasets.io.errors import UnreadableError
 from fx_mm.utils.errors import UserError
+
+FEWEST_LEVELS = 8
+MANY_LEVELS = 256
+"""Fewer than 8 grey levels of more than 256 are no picture."""
+EXACT = 2**24
+"""Up to here, float32 holds every whole number."""
+TIGHT = 2**12
+"""How many times its range a value may be that float32 is to map."""
+HUGE = 1e35
+"""Near the largest number that float32 holds."""
 
 
 def to_grey(image: np.ndarray) -> np.ndarray:
@@ -26,12 +37,15 @@ def to_grey(image: np.ndarray) -> np.ndarray:
 
 
 def to_uint8(
-    image: np.ndarray, percentiles: Sequence[float] | None = None
+    image: np.ndarray,
+    decisions: Decisions,
+    percentiles: Sequence[float] | None = None,
 ) -> np.ndarray:
     """Map the value range of a deeper image to 0..255; 8 bits stay.
 
     Args:
         image (np.ndarray): Any real dtype, shape (H, W).
+        decisions (Decisions): Takes mapping, range and warnings.
         percentiles (Sequence[float], optional): See :func:`read_xray`.
 
     Returns:
@@ -44,7 +58,46 @@ def to_uint8(
         return image
     if not (np.isfinite(image.min()) and np.isfinite(image.max())):
         raise UnreadableError('has pixel values that are not finite')
-    return stretch(image, *value_range(image, percentiles))
+    low, high = map_range(image, decisions, percentiles)
+    mapped = stretch(image, low, high)
+    warn_of_few_levels(image, mapped, decisions)
+    return mapped
+
+
+def map_range(
+    values: np.ndarray,
+    decisions: Decisions,
+    percentiles: Sequence[float] | None = None,
+) -> tuple[float, float]:
+    """Choose what becomes 0 and 255, and note it; see :func:`value_range`."""
+    low, high = value_range(values, percentiles)
+    whole = percentiles is None or (low, high) == value_range(values)
+    decisions.mapping = 'value range' if whole else 'percentiles'
+    decisions.range = [low, high]
+    return low, high
+
+
+def warn_of_few_levels(
+    values: np.ndarray, mapped: np.ndarray, decisions: Decisions
+) -> None:
+    """Warn if hardly any of many grey levels are left.
+
+    Args:
+        values (np.ndarray): Before.
+        mapped (np.ndarray): uint8, after.
+        decisions (Decisions): Takes the warning.
+    """
+    left = np.count_nonzero(cv2.calcHist([mapped], [0], None, [256], [0, 256]))
+    if left >= FEWEST_LEVELS:
+        return
+    many = np.unique(values).size
+    if many > MANY_LEVELS:
+        decisions.warn(
+            'grey levels',
+            f'Only {left} of {many} grey levels are left, since a few pixels '
+            'are far from the others; set percentiles=(0.5, 99.5) of '
+            'LoadXray, or correct the file.',
+        )
 
 
 def value_range(
@@ -96,8 +149,13 @@ def stretch(image: np.ndarray, low: float, high: float) -> np.ndarray:
     """
     if high <= low:
         return np.zeros(image.shape, np.uint8)
-    scaled = image.astype(np.float32)
-    scaled -= np.float32(low)
-    scaled *= np.float32(255 / (high - low))
+    scale = 255 / (high - low)
+    largest = max(abs(low), abs(high))
+    exact = image.dtype.itemsize <= 4 and largest < EXACT
+    tight = largest > TIGHT * (high - low) and not exact
+    number = np.float64 if tight or max(largest, scale) > HUGE else np.float32
+    scaled = image.astype(number)
+    scaled -= number(low)
+    scaled *= number(scale)
     np.rint(scaled, out=scaled)
     return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)

@@ -1,29 +1,24 @@
-"""Reading X-rays: PNG, JPEG, TIFF, DICOM, .mha and more to 8-bit grey.
+"""Reading X-rays and masks: PNG, JPEG, TIFF, DICOM, .mha and more."""
 
-Image decoders are forgiving: they return what they could read of a cut-off
-file and fill the rest with grey. A network learns from that without a word,
-so every file is checked for being whole before it is decoded.
-"""
-
-import io
 import os
-import struct
-import warnings
-import zlib
 from collections.abc import Sequence
+from typing import Any, Literal, overload
 
-import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from fx_mm.datasets.io.decisions import Decisions, log_warnings
 from fx_mm.datasets.io.errors import ImageReadError, UnreadableError
 from fx_mm.datasets.io.metaimage import (
+    JSRT_WHITE,
     decode_jsrt,
     decode_metaimage,
     is_jsrt,
     is_metaimage,
 )
 from fx_mm.datasets.io.pixels import check_percentiles, to_grey, to_uint8
+from fx_mm.datasets.io.raster import JPEG_SIGNATURE, Decoded, decode_raster
+from fx_mm.datasets.io.tiff import decode_tiff, is_tiff
+from fx_mm.utils.foreign_files import name_foreign_file
 
 IMAGE_SUFFIXES = (
     '.png',
@@ -38,35 +33,57 @@ IMAGE_SUFFIXES = (
     '.mha',
     '.img',
 )
-PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
-JPEG_SIGNATURE = b'\xff\xd8\xff'
-GIF_SIGNATURE = b'GIF8'
 DICOM_SIGNATURE = b'DICM'
-BITS_PER_SAMPLE = 258  # a TIFF tag
+
+
+@overload
+def read_xray(
+    path: str,
+    decisions: Literal[False] = False,
+    percentiles: Sequence[float] | None = None,
+) -> np.ndarray: ...
+
+
+@overload
+def read_xray(
+    path: str,
+    decisions: Literal[True],
+    percentiles: Sequence[float] | None = None,
+) -> tuple[np.ndarray, dict[str, Any]]: ...
 
 
 def read_xray(
-    path: str, percentiles: Sequence[float] | None = None
-) -> np.ndarray:
-    """Read an X-ray as 8-bit grey.
+    path: str,
+    decisions: bool = False,
+    percentiles: Sequence[float] | None = None,
+) -> np.ndarray | tuple[np.ndarray, dict[str, Any]]:
+    """Read an X-ray as 8-bit grey, upright, with bone bright.
 
     8-bit files keep their values; deeper ones are mapped linearly from their
-    own value range to 0..255 (DICOM: from the window, where it has one).
-    Colours become luminance, an alpha channel is dropped. Bone is bright in
-    every image: DICOM that is stored inverse and JSRT's optical densities
-    are inverted.
+    own value range to 0..255 (DICOM: from the window, where it has one that
+    fits). Colours become luminance, an alpha channel is dropped. What is
+    stored inverse (DICOM, TIFF, JSRT's optical densities) is inverted, and
+    what an EXIF or TIFF orientation tag says is turned.
 
     Args:
         path (str): Path of a PNG, JPEG, TIFF, BMP, GIF, DICOM or MetaImage
             (.mha) file. The content decides the format, not the name; only
             JSRT's, which has no header, goes by its name (.IMG).
+        decisions (bool): Whether to return also what was decided; without,
+            the first warning of each kind in this process is logged.
+            Defaults to False.
         percentiles (Sequence[float], optional): Low and high percentile of
             the values that become 0 and 255, instead of the whole range, for
             deeper files without a window: a bright letter or a dead pixel
             then darkens nothing. Such as (0.5, 99.5). Defaults to None.
 
     Returns:
-        np.ndarray: uint8 of shape (H, W).
+        np.ndarray: uint8 of shape (H, W). With ``decisions``, a tuple of it
+        and a dict with ``format``, ``depth`` (bits stored), ``photometric``,
+        ``orientation`` (1 to 8, that was applied), ``inverted``, ``mapping``
+        (``as stored``, ``window``, ``VOI LUT``, ``value range`` or
+        ``percentiles``), ``range`` (the two values of the file that became
+        0 and 255, or None) and ``warnings`` (a list of sentences).
 
     Raises:
         ImageReadError: If the file is missing, cut off, damaged, has several
@@ -75,17 +92,13 @@ def read_xray(
     """
     check_percentiles(percentiles)
     try:
-        data = _read_bytes(path)
-        if is_dicom(data, path):
-            # pydicom takes 0.3 s to import, which PNG users need not wait for
-            from fx_mm.datasets.io.dicom import decode_dicom
-
-            return decode_dicom(data, percentiles)
-        if is_jsrt(path):
-            return to_uint8(decode_jsrt(data), percentiles)
-        return to_uint8(to_grey(decode(data)), percentiles)
+        image, made = _read_xray(path, percentiles)
     except UnreadableError as error:
         raise ImageReadError(f'{path}: {error}') from error
+    if decisions:
+        return image, made.to_dict()
+    log_warnings(path, made)
+    return image
 
 
 def read_mask(path: str) -> np.ndarray:
@@ -96,17 +109,19 @@ def read_mask(path: str) -> np.ndarray:
             is the largest of its channels, without alpha.
 
     Returns:
-        np.ndarray: Integers of shape (H, W). JPEG masks, whose values blur
-        at the border, are cut at half of 255 and give 0 or 1.
+        np.ndarray: Integers of shape (H, W), turned upright as images are.
+        JPEG masks, whose values blur at the border, are cut at half of 255
+        and give 0 or 1.
 
     Raises:
         ImageReadError: As :func:`read_xray`.
     """
     try:
-        data = _read_bytes(path)
-        values = decode(data)
+        data = read_bytes(path)
+        values, decisions, _ = decode(data)
     except UnreadableError as error:
         raise ImageReadError(f'{path}: {error}') from error
+    log_warnings(path, decisions)
     if values.ndim == 3:
         values = values[..., :3].max(-1)
     if data.startswith(JPEG_SIGNATURE):
@@ -114,30 +129,25 @@ def read_mask(path: str) -> np.ndarray:
     return values
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: bytes) -> Decoded:
     """Decode a whole image file, refusing a damaged one.
 
     Args:
         data (bytes): Content of a PNG, JPEG, TIFF, BMP, GIF, .mha file.
 
     Returns:
-        np.ndarray: Shape (H, W), (H, W, 3) BGR or (H, W, 4) BGRA, of the
-        depth that the file has.
+        Decoded: The pixels, upright, and what was decided.
 
     Raises:
         UnreadableError: Says what is wrong with the bytes.
     """
-    if data.startswith(PNG_SIGNATURE):
-        check_png(data)
-        return _decode_cv2(data)
-    if data.startswith(JPEG_SIGNATURE):
-        check_jpeg(data)
-        return _decode_cv2(data)
-    if data.startswith(GIF_SIGNATURE) and not data.endswith(b';'):
-        raise UnreadableError('the GIF is cut off (no trailer)')
+    if is_tiff(data):
+        return decode_tiff(data)
     if is_metaimage(data):
-        return decode_metaimage(data)
-    return _decode_pillow(data)
+        values = decode_metaimage(data)
+        depth = 8 * values.dtype.itemsize
+        return Decoded(values, Decisions('MetaImage', depth))
+    return decode_raster(data)
 
 
 def is_dicom(data: bytes, path: str = '') -> bool:
@@ -147,54 +157,13 @@ def is_dicom(data: bytes, path: str = '') -> bool:
     return os.path.splitext(path)[1].lower() in ('.dcm', '.dicom')
 
 
-def check_png(data: bytes) -> None:
-    """Walk a PNG's chunks: all there, all checksums right.
+def read_bytes(path: str) -> bytes:
+    """Read a file that should be an image.
 
     Raises:
-        UnreadableError: If the file ends early or a checksum is wrong.
+        UnreadableError: If it is missing, empty, or lies there instead of
+            the image, such as a pointer of Git LFS.
     """
-    view = memoryview(data)
-    position = len(PNG_SIGNATURE)
-    while True:
-        if position + 12 > len(view):
-            raise UnreadableError('the PNG is cut off (no end chunk)')
-        (length,) = struct.unpack_from('>I', view, position)
-        end = position + 12 + length
-        if end > len(view):
-            raise UnreadableError('the PNG is cut off (a chunk ends early)')
-        (expected,) = struct.unpack_from('>I', view, end - 4)
-        if zlib.crc32(view[position + 4 : end - 4]) != expected:
-            raise UnreadableError('the PNG is damaged (wrong checksum)')
-        if view[position + 4 : position + 8] == b'IEND':
-            return
-        position = end
-
-
-def check_jpeg(data: bytes) -> None:
-    """Walk a JPEG's segments up to the scan and look for its end marker.
-
-    The marker is looked for after the start of the scan, since a thumbnail
-    in the header has an end marker of its own.
-
-    Raises:
-        UnreadableError: If the file ends before the scan or within it.
-    """
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
-        (length,) = struct.unpack_from('>H', data, position + 2)
-        position += 2 + length
-        if marker == 0xDA:  # start of scan
-            if data.find(b'\xff\xd9', position) < 0:
-                break
-            return
-    raise UnreadableError('the JPEG is cut off (no end marker)')
-
-
-def _read_bytes(path: str) -> bytes:
     try:
         with open(path, 'rb') as file:
             data = file.read()
@@ -203,51 +172,29 @@ def _read_bytes(path: str) -> bytes:
         raise UnreadableError(reason) from error
     if not data:
         raise UnreadableError('the file is empty (0 bytes)')
+    foreign = None if is_dicom(data) else name_foreign_file(data)
+    if foreign is not None:
+        raise UnreadableError(foreign)
     return data
 
 
-def _decode_cv2(data: bytes) -> np.ndarray:
-    try:
-        image = cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED
-        )
-    except cv2.error as error:
-        raise UnreadableError(f'cannot be decoded ({error.err})') from error
-    if image is None:
-        raise UnreadableError('cannot be decoded (the file is damaged)')
-    return image
+def _read_xray(
+    path: str, percentiles: Sequence[float] | None
+) -> tuple[np.ndarray, Decisions]:
+    data = read_bytes(path)
+    if is_dicom(data, path):
+        # pydicom takes 0.3 s to import, which PNG users need not wait for
+        from fx_mm.datasets.io.dicom import decode_dicom
 
-
-def _decode_pillow(data: bytes) -> np.ndarray:
-    try:
-        with warnings.catch_warnings():
-            # of a cut-off directory
-            warnings.simplefilter('error', UserWarning)
-            with Image.open(io.BytesIO(data)) as file:
-                frames = getattr(file, 'n_frames', 1)
-                if frames > 1:
-                    raise UnreadableError(
-                        f'has {frames} frames; save the X-ray as one'
-                    )
-                file.load()
-                image: Image.Image = file
-                bits = getattr(image, 'tag_v2', {}).get(BITS_PER_SAMPLE, (8,))
-                if image.mode.startswith('RGB') and max(bits) > 8:
-                    # Pillow would keep the upper 8 bits only
-                    return _decode_cv2(data)
-                if image.mode == '1':
-                    image = image.convert('L')
-                elif image.mode not in ('L', 'F') and image.mode[0] != 'I':
-                    image = image.convert('RGB')
-                values = np.asarray(image)
-    except UnreadableError:
-        raise
-    except UnidentifiedImageError as error:
-        raise UnreadableError(
-            'is not a PNG, JPEG, TIFF, BMP, GIF, DICOM or .mha file'
-        ) from error
-    except Exception as error:  # damaged files make Pillow raise any kind
-        raise UnreadableError(f'cannot be decoded ({error})') from error
-    if values.ndim == 3:
-        values = values[..., ::-1]
-    return values.astype(values.dtype.newbyteorder('='), copy=False)
+        return decode_dicom(data, percentiles)
+    if is_jsrt(path):
+        decisions = Decisions('JSRT', 12, 'optical density', inverted=True)
+        decoded = Decoded(decode_jsrt(data), decisions, JSRT_WHITE)
+    else:
+        decoded = decode(data)
+    values, decisions, white = decoded
+    image = to_uint8(to_grey(values), decisions, percentiles)
+    if white is not None and decisions.range is not None:
+        low, high = decisions.range
+        decisions.range = [white - high, white - low]
+    return image, decisions

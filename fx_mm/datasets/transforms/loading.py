@@ -101,7 +101,7 @@ class LoadXray(BaseTransform):
     def _load(self, path: str) -> Cached:
         if self.cache is not None:
             return self.cache.image(path)
-        grey = read_xray(path, self.percentiles)
+        grey = read_xray(path, percentiles=self.percentiles)
         return Cached(grey, grey.shape)
 
     def __repr__(self) -> str:

@@ -28,6 +28,9 @@ class ImageResult:
         predictions (dict): Task name to the result of its kind.
         image (np.ndarray, optional): uint8 of shape (H, W).
         error (str, optional): Why the image could not be read.
+        reading (dict, optional): What was decided when it was read, such as
+            window, orientation and warnings; see
+            :func:`fx_mm.datasets.read_xray`.
     """
 
     name: str
@@ -36,6 +39,7 @@ class ImageResult:
     predictions: dict[str, TaskResult] = field(default_factory=dict)
     image: np.ndarray | None = field(default=None, repr=False)
     error: str | None = None
+    reading: dict[str, Any] | None = None
 
     def __getitem__(self, task: str) -> TaskResult:
         """Return the result of a task.
@@ -94,7 +98,8 @@ class ImageResult:
 
         Returns:
             dict: ``schema_version``, ``image``, ``height``, ``width``,
-            ``tasks`` and, of an image that could not be read, ``error``.
+            ``reading``, ``tasks`` and, of an image that could not be read,
+            ``error``.
         """
         tasks = {
             task: prediction.to_dict(score_thr, (files or {}).get(task))
@@ -105,6 +110,7 @@ class ImageResult:
             image=self.path or self.name,
             height=self.size[0],
             width=self.size[1],
+            reading=self.reading,
             tasks=tasks,
         )
         if self.error is not None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from fx_mm.datasets.io.decisions import Decisions
 from fx_mm.datasets.io.errors import ImageReadError, UnreadableError
 from fx_mm.datasets.io.pixels import stretch, to_uint8
 from fx_mm.datasets.io.xray import decode, read_mask, read_xray
@@ -239,7 +240,7 @@ def test_error_survives_the_way_from_a_worker():
 
 @given(arrays(np.uint16, (3, 4)))
 def test_scaling_keeps_the_order_and_fills_the_range(values):
-    scaled = to_uint8(values)
+    scaled = to_uint8(values, Decisions('array', 16))
     order = np.argsort(values, axis=None, kind='stable')
     assert (np.diff(scaled.ravel()[order].astype(int)) >= 0).all()
     if values.min() < values.max():

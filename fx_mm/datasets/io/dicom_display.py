@@ -1,0 +1,342 @@
+"""How a DICOM is to be displayed (PS3.3, C.7.6.3, C.11.1 and C.11.2).
+
+What the file says is judged by its pixels: windows are left over from other
+bit depths and modalities, and would show the image black, white or with a few
+grey levels.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from fx_mm.datasets.io.dicom_luts import Histogram, Table, read_table
+from fx_mm.datasets.io.dicom_tags import DicomTags
+from fx_mm.datasets.io.errors import UnreadableError
+from fx_mm.datasets.io.pixels import (
+    FEWEST_LEVELS,
+    MANY_LEVELS,
+    map_range,
+    stretch,
+    warn_of_few_levels,
+)
+
+Transform = Callable[[np.ndarray], np.ndarray]
+CLIPPED = 0.9
+"""Share of black and white pixels with which a window does not fit."""
+FEWER = 3
+"""A window with so many times less contrast than the value range does not
+fit."""
+FEW_OF_MANY = 8
+MANY = 64
+"""Grey levels from which on an eighth of them is few."""
+SAMPLE = 2**20
+PLAUSIBLE = 1e12
+"""Slopes beyond it, or below its inverse, are none."""
+
+
+class Mapping(NamedTuple):
+    """A way to 8 bits that the file asks for.
+
+    Attributes:
+        kind (str): ``window`` or ``VOI LUT``.
+        name (str): What messages call it.
+        range (tuple[float]): What becomes the darkest and the brightest.
+        apply (Callable): Values to uint8.
+    """
+
+    kind: str
+    name: str
+    range: tuple[float, float]
+    apply: Transform
+
+
+def display(
+    tags: DicomTags,
+    stored: np.ndarray,
+    percentiles: Sequence[float] | None = None,
+) -> np.ndarray:
+    """Turn stored values into grey, without inverting.
+
+    Args:
+        tags (DicomTags): Of the file.
+        stored (np.ndarray): Shape (H, W).
+        percentiles (Sequence[float], optional): See
+            :func:`fx_mm.datasets.read_xray`. Defaults to None.
+
+    Returns:
+        np.ndarray: uint8 of shape (H, W).
+
+    Raises:
+        UnreadableError: If there are values that are not finite.
+    """
+    decisions = tags.decisions
+    padding = _find_padding(tags, stored)
+    count = functools.cache(functools.partial(_count, stored, padding))
+    table = _modality_table(tags, count)
+    slope, intercept = (1.0, 0.0) if table else _rescale(tags)
+    modality = functools.partial(_apply, table, slope, intercept)
+    values = modality(stored)
+    if not np.isfinite(values).all():
+        raise UnreadableError('the DICOM has pixel values that are not finite')
+    fits = True
+    for mapping in _mappings(tags, modality, count):
+        seen = count()
+        reason = _misfit(mapping.apply, modality(seen.values), seen.shares)
+        if reason is None:
+            decisions.mapping = mapping.kind
+            decisions.range = list(mapping.range)
+            image = mapping.apply(values)
+            warn_of_few_levels(values, image, decisions)
+            return image
+        fits = False
+        decisions.warn(
+            mapping.kind,
+            f'{mapping.name} does not fit the pixels, since {reason}; it is '
+            'not used.',
+        )
+    shallow = stored.dtype.kind == 'u' and tags.dataset.BitsStored <= 8
+    if shallow and fits and not table and slope > 0:
+        return stored.astype(np.uint8)
+    kept = values
+    if padding is not None:
+        kept = values[(stored < padding[0]) | (stored > padding[1])]
+    low, high = map_range(kept, decisions, percentiles)
+    image = stretch(values, low, high)
+    warn_of_few_levels(values, image, decisions)
+    return image
+
+
+def _count(
+    stored: np.ndarray, padding: tuple[float, float] | None
+) -> Histogram:
+    """Count the pixels of each value, padding left out."""
+    if stored.dtype in (np.uint8, np.uint16, np.int16):
+        bits = 8 * stored.dtype.itemsize
+        lowest = np.iinfo(stored.dtype).min
+        unsigned = stored
+        if lowest < 0:
+            unsigned = stored.view(np.uint16) ^ np.uint16(2**15)
+        histogram = cv2.calcHist(
+            [unsigned], [0], None, [2**bits], [0, 2**bits]
+        ).ravel()
+        values = histogram.nonzero()[0]
+        counts = histogram[values]
+        values = values + lowest
+    else:
+        every = max(1, stored.size // SAMPLE)
+        values, counts = np.unique(stored.ravel()[::every], return_counts=True)
+    if padding is not None:
+        kept = (values < padding[0]) | (values > padding[1])
+        values, counts = values[kept], counts[kept]
+    return Histogram(values, counts / max(counts.sum(), 1))
+
+
+def _find_padding(
+    tags: DicomTags, stored: np.ndarray
+) -> tuple[float, float] | None:
+    """Find the values of pixels outside the exposed field.
+
+    The tag's type says nothing of its sign in many files: 63536 is -2000 of
+    signed pixels of 16 bits.
+
+    Returns:
+        tuple: Lowest and highest; None if no pixel has one, or all have.
+    """
+    first = tags.number('PixelPaddingValue')
+    if first is None:
+        return None
+    last = tags.number('PixelPaddingRangeLimit')
+    ends = [first, first if last is None else last]
+    if stored.dtype.kind in 'iu':
+        span = 2**tags.dataset.BitsStored
+        lowest = -span // 2 if stored.dtype.kind == 'i' else 0
+        for number, end in enumerate(ends):
+            if not lowest <= end < lowest + span:
+                bits = tags.dataset.BitsAllocated
+                for wrapped in (end - 2**bits, end + 2**bits):
+                    if lowest <= wrapped < lowest + span:
+                        end = wrapped
+                ends[number] = (end - lowest) % span + lowest
+    low, high = sorted(ends)
+    padding = (stored >= low) & (stored <= high)
+    if padding.all():
+        tags.decisions.warn(
+            'padding',
+            f'PixelPaddingValue ({low:g} to {high:g}) would take all pixels; '
+            'it is not used.',
+        )
+        return None
+    return (low, high) if padding.any() else None
+
+
+def _modality_table(
+    tags: DicomTags, count: Callable[[], Histogram]
+) -> Table | None:
+    """Return the modality LUT, if it is there and covers the pixels."""
+    for item in tags.items('ModalityLUTSequence')[:1]:
+        seen = count()
+        table = read_table(item, 'The modality LUT', seen)
+        if table is None:
+            continue
+        outside = table.share_outside(seen)
+        if outside < CLIPPED:
+            return table
+        tags.decisions.warn(
+            'modality LUT',
+            f'{outside:.0%} of the pixels are outside of the modality LUT; '
+            'it is not used.',
+        )
+    return None
+
+
+def _rescale(tags: DicomTags) -> tuple[float, float]:
+    """Return slope and intercept; 1 and 0 for what is missing or none."""
+    slope = tags.number('RescaleSlope')
+    intercept = tags.number('RescaleIntercept')
+    if slope is not None and not 1 / PLAUSIBLE < abs(slope) < PLAUSIBLE:
+        tags.decisions.warn(
+            'RescaleSlope', f'RescaleSlope is {slope:g}; it is not used.'
+        )
+        slope = None
+    if intercept is not None and abs(intercept) > PLAUSIBLE:
+        tags.decisions.warn(
+            'RescaleIntercept',
+            f'RescaleIntercept is {intercept:g}; it is not used.',
+        )
+        intercept = None
+    if (slope is None) != (intercept is None):
+        missing, taken = (
+            ('RescaleSlope', 1) if slope is None else ('RescaleIntercept', 0)
+        )
+        tags.decisions.warn(
+            'rescale', f'There is no usable {missing}; {taken} is taken.'
+        )
+    return slope or 1.0, intercept or 0.0
+
+
+def _apply(
+    table: Table | None, slope: float, intercept: float, stored: np.ndarray
+) -> np.ndarray:
+    """Apply the modality LUT or the rescale, unless it changes nothing."""
+    if table is not None:
+        return table.look_up(stored)
+    if (slope, intercept) == (1, 0):
+        return stored
+    values = stored.astype(np.float64) * slope
+    values += intercept
+    return values
+
+
+def _mappings(
+    tags: DicomTags, modality: Transform, count: Callable[[], Histogram]
+) -> Iterator[Mapping]:
+    """Yield the VOI LUTs, then the windows, of which the first fitting counts.
+
+    What cannot be a window is left out with a warning.
+    """
+    for number, item in enumerate(tags.items('VOILUTSequence'), 1):
+        seen = count()
+        inputs = Histogram(modality(seen.values), seen.shares)
+        table = read_table(item, f'VOI LUT {number}', inputs)
+        if table is not None:
+            last = table.first + len(table.entries) - 1
+            yield Mapping(
+                'VOI LUT',
+                f'VOI LUT {number} (inputs {table.first} to {last})',
+                (table.first, last),
+                table.grey,
+            )
+    centers = tags.numbers('WindowCenter')
+    widths = tags.numbers('WindowWidth')
+    if len(centers) != len(widths):
+        tags.decisions.warn(
+            'windows',
+            f'There are {len(centers)} window centers and {len(widths)} '
+            'widths.',
+        )
+    function = 'LINEAR'
+    if centers and widths:
+        function = tags.text('VOILUTFunction') or function
+    if function not in ('LINEAR', 'LINEAR_EXACT', 'SIGMOID'):
+        tags.decisions.warn(
+            'VOILUTFunction',
+            f'VOILUTFunction is {function!r}; LINEAR is taken.',
+        )
+        function = 'LINEAR'
+    for center, width in zip(centers, widths):
+        if center is None or width is None:
+            continue
+        if width <= 0 or (width < 1 and function == 'LINEAR'):
+            tags.decisions.warn(
+                'window', f'A window of the width {width:g} is not used.'
+            )
+            continue
+        yield _window(center, width, function)
+
+
+def _window(center: float, width: float, function: str) -> Mapping:
+    """Return the mapping of a window (PS3.3, C.11.2.1.2 and C.11.2.1.3)."""
+    low, high = center - width / 2, center + width / 2
+    if function == 'LINEAR':
+        low = center - 0.5 - (width - 1) / 2
+        high = low + width - 1
+
+    def apply(values: np.ndarray) -> np.ndarray:
+        if function == 'SIGMOID':
+            with np.errstate(over='ignore'):
+                share = 1 / (1 + np.exp(-4 * (values - center) / width))
+            return stretch(share, 0, 1)
+        if low == high:  # a threshold, by the standard's formula
+            return np.where(values <= low, 0, 255).astype(np.uint8)
+        return stretch(values, low, high)
+
+    name = f'The window {center:g} of width {width:g}'
+    return Mapping('window', name, (low, high), apply)
+
+
+def _misfit(
+    apply: Transform, values: np.ndarray, shares: np.ndarray
+) -> str | None:
+    """Return why a mapping does not suit the pixels; None if it does.
+
+    It is compared with the value range: a picture of few values, or of which
+    most is background, is not the mapping's fault.
+
+    Args:
+        apply (Callable): Values to uint8.
+        values (np.ndarray): Each value of the pixels once.
+        shares (np.ndarray): Their shares of the pixels.
+    """
+    plain = stretch(values, float(values.min()), float(values.max()))
+    mapped = apply(values)
+    clipped, clipped_plain = (
+        float(shares[(image == 0) | (image == 255)].sum())
+        for image in (mapped, plain)
+    )
+    levels, levels_plain = (np.unique(image).size for image in (mapped, plain))
+    contrast, contrast_plain = (
+        np.subtract(*_quantiles(image, shares)) for image in (mapped, plain)
+    )
+    if clipped >= CLIPPED and clipped_plain < 0.5:
+        return f'{clipped:.0%} of them would be black or white'
+    few = clipped >= 0.5 and levels * FEW_OF_MANY < levels_plain
+    lost = levels < FEWEST_LEVELS <= levels_plain
+    if (
+        contrast * FEWER < contrast_plain
+        or (few and levels_plain >= MANY)
+        or (lost and values.size > MANY_LEVELS)
+    ):
+        return f'{levels} of {levels_plain} grey levels would be left'
+    return None
+
+
+def _quantiles(image: np.ndarray, shares: np.ndarray) -> tuple[float, float]:
+    """Return what 99 % and 1 % of the pixels are below."""
+    order = np.argsort(image, kind='stable')
+    reached = np.cumsum(shares[order])
+    places = np.searchsorted(reached, (0.99, 0.01)).clip(0, image.size - 1)
+    high, low = image[order][places].astype(float)
+    return high, low
