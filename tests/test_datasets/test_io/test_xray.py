@@ -204,7 +204,12 @@ def test_bytes_after_a_jpeg_do_no_harm(write, grey):
     ('data', 'reason'),
     [
         (b'', 'empty (0 bytes)'),
-        (b'<html>no such image</html>', 'is not a PNG'),
+        (b'no such image', 'is not a PNG'),
+        (b'<html>no such image</html>', 'HTML or XML page'),
+        (b'\n<!DOCTYPE HTML>', 'HTML or XML page'),
+        (b'version https://git-lfs.github.com/spec/v1', 'git lfs pull'),
+        (b'/annex/objects/SHA256E-s1--a.png', 'git annex get'),
+        (b'PK\3\4', 'ZIP archive'),
         (b'\x89PNG\r\n\x1a\n', 'cut off'),
     ],
 )
