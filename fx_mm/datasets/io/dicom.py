@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pydicom
 from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
-from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit
+from pydicom.uid import JPEGExtended12Bit
 
 from fx_mm.datasets.io.decisions import Decisions
 from fx_mm.datasets.io.dicom_display import display
@@ -27,10 +27,8 @@ PHOTOMETRICS = {
     'YBR_PARTIAL_420',
     'YBR_PARTIAL_422',
 }
-MORE_DECODERS = (
-    'to decode it, run pip install python-gdcm, or pip install '
-    'pylibjpeg-libjpeg (licensed GPL-3.0)'
-)
+LIBJPEG = 'pip install pylibjpeg-libjpeg (licensed GPL-3.0)'
+"""Decodes all of JPEG; python-gdcm all but 12 bits of JPEG Extended."""
 
 
 def decode_dicom(
@@ -73,6 +71,11 @@ def decode_dicom(
             _check_decoder(dataset)
             caught.clear()
             stored = _pixels(tags)
+            if stored.shape[:2] != (dataset.Rows, dataset.Columns):
+                raise UnreadableError(
+                    'the DICOM has more pixels than its one frame of '
+                    f'{dataset.Columns}x{dataset.Rows}; save the X-ray as one'
+                )
             for warning in caught:
                 text = ' '.join(str(warning.message).split())
                 tags.decisions.warn('pydicom', f'pydicom: {text}')
@@ -120,14 +123,14 @@ def _check_decoder(dataset: pydicom.Dataset) -> None:
         ) from None
     if not decoder.is_available:
         raise UnreadableError(
-            f'the DICOM is compressed as "{syntax.name}"; {MORE_DECODERS}'
+            f'the DICOM is compressed as "{syntax.name}"; to decode it, run '
+            f'pip install python-gdcm, or {LIBJPEG}'
         )
-    baseline = syntax in (JPEGBaseline8Bit, JPEGExtended12Bit)
-    only_8_bits = set(decoder.available_plugins) == {'pillow'}
-    if baseline and only_8_bits and dataset.BitsStored > 8:
+    deep = syntax == JPEGExtended12Bit and dataset.BitsStored > 8
+    if deep and 'pylibjpeg' not in decoder.available_plugins:
         raise UnreadableError(
             f'the DICOM is compressed as "{syntax.name}" with '
-            f'{dataset.BitsStored} bits; {MORE_DECODERS}'
+            f'{dataset.BitsStored} bits; to decode it, run {LIBJPEG}'
         )
 
 
@@ -194,6 +197,10 @@ def _pixels(tags: DicomTags) -> np.ndarray:
                 'they are moved down.',
             )
             return values >> shift
+        if not dataset.PixelRepresentation:
+            tags.decisions.depth = int(high) + 1
+            tags.fill('BitsStored', tags.decisions.depth)
+            return values
     tags.decisions.warn(
         'HighBit',
         f'HighBit {high:g} does not fit {stored} stored bits; it is not used.',
@@ -215,6 +222,11 @@ def _to_uint8(
     if stored.ndim == 2:
         image = display(tags, stored, percentiles)
         shape = tags.text('PresentationLUTShape')
+        if shape not in ('', 'IDENTITY', 'INVERSE', 'LIN OD'):
+            decisions.warn(
+                'PresentationLUTShape',
+                f'PresentationLUTShape is {shape}; it is not used.',
+            )
         if decisions.photometric == 'MONOCHROME1' or shape == 'INVERSE':
             decisions.inverted = True
             return 255 - image

@@ -12,6 +12,10 @@ from fx_mm.datasets.io.dicom_tags import DicomTags
 from fx_mm.datasets.io.pixels import stretch
 
 
+ENOUGH = 0.9
+"""Share of its entries that a table must have."""
+
+
 class Histogram(NamedTuple):
     """The values of an image, padding left out.
 
@@ -64,7 +68,7 @@ def read_table(item: DicomTags, name: str, seen: Histogram) -> Table | None:
         seen (Histogram): Its inputs, which tell the sign of its first one.
 
     Returns:
-        Table: With the entries that are there, if some are missing.
+        Table: With the entries that are there, if a few are missing.
     """
     warn = item.decisions.warn
     descriptor = item.numbers('LUTDescriptor')
@@ -72,10 +76,17 @@ def read_table(item: DicomTags, name: str, seen: Histogram) -> Table | None:
     if len(descriptor) < 2 or None in descriptor[:2] or entries is None:
         warn(name, f'{name} cannot be read; it is not used.')
         return None
-    if not len(entries) or entries.min() == entries.max():
+    count = int(descriptor[0] or 0) % 2**16 or 2**16
+    if len(entries) < ENOUGH * count:
+        warn(
+            name,
+            f'{name} has {len(entries)} entries instead of {count}; it is '
+            'not used.',
+        )
+        return None
+    if entries.min() == entries.max():
         warn(name, f'{name} has one value; it is not used.')
         return None
-    count = int(descriptor[0] or 0) % 2**16 or 2**16
     if len(entries) < count:
         warn(
             name,
@@ -83,14 +94,14 @@ def read_table(item: DicomTags, name: str, seen: Histogram) -> Table | None:
             'one is taken for the others.',
         )
     first = int(descriptor[1] or 0)
-    tables = [
-        Table(start, entries[:count])
-        for start in (first, first - 2**16, first + 2**16)
-    ]
-    # of 16 bits: 63536 is -2000 where the inputs are signed
-    if -(2**15) <= first < 2**16:
+    table = Table(first, entries[:count])
+    # its 16 bits are signed where the inputs are: 63536 is -2000 then
+    signed = seen.values.min() < 0
+    other = first - 2**16 if signed else first + 2**16
+    if (first >= 2**15) if signed else (first < 0):
+        tables = table, table._replace(first=other)
         return min(tables, key=lambda table: table.share_outside(seen))
-    return tables[0]
+    return table
 
 
 def _entries(

@@ -44,7 +44,7 @@ class DicomTags:
             shown = '\\'.join(map(str, parts))
             self.decisions.warn(
                 keyword,
-                f'{keyword} is {shown!r}, not a number; it is not used.'
+                f'{keyword} is "{shown}"; what is no number is not used.'
                 if shown
                 else f'{keyword} is empty.',
             )
