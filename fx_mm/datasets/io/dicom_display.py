@@ -9,7 +9,6 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from fx_mm.datasets.io.dicom_luts import Histogram, Table, read_table
@@ -33,6 +32,7 @@ FEW_OF_MANY = 8
 MANY = 64
 """Grey levels from which on an eighth of them is few."""
 SAMPLE = 2**20
+"""Pixels that are counted one by one, at most."""
 PLAUSIBLE = 1e12
 """Slopes beyond it, or below its inverse, are none."""
 
@@ -113,21 +113,14 @@ def _count(
     stored: np.ndarray, padding: tuple[float, float] | None
 ) -> Histogram:
     """Count the pixels of each value, padding left out."""
-    if stored.dtype in (np.uint8, np.uint16, np.int16):
-        bits = 8 * stored.dtype.itemsize
-        lowest = np.iinfo(stored.dtype).min
-        unsigned = stored
-        if lowest < 0:
-            unsigned = stored.view(np.uint16) ^ np.uint16(2**15)
-        histogram = cv2.calcHist(
-            [unsigned], [0], None, [2**bits], [0, 2**bits]
-        ).ravel()
-        values = histogram.nonzero()[0]
-        counts = histogram[values]
-        values = values + lowest
+    sample = stored.ravel()[:: stored.size // SAMPLE * 2 + 1]
+    if sample.dtype.kind in 'iu' and sample.itemsize <= 2:
+        lowest = np.iinfo(sample.dtype).min
+        each = np.bincount(sample.astype(np.int64) - lowest)
+        values = each.nonzero()[0]
+        values, counts = values + lowest, each[values]
     else:
-        every = max(1, stored.size // SAMPLE)
-        values, counts = np.unique(stored.ravel()[::every], return_counts=True)
+        values, counts = np.unique(sample, return_counts=True)
     if padding is not None:
         kept = (values < padding[0]) | (values > padding[1])
         values, counts = values[kept], counts[kept]
