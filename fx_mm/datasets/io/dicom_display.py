@@ -18,6 +18,7 @@ from fx_mm.datasets.io.pixels import (
     FEWEST_LEVELS,
     MANY_LEVELS,
     map_range,
+    sample,
     stretch,
     warn_of_few_levels,
 )
@@ -31,8 +32,6 @@ fit."""
 FEW_OF_MANY = 8
 MANY = 64
 """Grey levels from which on an eighth of them is few."""
-SAMPLE = 2**20
-"""Pixels that are counted one by one, at most."""
 PLAUSIBLE = 1e12
 """Slopes beyond it, or below its inverse, are none."""
 
@@ -113,14 +112,14 @@ def _count(
     stored: np.ndarray, padding: tuple[float, float] | None
 ) -> Histogram:
     """Count the pixels of each value, padding left out."""
-    sample = stored.ravel()[:: stored.size // SAMPLE * 2 + 1]
-    if sample.dtype.kind in 'iu' and sample.itemsize <= 2:
-        lowest = np.iinfo(sample.dtype).min
-        each = np.bincount(sample.astype(np.int64) - lowest)
+    some = sample(stored)
+    if some.dtype.kind in 'iu' and some.itemsize <= 2:
+        lowest = np.iinfo(some.dtype).min
+        each = np.bincount(some.astype(np.int64) - lowest)
         values = each.nonzero()[0]
         values, counts = values + lowest, each[values]
     else:
-        values, counts = np.unique(sample, return_counts=True)
+        values, counts = np.unique(some, return_counts=True)
     if padding is not None:
         kept = (values < padding[0]) | (values > padding[1])
         values, counts = values[kept], counts[kept]
