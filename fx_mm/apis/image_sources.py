@@ -7,9 +7,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from mmengine.logging import print_log
 
 from fx_mm.datasets.io.decisions import Decisions
 from fx_mm.datasets.io.errors import ImageReadError, UnreadableError
+from fx_mm.datasets.io.folders import split_imageless, walk_files
 from fx_mm.datasets.io.pixels import to_uint8
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES, is_dicom, read_xray
 from fx_mm.utils.errors import UserError
@@ -143,30 +145,38 @@ def find_images(
 
     Returns:
         list[str]: Files with the suffix of an image and DICOM files of any
-        name, sorted; hidden ones are left out.
+        name, sorted. Hidden ones are left out, and DICOM files that hold no
+        image, such as DICOMDIR and reports, which are counted in the log.
 
     Raises:
         UserError: If there is none.
     """
     folder = Path(folder)
     skip = None if exclude is None else Path(exclude).resolve()
-    images = []
-    for path in sorted(folder.rglob('*')):
-        hidden = any(
-            part.startswith('.') for part in path.relative_to(folder).parts
+    if skip in (folder.resolve(), *folder.resolve().parents):
+        raise UserError(
+            f'{folder}: the results would go there, among the images; give '
+            'another folder for the results.'
         )
-        if hidden or not path.is_file():
-            continue
-        if skip is not None and skip in path.resolve().parents:
-            continue
-        if path.suffix.lower() in IMAGE_SUFFIXES or _is_dicom_file(path):
-            images.append(str(path))
+    files = walk_files(folder, lambda below: below.resolve() == skip)
+    images, others = split_imageless(
+        path
+        for path in files
+        if path.is_file()
+        and (path.suffix.lower() in IMAGE_SUFFIXES or _is_dicom_file(path))
+    )
+    if others:
+        print_log(
+            f'{folder}: {len(others)} DICOM files without an image skipped, '
+            f'such as {others[0].relative_to(folder)}.',
+            'current',
+        )
     if not images:
         raise UserError(
             f'{folder}: no image in this folder; known are '
             f'{", ".join(IMAGE_SUFFIXES)} and DICOM files of any name.'
         )
-    return images
+    return list(map(str, sorted(images)))
 
 
 def _is_dicom_file(path: Path) -> bool:

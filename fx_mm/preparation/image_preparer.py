@@ -15,7 +15,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from fx_mm.datasets.io.xray import PNG_SIGNATURE, ImageReadError, read_xray
+from fx_mm.datasets.io.errors import ImageReadError
+from fx_mm.datasets.io.orientation import PNG_SIGNATURE
+from fx_mm.datasets.io.xray import read_size, read_xray
 from fx_mm.datasets.readers.masks import BITS
 from fx_mm.preparation.dataset_spec import DatasetSpec, FormSpec
 from fx_mm.preparation.mask_boxes import boxes_around
@@ -76,7 +78,7 @@ class ImagePreparer:
         """Write the image, unless it is there or stays in place."""
         source = str(raw.source)
         if self.spec.in_place:
-            image.height, image.width = _read_size(source)
+            image.height, image.width = read_size(source)
             return
         try:
             size = os.stat(source).st_size
@@ -241,16 +243,6 @@ def _stamped_png(image: np.ndarray, stamp: Mapping[str, Any]) -> bytes:
 
 def _encode(values: np.ndarray) -> bytes:
     return cv2.imencode('.png', values)[1].tobytes()
-
-
-def _read_size(path: str) -> tuple[int, int]:
-    """Read (height, width) from the file's header where Pillow knows it."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except Exception:  # damaged headers make Pillow raise any kind
-        height, width = read_xray(path).shape
-        return height, width
 
 
 def _short(values: Sequence[float]) -> str:

@@ -5,6 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fx_mm.datasets.io.folders import (
+    is_hidden,
+    split_imageless,
+    walk_files,
+)
 from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.preparation.skipped import Skipped
 from fx_mm.utils.errors import UserError
@@ -64,7 +69,11 @@ class RawFolder:
         """Find a file or folder that need not be there; see :meth:`find`."""
         for name in names:
             for pattern in (name, f'{name}.gz'):
-                found = sorted(self.root.glob(pattern))
+                found = sorted(
+                    path
+                    for path in self.root.glob(pattern)
+                    if not is_hidden(path.name)
+                )
                 if found:
                     return found[0]
         return None
@@ -82,18 +91,27 @@ class RawFolder:
             dict[str, Path]: Name without suffix to path, sorted.
         """
         found: dict[str, Path] = {}
-        for folder, below, names in os.walk(self.root / at, followlinks=True):
-            # what fx_mm wrote there is not raw
-            below[:] = sorted(name for name in below if name != 'prepared')
-            for name in sorted(names):
-                if name.startswith('.'):  # macOS leaves one beside each file
-                    continue
-                for suffix in suffixes:
-                    if name.lower().endswith(suffix):
-                        stem = name[: len(name) - len(suffix)]
-                        found.setdefault(stem, Path(folder, name))
-                        break
+        # what fx_mm wrote there is not raw
+        files = walk_files(self.root / at, lambda f: f.name == 'prepared')
+        for path in files:
+            for suffix in suffixes:
+                if path.name.lower().endswith(suffix):
+                    stem = path.name[: len(path.name) - len(suffix)]
+                    found.setdefault(stem, path)
+                    break
         return found
+
+    def find_dicoms(self, at: str | Path, *suffixes: str) -> dict[str, Path]:
+        """List DICOM images as :meth:`find_images` does.
+
+        What lies beside them and holds no image, such as DICOMDIR and
+        structured reports, is counted among what is skipped.
+        """
+        found = self.find_images(at, *suffixes)
+        images, others = split_imageless(found.values())
+        self.skipped.add(len(others), 'DICOM files without an image')
+        kept = set(images)
+        return {name: path for name, path in found.items() if path in kept}
 
     def open_table(self, path: Path) -> CsvTable:
         """Open a CSV file.

@@ -62,7 +62,7 @@ def locate_images(
     Returns:
         dict[str, Path]: Name to path, whether it exists or not.
     """
-    found = folder.find_images(split, '.dicom', '.dcm')
+    found = folder.find_dicoms(split, '.dicom', '.dcm')
     expected = folder.root / split
     return {i: found.get(i, expected / f'{i}.dicom') for i in images}
 
@@ -73,7 +73,7 @@ def list_test_images(folder: RawFolder) -> set[str]:
     Raises:
         UserError: If neither a table nor a folder of them is there.
     """
-    images = set(folder.find_images('test', '.dicom', '.dcm'))
+    images = set(folder.find_dicoms('test', '.dicom', '.dcm'))
     tables = [
         f'{at}/{name}_test.csv'
         for name in ('image_labels', 'annotations')

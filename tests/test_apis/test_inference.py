@@ -299,7 +299,10 @@ def as_array(grey, form):
 def test_arrays_of_any_type(form):
     grey = pixels(1)
     grey[0, 0], grey[0, 1] = 0, 255
-    read = next(list_sources(as_array(grey, form))[0]).read()
+    array = as_array(grey, form)
+    read, decisions = next(list_sources(array)[0]).read()
+    assert decisions['format'] == 'array'
+    assert decisions['depth'] == 8 * array.dtype.itemsize
     assert read.dtype == np.uint8 and read.shape == grey.shape
     assert np.abs(read.astype(int) - grey).max() <= 1
 

@@ -61,13 +61,12 @@ def decode_raster(data: bytes) -> Decoded:
     """
     if data.startswith(PNG_SIGNATURE):
         check_png(data)
-        depth, colour = data[24], data[25]
-        decisions = Decisions('PNG', depth, PNG_COLOURS.get(colour, 'grey'))
         values = decode_cv2(data)
+        decisions = Decisions('PNG', data[24], PNG_COLOURS[data[25]])
     elif data.startswith(JPEG_SIGNATURE):
-        depth, colour = check_jpeg(data)
-        decisions = Decisions('JPEG', depth, JPEG_COLOURS.get(colour, 'grey'))
+        depth, samples = check_jpeg(data)
         values = decode_cv2(data)
+        decisions = Decisions('JPEG', depth, JPEG_COLOURS.get(samples, ''))
     else:
         if data.startswith(GIF_SIGNATURE) and not data.endswith(b';'):
             raise UnreadableError('the GIF is cut off (no trailer)')

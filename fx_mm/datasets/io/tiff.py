@@ -263,6 +263,8 @@ class Directory:
         width = struct.calcsize(self._place)
         entries = dict(self._entries)
         for tag, number in changes.items():
+            if number >= 2**32:
+                raise UnreadableError('the TIFF is damaged (too large)')
             value = struct.pack(f'{self.order}I', number).ljust(width, b'\0')
             entries[tag] = (LONG, 1, value)
         directory = struct.pack(self._count, len(entries))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, overload
 
 import numpy as np
+from PIL import Image
 
 from fx_mm.datasets.io.decisions import Decisions, log_warnings
 from fx_mm.datasets.io.errors import ImageReadError, UnreadableError
@@ -15,6 +16,7 @@ from fx_mm.datasets.io.metaimage import (
     is_jsrt,
     is_metaimage,
 )
+from fx_mm.datasets.io.orientation import read_orientation
 from fx_mm.datasets.io.pixels import check_percentiles, to_grey, to_uint8
 from fx_mm.datasets.io.raster import JPEG_SIGNATURE, Decoded, decode_raster
 from fx_mm.datasets.io.tiff import decode_tiff, is_tiff
@@ -99,6 +101,35 @@ def read_xray(
         return image, made.to_dict()
     log_warnings(path, made)
     return image
+
+
+def read_size(path: str) -> tuple[int, int]:
+    """Read the height and width that :func:`read_xray` returns.
+
+    From the file's header where Pillow knows it, since a dataset may have
+    100,000 images.
+
+    Args:
+        path (str): Path of the file.
+
+    Returns:
+        tuple[int]: Pixels of the upright image.
+
+    Raises:
+        ImageReadError: As :func:`read_xray`.
+    """
+    try:
+        with open(path, 'rb') as file:
+            turned = read_orientation(file, Decisions('header')) >= 5
+            file.seek(0)
+            with Image.open(file) as image:
+                width, height = image.size
+                if image.format != 'TIFF':  # whose size may be turned already
+                    return (width, height) if turned else (height, width)
+    except Exception:  # damaged headers make Pillow raise any kind
+        pass
+    height, width = read_xray(path).shape
+    return height, width
 
 
 def read_mask(path: str) -> np.ndarray:

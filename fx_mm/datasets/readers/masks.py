@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fx_mm.datasets.io.folders import is_hidden
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
 from fx_mm.datasets.readers.base import BaseReader, annotation_of
 from fx_mm.datasets.readers.csv_table import CsvTable
@@ -196,4 +197,8 @@ def _image_names(folder: str, task: Task) -> list[str]:
             f'{folder}: {error.strerror}; it is the image folder of task '
             f'{task.name}, check data_root and img_dir.'
         ) from error
-    return sorted(n for n in names if n.lower().endswith(IMAGE_SUFFIXES))
+    return sorted(
+        name
+        for name in names
+        if name.lower().endswith(IMAGE_SUFFIXES) and not is_hidden(name)
+    )

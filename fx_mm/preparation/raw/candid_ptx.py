@@ -46,7 +46,7 @@ def read_candid_ptx(
         len(shared), 'images that the table gives to several patients'
     )
     # the files' names have no suffix, but copies may have one
-    files = folder.find_images('dataset', '.dcm', '')
+    files = folder.find_dicoms('dataset', '.dcm', '')
     for image, mask in pieces.items():
         if image in shared:
             continue

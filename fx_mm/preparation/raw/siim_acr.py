@@ -30,7 +30,7 @@ def read_siim_acr(folder: RawFolder) -> Iterator[RawImage]:
         known = pieces.setdefault(image, [])
         if code not in EMPTY:
             known.append(RunLength(code, relative=True, where=where))
-    files = folder.find_images('.', '.dcm')
+    files = folder.find_dicoms('.', '.dcm')
     folder.skipped.add(
         len(files.keys() - pieces), f'images without a row in {path.name}'
     )
