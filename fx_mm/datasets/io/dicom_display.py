@@ -255,7 +255,7 @@ def _mappings(
     if function not in ('LINEAR', 'LINEAR_EXACT', 'SIGMOID'):
         tags.decisions.warn(
             'VOILUTFunction',
-            f'VOILUTFunction is {function!r}; LINEAR is taken.',
+            f'VOILUTFunction is "{function}"; LINEAR is taken.',
         )
         function = 'LINEAR'
     for center, width in zip(centers, widths):
