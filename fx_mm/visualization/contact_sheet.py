@@ -6,7 +6,15 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-Color = tuple[int, int, int]
+from fx_mm.visualization.labels import draw_labels
+from fx_mm.visualization.text import (
+    BACKGROUND,
+    INK,
+    Color,
+    put_text,
+    text_strip,
+)
+
 Box = tuple[float, float, float, float, str, Color]
 
 PALETTE: tuple[Color, ...] = (
@@ -20,14 +28,29 @@ PALETTE: tuple[Color, ...] = (
     (170, 220, 60),
     (240, 110, 190),
     (150, 160, 255),
+    (255, 150, 140),
+    (0, 170, 150),
+    (255, 240, 120),
+    (255, 80, 140),
+    (140, 255, 190),
+    (200, 160, 110),
+    (160, 100, 255),
+    (110, 190, 255),
+    (185, 130, 75),
+    (220, 190, 255),
 )
 """Bright RGB colours that stay visible on a grey image."""
 
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-_LINE_HEIGHT = 15
-_GAP = 6
-BACKGROUND = 24
-_INK = (235, 235, 235)
+UNKNOWN: Color = (170, 170, 170)
+"""What is not annotated."""
+GAP = 6
+"""Pixels between tiles."""
+LISTED = 12
+"""Labels that are listed below a tile whose image has no room for them."""
+_HEAD = 26
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+_TITLE = 14
+"""Pixels of an em of a title."""
 
 
 def color_of(name: str, names: Sequence[str] = ()) -> Color:
@@ -52,44 +75,6 @@ def line_color(index: int) -> tuple[float, ...]:
     return tuple(0.8 * v / 255 for v in PALETTE[index % len(PALETTE)])
 
 
-def put_text(
-    canvas: np.ndarray,
-    text: str,
-    origin: tuple[int, int],
-    color: Color,
-    scale: float = 0.4,
-    outline: bool = False,
-) -> None:
-    """Write one line of text onto a picture.
-
-    Args:
-        canvas (np.ndarray): uint8 RGB, shape (H, W, 3); changed in place.
-        text (str): What is not ASCII becomes a question mark.
-        origin (tuple[int]): x and y of its lower left corner, in pixels.
-        color (tuple[int]): RGB.
-        scale (float): Size of the font. Defaults to 0.4.
-        outline (bool): Whether letters have a dark edge. Defaults to False.
-    """
-    # The built-in fonts of OpenCV draw ASCII only.
-    text = text.encode('ascii', 'replace').decode()
-    if outline:
-        cv2.putText(
-            canvas, text, origin, FONT, scale, (0, 0, 0), 3, cv2.LINE_AA
-        )
-    cv2.putText(canvas, text, origin, FONT, scale, color, 1, cv2.LINE_AA)
-
-
-def _fit_text(text: str, width: int, scale: float = 0.4) -> str:
-    """Shorten a text to ``width`` pixels, ending in two dots."""
-    if cv2.getTextSize(text, FONT, scale, 1)[0][0] <= width:
-        return text
-    while text and (
-        cv2.getTextSize(text + '..', FONT, scale, 1)[0][0] > width
-    ):
-        text = text[:-1]
-    return text + '..'
-
-
 def _to_rgb(image: np.ndarray) -> np.ndarray:
     if image.dtype != np.uint8:
         raise TypeError(f'images are drawn as uint8, not {image.dtype}')
@@ -104,11 +89,13 @@ def draw_tile(
     masks: Sequence[tuple[np.ndarray, Color]] = (),
     caption_lines: Sequence[str] = (),
     size: int = 256,
+    ignore: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw one image with its annotations into a square tile.
 
     The image keeps its aspect ratio; the rest of the square is dark. The
-    caption is printed in a strip below, one line of 15 pixels each.
+    caption is printed in a strip below, in as many lines as it takes, and so
+    are labels of boxes for which the image has no room.
 
     Args:
         image (np.ndarray): uint8, shape (H, W) or (H, W, 3) in RGB.
@@ -117,13 +104,15 @@ def draw_tile(
             ``color`` an RGB triple.
         masks (Sequence[tuple]): ``(mask, color)`` with a boolean or uint8
             mask of shape (H, W); drawn as a contour with a faint filling.
-        caption_lines (Sequence[str]): Lines of text below the image.
+        caption_lines (Sequence[str]): Text below the image; each begins a
+            line.
         size (int): Width of the tile and height of its image area, in
             pixels. Defaults to 256.
+        ignore (np.ndarray, optional): Boolean mask of shape (H, W), where
+            nothing is known; drawn as grey stripes. Defaults to None.
 
     Returns:
-        np.ndarray: uint8 RGB tile, shape
-        (size + 15 * len(caption_lines), size, 3).
+        np.ndarray: uint8 RGB tile, shape (size + 15 * lines of text, size, 3).
     """
     height, width = image.shape[:2]
     scale = size / max(height, width)
@@ -131,43 +120,48 @@ def draw_tile(
     shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     picture = cv2.resize(_to_rgb(image), (new_w, new_h), interpolation=shrink)
 
+    def shrunk(mask: np.ndarray) -> np.ndarray:
+        # by area, a lesion of one pixel does not vanish
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+        whole = (np.asarray(mask) != 0).view(np.uint8) * np.uint8(255)
+        return cv2.resize(whole, (new_w, new_h), interpolation=way)
+
+    if ignore is not None:
+        stripes = np.add.outer(range(new_h), range(new_w)) % 8 < 2
+        picture[(shrunk(ignore) > 0) & stripes] = UNKNOWN
     for mask, color in masks:
-        small = cv2.resize(
-            np.asarray(mask, dtype=np.uint8),
-            (new_w, new_h),
-            interpolation=cv2.INTER_NEAREST,
-        )
-        inside = small > 0
-        picture[inside] = (
-            0.85 * picture[inside] + 0.15 * np.array(color)
+        inside = (shrunk(mask) > 0).astype(np.uint8)
+        inner = cv2.erode(inside, _CROSS, borderValue=0)
+        shaded = inner > 0
+        picture[shaded] = (
+            0.85 * picture[shaded] + 0.15 * np.array(color)
         ).astype(np.uint8)
-        outlines, _ = cv2.findContours(
-            small, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-        )
-        cv2.drawContours(picture, outlines, -1, color, 1, cv2.LINE_AA)
+        picture[inside > inner] = color
 
+    square = np.full((size, size, 3), BACKGROUND, np.uint8)
+    above, before = (size - new_h) // 2, (size - new_w) // 2
+    square[above : above + new_h, before : before + new_w] = picture
+    labels = []
     for x1, y1, x2, y2, label, color in boxes:
-        left, top, right, bottom = (
-            int(round(v * scale)) for v in (x1, y1, x2, y2)
-        )
-        cv2.rectangle(picture, (left, top), (right, bottom), color, 1)
+        if not np.isfinite([x1, y1, x2, y2]).all():
+            continue  # of a model that diverged
+        left, right = (before + _pixel(x * scale, new_w) for x in (x1, x2))
+        top, bottom = (above + _pixel(y * scale, new_h) for y in (y1, y2))
+        cv2.rectangle(square, (left, top), (right, bottom), color, 1)
         if label:
-            text = _fit_text(label, new_w - 2)
-            text_w = cv2.getTextSize(text, FONT, 0.4, 1)[0][0]
-            left = max(0, min(left, new_w - text_w - 1))
-            put_text(picture, text, (left, max(top - 3, 10)), color)
+            box = (left, top, right + 1, bottom + 1)
+            labels.append((box, label, color))
+    left_out = draw_labels(square, labels)
+    shown = left_out[:LISTED]
+    if len(left_out) > LISTED:
+        shown.append((f'and {len(left_out) - LISTED} more', INK))
+    paragraphs = [*caption_lines, *([shown] if shown else [])]
+    return np.concatenate([square, text_strip(paragraphs, size)])
 
-    tile = np.full(
-        (size + _LINE_HEIGHT * len(caption_lines), size, 3),
-        BACKGROUND,
-        np.uint8,
-    )
-    top, left = (size - new_h) // 2, (size - new_w) // 2
-    tile[top : top + new_h, left : left + new_w] = picture
-    for row, line in enumerate(caption_lines):
-        baseline = size + _LINE_HEIGHT * row + 11
-        put_text(tile, _fit_text(line, size - 4), (2, baseline), _INK)
-    return tile
+
+def _pixel(value: float, length: int) -> int:
+    """Return the nearest pixel within the picture."""
+    return min(max(round(value), 0), length - 1)
 
 
 def make_grid(
@@ -177,7 +171,8 @@ def make_grid(
 
     Args:
         tiles (Sequence[np.ndarray]): uint8 RGB tiles; they may differ in
-            size, each cell takes the largest.
+            size: columns are as wide as the widest, each row as high as its
+            highest.
         columns (int): Tiles per row.
         title (str): Text above the grid. Defaults to none.
 
@@ -190,20 +185,22 @@ def make_grid(
     if not tiles or columns < 1:
         raise ValueError('a contact sheet needs a tile and a column')
     columns = min(columns, len(tiles))
-    rows = -(-len(tiles) // columns)
-    cell_h = max(tile.shape[0] for tile in tiles) + _GAP
-    cell_w = max(tile.shape[1] for tile in tiles) + _GAP
-    head = 26 if title else _GAP
+    rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
+    heights = [max(tile.shape[0] for tile in row) for row in rows]
+    cell_w = max(tile.shape[1] for tile in tiles) + GAP
+    head = _HEAD if title else GAP
     sheet = np.full(
-        (head + rows * cell_h, _GAP + columns * cell_w, 3),
+        (head + sum(heights) + GAP * len(rows), GAP + columns * cell_w, 3),
         BACKGROUND,
         np.uint8,
     )
     if title:
-        text = _fit_text(title, sheet.shape[1] - 2 * _GAP, 0.5)
-        put_text(sheet, text, (_GAP, 18), _INK, 0.5)
-    for index, tile in enumerate(tiles):
-        row, column = divmod(index, columns)
-        top, left = head + row * cell_h, _GAP + column * cell_w
-        sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+        put_text(sheet[:, :-GAP], title, (GAP, 5), INK, _TITLE)
+    top = head
+    for row, height in zip(rows, heights, strict=True):
+        for column, tile in enumerate(row):
+            left = GAP + column * cell_w
+            part = sheet[top:, left:]
+            part[: tile.shape[0], : tile.shape[1]] = tile
+        top += height + GAP
     return sheet

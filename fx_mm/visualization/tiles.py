@@ -9,18 +9,22 @@ import torch
 
 from fx_mm.utils.files import write_whole
 from fx_mm.visualization.contact_sheet import (
-    BACKGROUND,
-    FONT,
+    GAP,
+    UNKNOWN,
     Box,
-    Color,
     color_of,
     draw_tile,
+)
+from fx_mm.visualization.text import (
+    BACKGROUND,
+    INK,
+    Color,
     put_text,
+    text_strip,
 )
 
 TRUTH: Color = (90, 220, 90)
 PREDICTION: Color = (255, 165, 40)
-UNKNOWN: Color = (170, 170, 170)
 
 
 def save_picture(picture: np.ndarray, out_file: str | Path) -> Path:
@@ -81,7 +85,7 @@ def mask_tile(
     notes: Mapping[str, str] | None = None,
     size: int = 256,
 ) -> np.ndarray:
-    """Draw masks in one colour per class, with a list of the classes.
+    """Draw masks in one colour per class, a list of the classes below.
 
     Args:
         image (np.ndarray): uint8 grey, shape (H, W).
@@ -102,11 +106,9 @@ def mask_tile(
         if mask.any():
             drawn.append((mask, color))
         if mask.any() or name in notes:
-            lines.append((f'{name} {notes.get(name, "")}', color))
+            lines.append((f'{name} {notes.get(name, "")}'.strip(), color))
     tile = draw_tile(image, masks=drawn, size=size)
-    for index, (text, color) in enumerate(lines):
-        put_text(tile, text, (4, 13 + 14 * index), color, outline=True)
-    return tile
+    return np.concatenate([tile, text_strip([lines] if lines else [], size)])
 
 
 def draw_probabilities(
@@ -130,9 +132,13 @@ def draw_probabilities(
         np.ndarray: uint8 RGB panel.
     """
     panel = np.full((*shape, 3), BACKGROUND, np.uint8)
-    heading = 'probability' + (' (true: green)' if truth is not None else '')
-    put_text(panel, heading, (4, 13), UNKNOWN)
-    n_lines = (shape[0] - 20) // 16
+    n_lines = max((shape[0] - 20) // 16, 0)
+    heading = 'probability'
+    if truth is not None:
+        heading += ' (true: green)'
+    if n_lines < len(classes):
+        heading += f', {n_lines} of {len(classes)}'
+    put_text(panel, heading, (4, 2), UNKNOWN)
     positive = np.zeros(len(classes), bool) if truth is None else truth == 1
     kept = sorted(np.lexsort((-scores, ~positive))[:n_lines])
     for line, index in enumerate(kept):
@@ -146,19 +152,16 @@ def draw_probabilities(
         text = f'{scores[index]:.2f} {classes[index]}'
         if color == UNKNOWN:
             text += ' (unknown)'
-        put_text(panel, text, (4, top + 11), color)
+        put_text(panel, text, (4, top), color)
     return panel
 
 
 def caption_below(
     tile: np.ndarray, text: str, head: str, color: Color
 ) -> np.ndarray:
-    """Add a line below: a coloured word, then text."""
-    strip = np.full((15, tile.shape[1], 3), BACKGROUND, np.uint8)
-    put_text(strip, head, (2, 11), color)
-    (width, _), _ = cv2.getTextSize(head, FONT, 0.4, 1)
-    put_text(strip, text, (width + 12, 11), (235, 235, 235))
-    return np.concatenate([tile, strip])
+    """Add lines below: a coloured word, then text."""
+    pieces = [(head, color), (text, INK)] if text else [(head, color)]
+    return np.concatenate([tile, text_strip([pieces], tile.shape[1])])
 
 
 def to_numpy(values: torch.Tensor) -> np.ndarray:
@@ -169,11 +172,24 @@ def to_numpy(values: torch.Tensor) -> np.ndarray:
 def side_by_side(
     truth: np.ndarray, prediction: np.ndarray, left: str, right: str
 ) -> np.ndarray:
-    """Put the tiles of truth and prediction side by side, with captions."""
-    return np.concatenate(
-        [
-            caption_below(truth, left, 'truth', TRUTH),
-            caption_below(prediction, right, 'prediction', PREDICTION),
-        ],
-        axis=1,
-    )
+    """Put the tiles of truth and prediction side by side, with captions.
+
+    Args:
+        truth (np.ndarray): Tile, uint8 RGB.
+        prediction (np.ndarray): The same.
+        left (str): Caption of the truth.
+        right (str): Caption of the prediction.
+
+    Returns:
+        np.ndarray: uint8 RGB, as wide as both and a gap.
+    """
+    halves = [
+        caption_below(truth, left, 'truth', TRUTH),
+        caption_below(prediction, right, 'prediction', PREDICTION),
+    ]
+    height = max(half.shape[0] for half in halves)
+    width = sum(half.shape[1] for half in halves) + GAP
+    pair = np.full((height, width, 3), BACKGROUND, np.uint8)
+    for half, x in zip(halves, (0, width - halves[1].shape[1])):
+        pair[: half.shape[0], x : x + half.shape[1]] = half
+    return pair

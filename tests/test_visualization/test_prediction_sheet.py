@@ -8,8 +8,10 @@ from mmengine.structures import InstanceData, PixelData
 
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
+from fx_mm.visualization.contact_sheet import GAP
 from fx_mm.visualization.prediction_sheet import draw_prediction_sheet
 from fx_mm.visualization.results import result_class
+from fx_mm.visualization.text import BACKGROUND
 from fx_mm.visualization.tiles import (
     PREDICTION,
     TRUTH,
@@ -69,10 +71,11 @@ def count(tile, color):
 
 def test_boxes_green_beside_orange_above_the_threshold(image):
     tile = draw_pair(sample_of('loc', image))
-    assert tile.shape == (256 + 15, 512, 3)
+    assert tile.shape == (256 + 15, 512 + GAP, 3)
     # 40 pixels are 102 in the tile; its four sides, less the name on one
     sides = 4 * 102
-    left, right = tile[:256, :256], tile[:256, 256:]
+    left, right = tile[:256, :256], tile[:256, 256 + GAP :]
+    assert (tile[:, 256 : 256 + GAP] == BACKGROUND).all(), 'they touch'
     assert 0.8 * sides < count(left, TRUTH) < 1.3 * sides
     assert count(left, PREDICTION) == 0
     assert 0.8 * sides < count(right, PREDICTION) < 1.3 * sides
@@ -91,7 +94,7 @@ def test_masks_have_one_colour_a_class_on_both_sides(image):
     tile = draw_pair(sample_of('seg', image), size=200)
     # smoothed lines blend the colour with the grey image
     red = tile[20:200, :, 0].astype(int) - tile[20:200, :, 1] > 60
-    left, right = np.argwhere(red[:, :200]), np.argwhere(red[:, 200:])
+    left, right = np.argwhere(red[:, :200]), np.argwhere(red[:, 200 + GAP :])
     assert len(left) and len(right)
     # the prediction is 10 pixels further right, 20 in the tile
     assert right[:, 1].max() - left[:, 1].max() == pytest.approx(20, abs=2)
@@ -99,8 +102,8 @@ def test_masks_have_one_colour_a_class_on_both_sides(image):
 
 def test_probabilities_stand_beside_the_labels(image):
     tile = draw_pair(sample_of('cls', image))
-    assert tile.shape == (256 + 15, 512, 3)
-    bars = tile[20:68, 256:]
+    assert tile.shape == (256 + 15, 512 + GAP, 3)
+    bars = tile[20:68, 256 + GAP :]
     green = np.array(TRUTH) // 3
     assert 0.6 * 252 * 14 < count(bars[:16], green) <= 0.8 * 252 * 14
     assert count(bars[16:], green) == 0
@@ -123,7 +126,7 @@ def test_sheet_of_all_kinds(image, tmp_path):
     tasks = [Task('x', kind, CLASSES) for kind in ('cls', 'loc', 'seg')]
     out = tmp_path / 'deep' / 'predictions.png'
     assert draw_prediction_sheet(samples, tasks, out, title='held out') == out
-    assert cv2.imread(str(out)).shape[1] > 2 * 512
+    assert cv2.imread(str(out)).shape[1] == 2 * (512 + 2 * GAP) + GAP
     assert [p.name for p in out.parent.iterdir()] == ['predictions.png']
 
 

@@ -19,7 +19,11 @@ from fx_mm.tasks import Task
 from fx_mm.visualization.contact_sheet import draw_tile
 from fx_mm.visualization.results.base import Marks, TaskResult, finite
 from fx_mm.visualization.task_plots import line_style, name_axes
-from fx_mm.visualization.tiles import draw_probabilities, to_numpy
+from fx_mm.visualization.tiles import (
+    draw_probabilities,
+    side_by_side,
+    to_numpy,
+)
 
 
 @RESULTS.register_module()
@@ -73,15 +77,18 @@ class ClsResult(TaskResult):
         size: int,
     ) -> np.ndarray:
         """Draw the image beside a bar per class, true ones in green."""
-        caption = f'{sample.task}  {sample.img_id}'
-        left = draw_tile(image, caption_lines=[caption], size=size)
-        right = draw_probabilities(
+        bars = draw_probabilities(
             to_numpy(sample.pred_score),
             task.classes,
             truth=to_numpy(sample.gt_score),
-            shape=left.shape[:2],
+            shape=(size, size),
         )
-        return np.concatenate([left, right], axis=1)
+        return side_by_side(
+            draw_tile(image, size=size),
+            bars,
+            f'{sample.task}  {sample.img_id}',
+            '',
+        )
 
     def draw(
         self, image: np.ndarray, score_thr: float, size: int

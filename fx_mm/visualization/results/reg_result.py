@@ -175,11 +175,8 @@ class RegResult(TaskResult):
 def _lines(
     names: Sequence[str], values: np.ndarray, std: np.ndarray | None = None
 ) -> list[str]:
-    """Write one line per target, the number first: a narrow tile cuts ends.
-
-    OpenCV's fonts have no plus-minus sign.
-    """
+    """Write one line per target, the number first."""
     texts = ['unknown' if np.isnan(v) else f'{v:.4g}' for v in values]
     if std is not None:
-        texts = [f'{text} +- {s:.2g}' for text, s in zip(texts, std)]
+        texts = [f'{text} ± {s:.2g}' for text, s in zip(texts, std)]
     return [f'{text} {name}' for name, text in zip(names, texts)]
