@@ -2,8 +2,10 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +15,10 @@ from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.visualization.contact_sheet import line_color
 
-MAX_LOSSES = 6
+MAIN_LOSS = re.compile(r'(?:(lock\w*)/)?(loss(?:_\w+)?)')
+"""A task's loss and its parts in lock and release passes, but not those of
+DINO's inner layers, its denoising and its encoder."""
+MAX_PARTS = 4
 TASKS_PER_ROW = 2
 
 Curve = list[tuple[float, float]]
@@ -28,9 +33,10 @@ def plot_curves(
 ) -> Path:
     """Draw the losses and the metrics of every task.
 
-    A task has two panels: its total loss (bold) with the largest parts of
-    it, and its headline metrics, teacher solid and student dashed. The
-    horizontal axis is the iteration.
+    A task has two panels: its loss in release passes (black, with the
+    largest parts of it) and in lock passes (grey), and its headline metric,
+    teacher solid and student dashed. The horizontal axis is the iteration.
+    All losses and metrics are in ``scalars``.
 
     Args:
         scalars (str | Path | Sequence): ``vis_data/scalars.json`` of
@@ -64,10 +70,17 @@ def plot_curves(
     axes = figure.subplots(n_rows, 2 * per_row, squeeze=False)
     for ax in axes.flat:
         ax.set_visible(False)
+    parts = sorted(
+        {n for losses, _ in panels.values() for n in _parts(losses)}
+    )
+    colors = {name: line_color(i) for i, name in enumerate(parts)}
     for index, (task, (losses, metrics)) in enumerate(panels.items()):
         row, column = divmod(index, per_row)
-        _draw_losses(axes[row, 2 * column], task, losses)
+        _draw_losses(axes[row, 2 * column], task, losses, colors)
         _draw_metrics(axes[row, 2 * column + 1], task, metrics)
+    last = max(ax.get_xlim()[1] for ax in axes.flat if ax.lines)
+    for ax in axes.flat:
+        ax.set_xlim(0, last)
     out_file = Path(out_file)
     out_file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out_file, dpi=100)
@@ -124,7 +137,7 @@ def _by_task(curves: dict[str, Curve], predict_on: str) -> dict[str, Panels]:
         losses, metrics = tasks.setdefault(task, ({}, {}))
         if metric in kind.curves:
             metrics[metric, owner] = curve
-        elif 'loss' in metric:
+        elif MAIN_LOSS.fullmatch(metric):
             losses[metric] = curve
     return {
         task: panel
@@ -133,21 +146,31 @@ def _by_task(curves: dict[str, Curve], predict_on: str) -> dict[str, Panels]:
     }
 
 
-def _draw_losses(ax: Axes, task: str, losses: dict[str, Curve]) -> None:
+def _draw_losses(
+    ax: Axes, task: str, losses: dict[str, Curve], colors: dict[str, Any]
+) -> None:
     ax.set_visible(True)
     ax.set_title(f'{task}: loss', fontsize=9)
-    parts = sorted(
-        (name for name in losses if name != 'loss'),
-        key=lambda name: -losses[name][0][1],
-    )[:MAX_LOSSES]
+    styles: dict[str, dict[str, Any]] = {}
     if 'loss' in losses:
-        steps, values = zip(*losses['loss'], strict=True)
-        ax.plot(steps, values, color='black', lw=1.8, label='total')
-    for index, name in enumerate(parts):
+        styles['loss'] = dict(label='total', color='black', lw=1.8, zorder=3)
+    largest = sorted(_parts(losses), key=lambda name: -losses[name][0][1])
+    for name in largest[:MAX_PARTS]:
+        styles[name] = dict(label=name, color=colors[name], lw=0.9)
+    for name in losses:
+        if name.endswith('/loss'):
+            label = f'total, {name.removesuffix("/loss")} passes'
+            styles[name] = dict(label=label, color='0.55', lw=1.4, ls='--')
+    for name, style in styles.items():
         steps, values = zip(*losses[name], strict=True)
-        ax.plot(steps, values, color=line_color(index), lw=0.9, label=name)
+        ax.plot(steps, values, marker='.', ms=3, **style)
     _finish(ax)
     ax.set_ylim(bottom=0)
+
+
+def _parts(losses: Iterable[str]) -> list[str]:
+    """Return the parts of the loss in release passes."""
+    return [name for name in losses if name != 'loss' and '/' not in name]
 
 
 def _draw_metrics(
@@ -155,14 +178,17 @@ def _draw_metrics(
 ) -> None:
     ax.set_visible(True)
     ax.set_title(f'{task}: validation', fontsize=9)
-    order = find_kind(split_name(task)[1]).curves
+    worthy = find_kind(split_name(task)[1]).curves
+    headline = min((name for name, _ in metrics), key=worthy.index, default='')
     lowest = 0.0
     for (metric, owner), curve in metrics.items():
+        if metric != headline:
+            continue
         steps, values = zip(*curve, strict=True)
         ax.plot(
             steps,
             values,
-            color=line_color(order.index(metric)),
+            color=line_color(2),
             ls='-' if owner == 'teacher' else '--',
             lw=1.4,
             marker='o',

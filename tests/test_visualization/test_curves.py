@@ -95,3 +95,83 @@ def test_the_axis_shows_what_is_below_zero(values, bottom):
     curve = list(enumerate(values))
     _draw_metrics(ax, 'a/reg', {('R2', 'teacher'): curve})
     assert ax.get_ylim() == (bottom, 1)
+
+
+def drawn(tmp_path, monkeypatch, records):
+    """Title of each panel to its lines by label."""
+    shown = {}
+
+    def keep(figure, *args, **kwargs):
+        for ax in figure.axes:
+            if ax.get_visible():
+                lines = {line.get_label(): line for line in ax.lines}
+                shown[ax.get_title()] = lines
+
+    monkeypatch.setattr(Figure, 'savefig', keep)
+    path = write(tmp_path / 'scalars.json', records)
+    plot_curves(path, tmp_path / 'curves.png')
+    return shown
+
+
+def test_the_losses_that_matter(tmp_path, monkeypatch):
+    parts = [
+        f'{inner}loss_{of}'
+        for inner in ('', 'd0.', 'd1.', 'dn_', 'd0.dn_', 'enc_')
+        for of in ('cls', 'bbox', 'iou')
+    ]
+    release = {f'b/loc/{part}': 1.0 for part in parts}
+    release |= {'b/loc/loss': 18.0, 'b/loc/loss_consistency': 0.1, 'step': 9}
+    lock = {f'b/loc/lock/{part}': 2.0 for part in parts}
+    lock |= {'b/loc/lock/loss': 36.0, 'step': 5}
+    shown = drawn(tmp_path, monkeypatch, [lock, release])
+    assert list(shown['b/loc: loss']) == [
+        'total',
+        'loss_cls',
+        'loss_bbox',
+        'loss_iou',
+        'loss_consistency',
+        'total, lock passes',
+    ]
+    assert list(shown['b/loc: loss']['total'].get_ydata()) == [18]
+    assert list(shown['b/loc: loss']['total, lock passes'].get_ydata()) == [36]
+    # a single point is seen too
+    assert shown['b/loc: loss']['total'].get_marker() == '.'
+
+
+def test_a_class_named_loss_is_no_loss(tmp_path, monkeypatch):
+    records = [
+        {'a/cls/loss': 0.7, 'a/cls/AUC/Volume loss': 0.6, 'step': 1},
+        {'a/cls/AUC': 0.6, 'a/cls/AUC/loss': 0.6, 'step': 1},
+    ]
+    shown = drawn(tmp_path, monkeypatch, records)
+    assert list(shown['a/cls: loss']) == ['total']
+    assert list(shown['a/cls: validation']) == ['AUC, teacher']
+
+
+def test_the_headline_metric_of_both_models(tmp_path, monkeypatch):
+    records = [
+        {f'{model}b/loc/{name}': 0.5 for name in ('mAP', 'mAP_50', 'mAP_40')}
+        | {'step': 1}
+        for model in ('', 'student/')
+    ]
+    shown = drawn(tmp_path, monkeypatch, records)
+    assert list(shown['b/loc: validation']) == [
+        'mAP_40, teacher',
+        'mAP_40, student',
+    ]
+
+
+def test_twenty_tasks(tmp_path, monkeypatch):
+    names = [
+        f'dataset_{i}/{kind}' for i in range(10) for kind in ('cls', 'seg')
+    ]
+    records = [
+        {f'{name}/loss': 1 / step, f'{name}/loss_cls': 0.5, 'step': step + i}
+        for step in (1, 100)
+        for i, name in enumerate(names)
+    ]
+    shown = drawn(tmp_path, monkeypatch, records)
+    losses = [lines for title, lines in shown.items() if 'loss' in title]
+    assert len(shown) == 40 and len(losses) == 20
+    colors = {lines['loss_cls'].get_color() for lines in losses}
+    assert len(colors) == 1, 'a part has one colour in all panels'
