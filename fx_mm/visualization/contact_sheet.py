@@ -11,6 +11,7 @@ from fx_mm.visualization.text import (
     BACKGROUND,
     INK,
     Color,
+    Piece,
     put_text,
     text_strip,
 )
@@ -87,9 +88,9 @@ def draw_tile(
     image: np.ndarray,
     boxes: Sequence[Box] = (),
     masks: Sequence[tuple[np.ndarray, Color]] = (),
-    caption_lines: Sequence[str] = (),
+    caption_lines: Sequence[str | Sequence[Piece]] = (),
     size: int = 256,
-    ignore: np.ndarray | None = None,
+    ignored: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw one image with its annotations into a square tile.
 
@@ -104,12 +105,12 @@ def draw_tile(
             ``color`` an RGB triple.
         masks (Sequence[tuple]): ``(mask, color)`` with a boolean or uint8
             mask of shape (H, W); drawn as a contour with a faint filling.
-        caption_lines (Sequence[str]): Text below the image; each begins a
-            line.
+        caption_lines (Sequence): Text below the image, see
+            :func:`~fx_mm.visualization.text.text_strip`.
         size (int): Width of the tile and height of its image area, in
             pixels. Defaults to 256.
-        ignore (np.ndarray, optional): Boolean mask of shape (H, W), where
-            nothing is known; drawn as grey stripes. Defaults to None.
+        ignored (np.ndarray, optional): Boolean mask of shape (H, W): pixels
+            that nobody annotated; drawn as grey stripes. Defaults to None.
 
     Returns:
         np.ndarray: uint8 RGB tile, shape (size + 15 * lines of text, size, 3).
@@ -126,9 +127,9 @@ def draw_tile(
         whole = (np.asarray(mask) != 0).view(np.uint8) * np.uint8(255)
         return cv2.resize(whole, (new_w, new_h), interpolation=way)
 
-    if ignore is not None:
+    if ignored is not None:
         stripes = np.add.outer(range(new_h), range(new_w)) % 8 < 2
-        picture[(shrunk(ignore) > 0) & stripes] = UNKNOWN
+        picture[(shrunk(ignored) > 0) & stripes] = UNKNOWN
     for mask, color in masks:
         inside = (shrunk(mask) > 0).astype(np.uint8)
         inner = cv2.erode(inside, _CROSS, borderValue=0)

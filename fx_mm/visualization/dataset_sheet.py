@@ -79,7 +79,14 @@ def draw_sample(
         drawn.masks += marks.masks
         drawn.lines += marks.lines
         drawn.present |= marks.present
+        if marks.ignored is not None:
+            drawn.ignored = marks.ignored
     tile = draw_tile(
-        read_xray(path), drawn.boxes, drawn.masks, drawn.lines, size
+        read_xray(path),
+        drawn.boxes,
+        drawn.masks,
+        drawn.lines,
+        size,
+        drawn.ignored,
     )
     return tile, drawn.present

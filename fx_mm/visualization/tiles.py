@@ -84,6 +84,7 @@ def mask_tile(
     classes: Sequence[str],
     notes: Mapping[str, str] | None = None,
     size: int = 256,
+    ignored: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw masks in one colour per class, a list of the classes below.
 
@@ -95,6 +96,8 @@ def mask_tile(
             beside it; such a class is listed even if its mask is empty.
             Defaults to None: the classes present are listed by name.
         size (int): Width of the tile. Defaults to 256.
+        ignored (np.ndarray, optional): bool, shape (1 or C, H, W): pixels
+            that nobody annotated, striped in grey. Defaults to None.
 
     Returns:
         np.ndarray: uint8 RGB tile.
@@ -107,8 +110,16 @@ def mask_tile(
             drawn.append((mask, color))
         if mask.any() or name in notes:
             lines.append((f'{name} {notes.get(name, "")}'.strip(), color))
-    tile = draw_tile(image, masks=drawn, size=size)
-    return np.concatenate([tile, text_strip([lines] if lines else [], size)])
+    if ignored is not None:
+        lines.append(('ignored', UNKNOWN))
+        ignored = ignored.any(0)
+    return draw_tile(
+        image,
+        masks=drawn,
+        caption_lines=[lines] if lines else [],
+        size=size,
+        ignored=ignored,
+    )
 
 
 def draw_probabilities(

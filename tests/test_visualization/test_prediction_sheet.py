@@ -8,7 +8,7 @@ from mmengine.structures import InstanceData, PixelData
 
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
-from fx_mm.visualization.contact_sheet import GAP
+from fx_mm.visualization.contact_sheet import GAP, UNKNOWN
 from fx_mm.visualization.prediction_sheet import draw_prediction_sheet
 from fx_mm.visualization.results import result_class
 from fx_mm.visualization.text import BACKGROUND
@@ -135,3 +135,47 @@ def test_pictures_keep_their_colours(tmp_path):
     picture[..., 0] = 200
     out = save_picture(picture, tmp_path / 'red.png')
     assert cv2.imread(str(out))[0, 0].tolist() == [0, 0, 200]
+
+
+def test_ignored_pixels_are_striped_and_in_no_dice(image):
+    sample = sample_of('seg', image)
+    ignore = torch.zeros(1, 100, 80, dtype=torch.uint8)
+    ignore[0, :, 50:] = 1
+    plain = draw_pair(sample)
+    sample.gt_sem_seg.set_data(dict(ignore=ignore))
+    tile = draw_pair(sample)
+    assert count(plain[:256, :256], UNKNOWN) == 0
+    assert count(tile[:256, :256], UNKNOWN) > 1000
+    assert count(tile[:256, 256 + GAP :], UNKNOWN) == 0
+    # what is left of prediction and truth differs, and so does Dice
+    assert (plain[256:] != tile[256:]).any()
+
+
+def test_truth_of_a_contact_sheet(image):
+    def marks(kind, sample):
+        task = Task('x', kind, CLASSES)
+        return result_class(task).mark_truth(task, sample, CLASSES)
+
+    cls = sample_of('cls', image)
+    assert marks('cls', cls).lines == ['nodule, 1 unknown']
+    cls.gt_score = torch.tensor([0.0, 0.55, 0.0])
+    assert marks('cls', cls).lines == ['mass 0.55']
+    assert marks('cls', cls).present == {'mass'}
+    cls.gt_score = torch.zeros(3)
+    assert marks('cls', cls).lines == ['no finding']
+
+    loc = sample_of('loc', image)
+    assert [box[4] for box in marks('loc', loc).boxes] == ['mass']
+    loc.gt_instances = loc.gt_instances[:0]
+    assert marks('loc', loc).lines == ['no box']
+
+    seg = sample_of('seg', image)
+    ((name, color),) = marks('seg', seg).lines[0]
+    assert name == 'nodule' and marks('seg', seg).masks[0][1] == color
+    seg.gt_sem_seg = PixelData(
+        data=torch.zeros(3, 100, 80), ignore=torch.ones(3, 100, 80)
+    )
+    empty = marks('seg', seg)
+    assert empty.ignored.all() and empty.lines == [[('ignored', UNKNOWN)]]
+    seg.gt_sem_seg = PixelData(data=torch.zeros(3, 100, 80))
+    assert marks('seg', seg).lines == ['no mask']

@@ -100,7 +100,7 @@ def test_ignored_regions_are_striped():
     image = np.full((100, 100), 90, np.uint8)
     ignore = np.zeros((100, 100), bool)
     ignore[:50] = True
-    tile = draw_tile(image, ignore=ignore, size=100)
+    tile = draw_tile(image, ignored=ignore, size=100)
     striped = has(tile, UNKNOWN)
     assert 0.2 < striped[:50].mean() < 0.3
     assert not striped[50:].any()

@@ -14,7 +14,8 @@ from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.registry import RESULTS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
-from fx_mm.visualization.contact_sheet import Box, Color
+from fx_mm.visualization.contact_sheet import Box
+from fx_mm.visualization.text import Color, Piece
 
 
 @dataclass
@@ -24,14 +25,17 @@ class Marks:
     Attributes:
         boxes (list[tuple]): x1, y1, x2, y2 in pixels, name and colour.
         masks (list[tuple]): bool (H, W) and colour.
-        lines (list[str]): Lines of text.
+        lines (list): Lines of text, each a string or coloured pieces.
         present (set[str]): Classes that the image has.
+        ignored (np.ndarray, optional): bool (H, W), pixels that nobody
+            annotated.
     """
 
     boxes: list[Box] = field(default_factory=list)
     masks: list[tuple[np.ndarray, Color]] = field(default_factory=list)
-    lines: list[str] = field(default_factory=list)
+    lines: list[str | list[Piece]] = field(default_factory=list)
     present: set[str] = field(default_factory=set)
+    ignored: np.ndarray | None = None
 
 
 class TaskResult(ABC):

@@ -59,13 +59,14 @@ class ClsResult(TaskResult):
     def mark_truth(
         cls, task: Task, sample: FXDataSample, names: Sequence[str]
     ) -> Marks:
-        """List the positive classes."""
+        """List the positive classes, with a score that is not 1."""
         scores = dict(zip(task.classes, sample.gt_score.tolist()))
-        labels = [name for name in task.classes if scores[name] > 0]
+        present = {name: s for name, s in scores.items() if s > 0}
+        labels = [n if s == 1 else f'{n} {s:.2g}' for n, s in present.items()]
         unknown = sum(np.isnan(list(scores.values())))
         text = ', '.join(labels) or 'no finding'
         text += f', {unknown} unknown' if unknown else ''
-        return Marks(lines=[text], present=set(labels))
+        return Marks(lines=[text], present=set(present))
 
     @classmethod
     def draw_beside_truth(

@@ -73,6 +73,8 @@ class LocResult(TaskResult):
             name = task.classes[label]
             marks.boxes.append((*box, name, color_of(name, names)))
             marks.present.add(name)
+        if not marks.boxes:
+            marks.lines.append('no box')
         return marks
 
     @classmethod

@@ -13,7 +13,7 @@ from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.registry import RESULTS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
-from fx_mm.visualization.contact_sheet import color_of
+from fx_mm.visualization.contact_sheet import UNKNOWN, color_of
 from fx_mm.visualization.results.base import Marks, TaskResult
 from fx_mm.visualization.task_plots import line_style, name_axes
 from fx_mm.visualization.tiles import (
@@ -55,12 +55,20 @@ class SegResult(TaskResult):
     def mark_truth(
         cls, task: Task, sample: FXDataSample, names: Sequence[str]
     ) -> Marks:
-        """Mark the masks that are not empty."""
+        """Mark the masks that are not empty, and ignored pixels."""
         marks = Marks()
+        legend = []
         for name, mask in zip(task.classes, sample.gt_sem_seg.data.numpy()):
             if mask.any():
-                marks.masks.append((mask, color_of(name, names)))
+                color = color_of(name, names)
+                marks.masks.append((mask, color))
                 marks.present.add(name)
+                legend.append((name, color))
+        ignored = _ignored(sample)
+        if ignored is not None:
+            marks.ignored = ignored.any(0)
+            legend.append(('ignored', UNKNOWN))
+        marks.lines = [legend or 'no mask']
         return marks
 
     @classmethod
@@ -72,12 +80,17 @@ class SegResult(TaskResult):
         score_thr: float,
         size: int,
     ) -> np.ndarray:
-        """Draw masks in one colour per class, with Dice."""
+        """Draw masks in one colour per class, with Dice.
+
+        Pixels that nobody annotated are striped, and in no Dice.
+        """
         truth = to_numpy(sample.gt_sem_seg.data) > 0
         pred = to_numpy(sample.pred_sem_seg.data) > 0
-        notes = _dice_notes(truth, pred, task.classes)
+        ignored = _ignored(sample)
+        counted = True if ignored is None else ~ignored
+        notes = _dice_notes(truth & counted, pred & counted, task.classes)
         return side_by_side(
-            mask_tile(image, truth, task.classes, size=size),
+            mask_tile(image, truth, task.classes, size=size, ignored=ignored),
             mask_tile(image, pred, task.classes, notes=notes, size=size),
             f'{sample.task}  {sample.img_id}',
             'with Dice',
@@ -140,6 +153,12 @@ class SegResult(TaskResult):
                     **line_style(c, len(metric.classes)),
                 )
         name_axes(ax, 'images that have the class (mean)', 'Dice', 'images')
+
+
+def _ignored(sample: FXDataSample) -> np.ndarray | None:
+    """Return which pixels nobody annotated, bool (1 or C, H, W), or None."""
+    ignored = sample.gt_sem_seg.get('ignore')
+    return None if ignored is None else to_numpy(ignored) > 0
 
 
 def _dice_notes(
