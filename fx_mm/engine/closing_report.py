@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 
 from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.engine.loops.eval_loop import MultiTaskTestLoop
+from fx_mm.engine.pictures import record_picture
 from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.evaluation.report.assessment import Assessment, Bootstrap
 from fx_mm.evaluation.report.benchmark_table import BenchmarkTable
@@ -66,9 +67,10 @@ class ClosingReport:
 
     Prints the table of datasets by kinds and writes, into the work
     directory, ``results.json``, ``results.csv`` and ``results.md``, the
-    curves of a training (``curves.png``), ``plots/`` of each task, and, by
-    the prediction sheet hook, ``predictions.png``. Make it before the test
-    loop runs, whose metrics then keep their records.
+    curves of a training (``curves.png``, and ``curves`` in the visualizer's
+    backends), ``plots/`` of each task, and, by the prediction sheet hook,
+    ``predictions.png``. Make it before the test loop runs, whose metrics then
+    keep their records.
 
     Args:
         runner (MultiTaskRunner): With its test loop built and weights loaded.
@@ -134,7 +136,8 @@ class ClosingReport:
         pattern = osp.join(folder, 'vis_data', 'scalars.json')
         scalars = sorted(glob.glob(pattern))
         if scalars:
-            plot_curves(scalars, osp.join(runner.work_dir, 'curves.png'))
+            path = osp.join(runner.work_dir, 'curves.png')
+            record_picture(runner, 'curves', plot_curves(scalars, path))
         runner.logger.info(f'The report is in {runner.work_dir}')
 
 

@@ -209,13 +209,17 @@ class MultiTaskRunner(Runner):
         model = super().train()
         if self.iter >= self.max_iters and self._test_loop is not None:
             self.test()
+        else:
+            super().call_hook('after_run')
         return model
 
     def val(self) -> dict[str, float]:
         """Validate the checkpoint that the config names."""
         self._draw_phantoms()
         self._testing = not self._ready
-        return super().val()
+        metrics = super().val()
+        super().call_hook('after_run')
+        return metrics
 
     def test(self) -> dict[str, float]:
         """Evaluate, print the table and write the report.
@@ -239,7 +243,17 @@ class MultiTaskRunner(Runner):
         headlines = super().test()
         if is_main_process():
             report.write(headlines)
+        super().call_hook('after_run')
         return headlines
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """Call a point of all hooks, ``after_run`` after the report alone.
+
+        There the visualizer closes: Weights & Biases takes no picture of the
+        report after it.
+        """
+        if fn_name != 'after_run':
+            super().call_hook(fn_name, **kwargs)
 
     def load_checkpoint(
         self,

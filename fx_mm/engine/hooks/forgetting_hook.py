@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from fx_mm.engine.pictures import record_picture
 from fx_mm.evaluation.forgetting import ScoreMatrix
 from fx_mm.registry import HOOKS
 from fx_mm.tasks import MIXED
@@ -22,7 +23,8 @@ class ForgettingHook(Hook):
 
     Writes ``forgetting.json`` and ``forgetting.csv`` (rows: validations,
     columns: tasks) and ``forgetting.png`` into the work directory after each
-    validation; ``fx_mm.evaluation.forgetting.DEFINITIONS`` says what is in
+    validation, the picture to the visualizer's backends too;
+    ``fx_mm.evaluation.forgetting.DEFINITIONS`` says what is in
     them. It validates nothing itself: set ``train_cfg.val_unit`` to ``pass``,
     and ``train_cfg.val_interval`` to the passes between. A resumed run goes
     on with the rows of its work directory.
@@ -97,6 +99,7 @@ class ForgettingHook(Hook):
             return
         self.matrix.save(runner.work_dir)
         if self.picture:
-            plot_forgetting(
-                self.matrix, Path(runner.work_dir) / 'forgetting.png'
+            path = Path(runner.work_dir) / 'forgetting.png'
+            record_picture(
+                runner, 'forgetting', plot_forgetting(self.matrix, path)
             )

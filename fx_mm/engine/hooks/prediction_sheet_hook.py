@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 
+from fx_mm.engine.pictures import record_picture
 from fx_mm.registry import HOOKS
 from fx_mm.structures import FXDataSample
 from fx_mm.visualization.prediction_sheet import draw_prediction_sheet
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 @HOOKS.register_module()
 class PredictionSheetHook(Hook):
     """Write ``predictions.png`` from a few test images of each task.
+
+    It goes to the visualizer's backends too, as ``predictions``.
 
     Args:
         per_task (int): Images of each task. Those with findings come first,
@@ -71,3 +74,4 @@ class PredictionSheetHook(Hook):
         draw_prediction_sheet(
             samples, tasks, path, score_thr=self.score_thr, columns=3
         )
+        record_picture(runner, 'predictions', path)

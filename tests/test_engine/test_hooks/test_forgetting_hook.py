@@ -56,6 +56,8 @@ def test_rows_survive_a_stop(make_runner):
             assert 0 <= scores['phantom_c/seg'] <= 1
     for name in ('forgetting.csv', 'forgetting.png'):
         assert (Path(whole.work_dir) / name).stat().st_size > 100
+    recorded = Path(whole.log_dir).glob('vis_data/vis_image/forgetting_*.png')
+    assert len(list(recorded)) == len(rows)
 
     cut = make_runner(work_dir='cut', **FORGETTING)
     cut.register_hook(Stop(4))
