@@ -44,7 +44,7 @@ PALETTE: tuple[Color, ...] = (
 
 UNKNOWN: Color = (170, 170, 170)
 """What is not annotated."""
-GAP = 6
+GAP = 10
 """Pixels between tiles."""
 LISTED = 12
 """Labels that are listed below a tile whose image has no room for them."""

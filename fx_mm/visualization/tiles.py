@@ -9,7 +9,6 @@ import torch
 
 from fx_mm.utils.files import write_whole
 from fx_mm.visualization.contact_sheet import (
-    GAP,
     UNKNOWN,
     Box,
     color_of,
@@ -25,6 +24,8 @@ from fx_mm.visualization.text import (
 
 TRUTH: Color = (90, 220, 90)
 PREDICTION: Color = (255, 165, 40)
+SEAM = 4
+"""Pixels between truth and prediction, fewer than between tiles."""
 
 
 def save_picture(picture: np.ndarray, out_file: str | Path) -> Path:
@@ -199,7 +200,7 @@ def side_by_side(
         caption_below(prediction, right, 'prediction', PREDICTION),
     ]
     height = max(half.shape[0] for half in halves)
-    width = sum(half.shape[1] for half in halves) + GAP
+    width = sum(half.shape[1] for half in halves) + SEAM
     pair = np.full((height, width, 3), BACKGROUND, np.uint8)
     for half, x in zip(halves, (0, width - halves[1].shape[1])):
         pair[: half.shape[0], x : x + half.shape[1]] = half

@@ -48,7 +48,7 @@ def test_config_with_all_kinds(run, folder, capsys):
     sheet = cv2.imread(str(folder / 'contact_sheet.png'))
     # Two rows of tiles, four columns. A row has up to five lines: name,
     # classes, "no box", names of masks, measured value.
-    assert sheet.shape == (26 + 2 * (256 + 75 + 6), 6 + 4 * 262, 3)
+    assert sheet.shape == (26 + 2 * (256 + 75 + 10), 10 + 4 * 266, 3)
     spread = np.ptp(sheet.astype(int), axis=2)
     assert (spread > 60).sum() > 500  # coloured boxes and contours
 

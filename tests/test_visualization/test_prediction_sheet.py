@@ -14,6 +14,7 @@ from fx_mm.visualization.results import result_class
 from fx_mm.visualization.text import BACKGROUND
 from fx_mm.visualization.tiles import (
     PREDICTION,
+    SEAM,
     TRUTH,
     draw_probabilities,
     save_picture,
@@ -71,11 +72,11 @@ def count(tile, color):
 
 def test_boxes_green_beside_orange_above_the_threshold(image):
     tile = draw_pair(sample_of('loc', image))
-    assert tile.shape == (256 + 15, 512 + GAP, 3)
+    assert tile.shape == (256 + 15, 512 + SEAM, 3)
     # 40 pixels are 102 in the tile; its four sides, less the name on one
     sides = 4 * 102
-    left, right = tile[:256, :256], tile[:256, 256 + GAP :]
-    assert (tile[:, 256 : 256 + GAP] == BACKGROUND).all(), 'they touch'
+    left, right = tile[:256, :256], tile[:256, 256 + SEAM :]
+    assert (tile[:, 256 : 256 + SEAM] == BACKGROUND).all(), 'they touch'
     assert 0.8 * sides < count(left, TRUTH) < 1.3 * sides
     assert count(left, PREDICTION) == 0
     assert 0.8 * sides < count(right, PREDICTION) < 1.3 * sides
@@ -94,7 +95,7 @@ def test_masks_have_one_colour_a_class_on_both_sides(image):
     tile = draw_pair(sample_of('seg', image), size=200)
     # smoothed lines blend the colour with the grey image
     red = tile[20:200, :, 0].astype(int) - tile[20:200, :, 1] > 60
-    left, right = np.argwhere(red[:, :200]), np.argwhere(red[:, 200 + GAP :])
+    left, right = np.argwhere(red[:, :200]), np.argwhere(red[:, 200 + SEAM :])
     assert len(left) and len(right)
     # the prediction is 10 pixels further right, 20 in the tile
     assert right[:, 1].max() - left[:, 1].max() == pytest.approx(20, abs=2)
@@ -102,8 +103,8 @@ def test_masks_have_one_colour_a_class_on_both_sides(image):
 
 def test_probabilities_stand_beside_the_labels(image):
     tile = draw_pair(sample_of('cls', image))
-    assert tile.shape == (256 + 15, 512 + GAP, 3)
-    bars = tile[20:68, 256 + GAP :]
+    assert tile.shape == (256 + 15, 512 + SEAM, 3)
+    bars = tile[20:68, 256 + SEAM :]
     green = np.array(TRUTH) // 3
     assert 0.6 * 252 * 14 < count(bars[:16], green) <= 0.8 * 252 * 14
     assert count(bars[16:], green) == 0
@@ -126,7 +127,7 @@ def test_sheet_of_all_kinds(image, tmp_path):
     tasks = [Task('x', kind, CLASSES) for kind in ('cls', 'loc', 'seg')]
     out = tmp_path / 'deep' / 'predictions.png'
     assert draw_prediction_sheet(samples, tasks, out, title='held out') == out
-    assert cv2.imread(str(out)).shape[1] == 2 * (512 + 2 * GAP) + GAP
+    assert cv2.imread(str(out)).shape[1] == 2 * (512 + SEAM + GAP) + GAP
     assert [p.name for p in out.parent.iterdir()] == ['predictions.png']
 
 
@@ -146,7 +147,7 @@ def test_ignored_pixels_are_striped_and_in_no_dice(image):
     tile = draw_pair(sample)
     assert count(plain[:256, :256], UNKNOWN) == 0
     assert count(tile[:256, :256], UNKNOWN) > 1000
-    assert count(tile[:256, 256 + GAP :], UNKNOWN) == 0
+    assert count(tile[:256, 256 + SEAM :], UNKNOWN) == 0
     # what is left of prediction and truth differs, and so does Dice
     assert (plain[256:] != tile[256:]).any()
 

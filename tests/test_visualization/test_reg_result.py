@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from fx_mm.evaluation import RegMetric
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
-from fx_mm.visualization.contact_sheet import GAP
 from fx_mm.visualization.results import RegResult, result_class
 from fx_mm.visualization.task_plots import plot_task
+from fx_mm.visualization.tiles import SEAM
 
 NAN = math.nan
 TASK = Task('toy', 'reg', ('age', 'ratio'))
@@ -73,7 +73,7 @@ def test_tiles(sample):
     assert tile.shape == (200 + 15 * 2, 200, 3)
     assert (tile[200:] > 100).any(), 'no text'
     both = RegResult.draw_beside_truth(TASK, sample, IMAGE, 0.3, 200)
-    assert both.shape == (tile.shape[0] + 15, 400 + GAP, 3)
+    assert both.shape == (tile.shape[0] + 15, 400 + SEAM, 3)
     other = sample.clone()
     other.pred_value = torch.tensor([59.25, 0.45])
     again = RegResult.draw_beside_truth(TASK, other, IMAGE, 0.3, 200)
