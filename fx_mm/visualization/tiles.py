@@ -195,13 +195,17 @@ def side_by_side(
     Returns:
         np.ndarray: uint8 RGB, as wide as both and a gap.
     """
-    halves = [
+    return pair_tiles(
         caption_below(truth, left, 'truth', TRUTH),
         caption_below(prediction, right, 'prediction', PREDICTION),
-    ]
-    height = max(half.shape[0] for half in halves)
-    width = sum(half.shape[1] for half in halves) + SEAM
+    )
+
+
+def pair_tiles(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Put two tiles side by side, with a gap between."""
+    height = max(left.shape[0], right.shape[0])
+    width = left.shape[1] + SEAM + right.shape[1]
     pair = np.full((height, width, 3), BACKGROUND, np.uint8)
-    for half, x in zip(halves, (0, width - halves[1].shape[1])):
-        pair[: half.shape[0], x : x + half.shape[1]] = half
+    pair[: left.shape[0], : left.shape[1]] = left
+    pair[: right.shape[0], -right.shape[1] :] = right
     return pair
