@@ -10,6 +10,7 @@ from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.registry import RESULTS
 from fx_mm.tasks import find_kind
 from fx_mm.visualization.contact_sheet import PALETTE, line_color
+from fx_mm.visualization.text import font_families, printable
 
 SHOWN = 20
 """Classes in a legend; more are drawn without a name."""
@@ -75,7 +76,11 @@ def _finish(ax: Axes) -> None:
     ax.tick_params(labelsize=7)
     handles, names = ax.get_legend_handles_labels()
     if handles:
-        ax.legend(handles[:SHOWN], names[:SHOWN], fontsize=6, framealpha=0.7)
+        names = [printable(name) for name in names[:SHOWN]]
+        fonts = dict(family=font_families(names), size=6)
+        legend = ax.legend(handles[:SHOWN], names, prop=fonts, framealpha=0.7)
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a name may have dollars
     else:
         ax.text(
             0.5,

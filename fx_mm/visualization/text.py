@@ -3,7 +3,7 @@
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -64,6 +64,14 @@ def printable(text: str) -> str:
         # no marks that turn the direction or join: the rest would look wrong
         if unicodedata.category(c) not in ('Cc', 'Cf')
     )
+
+
+def font_families(texts: Iterable[str]) -> list[str]:
+    """Return the names of fonts that have the letters, for matplotlib."""
+    letters = dict.fromkeys(''.join(map(printable, texts)))
+    files = dict.fromkeys([_font_files()[0], *map(_font_file, letters)])
+    faces = [_face(file) for file in files if file]
+    return [face.family_name for face in faces if face]
 
 
 def fit_text(text: str, width: int, size: int = SIZE) -> str:

@@ -6,12 +6,15 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import font_manager
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from fx_mm.visualization import text as text_module
+from fx_mm.visualization.task_plots import _finish
 from fx_mm.visualization.text import (
     ELLIPSIS,
     fit_text,
+    font_families,
     line_height,
     printable,
     put_text,
@@ -63,32 +66,70 @@ def test_composed_and_decomposed_letters_are_one():
     assert (drawn('Na\u0308he') == drawn('Nähe')).all()
 
 
-def test_a_letter_of_another_font(monkeypatch):
-    """Of the installed fonts, one that has the letter draws it."""
+@pytest.fixture
+def clear():
+    """Forget what fonts have, before and after."""
+
+    def forget():
+        for function in (
+            printable,
+            text_module._font_file,
+            text_module._glyph,
+            text_module._width,
+            text_module._ink,
+            text_module._plate,
+        ):
+            function.cache_clear()
+
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture
+def rare(monkeypatch, clear):
+    """A letter that STIX has and DejaVu has not, and STIX installed."""
     stix = DEJAVU.parent / 'STIXGeneral.ttf'
+    has = [set(font_manager.get_font(f).get_charmap()) for f in (stix, DEJAVU)]
     files = (str(DEJAVU), str(stix))
-    letter = chr(
-        min(
-            set(font_manager.get_font(stix).get_charmap())
-            - set(font_manager.get_font(DEJAVU).get_charmap())
-        )
-    )
-    text_module._font_file.cache_clear()
-    printable.cache_clear()
-    assert printable(letter) == f'<U+{ord(letter):04X}>'
-    text_module._font_file.cache_clear()
-    printable.cache_clear()
     monkeypatch.setattr(text_module, '_font_files', lambda: files)
-    assert printable(letter) == letter
-    assert text_module._font_file(letter) == str(stix)
-    assert drawn(f'a{letter}b').any()
-    text_module._font_file.cache_clear()
-    printable.cache_clear()
-    text_module._ink.cache_clear()
-    text_module._width.cache_clear()
+    # some are marks or blanks
+    return next(c for c in map(chr, sorted(has[0] - has[1])) if c.isalpha())
 
 
-def test_what_no_font_has_is_named():
+def test_a_letter_of_another_font(rare):
+    assert printable(rare) == rare
+    assert drawn(rare).any()
+    both = drawn(f'a{rare}b')
+    assert (both != drawn('ab')).any()
+    assert (
+        both[:, : text_width('a') - 2]
+        == drawn('a')[:, :400][:, : text_width('a') - 2]
+    ).all()
+
+
+def test_families_for_matplotlib(rare):
+    assert font_families([]) == ['DejaVu Sans']
+    assert font_families(['Nähe', rare]) == ['DejaVu Sans', 'STIXGeneral']
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('no_font', [False, True])
+def test_legends_of_plots(rare, no_font, tmp_path, monkeypatch, clear):
+    if no_font:
+        files = (str(DEJAVU),)
+        monkeypatch.setattr(text_module, '_font_files', lambda: files)
+    figure = Figure()
+    ax = figure.subplots()
+    ax.plot([0, 1], [0, 1], label=f'Пневмония {rare}')
+    ax.plot([0, 1], [0, 1], label='$x and \\frac{$ nonsense')
+    _finish(ax)
+    figure.savefig(tmp_path / 'plot.png')  # warns of letters that are missing
+    name = ax.get_legend().get_texts()[0].get_text()
+    assert name.endswith(f'<U+{ord(rare):04X}>' if no_font else rare)
+
+
+def test_what_no_font_has_is_named(clear):
     assert printable('a\U000f1234b') == 'a<U+F1234>b'
 
 
