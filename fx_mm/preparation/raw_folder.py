@@ -1,6 +1,5 @@
 """The folder of an official dataset: where its files are, what they say."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
