@@ -111,6 +111,7 @@ def _move_data(cfg: Config, root: str) -> None:
     Raises:
         UserError: If the folder does not exist.
     """
+    root = osp.expanduser(root)
     if not osp.isdir(root):
         raise UserError(
             f'--data-root is "{root}", which is no folder; it takes the '

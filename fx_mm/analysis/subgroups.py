@@ -9,6 +9,11 @@ import numpy as np
 
 from fx_mm.analysis.reports import LABEL
 from fx_mm.datasets.readers.csv_table import CsvTable
+from fx_mm.datasets.readers.patient_ids import (
+    find_patient_name,
+    read_patient,
+    unify_patients,
+)
 from fx_mm.evaluation.metrics.cls_metric import ClsMetric
 from fx_mm.evaluation.report.predictions import read_predictions
 from fx_mm.evaluation.statistics.bootstrap import (
@@ -176,6 +181,30 @@ def read_metadata(
         name: [row[i].strip() for row in found]
         for i, name in enumerate(table.header)
     }
+
+
+def patients_of(
+    metadata: Mapping[str, Sequence[str]], names: Sequence[str]
+) -> list[str] | None:
+    """Return the patients that a table tells.
+
+    Args:
+        metadata (Mapping): Of :func:`read_metadata`.
+        names (Sequence[str]): The images.
+
+    Returns:
+        list[str], optional: Of each image, its own name where the patient is
+        unknown; None if the table has no column of them.
+    """
+    column = find_patient_name(metadata)
+    if column is None:
+        return None
+    found = list(map(read_patient, metadata[column]))
+    unified = unify_patients(filter(None, found))
+    return [
+        unified.names[patient] if patient else f'image {name}'
+        for name, patient in zip(names, found, strict=True)
+    ]
 
 
 def labels_of(

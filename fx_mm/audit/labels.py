@@ -9,6 +9,7 @@ import numpy as np
 from fx_mm.audit.findings import Finding
 from fx_mm.audit.task_splits import FACTS, TaskSplit, column
 from fx_mm.datasets.readers.masks import MaskReader
+from fx_mm.datasets.readers.patient_ids import find_patient_name
 from fx_mm.datasets.readers.patients import reader_of
 from fx_mm.utils.errors import UserError
 
@@ -262,6 +263,7 @@ def find_unused_classes(split: TaskSplit) -> Iterator[Finding]:
         keys = ('image_column', 'findings_column')
         known = {
             *split.task.classes,
+            find_patient_name(table.header),
             *FACTS,
             *map(reader.get, keys),
             *(reader.get('where') or ()),

@@ -80,6 +80,16 @@ class DatasetSpec:
         """Path: Folder of the images."""
         return self.root / self.img_dir
 
+    def image_path(self, name: str) -> str:
+        """Return the path of an image.
+
+        Args:
+            name (str): Relative to :attr:`images`; it may lead to another
+                folder below :attr:`root`.
+        """
+        path = os.path.join(str(self.images), name)
+        return os.path.normpath(path) if name.startswith('..') else path
+
     @property
     def prepared(self) -> Path:
         """Path: Folder of all that is written."""
@@ -146,7 +156,7 @@ def read_dataset_spec(
             seen[file] = f'{spec.kind}/{split}'
     return DatasetSpec(
         name,
-        Path(entry['data_root']),
+        Path(entry['data_root']).expanduser(),
         posixpath.normpath(entry.get('img_dir') or '.'),
         **forms,
         config=entry,

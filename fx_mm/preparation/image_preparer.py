@@ -160,7 +160,9 @@ class ImagePreparer:
             }
             if not present:
                 continue
-            path = f'{folder}/{name.removesuffix(".png")}.png'
+            # a name may begin with ../, but a mask stays in its folder
+            stem = name.replace('../', '').removesuffix('.png')
+            path = f'{folder}/{stem}.png'
             if len(classes) == 1:
                 values = present[0].astype(np.uint8) * 255
                 paths[group[0]] = path

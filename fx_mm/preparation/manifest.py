@@ -109,9 +109,8 @@ class Manifest:
             for _, _, found in os.walk(self.spec.prepared / folder)
         )
         skipped = {entry['image'] for entry in self.content['unreadable']}
-        folder = str(self.spec.images)
         return masks >= self.content['mask_files'] and all(
-            name in skipped or os.path.join(folder, name) in files
+            name in skipped or self.spec.image_path(name) in files
             for name in names
         )
 

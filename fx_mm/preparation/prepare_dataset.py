@@ -233,12 +233,12 @@ class _Preparation:
         def work(chunk: Sequence[int]) -> list[PreparedImage]:
             return [prepare_image(images[index]) for index in chunk]
 
-        files, img_dir = FileIndex(), str(self.spec.images)
+        files = FileIndex()
         missing = [
             index
             for index in chosen
             if keys[index] not in journal.done
-            or os.path.join(img_dir, images[index].name) not in files
+            or self.spec.image_path(images[index].name) not in files
         ]
         if len(missing) < len(chosen):
             done = len(chosen) - len(missing)
@@ -271,6 +271,7 @@ class _Preparation:
                     raise UserError(
                         f'{len(unreadable)} of {len(chosen)} images of '
                         f'{self.spec.name} cannot be read ({first}); '
+                        f'{self.spec.root} holds {self.raw.holds}; '
                         'complete the official files, or allow a larger '
                         f'ratio than {max_unreadable_ratio:g} with '
                         '--max-unreadable-ratio.'

@@ -135,7 +135,7 @@ def _check_image(
 ) -> list[tuple[str, str]]:
     """Return (what is wrong, where) of one image."""
     try:
-        shape = read_xray(str(spec.images / record.name)).shape
+        shape = read_xray(spec.image_path(record.name)).shape
     except ImageReadError as error:
         return [('images cannot be read', str(error))]
     wrong = []
@@ -299,10 +299,7 @@ def _draw_sheet(
     )
     from fx_mm.visualization.tiles import save_picture
 
-    chosen = {
-        os.path.join(str(spec.images), record.name)
-        for record in _choose(records)
-    }
+    chosen = {spec.image_path(record.name) for record in _choose(records)}
     names = list(
         dict.fromkeys(c for form in spec.forms.values() for c in form.classes)
     )

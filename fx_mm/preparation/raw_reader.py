@@ -68,13 +68,12 @@ def _check_images(
                 'name, or link the file into the folder.'
             )
         if spec.in_place:
-            if not source.startswith(img_dir):
-                raise UserError(
-                    f'{image.source} does not lie in {spec.images}, the '
-                    f'images of "{spec.name}"; correct img_dir, or let it '
-                    'lie in prepared/.'
-                )
-            image.name = source[len(img_dir) :].replace(os.sep, '/')
+            # Kaggle's copies have the images in other folders
+            image.name = (
+                source[len(img_dir) :]
+                if source.startswith(img_dir)
+                else os.path.relpath(source, img_dir)
+            )
         elif os.path.isabs(image.name) or '..' in image.name.split('/'):
             raise UserError(
                 f'Raw dataset {raw.name} names an image "{image.name}", '

@@ -1,5 +1,6 @@
 """The active tasks of a run."""
 
+import os.path as osp
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -123,7 +124,7 @@ class TaskTable:
             dataset=name,
             kind=row,
             classes=tuple(config['classes']),
-            data_root=dataset.get('data_root', ''),
+            data_root=osp.expanduser(dataset.get('data_root') or ''),
             img_dir=dataset.get('img_dir', ''),
             config=config,
         )

@@ -8,7 +8,7 @@ def test_report_of_all_kinds(run, tmp_path):
     code, _, _ = run(
         'analysis_tools/benchmark_data',
         *('--images', 2, '--size', 512, '--img-size', 64, '--rounds', 3),
-        *('--root', tmp_path / 'data', '--out', out),
+        *('--root', tmp_path / 'data', '--out', out, '--rows', 300),
     )
     assert code == 0
     report = json.loads(out.read_text())
@@ -21,3 +21,7 @@ def test_report_of_all_kinds(run, tmp_path):
         steps = report[kind]['steps']
         assert list(steps['cache']) == list(steps['originals'])
         assert list(steps['cache'])[:2] == ['LoadXray', 'LoadXrayAnnotations']
+    for reader in ('CsvLabelReader', 'ListLabelReader'):
+        found = report['tables'][reader]
+        assert found['rows'] == 300
+        assert found['seconds'] > 0 and found['megabytes'] > 0

@@ -22,6 +22,7 @@ from fx_mm.analysis.subgroups import (
     age_groups,
     compare_groups,
     labels_of,
+    patients_of,
     read_metadata,
     read_scores,
     sex_groups,
@@ -114,7 +115,7 @@ def main() -> None:
     labels = (
         labels_of(metadata, classes) if labels is None else labels[:, columns]
     )
-    patients = given.patients or metadata.get('patient')
+    patients = given.patients or patients_of(metadata, given.names)
     texts, content = [], {}
     for key, groups in find_groups(metadata, args).items():
         report = compare_groups(

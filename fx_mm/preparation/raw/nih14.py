@@ -24,8 +24,9 @@ BOX_EDGE = 1024
 @raw_dataset(
     'nih14',
     classes=CLASSES,
-    holds='images/, Data_Entry_2017_v2020.csv, train_val_list.txt, '
-    'test_list.txt and BBox_List_2017.csv',
+    holds="images/ (or Kaggle's images_001/images/ to images_012/images/), "
+    'Data_Entry_2017_v2020.csv, train_val_list.txt, test_list.txt and '
+    'BBox_List_2017.csv',
     val_ratio=0.1,
     box_split_ratios=dict(train=0.7, val=0.1, test=0.2),
     official_counts=dict(images=112120, test=25596),
@@ -48,6 +49,7 @@ def read_nih14(folder: RawFolder) -> Iterator[RawImage]:
         for _, name in folder.read_lines(folder.find(file))
     }
     boxes = _read_boxes(folder)
+    sources = _find_images(folder)
     unlisted, listed = 0, len(splits)
     for where, (name, findings, patient, age, sex, view) in table.rows(
         'Image Index',
@@ -61,7 +63,7 @@ def read_nih14(folder: RawFolder) -> Iterator[RawImage]:
             unlisted += 1
             continue
         listed -= 1
-        source = folder.root / 'images' / name
+        source = sources.get(name) or folder.root / 'images' / name
         yield RawImage(
             name,
             source,
@@ -75,6 +77,22 @@ def read_nih14(folder: RawFolder) -> Iterator[RawImage]:
     skip(unlisted, 'images that are in neither of the two lists')
     skip(listed, f'names of the lists that are not in {Path(table.path).name}')
     skip(len(boxes), 'images with boxes that are not in the table and lists')
+
+
+def _find_images(folder: RawFolder) -> dict[str, Path]:
+    """Find images that lie in several folders, as in Kaggle's copy.
+
+    Returns:
+        dict[str, Path]: Name to path; empty if there is but ``images/``.
+    """
+    parts = [path for path in folder.root.glob('images_*') if path.is_dir()]
+    if not parts:
+        return {}
+    return {
+        path.name: path
+        for part in [*sorted(parts), folder.root / 'images']
+        for path in folder.find_images(part, '.png').values()
+    }
 
 
 def _parse_findings(text: str, where: str) -> dict[str, float | None]:

@@ -63,7 +63,7 @@ def test_chexpert_has_a_test_split_under_several_names(tmp_path, table, path):
     test = read('chexpert', write_files(tmp_path, files))[-1]
     assert test.split == 'test' and test.patient == 'patient64741'
     assert test.name.startswith('CheXpert-v1.0/test/patient64741/')
-    assert test.metadata == dict(sex=None, age=None, view=None)
+    assert test.metadata == dict(sex=None, age=None, view='Frontal')
 
 
 def test_chexpert_small_may_have_a_test_split_of_its_own(tmp_path):
@@ -93,3 +93,61 @@ def test_chexpert_refuses_other_tables_by_row(tmp_path):
     files['CheXpert-v1.0/train.csv'] = train.replace('-1.0', '2')
     with pytest.raises(UserError, match='2, column "Lung Opacity": label "2"'):
         read('chexpert', write_files(root, files))
+
+
+def test_chexpert_labels_of_studies_are_those_of_their_images(tmp_path):
+    files = chexpert_files()
+    places = [f'CheXpert-v1.0/test/patient6474{n}/study1' for n in (1, 2, 3)]
+    labels = ['1' + ',0' * 13, '0' * 1 + ',1' * 13, ',' * 13]
+    rows = '\n'.join(map(','.join, zip(places, labels)))
+    files['groundtruth.csv'] = f'Study,{CHEXPERT}\n{rows}\n'
+    root = write_files(tmp_path, files)
+    # without images there is no test split, and the others are read
+    images, notes = read_with_notes('chexpert', root)
+    assert [image.split for image in images] == ['train', 'train', 'val']
+    assert notes == [
+        'studies of groundtruth.csv, since there is no folder of their '
+        'images, such as CheXpert-v1.0/test/: 3 skipped'
+    ]
+    views = ('view1_frontal', 'view2_lateral', 'view3_frontal')
+    names = [f'{places[0]}/{view}.jpg' for view in views]
+    names.append(f'{places[1]}/view1_frontal.jpg')
+    write_files(root, dict.fromkeys([*names, f'{places[0]}/._x.jpg'], ''))
+    images, notes = read_with_notes('chexpert', root)
+    tests = [image for image in images if image.split == 'test']
+    # of a study whose folder is missing, its first image is
+    names.append(f'{places[2]}/view1_frontal.jpg')
+    assert [image.name for image in tests] == names and not notes
+    assert [image.source for image in tests] == [root / n for n in names]
+    assert [i.patient for i in tests][2:4] == ['patient64741', 'patient64742']
+    assert [i.metadata['view'] for i in tests[:3]] == [
+        'Frontal', 'Lateral', 'Frontal'
+    ]  # fmt: skip
+    found = [list(image.labels.values()) for image in tests]
+    assert found[0] == found[1] == found[2] == [1] + [0] * 13
+    assert found[3] == [0] + [1] * 13 and found[4] == [None] * 14
+
+
+@pytest.mark.parametrize('folder', ['.', 'CheXpert-v1.0-small'])
+def test_chexpert_is_found_in_folders_of_other_names(tmp_path, folder):
+    """Kaggle's tables name a folder that its archive has not."""
+    files = {
+        name.replace('CheXpert-v1.0', folder): text.replace(
+            'v1.0/', 'v1.0-small/' if folder == '.' else 'v1.0/'
+        )
+        for name, text in chexpert_files().items()
+    }
+    files['groundtruth.csv'] = (
+        f'Study,{CHEXPERT}\nCheXpert-v1.0/test/patient64741/study1,{BLANK}\n'
+    )
+    parts = (
+        'train/patient00001/study1/view1_frontal.jpg',
+        'train/patient00002/study2/view2_lateral.jpg',
+        'valid/patient64541/study1/view1_frontal.jpg',
+        'test/patient64741/study1/view1_frontal.jpg',
+    )
+    there = '' if folder == '.' else f'{folder}/'
+    files |= {f'{there}{part}': '' for part in parts}
+    images = read('chexpert', write_files(tmp_path, files))
+    assert [image.name for image in images] == [there + part for part in parts]
+    assert all(image.source.is_file() for image in images)

@@ -95,3 +95,18 @@ def test_nih14_refuses_an_unknown_finding(tmp_path):
     files[name] = files[name].replace('|Mass', '|Fracture')
     with pytest.raises(UserError, match='row 3: unknown finding "Fracture"'):
         read('nih14', write_files(tmp_path, files))
+
+
+def test_nih14_images_may_lie_in_the_folders_of_kaggle(tmp_path):
+    root = write_files(tmp_path, nih_files())
+    first = root / 'images_001/images/00000001_000.png'
+    second = root / 'images_012/images/00000002_000.png'
+    for path in (first, second):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    images = by_name('nih14', root)
+    assert images['00000001_000.png'].source == first
+    assert images['00000002_000.png'].source == second
+    second.unlink()
+    missing = by_name('nih14', root)['00000002_000.png']
+    assert missing.source == root / 'images/00000002_000.png'
