@@ -116,5 +116,5 @@ def unify_patients(patients: Iterable[str]) -> Unified:
             for key, texts in written.items()
             for text in texts
         },
-        {key: texts for key, texts in written.items() if len(texts) > 1},
+        {key: written[key] for key in sorted(written) if written[key][1:]},
     )

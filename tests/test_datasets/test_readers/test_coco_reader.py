@@ -1,3 +1,5 @@
+import codecs
+import gzip
 import json
 import os
 from pathlib import Path
@@ -100,6 +102,92 @@ def test_img_ids(read):
     np.testing.assert_array_equal(record['boxes'], [[1, 2, 4, 6]])
     refuse(read, content, 'elsewhere.png', 'does not exist')
     refuse(read, content, '"z.png"', img_ids=['z.png'])
+
+
+GOOD = [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        [], [1, 2], [1, 2, 3], [1, 2, 3, 4, 5], GOOD * 2, GOOD * 500, 7, '',
+        '1234', {}, None, True, [GOOD], [[1], [2], [3], [4]],
+        [1, 2, 3, None], [1, 2, 3, '4'], [1, 2, 3, True], [1, 2, 3, []],
+        ['1', '2', '3', '4'], [None] * 4, [1, 2, 3, float('nan')],
+        [1, 2, float('inf'), 4], [-float('inf'), 2, 3, 4], [1, 2, 10**400, 4],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize('alone', [True, False])
+def test_a_box_is_four_finite_numbers(read, wrong, alone):
+    boxes = [box(2, wrong)] if alone else [box(5, GOOD), box(2, wrong)]
+    place = f'annotation {len(boxes)} (image 2, "sub/c.png"): box '
+    refuse(read, coco(boxes), place, 'four numbers')
+    if not alone and wrong != []:
+        # nor do wrong boxes become right ones together
+        refuse(read, coco([*boxes, box(2, [4])]), place)
+
+
+@pytest.mark.parametrize('key', ['bbox', 'image_id', 'category_id'])
+def test_annotations_need_their_keys(read, key):
+    wrong = box(5, GOOD)
+    del wrong[key]
+    place = 'annotation 2' + (' (image 5)' if key != 'image_id' else '')
+    refuse(read, coco([box(5, GOOD), wrong]), f'{place}: has no "{key}"')
+
+
+@pytest.mark.parametrize('wrong', [None, [], 'x', 1])
+def test_annotations_are_objects(read, wrong):
+    refuse(read, coco([box(5, GOOD), wrong]), 'annotation 2: is not a json')
+
+
+def test_numbers_at_the_ends_of_what_is_allowed(read):
+    (record, _) = read(coco([box(5, [0, 0, 1e308, 1e308])]))
+    np.testing.assert_array_equal(record['boxes'], [[0, 0, 32, 24]])
+    # thinner than single precision can tell
+    thin = coco([box(5, [30, 2, 1e-7, 4])])
+    refuse(read, thin, 'annotation 1', '"a.png"', 'no area')
+
+
+@pytest.mark.parametrize(
+    'side', [0, -1, 2.5, float('nan'), float('inf'), '32', None, True, 2**40]
+)
+def test_widths_and_heights_are_whole_numbers(read, side):
+    images = [image(1, 'a.png', 32.0, 24), image(2, 'b.png', 32, side)]
+    refuse(read, coco(images=images), '"b.png"', 'whole numbers')
+
+
+def test_categories_may_differ_in_blanks_and_forms_of_unicode(read):
+    categories = [dict(id=1, name=' Oe\u0301dema'), dict(id=2, name='B')]
+    content = coco([box(5, GOOD, 1)], categories=categories)
+    (record, _) = read(content, ('B', 'O\xe9dema'))
+    assert record['box_labels'].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ('entry', 'part'),
+    [
+        (dict(id=3, name='C'), 'category 3: id 3 is that of "A" as well'),
+        (dict(id=[1], name='C'), 'category 3: id [1] is neither a number'),
+        (dict(name='C'), 'category 3: has no "id"'),
+    ],
+)
+def test_categories_have_ids_of_their_own(read, entry, part):
+    refuse(read, coco(categories=[*CATEGORIES, entry]), part)
+
+
+def test_packed_and_marked_files(tmp_path, write_images, make_task):
+    folder = write_images('a.png', 'sub/c.png')
+    text = json.dumps(coco([box(5, GOOD)])).encode()
+    for name, data in (
+        ('boxes.json.gz', gzip.compress(text)),
+        ('boxes.json', codecs.BOM_UTF8 + text),
+        ('packed.json', gzip.compress(codecs.BOM_UTF8 + text)),
+        ('boxes', text.decode().encode('utf-16')),
+    ):
+        (tmp_path / name).write_bytes(data)
+        task = make_task('loc', ('A', 'B'))
+        (record, _) = CocoReader()(str(tmp_path / name), folder, task)
+        np.testing.assert_array_equal(record['boxes'], [[1, 2, 4, 6]])
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
-"""CSV files: any line ends, and what is refused."""
+"""CSV files: any line ends and delimiters, and what is refused."""
 
 import gzip
+import logging
 
 import pytest
+from mmengine.logging import MMLogger
 
-from fx_mm.datasets.readers.csv_table import CsvTable
+from fx_mm.datasets.readers.csv_table import CsvTable, find_delimiter
 from fx_mm.utils.errors import UserError
 
 HINT = 'download it again'
@@ -81,3 +83,72 @@ def test_each_walk_reads_the_file_from_its_start(tmp_path):
     table = CsvTable(path, HINT)
     assert list(table) == list(table) == [(2, ['a', '1']), (3, ['b', ''])]
     assert 'code' in table and 'a' not in table
+
+
+@pytest.fixture
+def log(caplog):
+    caplog.set_level(logging.INFO)
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def test_no_lines_have_the_usual_delimiter():
+    assert find_delimiter([]) == find_delimiter(['\n']) == ','
+    assert find_delimiter(['image\n', 'a.png\n']) == ','
+
+
+@pytest.mark.parametrize(
+    ('sign', 'word'),
+    [(';', 'semicolons'), ('\t', 'tabs'), ('|', 'vertical bars')],
+)
+@pytest.mark.parametrize('ending', ['', '\n', '\r\n'])
+@pytest.mark.parametrize('rows_', [1, 2, 30])
+def test_other_delimiters_are_found_and_said_once(
+    tmp_path, log, sign, word, ending, rows_
+):
+    path = tmp_path / 'x.csv'
+    lines = ['image,Nodule,note', *['a.png,1,"x, y"', 'b.png,0,z'] * rows_]
+    text = (ending or '\n').join(lines).replace(',', sign)
+    path.write_text(text + ending, newline='')
+    table = CsvTable(path, HINT)
+    assert table.header == ['image', 'Nodule', 'note']
+    found = [cells for _, cells in table]
+    note = f'x{sign} y'
+    assert found == [['a.png', '1', note], ['b.png', '0', 'z']] * rows_
+    CsvTable(path, HINT)
+    said = f'{path}: its columns are separated by {word} and not by commas.'
+    assert log.text.count(said) == 1
+
+
+@pytest.mark.parametrize(
+    ('text', 'delimiter'),
+    [
+        ('image;note\na.png;small, round\nb.png;none\n', ';'),
+        ('image;note\na.png;1,5\nb.png;2,5\n', ';'),
+        ('image;small, round;A\na.png;1;0\nb.png;1;0\n', ';'),
+        ('image;"a, b, c";A\na.png;1;0\n', ';'),
+        ('image,small; round,A\na.png,1,0\n', ','),
+        ('image,"a; b; c; d",A\na.png,1,0\n', ','),
+        ('image,labels\na.png,A|B|C\nb.png,A;B\nc.png,A\tB\n', ','),
+        ('image,a;b;c\na.png,1\n', ','),
+        ('image, a,,,\na.png,1\n', ','),
+        ('image\ta, b\na.png\t1\n', '\t'),
+        ('image;a\nx.png;1;2\n', ';'),
+        ('image,a\nx.png,"1;\n2;"\n', ','),
+    ],
+)
+def test_delimiters_are_not_confused_with_signs_within(
+    tmp_path, text, delimiter
+):
+    assert find_delimiter(text.splitlines(keepends=True)) == delimiter
+
+
+def test_marks_and_forms_of_unicode_in_a_header(tmp_path):
+    path = tmp_path / 'x.csv'
+    text = 'image,Oe\u0301dema\na.png,1\n'
+    path.write_text('\ufeff' * 2 + text, encoding='utf-8')
+    assert rows(path, 'image', 'O\xe9dema') == [['a.png', '1']]
+    assert rows(path, 'image', 'Oe\u0301dema') == [['a.png', '1']]
+    assert 'Oe\u0301dema' in CsvTable(path, HINT)
