@@ -1,6 +1,7 @@
 """Phantom images and datasets made of them."""
 
 import csv
+import gzip
 import json
 
 import cv2
@@ -112,6 +113,16 @@ class Data:
             header = ['image', *classes]
             self.table(dataset, f'{split}_masks.csv', header, cells)
         self.add(dataset, 'seg', classes, 'MaskReader', '_masks.csv')
+
+    def pack(self, dataset, ending):
+        """Gzip the annotation files, and name them in the config."""
+        for task in self.datasets[dataset]['tasks'].values():
+            for split, file in task['splits'].items():
+                path = self.home(dataset) / file
+                packed = path.with_name(f'{split}{ending}')
+                packed.write_bytes(gzip.compress(path.read_bytes()))
+                path.unlink()
+                task['splits'][split] = packed.name
 
     def cfg(self, **keys):
         """Return the config."""

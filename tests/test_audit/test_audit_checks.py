@@ -311,3 +311,18 @@ def test_shifts():
     # too few to tell
     tables['test'] = table(7, 3)
     assert list(find_shifts('one/cls', tables)) == []
+
+
+@pytest.mark.parametrize('ending', ['.json.gz', '.coco', '.txt'])
+def test_packed_boxes(data, run, phantoms, ending):
+    """The audit reads boxes a second time: their bytes, not their suffix."""
+    data.image('one', 'a0.png', phantoms[0])
+    boxes = [('A', 10, 10, 20, 20), ('A', 10, 10, 20, 20)]
+    data.loc('one', ('A', 'B', 'C'), train=[('a0.png', 256, boxes)])
+    data.datasets['one']['tasks']['loc']['classes'] = ('A', 'B')
+    data.pack('one', ending)
+    found = run()
+    assert 'unread-split' not in found
+    assert found['boxes-twice'][0]['count'] == 1
+    (unused,) = found['unused-classes']
+    assert unused['examples'] == ['C']

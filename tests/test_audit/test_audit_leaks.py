@@ -258,3 +258,44 @@ def test_patients_of_a_coco_file(data, phantoms):
     assert names(quick_audit(data.cfg())) == [
         'shared-patients:one/train:one/test'
     ]
+
+
+WAYS = (['13', '14'], ['13.0', '0014'], ['P13', 'patient_14'], ['p13', '#14'])
+
+
+@pytest.mark.parametrize('train', WAYS)
+@pytest.mark.parametrize('test', WAYS[1:])
+def test_patients_who_are_written_in_other_ways(
+    data, phantoms, make_rows, train, test
+):
+    if train == test:
+        train = WAYS[0]
+    data.cls(
+        'one',
+        patients=True,
+        train=make_rows(phantoms[:2], 'a', 0, train),
+        test=make_rows(phantoms[2:4], 'a', 2, test),
+    )
+    findings = quick_audit(data.cfg())
+    (leak,) = [f for f in findings if f.level == 'leak']
+    assert leak.name == 'shared-patients:one/train:one/test'
+    assert (leak.count, leak.examples) == (2, ['13', '14'])
+    (warning,) = [f for f in findings if f.check == 'patient-spellings']
+    assert (warning.level, warning.count) == ('warning', 2)
+    assert '2 patients are written in several ways' in warning.message
+
+
+@pytest.mark.parametrize('column', ['PatientID', 'patient_id', 'Patient ID'])
+@pytest.mark.parametrize('packed', [False, True])
+def test_columns_and_packed_tables(data, phantoms, column, packed):
+    for split, patient in (('train', '13'), ('test', '13')):
+        image = f'{split}.png'
+        data.image('one', image, phantoms[len(split)])
+        rows = [[image, patient, 1, 0]]
+        data.table('one', f'{split}.csv', ['image', column, 'A', 'B'], rows)
+    data.add('one', 'cls', ('A', 'B'), 'CsvLabelReader', '.csv')
+    if packed:
+        data.pack('one', '.csv.gz')
+    findings = quick_audit(data.cfg())
+    assert names(findings) == ['shared-patients:one/train:one/test']
+    assert 'unused-classes' not in {f.check for f in findings}

@@ -1,5 +1,6 @@
 """Few-shot draws: nested, by patient, the same for all kinds of a dataset."""
 
+import gzip
 import json
 
 import pytest
@@ -125,6 +126,21 @@ def test_only_training_is_cut(make, kind):
     assert few.data_list[0].keys() == whole.data_list[at].keys()
     assert few.data_list[0]['img_path'] == whole.data_list[at]['img_path']
     assert len(make(kind, 'val', few_shot=dict(n=3))) == 9
+
+
+@pytest.mark.parametrize('column', ['patient', 'PatientID', 'subject_id'])
+@pytest.mark.parametrize('pack', [bytes, gzip.compress])
+def test_patients_of_a_packed_table_who_are_written_in_other_ways(
+    make, tmp_path, column, pack
+):
+    lines = (tmp_path / 'train.csv').read_text().splitlines()
+    ways = ('7', '7.0', '007', 'P7', 'p07', '7', '7', '7', 'other')
+    lines = [f'{lines[0]},{column}'] + [
+        f'{line},{way}' for line, way in zip(lines[1:], ways)
+    ]
+    (tmp_path / 'train.csv').write_bytes(pack('\n'.join(lines).encode()))
+    few = make('cls', 'train', few_shot=dict(n=2))
+    assert '2_2.png' in list(few.data_list.column('img_id'))
 
 
 def test_patients_of_the_table_count(make, tmp_path):

@@ -1,6 +1,7 @@
 """The task table: what a config means, and what it refuses."""
 
 import copy
+import os
 
 import pytest
 
@@ -43,6 +44,16 @@ def cfg():
 
 def test_all_tasks_by_default_in_order(cfg):
     assert TaskTable.from_cfg(cfg).names == ['a/cls', 'b/cls', 'b/loc']
+
+
+@pytest.mark.parametrize('root', ['~/data/', '~', None])
+def test_data_root_may_be_below_the_home(cfg, monkeypatch, root):
+    monkeypatch.setenv('HOME', '/home/me')
+    cfg['datasets']['a']['data_root'] = root
+    home = (root or '').replace('~', '/home/me')
+    task = TaskTable.from_cfg(cfg)['a/cls']
+    assert task.data_root == home
+    assert task.image_folder == os.path.join(home, 'images/')
 
 
 def test_tasks_picks_and_orders(cfg):

@@ -196,3 +196,101 @@ def test_max_missing_is_checked():
     for value in (-0.1, 1.5, 'all'):
         with pytest.raises(UserError, match='max_missing'):
             CsvLabelReader(max_missing=value)
+
+
+NFC, NFD = 'in/\xe9t\xe9.png', 'in/e\u0301te\u0301.png'
+
+
+@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize(
+    ('there', 'name'),
+    [
+        ('in/b.PNG', 'in/b.png'),
+        ('in/b.png', 'in/b.Png'),
+        (NFC, NFD),
+        (NFD, NFC),
+        ('in/b.png', 'in\\\\b.png'),
+        ('\xe9/in/b.PNG', 'e\u0301\\\\in\\\\b.png'),
+    ],
+)
+def test_names_in_another_form_find_their_file(
+    read_name, write_images, form, there, name, log, tmp_path
+):
+    write_images(there)
+    if form != 'coco':
+        name = name.replace('\\\\', '\\')
+    else:
+        name = json.loads(f'"{name}"') if '\\' in name else name
+    (record,) = read_name(form, name)
+    assert record['img_path'] == str(tmp_path / 'images' / there)
+    assert record['img_id'] == name
+    assert '1 of 1 images are written in another way than their' in log.text
+
+
+@pytest.mark.parametrize('name', ['in/A.png', 'in/a.jpg', 'In/a.png'])
+def test_names_of_other_files_find_none(read_name, name):
+    with pytest.raises(UserError, match='does not exist'):
+        read_name('csv', name)
+
+
+def test_backslashes_do_not_leave_the_data(read_name, write_images, tmp_path):
+    write_images('../secret.png')
+    for name in ('..\\secret.png', 'in\\..\\..\\secret.png'):
+        with pytest.raises(UserError, match='does not exist'):
+            read_name('csv', name)
+    (record,) = read_name('csv', '..\\secret.png', data_root=str(tmp_path))
+    assert Path(record['img_path']) == tmp_path / 'secret.png'
+
+
+def test_two_names_of_one_file_are_refused(tmp_path, write_images, make_task):
+    images = write_images('a.png', 'b.png')
+    path = tmp_path / 'l.csv'
+    path.write_text('image,A\na.png,1\nb.png,1\na.PNG,0\n')
+    with pytest.raises(UserError) as info:
+        CsvLabelReader()(str(path), images, make_task('cls', ('A',)))
+    for part in ('l.csv, row 4', '"a.png"', '"a.PNG"', f'{images}/a.png'):
+        assert part in str(info.value)
+
+
+def test_the_exact_name_comes_first(tmp_path, write_images, make_task):
+    """Two files may differ in the case of their suffix alone."""
+    images = write_images('a.png', 'a.PNG')
+    path = tmp_path / 'l.csv'
+    path.write_text('image,A\na.PNG,1\na.png,0\n')
+    records = CsvLabelReader()(str(path), images, make_task('cls', ('A',)))
+    assert [Path(r['img_path']).name for r in records] == ['a.PNG', 'a.png']
+    path.write_text('image,A\na.Png,1\n')
+    with pytest.raises(UserError, match='a.Png does not exist'):
+        CsvLabelReader()(str(path), images, make_task('cls', ('A',)))
+
+
+def test_masks_in_another_form_find_their_file(
+    tmp_path, write_images, make_task
+):
+    images = write_images('a.png', '../masks/a.PNG')
+    path = tmp_path / 'masks.csv'
+    path.write_text('image,A,B\na.png,masks\\a.png,masks/a.png#3\n')
+    (record,) = MaskReader()(str(path), images, make_task('seg', ('A', 'B')))
+    there = str(tmp_path / 'masks/a.PNG')
+    assert record['mask_paths'] == dict(A=there, B=f'{there}#3')
+
+
+def test_many_folders_are_not_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr(FileIndex, 'FOLDERS', 4)
+    files = FileIndex()
+    for number in range(50):
+        path = tmp_path / f'{number}' / 'a.png'
+        path.parent.mkdir()
+        path.touch()
+        assert str(path) in files and f'{path}.jpg' not in files
+
+
+def test_a_missing_annotation_file_names_the_command(tmp_path, make_task):
+    task = make_task('cls', ('A',))
+    for file, said in (('prepared/train.csv', True), ('train.csv', False)):
+        with pytest.raises(UserError) as info:
+            CsvLabelReader()(str(tmp_path / file), str(tmp_path), task)
+        message = str(info.value)
+        assert 'No such file' in message and '\n' not in message
+        command = 'python tools/dataset_converters/prepare.py toy'
+        assert (command in message) == said
