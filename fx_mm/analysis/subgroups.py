@@ -1,6 +1,7 @@
 """AUC by sex and age group, and the gaps between groups."""
 
 import math
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,7 +85,7 @@ def read_scores(file: str | Path, task: str | None = None) -> ScoredImages:
     Raises:
         UserError: If there are none.
     """
-    if str(file).endswith('.npz'):
+    if zipfile.is_zipfile(file):  # as an .npz is
         return _from_predictions(file)
     table = CsvTable(file, 'it has the scores')
     table.column('image')
