@@ -1,12 +1,14 @@
 """What all tests share."""
 
 import importlib.util
+import logging
 import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 
 from fx_mm.utils.cli import run_tool
@@ -20,6 +22,16 @@ torch.set_num_threads(1)
 # Flushing guards against a power cut, which no test can make, and a busy disk
 # takes up to 20 s for it. Processes that tests start do flush.
 os.fsync = lambda descriptor: None
+
+
+@pytest.fixture
+def log(caplog):
+    """What goes to the current log, as pytest's ``caplog``."""
+    caplog.set_level(logging.INFO)
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """Reading a raw dataset: its images, checked."""
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from fx_mm.datasets.readers.images import FileIndex
 from fx_mm.preparation.dataset_spec import DatasetSpec
 from fx_mm.preparation.raw_dataset import RawDataset, RawError, RawImage
 from fx_mm.preparation.raw_folder import RawFolder
@@ -12,6 +15,7 @@ from fx_mm.preparation.splits import cut_suffix
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.checks import check_number, suggest
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.log import log
 from fx_mm.utils.memory import without_garbage_collection
 
 
@@ -52,12 +56,20 @@ def read_raw(
 def _check_images(
     spec: DatasetSpec, raw: RawDataset, images: Sequence[RawImage]
 ) -> None:
-    """Check names and sources; name the images as they are prepared."""
+    """Check names and sources; name the images as they are prepared.
+
+    A source that is written in another way than its file is corrected.
+    """
     root = os.path.join(os.path.abspath(spec.root), '')
     img_dir = os.path.join(os.path.abspath(spec.images), '')
     seen: dict[str, Any] = {}
+    files = FileIndex()
+    renamed: list[Path] = []
     for image in images:
         source = str(image.source)
+        if source not in files and (found := files.find(source)):
+            renamed.append(image.source)
+            source, image.source = found, Path(found)
         if '..' in source or not source.startswith(root):
             source = os.path.abspath(source)
         # links count as where they are: folders may be linked in
@@ -92,6 +104,14 @@ def _check_images(
                 f'({seen[image.name]}, {image.source}); keep one.'
             )
         seen[image.name] = image.source
+
+    if renamed:
+        log(
+            f'Note: {len(renamed)} of {len(images)} images are written in '
+            'another way than their files (case of the suffix or Unicode '
+            f'form), such as {renamed[0]}.',
+            logging.WARNING,
+        )
 
 
 def _is_broken(name: str) -> bool:

@@ -116,7 +116,7 @@ class Task:
         if cache and which == 'train':
             for step in steps:
                 if step.get('type') in LOADING_STEPS:
-                    step.setdefault('cache_dir', cache['dir'])
+                    step.setdefault('cache_dir', osp.expanduser(cache['dir']))
                     step.setdefault('cache_size', self.cache_size)
         return steps
 

@@ -357,6 +357,21 @@ def test_images_in_place(toy):
     assert not check_prepared(toy.config, toy.data, workers=1).problems
 
 
+@pytest.mark.parametrize('img_dir', ['raw/', 'prepared/images/'])
+def test_sources_in_another_form_are_found(toy, img_dir, log):
+    toy.fill(24)
+    for image in toy.images[:2]:
+        image.source.rename(image.source.with_suffix('.PNG'))
+    toy.configure(img_dir=img_dir)
+    assert not run(toy)['unreadable']
+    assert '2 of 24 images are written in another way' in log.text
+    suffix = 'PNG' if img_dir == 'raw/' else 'png'
+    found = samples(toy)
+    assert {f'000.{suffix}', f'001.{suffix}', '002.png'} <= set(found['seg'])
+    run(toy)
+    assert 'nothing to do' in log.text
+
+
 def damage(entry):
     entry.source.write_bytes(entry.source.read_bytes()[:200])
 

@@ -29,6 +29,7 @@ class FileIndex:
         self._asked: dict[str, int | frozenset[str]] = {}
         # by folder: the one form of a name to the names on the disk
         self._forms: dict[str, dict[str, list[str]]] = {}
+        self._folders: dict[str, str | None] = {}
 
     def __contains__(self, path: str) -> bool:
         folder, _, name = path.rpartition('/')
@@ -66,20 +67,21 @@ class FileIndex:
         if path in self:
             return path
         folder, slash, name = path.rpartition('/')
-        if folder and not osp.isdir(folder):
+        if folder not in self._folders:
             # the root is there, so this ends
-            other = self.find(folder)
-            if other is None:
-                return None
-            folder = other
-        if folder not in self._forms:
-            forms = self._forms[folder] = {}
-            for each in self._list(folder or slash):
+            there = not folder or osp.isdir(folder)
+            self._folders[folder] = folder if there else self.find(folder)
+        real = self._folders[folder]
+        if real is None:
+            return None
+        if real not in self._forms:
+            forms = self._forms[real] = {}
+            for each in self._list(real or slash):
                 forms.setdefault(_one_form(each), []).append(each)
-        found = self._forms[folder].get(_one_form(name), [])
+        found = self._forms[real].get(_one_form(name), [])
         if name not in found and len(found) != 1:
             return None
-        return folder + slash + (name if name in found else found[0])
+        return real + slash + (name if name in found else found[0])
 
     @staticmethod
     def _list(folder: str) -> frozenset[str]:

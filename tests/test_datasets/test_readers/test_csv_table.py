@@ -1,10 +1,8 @@
 """CSV files: any line ends and delimiters, and what is refused."""
 
 import gzip
-import logging
 
 import pytest
-from mmengine.logging import MMLogger
 
 from fx_mm.datasets.readers.csv_table import CsvTable, find_delimiter
 from fx_mm.utils.errors import UserError
@@ -83,15 +81,6 @@ def test_each_walk_reads_the_file_from_its_start(tmp_path):
     table = CsvTable(path, HINT)
     assert list(table) == list(table) == [(2, ['a', '1']), (3, ['b', ''])]
     assert 'code' in table and 'a' not in table
-
-
-@pytest.fixture
-def log(caplog):
-    caplog.set_level(logging.INFO)
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def test_no_lines_have_the_usual_delimiter():

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mmengine.logging import MMLogger
 
 from fx_mm.datasets.readers import (
     CocoReader,
@@ -158,14 +157,6 @@ def many(tmp_path, write_images, make_task):
         return CsvLabelReader(**kwargs)(str(tmp_path / 'l.csv'), images, task)
 
     return read
-
-
-@pytest.fixture
-def log(caplog):
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def test_a_few_missing_images_stay_and_are_named_once(many, log):

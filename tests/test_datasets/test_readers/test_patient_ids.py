@@ -1,13 +1,11 @@
 """Patient IDs: which column has them, and which mean the same patient."""
 
 import json
-import logging
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mmengine.logging import MMLogger
 
 from fx_mm.datasets.readers.patient_ids import (
     find_patient_name,
@@ -17,15 +15,6 @@ from fx_mm.datasets.readers.patient_ids import (
 )
 from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.tasks import Task
-
-
-@pytest.fixture
-def log(caplog):
-    caplog.set_level(logging.INFO)
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 def task(type='CsvLabelReader', **reader):
