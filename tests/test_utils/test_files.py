@@ -68,7 +68,7 @@ def test_others_say_so_and_wait_for_the_lock(tmp_path, monkeypatch):
     while not path.with_name('held').exists():
         time.sleep(0.01)
     logged = []
-    monkeypatch.setattr(files, 'print_log', lambda text, **_: logged.append(
+    monkeypatch.setattr(files, 'log', lambda text: logged.append(
         (text, process.kill())  # the system frees it
     ))  # fmt: skip
     hold(path, 0)
