@@ -15,6 +15,7 @@ from mmengine.config import Config
 
 from fx_mm.apis import FoundationXInferencer, ImageResult, load_config
 from fx_mm.apis.image_sources import ImageSource, list_sources
+from fx_mm.apis.inference import BATCH_SIZE
 from fx_mm.apis.result_files import output_names, save_result
 from fx_mm.utils.cli import (
     add_config_options,
@@ -24,7 +25,7 @@ from fx_mm.utils.cli import (
 )
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
-from fx_mm.visualization.results import result_class
+from fx_mm.visualization.results import SCORE_THR, result_class
 
 CSV_FILE = 'probabilities.csv'
 
@@ -47,10 +48,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--score-thr',
         type=float,
-        default=0.3,
-        help='boxes with a lower score are left out (default: 0.3)',
+        default=SCORE_THR,
+        help='boxes with a lower score are left out (default: %(default)s)',
     )
-    parser.add_argument('--batch-size', type=at_least(1), default=8)
+    parser.add_argument('--batch-size', type=at_least(1), default=BATCH_SIZE)
     parser.add_argument(
         '--no-pictures', action='store_true', help='write no pictures'
     )

@@ -18,6 +18,7 @@ from fx_mm.apis import (
 )
 from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
 from fx_mm.tasks import TaskTable
+from fx_mm.utils.checks import as_list
 from fx_mm.utils.cli import (
     add_config_options,
     add_launcher_options,
@@ -45,8 +46,8 @@ def parse_args():
     parser.add_argument(
         '--predict-on',
         choices=[*PREDICTORS, 'both'],
-        default='both',
-        help='which model predicts (default: both)',
+        help='which model predicts (default: test_cfg.predict_on; without it '
+        'all that the checkpoint holds)',
     )
     parser.add_argument(
         '--save-predictions',
@@ -128,7 +129,7 @@ def main():
         cfg.tasks = args.tasks
     if cfg.get('test_cfg') is None:
         raise UserError(f'Config "{args.config}" has no test_cfg.')
-    predict_on = [args.predict_on]
+    predict_on = as_list(args.predict_on)
     if args.predict_on == 'both':
         predict_on = list(PREDICTORS)
     options = dict(
@@ -143,13 +144,14 @@ def main():
             report_predictions(
                 cfg,
                 args.from_predictions,
-                predict_on,
+                predict_on or PREDICTORS,
                 ReportOptions(**options),
             )
         )
         print(f'The report is in {cfg.work_dir}')
         return
-    cfg.test_cfg.predict_on = predict_on
+    if predict_on:
+        cfg.test_cfg.predict_on = predict_on
     # Tasks that were asked for by name must have data; phantoms are drawn.
     if not args.tasks and not cfg.get('phantom'):
         options['skipped'] = skip_absent(cfg)

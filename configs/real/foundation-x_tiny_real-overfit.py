@@ -51,8 +51,6 @@ report = 'test'
 cycle = dict(lock='none')
 loader = dict(num_workers=0)
 train_cfg = dict(max_cycles=500, val_interval=1000)
-val_cfg = dict(predict_on=['student'])
-test_cfg = dict(predict_on=['student'])
 model = dict(
     consistency_weight=0.0, student=dict(backbone=dict(drop_path_rate=0.0))
 )

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -18,13 +18,16 @@ from fx_mm.datasets.collate import collate_batch
 from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.models import MeanTeacher, build_model
+from fx_mm.models.loading import fill_model
 from fx_mm.tasks import SPLITS, ClassificationKind, Task, TaskTable
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.checks import check_choice, check_number
+from fx_mm.utils.device import find_device
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
-from fx_mm.utils.predictors import PREDICTORS
+from fx_mm.utils.model_weights import model_weights
 
+BATCH_SIZE = 32
 LAYERS = ('pooled', 'projected')
 FORMAT = 'fx_mm embeddings'
 VERSION = 1
@@ -109,8 +112,9 @@ class Embeddings:
 def load_encoder(
     cfg: Config,
     checkpoint: str,
-    device: str | torch.device = 'cpu',
+    device: str | torch.device | None = None,
     trust: bool = False,
+    predict_on: str | None = None,
 ) -> MeanTeacher:
     """Build a model for its pooled vectors; heads need not be there.
 
@@ -119,8 +123,11 @@ def load_encoder(
     Args:
         cfg (Config): Its only tasks have labels.
         checkpoint (str): A file or URL.
-        device (str or torch.device): Defaults to ``cpu``.
+        device (str or torch.device, optional): Defaults to None: a GPU if
+            there is one.
         trust (bool): Unpickle anything in it. Defaults to False.
+        predict_on (str, optional): ``teacher`` or ``student``. Defaults to
+            None: as the checkpoint says.
 
     Returns:
         MeanTeacher: In eval mode.
@@ -128,42 +135,30 @@ def load_encoder(
     Raises:
         UserError: If backbone, norm or projector are not in the checkpoint.
     """
+    where = find_device(device)
     model = build_model(cfg)
     loaded = load_source(checkpoint, trust)
+    found = model_weights(loaded, checkpoint, predict_on)
     own = [group for group in model.student.param_groups() if group.task]
 
     def is_head(name: str) -> bool:
         name = name.removeprefix('student.').removeprefix('teacher.')
         return any(group.owns(name) for group in own)
 
-    weights = loaded.get('state_dict', loaded)
-    kept = {k: v for k, v in weights.items() if not is_head(k)}
-    try:
-        missing = model.load_state_dict(kept, strict=False).missing_keys
-    except RuntimeError as error:
-        lines = str(error).splitlines()
-        raise UserError(
-            f'Checkpoint "{checkpoint}" does not fit the config: '
-            f'{lines[-1].strip()}'
-        ) from error
-    missing = [name for name in missing if not is_head(name)]
-    if missing:
-        raise UserError(
-            f'Checkpoint "{checkpoint}" lacks {len(missing)} weights that '
-            f'embeddings need, such as {missing[0]}; use the model config it '
-            'was trained with.'
-        )
-    return model.to(device).eval()
+    kept = {k: v for k, v in found.state_dict.items() if not is_head(k)}
+    found = replace(found, state_dict=kept)
+    fill_model(model, found, checkpoint, optional=is_head)
+    return model.to(where).eval()
 
 
 def embed(
     cfg: Config,
     checkpoint: str,
     layer: str = 'pooled',
-    predict_on: str = 'teacher',
+    predict_on: str | None = None,
     splits: Sequence[str] = SPLITS,
-    batch_size: int = 32,
-    device: str | torch.device = 'cpu',
+    batch_size: int = BATCH_SIZE,
+    device: str | torch.device | None = None,
     trust: bool = False,
 ) -> Embeddings:
     """Compute the vectors of all images of a config's label tasks.
@@ -177,10 +172,12 @@ def embed(
         checkpoint (str): A file or URL.
         layer (str): ``pooled``, or ``projected`` where the model has a
             projector. Defaults to ``pooled``.
-        predict_on (str): ``teacher`` or ``student``. Defaults to ``teacher``.
+        predict_on (str, optional): ``teacher`` or ``student``. Defaults to
+            None: as the checkpoint says.
         splits (Sequence[str]): Defaults to all.
         batch_size (int): Defaults to 32.
-        device (str or torch.device): Defaults to ``cpu``.
+        device (str or torch.device, optional): Defaults to None: a GPU if
+            there is one.
         trust (bool): Unpickle anything in the checkpoint. Defaults to False.
 
     Returns:
@@ -190,7 +187,6 @@ def embed(
         UserError: If there are no labels, or no such layer.
     """
     check_choice('layer', layer, LAYERS)
-    check_choice('predict_on', predict_on, PREDICTORS)
     for split in splits:
         check_choice('splits', split, SPLITS)
     check_number('batch_size', batch_size, 1, whole=True)
@@ -207,8 +203,7 @@ def embed(
             'pooled vectors of the classification branch.'
         )
     cfg.tasks = [task.name for task in tasks]
-    model = load_encoder(cfg, checkpoint, device, trust)
-    model.predict_on = predict_on
+    model = load_encoder(cfg, checkpoint, device, trust, predict_on)
     branch = model.active.classification
     plain = isinstance(branch.projector, nn.Identity)
     if layer == 'projected' and plain:
@@ -245,7 +240,7 @@ def embed(
         classes,
         dict(
             layer=layer,
-            predict_on=predict_on,
+            predict_on=model.predict_on,
             config=Path(cfg.filename or '').name,
             checkpoint=Path(checkpoint).name,
             datasets={t.dataset: list(t.classes) for t in tasks},

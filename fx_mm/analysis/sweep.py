@@ -36,7 +36,6 @@ class Run:
         seed (int): Of order and, unless it loads some, weights.
         folder (Path): Work directory.
         variant (str): Name that its results are compared under.
-        predict_on (str): Which model's results count.
         options (Sequence[str]): ``key=value`` for ``--cfg-options``.
         data_root (str, optional): Folder that takes the place of ``data/``.
             Defaults to None.
@@ -49,7 +48,6 @@ class Run:
     seed: int
     folder: Path
     variant: str
-    predict_on: str
     options: Sequence[str] = ()
     data_root: str | None = None
     seconds: float = field(default=0.0, init=False)
@@ -71,7 +69,7 @@ class Run:
 
     def headlines(self) -> dict[str, float]:
         """Return the headline metrics of a finished run."""
-        return read_headlines(self.results, self.predict_on)
+        return read_headlines(self.results)
 
     def command(self, train: str | Path) -> list[str]:
         """Return the command line that runs or resumes it.

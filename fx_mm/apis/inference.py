@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.device import get_device
 from mmengine.infer import BaseInferencer
 from mmengine.visualization import Visualizer
 from torch import Tensor
@@ -24,11 +23,18 @@ from fx_mm.models import MeanTeacher, open_model
 from fx_mm.registry import INFERENCERS, SCOPE
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
-from fx_mm.utils.checks import check_choice, check_number
+from fx_mm.utils.checks import check_number
+from fx_mm.utils.device import find_device
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.parallel import progress_bar
-from fx_mm.utils.predictors import PREDICTORS
-from fx_mm.visualization.results import ImageResult, result_class
+from fx_mm.visualization.results import (
+    SCORE_THR,
+    ImageResult,
+    result_class,
+)
+
+BATCH_SIZE = 8
+"""Images that go through the model at once."""
 
 
 @dataclass
@@ -115,8 +121,8 @@ class FoundationXInferencer(BaseInferencer):
             ``fx_mm``.
         show_progress (bool, optional): Show a progress bar. Defaults to None:
             on a terminal alone.
-        predict_on (str): Which model predicts, ``teacher`` or ``student``.
-            Defaults to ``teacher``.
+        predict_on (str, optional): Which model predicts, ``teacher`` or
+            ``student``. Defaults to None: as the checkpoint says.
         tasks (str | Sequence[str], optional): Task names. Defaults to None:
             all.
         trust (bool): Unpickle anything in the checkpoint.
@@ -139,11 +145,10 @@ class FoundationXInferencer(BaseInferencer):
         device: str | None = None,
         scope: str = SCOPE,
         show_progress: bool | None = None,
-        predict_on: str = 'teacher',
+        predict_on: str | None = None,
         tasks: str | Sequence[str] | None = None,
         trust: bool = False,
     ) -> None:
-        check_choice('predict_on', predict_on, PREDICTORS)
         if weights is None and _is_checkpoint(model):
             model, weights = None, model
         if weights is None:
@@ -154,7 +159,7 @@ class FoundationXInferencer(BaseInferencer):
         if isinstance(model, str | Path):
             model = load_config(str(model))
         self.checkpoint = str(weights)
-        self.predict_on = predict_on
+        self._asked = predict_on
         self.tasks: list[Task] = []
         self._chosen = tasks
         self._trust = trust
@@ -162,7 +167,8 @@ class FoundationXInferencer(BaseInferencer):
         # mmengine's bar writes to the output and starts a thread, whose lock
         # a fork could take along; ours is that of the other tools
         super().__init__(
-            model, self.checkpoint, _device(device), scope, show_progress=False
+            *(model, self.checkpoint, str(find_device(device)), scope),
+            show_progress=False,
         )
         self.amp_dtype = (self.cfg.get('test_cfg') or {}).get('amp_dtype')
 
@@ -178,11 +184,15 @@ class FoundationXInferencer(BaseInferencer):
         """
         given = cfg if isinstance(cfg, Config) else Config(cfg)
         model, self.tasks, used = open_model(
-            given if len(given) else None, weights, self._chosen, self._trust
+            given if len(given) else None,
+            weights,
+            self._chosen,
+            self._trust,
+            self._asked,
         )
         cfg.update(used.to_dict())
         self.device = torch.device(device)
-        model.predict_on = self.predict_on
+        self.predict_on = model.predict_on
         return model.to(self.device)
 
     def _init_pipeline(self, cfg: Config | ConfigDict) -> TaskPipelines:
@@ -205,7 +215,7 @@ class FoundationXInferencer(BaseInferencer):
         self,
         inputs: ImageInput | Iterable[ImageInput],
         return_datasamples: bool = False,
-        batch_size: int = 8,
+        batch_size: int = BATCH_SIZE,
         **kwargs: Any,
     ) -> list[ImageResult] | list[dict[str, FXDataSample]]:
         """Predict on images.
@@ -248,7 +258,7 @@ class FoundationXInferencer(BaseInferencer):
     def iterate(
         self,
         inputs: ImageInput | Iterable[ImageInput],
-        batch_size: int = 8,
+        batch_size: int = BATCH_SIZE,
         skip_unreadable: bool = False,
     ) -> Iterator[ImageResult]:
         """Predict on images one batch at a time, for long lists.
@@ -284,7 +294,7 @@ class FoundationXInferencer(BaseInferencer):
     def preprocess(
         self,
         inputs: Iterable[ImageSource],
-        batch_size: int = 8,
+        batch_size: int = BATCH_SIZE,
         skip_unreadable: bool = False,
         total: int | None = None,
     ) -> Iterator[list[Prediction]]:
@@ -377,7 +387,7 @@ class FoundationXInferencer(BaseInferencer):
         preds: list[Prediction],
         show: bool = False,
         wait_time: float = 0.0,
-        pred_score_thr: float = 0.3,
+        pred_score_thr: float = SCORE_THR,
         out_dir: str | Path | None = None,
     ) -> None:
         """Show pictures, and write them with what belongs to them.
@@ -424,21 +434,3 @@ def _is_checkpoint(model: object) -> bool:
     """Whether something is a path or URL, and not that of a config."""
     configs = ('.py', '.json', '.yaml', '.yml')
     return isinstance(model, str | Path) and Path(model).suffix not in configs
-
-
-def _device(name: str | torch.device | None) -> str:
-    """Return the name of a device that is there.
-
-    Raises:
-        UserError: If it is not.
-    """
-    name = get_device() if name is None else name
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f'device is "{name}", which this torch cannot use '
-            f'({str(error).splitlines()[0][:100]}); use "cpu".'
-        ) from error
-    return str(device)

@@ -4,7 +4,7 @@ from typing import Any
 
 from mmdet.models.backbones import SwinTransformer
 
-from fx_mm.converters.publishing import check_role, own_meta
+from fx_mm.converters.publishing import own_meta
 from fx_mm.converters.swin import SwinShape, to_timm
 from fx_mm.models.backbones import FoundationXBackbone
 from fx_mm.tasks import all_kinds
@@ -27,7 +27,7 @@ LAST_STAGE = 3
 def export_backbone(
     path: str,
     to: str,
-    predict_on: str = 'teacher',
+    predict_on: str | None = None,
     norms: str | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the Swin of a checkpoint under the names of another package.
@@ -36,8 +36,8 @@ def export_backbone(
         path (str): File or URL of a checkpoint of fx_mm.
         to (str): One of :data:`TARGETS`. ``'timm'`` is the form of version
             0.9 and later, ``'microsoft'`` also that of earlier ones.
-        predict_on (str): ``'teacher'`` or ``'student'``. Defaults to
-            ``'teacher'``.
+        predict_on (str, optional): ``'teacher'`` or ``'student'``. Defaults
+            to None: as the checkpoint says.
         norms (str, optional): Branch whose norms are put on the outputs, or
             ``'none'``; timm and Microsoft have one on the last stage alone.
             Defaults to None: see :data:`NORMS`.
@@ -53,7 +53,6 @@ def export_backbone(
     norms = norms or NORMS[to]
     loaded = load_source(path)
     own_meta(loaded, path)
-    check_role(loaded, path, predict_on)
     kinds = {kind.name: kind.branch for kind in all_kinds()}
     branches = {kinds[task['kind']] for task in loaded['meta']['tasks']}
     if norms not in ('none', *branches):
@@ -84,7 +83,7 @@ def export_backbone(
     meta = dict(
         fx_mm_version=__version__,
         exported=dict(
-            predict_on=predict_on,
+            predict_on=holder.predict_on,
             norms=norms,
             embed_dims=shape.embed_dims,
             depths=shape.depths,

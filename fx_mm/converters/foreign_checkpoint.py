@@ -9,13 +9,8 @@ from torch import Tensor
 from fx_mm.tasks import all_kinds
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.predictors import PREDICTORS
+from fx_mm.utils.model_weights import ONLY, STUDENT, TEACHER, find_sets
 
-CONTAINERS = dict(
-    teacher=('teacher', 'teacher_model'), student=('state_dict', 'model')
-)
-TEACHER, STUDENT = PREDICTORS
-ONLY = 'only'
 FAMILIES = dict(
     ark='Ark',
     foundation_x='Foundation X of the authors',
@@ -95,12 +90,7 @@ def read_foreign(path: str, trust: bool = False) -> ForeignCheckpoint:
             family.
     """
     loaded = load_source(path, trust)
-    weights = _find_sets(loaded)
-    if not weights:
-        raise UserError(
-            f'Checkpoint "{path}" holds no weights; give a file with a state '
-            'dict.'
-        )
+    weights = find_sets(loaded, path)
     names = next(iter(weights.values()))
     family = _sniff(names, path)
     if (
@@ -109,32 +99,6 @@ def read_foreign(path: str, trust: bool = False) -> ForeignCheckpoint:
     ):
         family = 'timm'
     return ForeignCheckpoint(path, family, weights, _stated_classes(loaded))
-
-
-def _find_sets(loaded: object) -> dict[str, dict[str, Tensor]]:
-    """Return the weights of student and teacher, or the only ones."""
-    if not isinstance(loaded, dict):
-        return {}
-    found: dict[str, dict[str, Tensor]] = {}
-    for role, keys in CONTAINERS.items():
-        for key in keys:
-            weights = _tensors(loaded.get(key))
-            if weights:
-                found.setdefault(role, weights)
-    if not found:
-        weights = _tensors(loaded)
-        return {ONLY: weights} if weights else {}
-    return {ONLY: found[STUDENT]} if TEACHER not in found else found
-
-
-def _tensors(weights: object) -> dict[str, Tensor]:
-    """Return the tensors of a state dict, without a wrapper's prefix."""
-    if not isinstance(weights, dict):
-        return {}
-    tensors = {k: v for k, v in weights.items() if isinstance(v, Tensor)}
-    if all(name.startswith('module.') for name in tensors):
-        tensors = {k.removeprefix('module.'): v for k, v in tensors.items()}
-    return tensors
 
 
 def _stated_classes(loaded: dict[str, Any]) -> tuple[str, ...]:

@@ -34,11 +34,7 @@ from fx_mm.converters.coverage import (
     format_report,
 )
 from fx_mm.converters.files import write_checkpoint
-from fx_mm.converters.foreign_checkpoint import (
-    FAMILIES,
-    ONLY,
-    ForeignCheckpoint,
-)
+from fx_mm.converters.foreign_checkpoint import FAMILIES, ForeignCheckpoint
 from fx_mm.converters.foundation_x import convert_foundation_x
 from fx_mm.converters.openmmlab import convert_openmmlab
 from fx_mm.models.backbones import FusedSwinTransformer
@@ -53,6 +49,8 @@ from fx_mm.tasks import (
 from fx_mm.utils.build_errors import build_part
 from fx_mm.utils.checkpoint import check_meta
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.model_weights import ONLY
+from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.version import __version__
 
 ARK_CONFIG = 'ark/ark6_swin-b_200c.py'
@@ -224,6 +222,9 @@ def import_checkpoint(
             weights=[*chosen],
         ),
     )
+    roles = [role for role in PREDICTORS if role in chosen]
+    if roles:
+        meta['predict_on'] = roles[0]
     checkpoint = dict(meta=meta, state_dict=state_dict)
     return Imported(
         source, checkpoint, rows, result.unused, [n for n in notes if n]

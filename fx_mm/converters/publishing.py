@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from fx_mm.converters.files import to_bytes, write_checkpoint
 from fx_mm.utils.checkpoint import RUN_KEYS
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.predictors import PREDICTORS
+from fx_mm.utils.model_weights import model_weights
+from fx_mm.utils.weight_files import SAFETENSORS
 from fx_mm.version import __version__
 
 KEPT = ('epoch', 'iter', 'mmengine_version', 'tasks', 'imported')
@@ -52,13 +52,14 @@ def publish_checkpoint(
         dict: ``state_dict`` and ``meta``.
 
     Raises:
-        UserError: If it is not one of fx_mm, or its weights are not finite.
+        UserError: If it is not one of fx_mm, does not hold the model that is
+            asked for, or its weights are not finite.
     """
     meta = own_meta(checkpoint, source)
-    check_role(checkpoint, source, predict_on)
-    # Of a file that says it holds these alone there is nothing to choose.
-    chosen = None if predict_on == meta.get('predict_on') else predict_on
-    state_dict = choose_weights(checkpoint['state_dict'], source, chosen)
+    weights = model_weights(checkpoint, source, predict_on)
+    state_dict = weights.state_dict
+    if predict_on is not None:
+        state_dict = weights.chosen
     for name, value in state_dict.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise UserError(
@@ -69,68 +70,12 @@ def publish_checkpoint(
     kept.update(
         cfg=strip_run_keys(meta.get('cfg', '')), fx_mm_version=__version__
     )
-    # A file of one of them alone says so under plain names, too.
-    if predict_on or meta.get('predict_on'):
-        kept['predict_on'] = predict_on or meta['predict_on']
+    # Of weights under plain names, it says whose they are.
+    if predict_on or 'predict_on' in meta:
+        kept['predict_on'] = weights.predict_on
     # A view would bring along the whole storage it looks into.
     state_dict = {k: v.detach().cpu().clone() for k, v in state_dict.items()}
     return dict(meta=kept, state_dict=state_dict)
-
-
-def check_role(
-    checkpoint: dict[str, Any], source: str, predict_on: str | None
-) -> None:
-    """Refuse to take a student's weights for a teacher's, or vice versa.
-
-    Args:
-        checkpoint (dict): A checkpoint of fx_mm.
-        source (str): Its path, for messages.
-        predict_on (str, optional): ``'student'`` or ``'teacher'``; None for
-            what there is.
-
-    Raises:
-        UserError: If it says that it holds the other alone.
-    """
-    heads = {name.partition('.')[0] for name in checkpoint['state_dict']}
-    held = [role for role in PREDICTORS if role in heads]
-    stated = checkpoint['meta'].get('predict_on')
-    if not held and stated:
-        held = [stated]
-    if predict_on and held and predict_on not in held:
-        raise UserError(
-            f'Checkpoint "{source}" has no {predict_on}, it holds the '
-            f'{held[0]} alone; add --predict-on {held[0]}.'
-        )
-
-
-def choose_weights(
-    state_dict: dict[str, Tensor], source: str, predict_on: str | None
-) -> dict[str, Tensor]:
-    """Return the weights of the student or the teacher, under plain names.
-
-    Args:
-        state_dict (dict[str, Tensor]): Of a checkpoint of fx_mm.
-        source (str): Its path, for messages.
-        predict_on (str, optional): ``'student'`` or ``'teacher'``; None for
-            all as they are.
-
-    Raises:
-        UserError: If it does not have them.
-    """
-    if predict_on is None:
-        return state_dict
-    prefix = f'{predict_on}.'
-    chosen = {
-        name.removeprefix(prefix): value
-        for name, value in state_dict.items()
-        if name.startswith(prefix)
-    }
-    if not chosen:
-        raise UserError(
-            f'Checkpoint "{source}" does not separate student and teacher; '
-            'leave out --predict-on.'
-        )
-    return chosen
 
 
 def strip_run_keys(text: str) -> str:
@@ -151,7 +96,8 @@ def write_published(checkpoint: dict[str, Any], out: str | Path) -> Path:
     Args:
         checkpoint (dict): Result of :func:`publish_checkpoint`.
         out (str | Path): Path; ``name.pth`` becomes ``name-1a2b3c4d.pth``,
-            with the first digits of the file's SHA-256.
+            with the first digits of the file's SHA-256, and
+            ``name.safetensors`` a file in that format.
 
     Returns:
         Path: The file.
@@ -159,9 +105,10 @@ def write_published(checkpoint: dict[str, Any], out: str | Path) -> Path:
     Raises:
         UserError: If it cannot be written.
     """
-    data = to_bytes(checkpoint)
-    digest = hashlib.sha256(data).hexdigest()[:HASH_LENGTH]
     out = Path(out)
-    path = out.with_name(f'{out.name.removesuffix(".pth")}-{digest}.pth')
+    suffix = SAFETENSORS if out.suffix == SAFETENSORS else '.pth'
+    data = to_bytes(checkpoint, suffix)
+    digest = hashlib.sha256(data).hexdigest()[:HASH_LENGTH]
+    path = out.with_name(f'{out.name.removesuffix(suffix)}-{digest}{suffix}')
     write_checkpoint(data, path)
     return path

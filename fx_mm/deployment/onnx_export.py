@@ -24,7 +24,6 @@ from fx_mm.tasks import Task
 from fx_mm.tasks.kinds import CROPS
 from fx_mm.utils.checks import check_choice
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.version import __version__
 
 SCHEMA_VERSION = 1
@@ -40,7 +39,7 @@ def export_onnx(
     checkpoint: str | Path,
     out: str | Path,
     tasks: str | Sequence[str] | None = None,
-    predict_on: str = 'teacher',
+    predict_on: str | None = None,
     dtype: str = 'uint8',
     trust: bool = False,
     check: bool = True,
@@ -58,7 +57,8 @@ def export_onnx(
         checkpoint (str | Path): Checkpoint file or URL.
         out (str | Path): The file to write.
         tasks (str | Sequence[str], optional): Task names. Defaults to all.
-        predict_on (str): ``teacher`` or ``student``. Defaults to ``teacher``.
+        predict_on (str, optional): ``teacher`` or ``student``. Defaults to
+            None: as the checkpoint says.
         dtype (str): Type of the input, ``uint8`` or ``float32``. Defaults to
             ``uint8``.
         trust (bool): Unpickle anything in the checkpoint. Defaults to False.
@@ -76,11 +76,11 @@ def export_onnx(
     check_choice('dtype', dtype, DTYPES)
     needed = ['onnx', 'onnxscript'] + ['onnxruntime'] * check
     _check_packages(needed)
-    check_choice('predict_on', predict_on, PREDICTORS)
     if isinstance(config, str | Path):
         config = load_config(str(config))
-    both, chosen, _ = open_model(config, str(checkpoint), tasks, trust)
-    both.predict_on = predict_on
+    both, chosen, _ = open_model(
+        config, str(checkpoint), tasks, trust, predict_on
+    )
     model, preprocessor = both.active, both.data_preprocessor
     _check_guidance(model, chosen)
     size = _input_size(chosen, preprocessor.pad_size_divisor)
@@ -89,7 +89,7 @@ def export_onnx(
         schema_version=SCHEMA_VERSION,
         fx_mm_version=__version__,
         checkpoint=os.path.basename(checkpoint),
-        predict_on=predict_on,
+        predict_on=both.predict_on,
         **_describe(model, chosen, size, dtype),
     )
     out = Path(out)

@@ -137,7 +137,9 @@ class ClosingReport:
         scalars = sorted(glob.glob(pattern))
         if scalars:
             path = osp.join(runner.work_dir, 'curves.png')
-            record_picture(runner, 'curves', plot_curves(scalars, path))
+            measured = runner.val_loop or loop
+            plot_curves(scalars, path, measured.predict_on[0])
+            record_picture(runner, 'curves', path)
         runner.logger.info(f'The report is in {runner.work_dir}')
 
 
@@ -188,6 +190,7 @@ def report_predictions(
     benchmark = BenchmarkTable(
         [task for task in table if task.name in evaluated],
         headlines,
+        predict_on=predictions[0].predict_on,
         config=predictions[0].config,
         checkpoint=predictions[0].checkpoint,
         split=split,

@@ -9,10 +9,12 @@ from fx_mm.datasets.samplers.pass_schedule import PassSchedule
 from fx_mm.models.mean_teacher import MeanTeacher
 from fx_mm.tasks import MIXED, all_kinds
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.predictors import PREDICTORS
 
 if TYPE_CHECKING:
     from fx_mm.engine.runner import MultiTaskRunner
 
+TEACHER, STUDENT = (f'{name}.' for name in PREDICTORS)
 FITTED = 'localization.label_embedding.weight'
 """Its rows are fitted by the branch."""
 
@@ -109,7 +111,7 @@ def match_weights(
     """Make a training's weights those of a model with other tasks.
 
     What the model does not have is left out; what the weights do not have
-    keeps the model's initialisation.
+    keeps the model's initialisation, but a teacher is the student's copy.
 
     Args:
         state_dict (dict): Weights of a ``MeanTeacher``, changed in place.
@@ -125,22 +127,36 @@ def match_weights(
     """
     tasks = {*saved, *model.student.task_names}
     wanted = model.state_dict()
+    whole = has_teacher(state_dict) != has_teacher(wanted)
     extra = [key for key in state_dict if key not in wanted]
     new = [key for key in wanted if key not in state_dict]
     for key in extra:
         del state_dict[key]
     for key in new:
-        state_dict[key] = wanted[key]
+        # a teacher starts as the student is, whose weights come before
+        twin = key.replace(TEACHER, STUDENT, 1) if whole else key
+        state_dict[key] = state_dict.get(twin, wanted[key])
     for key, value in wanted.items():
         old = state_dict[key]
         if old.shape != value.shape and not key.endswith(FITTED):
             raise UserError(_other_shape(key, old, value))
     sentences = []
     for what, keys in (('left out', extra), ('newly initialised', new)):
-        owners = ', '.join(sorted({_owner(key, tasks) for key in keys}))
+        owners = {
+            'the teacher'
+            if whole and key.startswith(TEACHER)
+            else _owner(key, tasks)
+            for key in keys
+        }
         if owners:
-            sentences.append(f'{what}: {owners} ({len(keys)} weights)')
+            names = ', '.join(sorted(owners))
+            sentences.append(f'{what}: {names} ({len(keys)} weights)')
     return '; '.join(sentences)
+
+
+def has_teacher(names: Iterable[str]) -> bool:
+    """Return whether weights of these names have a teacher's."""
+    return any(name.startswith(TEACHER) for name in names)
 
 
 def check_weights(state_dict: dict[str, Tensor], model: nn.Module) -> None:
@@ -156,7 +172,7 @@ def check_weights(state_dict: dict[str, Tensor], model: nn.Module) -> None:
     wanted = model.state_dict()
     known = 0
     for key, value in state_dict.items():
-        ours = wanted.get(key, wanted.get(f'student.{key}'))
+        ours = wanted.get(key, wanted.get(STUDENT + key.removeprefix(TEACHER)))
         if ours is None:
             continue
         known += 1

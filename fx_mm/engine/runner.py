@@ -12,6 +12,7 @@ from mmengine.dist import (
     is_distributed,
     is_main_process,
 )
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -28,16 +29,15 @@ from fx_mm.engine.start_summary import (
     start_summary,
 )
 from fx_mm.models import with_tasks
+from fx_mm.models.loading import load_all_weights
 from fx_mm.models.mean_teacher import bare_model
 from fx_mm.phantom import ensure_phantom
 from fx_mm.registry import RUNNERS
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.build_errors import build_errors
 from fx_mm.utils.checkpoint import (
-    check_meta,
     find_checkpoint,
     load_source,
-    load_weights,
     register_loaders,
 )
 from fx_mm.utils.dist import start_processes
@@ -85,6 +85,8 @@ class MultiTaskRunner(Runner):
         self._quiet_start = QuietStart()
         with self._quiet_start, build_errors():
             super().__init__(*args, cfg=cfg, **kwargs)
+        if not self._has_hook(MeanTeacherHook):
+            bare_model(self.model).keep_predictors(('student',))
         if self._resume:
             # The file of the first weights may be gone by now.
             backbone: Any = bare_model(self.model).student.backbone
@@ -200,6 +202,19 @@ class MultiTaskRunner(Runner):
         """str, optional: What a test was asked to load; none in training."""
         return self._load_from if self._testing else None
 
+    @property
+    def predict_on(self) -> str:
+        """str: Which model predicts: the first that the test measures.
+
+        Without a test, the first that the validation measures. Checkpoints
+        say so to the tools that predict.
+        """
+        for loop in (self._test_loop, self._val_loop):
+            names = getattr(loop, 'predict_on', None)
+            if names:
+                return names[0]
+        return bare_model(self.model).predict_on
+
     # -------------------------------------------------------------- running
 
     def train(self) -> nn.Module:
@@ -272,13 +287,14 @@ class MultiTaskRunner(Runner):
                 filename, map_location, strict, revise_keys
             )
         checkpoint = load_source(filename, self.trust)
-        check_meta(checkpoint, self.tasks, need_all=True)
-        weights = checkpoint.get('state_dict', checkpoint)
-        load_weights(bare_model(self.model), weights, filename)
+        load_all_weights(bare_model(self.model), checkpoint, filename)
         self._has_loaded = True
         return checkpoint
 
     # -------------------------------------------------------------- helpers
+
+    def _has_hook(self, kind: type[Hook]) -> bool:
+        return any(isinstance(hook, kind) for hook in self.hooks)
 
     def _draw_phantoms(self) -> None:
         """Draw the phantoms that the config asks for, if they are missing."""
@@ -301,7 +317,7 @@ class MultiTaskRunner(Runner):
             return
         model = bare_model(self.model)
         for dataset in self._train_loop.dataloader.dataset.datasets:
-            for part in (model.student, model.teacher):
+            for part in model.models:
                 branch = part.branch(dataset.task.kind)
                 branch.take_statistics(dataset.task, dataset.data_list)
 
@@ -343,20 +359,18 @@ class MultiTaskRunner(Runner):
         if schedule is None:
             return
         locks = any(entry.mode != 'release' for entry in schedule.passes)
-        asked = any(
-            'teacher' in getattr(loop, 'predict_on', ()) for loop in loops
-        )
+        asked = any('teacher' in getattr(loop, 'asked', ()) for loop in loops)
         needs = (
             (LockReleaseHook, locks, 'cycle.lock to "none"'),
             (
                 MeanTeacherHook,
                 asked or bare_model(self.model).consistency_weight > 0,
-                'model.consistency_weight to 0 and val_cfg.predict_on and '
-                'test_cfg.predict_on to ["student"]',
+                'model.consistency_weight to 0, and leave predict_on out of '
+                'val_cfg and test_cfg',
             ),
         )
         for hook, needed, instead in needs:
-            if needed and not any(isinstance(h, hook) for h in self.hooks):
+            if needed and not self._has_hook(hook):
                 raise UserError(
                     f'custom_hooks has no {hook.__name__}, which this config '
                     'needs (the list replaces that of the base config); add '

@@ -1,6 +1,6 @@
 """The model of an experiment's config, with the weights of a checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,9 @@ from fx_mm.tasks import Task, TaskTable
 from fx_mm.utils.build_errors import build_part
 from fx_mm.utils.checkpoint import check_meta, load_source, load_weights
 from fx_mm.utils.config_text import read_assignments
+from fx_mm.utils.device import find_device
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.model_weights import ModelWeights, model_weights
 
 
 def build_model(cfg: Config) -> MeanTeacher:
@@ -36,16 +38,20 @@ def build_model(cfg: Config) -> MeanTeacher:
 def load_model(
     cfg: Config,
     checkpoint: str,
-    device: str | torch.device = 'cpu',
+    device: str | torch.device | None = None,
     trust: bool = False,
+    predict_on: str | None = None,
 ) -> MeanTeacher:
     """Build the model of a config and load a checkpoint into it.
 
     Args:
         cfg (Config): The experiment's config.
         checkpoint (str): A file or URL.
-        device (str | torch.device): Defaults to ``cpu``.
+        device (str | torch.device, optional): Defaults to None: a GPU if
+            there is one.
         trust (bool): Unpickle anything in it. Defaults to False.
+        predict_on (str, optional): ``teacher`` or ``student``. Defaults to
+            None: as the checkpoint says.
 
     Returns:
         MeanTeacher: In eval mode.
@@ -54,9 +60,11 @@ def load_model(
         UserError: If the checkpoint is not readable, or lacks weights that
             an active task needs.
     """
+    where = find_device(device)
     model = build_model(cfg)
-    load_all_weights(model, load_source(checkpoint, trust), checkpoint)
-    return model.to(device).eval()
+    loaded = load_source(checkpoint, trust)
+    load_all_weights(model, loaded, checkpoint, predict_on)
+    return model.to(where).eval()
 
 
 def open_model(
@@ -64,6 +72,7 @@ def open_model(
     checkpoint: str,
     tasks: str | Sequence[str] | None = None,
     trust: bool = False,
+    predict_on: str | None = None,
 ) -> tuple[MeanTeacher, list[Task], Config]:
     """Build the model of some tasks and load a checkpoint into it.
 
@@ -74,6 +83,8 @@ def open_model(
         tasks (str | Sequence[str], optional): Task names. Defaults to None:
             all of the config.
         trust (bool): Unpickle anything in it. Defaults to False.
+        predict_on (str, optional): ``teacher`` or ``student``. Defaults to
+            None: as the checkpoint says.
 
     Returns:
         tuple: The model in eval mode, the tasks in the order of their names,
@@ -88,7 +99,7 @@ def open_model(
         cfg = stored_config(loaded, checkpoint)
     cfg, chosen = _choose_tasks(cfg, tasks)
     model = build_model(cfg)
-    load_all_weights(model, loaded, checkpoint)
+    load_all_weights(model, loaded, checkpoint, predict_on)
     return model.eval(), chosen, cfg
 
 
@@ -117,14 +128,21 @@ def _choose_tasks(
 
 
 def load_all_weights(
-    model: MeanTeacher, checkpoint: dict[str, Any], source: str
+    model: MeanTeacher,
+    checkpoint: dict[str, Any],
+    source: str,
+    predict_on: str | None = None,
 ) -> None:
     """Load a checkpoint that must hold all that the model's tasks need.
+
+    The model then holds what the checkpoint does, teacher, student or both.
 
     Args:
         model (MeanTeacher): The model.
         checkpoint (dict): A loaded checkpoint, or the weights alone.
         source (str): Its path, for messages.
+        predict_on (str, optional): ``teacher`` or ``student``. Defaults to
+            None: as the checkpoint says.
 
     Raises:
         UserError: Names the task, the classes or the weights that are
@@ -132,7 +150,30 @@ def load_all_weights(
     """
     tasks: TaskTable = model.student.tasks
     check_meta(checkpoint, tasks, need_all=True)
-    load_weights(model, checkpoint.get('state_dict', checkpoint), source)
+    fill_model(model, model_weights(checkpoint, source, predict_on), source)
+
+
+def fill_model(
+    model: MeanTeacher,
+    weights: ModelWeights,
+    source: str,
+    optional: Callable[[str], bool] = lambda name: False,
+) -> None:
+    """Load weights; the model then holds and predicts as they say.
+
+    Args:
+        model (MeanTeacher): The model.
+        weights (ModelWeights): Of a checkpoint.
+        source (str): Its path, for messages.
+        optional (Callable): Whether the model can do without a weight, by
+            its name. Defaults to none.
+
+    Raises:
+        UserError: Counts and names the missing or misshapen weights.
+    """
+    model.keep_predictors(weights.held)
+    load_weights(model, weights.state_dict, source, optional)
+    model.predict_on = weights.predict_on
 
 
 def stored_config(checkpoint: dict[str, Any], source: str) -> PlainConfig:

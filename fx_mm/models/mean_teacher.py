@@ -1,7 +1,7 @@
 """MeanTeacher: a student, its moving average, and their consistency."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fx_mm.models.foundation_x import FoundationX
 from fx_mm.models.param_groups import FeatureGroups
@@ -18,6 +19,7 @@ from fx_mm.structures import FXDataSample
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.dist import unwrap
+from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 
 
@@ -67,13 +69,13 @@ class MeanTeacher(BaseModel):
     the teacher does not run, so that rates and clipping keep their meaning
     across passes.
 
+    A run without :class:`MeanTeacherHook` has a student alone, see
+    :meth:`keep_predictors`: what nothing moves must not predict.
+
     Args:
         student (dict): Config of :class:`FoundationX`.
         consistency_weight (float): ``w``; may be set at any time, by a
             schedule for example. Defaults to 0.5.
-        predict_on (str): Which model predicts, in the modes ``'predict'``
-            and ``'tensor'``: ``'teacher'`` or ``'student'``. Defaults to
-            ``'teacher'``.
         compile_backbone (bool): Compile both backbones with
             ``torch.compile``, each anew for every image size. Names of
             weights stay. Defaults to False.
@@ -83,13 +85,12 @@ class MeanTeacher(BaseModel):
     """
 
     student: FoundationX
-    teacher: FoundationX
+    teacher: FoundationX | None
 
     def __init__(
         self,
         student: dict[str, Any],
         consistency_weight: float = 0.5,
-        predict_on: str = 'teacher',
         compile_backbone: bool = False,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
@@ -98,16 +99,12 @@ class MeanTeacher(BaseModel):
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor, init_cfg)
         self.student = MODELS.build(copy.deepcopy(student))
-        self.teacher = copy.deepcopy(self.student)
-        self.teacher.requires_grad_(False)
-        self.teacher.eval()
+        self.consistency_weight = consistency_weight
+        self._compile = compile_backbone
         if compile_backbone:
             self.student.backbone.compile()
-            self.teacher.backbone.compile()
-        self.consistency_weight = consistency_weight
-        self._predict_on = 'teacher'
-        self.predict_on = predict_on
-        self._pairs: tuple[list[Tensor], ...] | None = None
+        self.teacher = None
+        self.keep_predictors(PREDICTORS)
 
     # ------------------------------------------------------ student, teacher
 
@@ -122,13 +119,51 @@ class MeanTeacher(BaseModel):
         self._consistency_weight = value
 
     @property
+    def predictors(self) -> tuple[str, ...]:
+        """Whose weights there are: teacher, student or both."""
+        return self._predictors
+
+    def keep_predictors(self, names: Collection[str]) -> None:
+        """Keep the weights of student and teacher, or of one of them alone.
+
+        Weights that are alone are in the submodule ``student``, also if they
+        were published as a teacher's. The first of ``PREDICTORS`` that there
+        is predicts from now on. A teacher that comes back is the student's
+        copy.
+
+        Args:
+            names (Collection[str]): ``'teacher'``, ``'student'`` or both.
+        """
+        self._predictors = tuple(name for name in PREDICTORS if name in names)
+        self._predict_on = self._predictors[0]
+        self._pairs: tuple[list[Tensor], ...] | None = None
+        if len(self._predictors) == 1:
+            self.teacher = None
+        elif self.teacher is None:
+            self.teacher = copy.deepcopy(self.student)
+            self.teacher.requires_grad_(False)
+            self.teacher.eval()
+            if self._compile:
+                self.teacher.backbone.compile()
+
+    @property
     def predict_on(self) -> str:
-        """Which model predicts: ``'teacher'`` or ``'student'``."""
+        """Which model predicts: ``'teacher'`` or ``'student'``.
+
+        Raises:
+            UserError: If it is set to one that there is not.
+        """
         return self._predict_on
 
     @predict_on.setter
     def predict_on(self, value: str) -> None:
         check_choice('predict_on', value, PREDICTORS)
+        if value not in self.predictors:
+            raise UserError(
+                f'predict_on asks for the {value}, but the model has none: '
+                f'it holds the {self.predictors[0]} alone; ask for that one, '
+                'or leave predict_on out.'
+            )
         self._predict_on = value
 
     @contextmanager
@@ -144,10 +179,21 @@ class MeanTeacher(BaseModel):
     @property
     def active(self) -> FoundationX:
         """The model that predicts."""
-        return getattr(self, self.predict_on)
+        if self.teacher is None or self.predict_on == 'student':
+            return self.student
+        return self.teacher
+
+    @property
+    def models(self) -> tuple[FoundationX, ...]:
+        """The student and, if there is one, the teacher."""
+        if self.teacher is None:
+            return (self.student,)
+        return self.student, self.teacher
 
     def _collect(self) -> tuple[list[Tensor], ...]:
         """Parameters and buffers of teacher and student, in equal order."""
+        if self.teacher is None:
+            raise RuntimeError('the model has no teacher')
         if self._pairs is None:
             lists = []
             for kind in ('named_parameters', 'named_buffers'):
@@ -175,7 +221,9 @@ class MeanTeacher(BaseModel):
 
     @torch.no_grad()
     def reset_teacher(self) -> None:
-        """Make the teacher equal to the student."""
+        """Make the teacher, if there is one, equal to the student."""
+        if self.teacher is None:
+            return
         theirs, ours, their_buffers, our_buffers = self._collect()
         for target, source in zip(theirs + their_buffers, ours + our_buffers):
             target.copy_(source)
@@ -185,8 +233,18 @@ class MeanTeacher(BaseModel):
         """Replace values of the student's buffers that are not finite.
 
         A batch that is not finite leaves its trace in running statistics;
-        the teacher has those of the last update.
+        the teacher has those of the last update. Without one they start
+        again, and settle in a few steps.
         """
+        if self.teacher is None:
+            for module in self.student.modules():
+                if (
+                    isinstance(module, _BatchNorm)
+                    and module.track_running_stats
+                ):
+                    cast(Tensor, module.running_mean).nan_to_num_(0, 0, 0)
+                    cast(Tensor, module.running_var).nan_to_num_(1, 1, 1)
+            return
         _, _, theirs, ours = self._collect()
         for buffer, source in zip(ours, theirs):
             if buffer.is_floating_point():
@@ -201,7 +259,8 @@ class MeanTeacher(BaseModel):
     def train(self, mode: bool = True) -> nn.Module:
         """Set the mode of the student; the teacher stays in eval mode."""
         super().train(mode)
-        self.teacher.eval()
+        if self.teacher is not None:
+            self.teacher.eval()
         return self
 
     def _apply(self, *args: Any, **kwargs: Any) -> nn.Module:
@@ -251,6 +310,10 @@ class MeanTeacher(BaseModel):
         losses, features = self.student.loss_and_features(inputs, data_samples)
         if weight == 0:
             return losses
+        if self.teacher is None:
+            raise RuntimeError(
+                'the model has no teacher to be consistent with'
+            )
         losses = {
             key: value * (1 - weight) if 'loss' in key else value
             for key, value in losses.items()
@@ -277,21 +340,36 @@ class MeanTeacher(BaseModel):
         """Accept a checkpoint of a plain :class:`FoundationX`.
 
         Keys without ``student.`` in front belong to the student, and to the
-        teacher too unless the checkpoint has teacher weights.
+        teacher too unless the checkpoint has teacher weights. What a
+        checkpoint holds of a teacher alone goes to both.
         """
-        heads = {
-            name: prefix + name + '.'
+        student, teacher, others = (
+            prefix + name + '.'
             for name in ('student', 'teacher', 'data_preprocessor')
-        }
+        )
         keys = [key for key in state_dict if key.startswith(prefix)]
-        if not any(key.startswith(heads['student']) for key in keys):
+        if not any(key.startswith(student) for key in keys):
+            plain = [
+                key for key in keys if not key.startswith((teacher, others))
+            ]
+            for key in plain:
+                name = student + key.removeprefix(prefix)
+                state_dict[name] = state_dict.pop(key)
+            if not plain:
+                _copy_below(state_dict, teacher, student)
+        if self.teacher is None:
             for key in keys:
-                if not key.startswith(tuple(heads.values())):
-                    name = heads['student'] + key[len(prefix) :]
-                    state_dict[name] = state_dict.pop(key)
-        if not any(key.startswith(heads['teacher']) for key in keys):
-            for key in list(state_dict):
-                if key.startswith(heads['student']):
-                    name = heads['teacher'] + key[len(heads['student']) :]
-                    state_dict[name] = state_dict[key]
+                if key.startswith(teacher):
+                    del state_dict[key]
+        elif not any(key.startswith(teacher) for key in keys):
+            _copy_below(state_dict, student, teacher)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _copy_below(
+    state_dict: dict[str, Tensor], source: str, target: str
+) -> None:
+    """Give the weights of one model to another one as well."""
+    for key in list(state_dict):
+        if key.startswith(source):
+            state_dict[target + key.removeprefix(source)] = state_dict[key]

@@ -1,8 +1,11 @@
 """Named groups of the model's parameters: what is locked, counted, matched."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
+
+from fx_mm.utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,27 @@ class ParamGroup:
         """The same group seen from the parent module ``prefix``."""
         modules = tuple(f'{prefix}.{module}' for module in self.modules)
         return replace(self, modules=modules)
+
+
+def check_coverage(groups: Sequence[ParamGroup], names: Iterable[str]) -> None:
+    """Refuse a parameter that is not in exactly one group.
+
+    Args:
+        groups (Sequence[ParamGroup]): The groups of a model.
+        names (Iterable[str]): Names of all its parameters.
+
+    Raises:
+        UserError: Names the parameter.
+    """
+    for name in names:
+        owners = [group.name for group in groups if group.owns(name)]
+        if len(owners) != 1:
+            found = ' and '.join(owners) or 'no group'
+            raise UserError(
+                f'Parameter "{name}" is in {found} of the model, so a pass '
+                'could not lock it rightly; param_groups() of its branch '
+                'must name it once.'
+            )
 
 
 FeatureGroups = tuple[tuple[Tensor, ...], ...]

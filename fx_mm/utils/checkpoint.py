@@ -1,9 +1,11 @@
 """Reading checkpoints without running them, writing them whole."""
 
 import difflib
+import hashlib
 import os
 import os.path as osp
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,9 +20,16 @@ from torch import Tensor, nn
 
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
+from fx_mm.utils.model_weights import read_weights
+from fx_mm.utils.weight_files import (
+    is_safetensors,
+    name_other_file,
+    read_safetensors,
+)
 
 ATOMIC_BACKEND = 'fx_mm_atomic'
 LAST_CHECKPOINT = 'last_checkpoint'
+HASHED = re.compile(r'-[0-9a-f]{8,}\.')
 MapLocation = str | torch.device | Callable[..., Any] | None
 """As of ``torch.load``."""
 RUN_KEYS = (
@@ -73,29 +82,36 @@ def load_file(
     """Load a checkpoint; by default one that cannot run code.
 
     Args:
-        path (str): A local file.
+        path (str): A local file, of torch or in the safetensors format.
         map_location: As of ``torch.load``.
         trust (bool): Unpickle anything, for a file of a source you trust.
             Defaults to False.
 
     Raises:
-        UserError: If the file is missing, broken, holds more than weights,
-            or has a ``config`` in its meta, which mmengine would execute.
+        UserError: If the file is missing, broken or something else, holds
+            more than weights, or has a ``config`` in its meta, which mmengine
+            would execute.
     """
     path = osp.expanduser(str(path))
+    if osp.isdir(path):
+        raise UserError(f'Checkpoint "{path}" is a folder; give a file in it.')
     if not osp.isfile(path):
         raise UserError(f'Checkpoint "{path}" does not exist.')
     try:
-        with torch.serialization.safe_globals(get_torch_safe_globals()):
-            checkpoint = torch.load(
-                path, map_location=map_location, weights_only=not trust
-            )
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        OSError,
-    ) as error:
+        other = name_other_file(path)
+        if other:
+            raise UserError(f'Checkpoint "{path}" is {other}.')
+        if is_safetensors(path):
+            checkpoint = _move(read_safetensors(path), map_location)
+        else:
+            with torch.serialization.safe_globals(get_torch_safe_globals()):
+                checkpoint = torch.load(
+                    path, map_location=map_location, weights_only=not trust
+                )
+    except UserError:
+        raise
+    except Exception as error:
+        # Broken pickles raise whatever their bytes lead to.
         text = next(iter(str(error).splitlines()), type(error).__name__)
         whole = zipfile.is_zipfile(path) or 'GLOBAL' in str(error)
         if isinstance(error, pickle.UnpicklingError) and whole:
@@ -108,13 +124,30 @@ def load_file(
             f'Checkpoint "{path}" is not readable, it may be cut short '
             f'({text[:120]}).'
         ) from error
-    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if not isinstance(checkpoint, dict):
+        raise UserError(
+            f'Checkpoint "{path}" holds a {type(checkpoint).__name__} and not '
+            'weights by name; save model.state_dict().'
+        )
+    meta = checkpoint.get('meta')
     if isinstance(meta, dict) and 'config' in meta:
         raise UserError(
             f'Checkpoint "{path}" carries a "config" in its meta, which '
             'mmengine would execute as Python; it is refused.'
         )
     return checkpoint
+
+
+def _move(checkpoint: dict[str, Any], device: MapLocation) -> dict[str, Any]:
+    """Move the tensors of a safetensors file to a device."""
+    if not isinstance(device, str | torch.device):
+        return checkpoint
+    return {
+        key: value.to(device)
+        if isinstance(value, Tensor)
+        else (_move(value, device) if key == 'state_dict' else value)
+        for key, value in checkpoint.items()
+    }
 
 
 def load_url(
@@ -129,7 +162,7 @@ def load_url(
         UserError: If it cannot be fetched, or as :func:`load_file`.
     """
     folder = model_dir or osp.join(torch.hub.get_dir(), 'checkpoints')
-    path = osp.join(folder, osp.basename(url.split('?')[0]))
+    path = osp.join(folder, _download_name(url))
     if get_local_rank() == 0 and not osp.isfile(path):
         os.makedirs(folder, exist_ok=True)
         try:
@@ -144,6 +177,19 @@ def load_url(
     return load_file(path, map_location, trust)
 
 
+def _download_name(url: str) -> str:
+    """Return the name of a URL's copy, which no other URL has.
+
+    Many projects call their file ``model.safetensors``; a name that ends in
+    a hash, as torchvision's and OpenMMLab's do, stays.
+    """
+    name = osp.basename(url.split('?')[0])
+    if HASHED.search(name):
+        return name
+    stem, suffix = osp.splitext(name)
+    return f'{stem}-{hashlib.sha256(url.encode()).hexdigest()[:8]}{suffix}'
+
+
 def load_source(source: str, trust: bool = False) -> dict[str, Any]:
     """Load a file or a URL, see :func:`load_file`."""
     if source.startswith(('http://', 'https://')):
@@ -154,20 +200,29 @@ def load_source(source: str, trust: bool = False) -> dict[str, Any]:
 def register_loaders() -> None:
     """Replace mmengine's loaders, which fall back to full unpickling.
 
-    mmengine prints what follows on ``load_from_`` in their names.
+    What they load has its weights under ``state_dict`` and by plain names,
+    see :func:`read_weights`. mmengine prints what follows on ``load_from_``
+    in their names.
     """
 
     @CheckpointLoader.register_scheme('', force=True)
     def load_from_local(
         filename: str, map_location: Any = 'cpu'
     ) -> dict[str, Any]:
-        return load_file(filename, map_location)
+        return _with_weights(load_file(filename, map_location), filename)
 
     @CheckpointLoader.register_scheme(('http://', 'https://'), force=True)
     def load_from_http(
         filename: str, map_location: Any = 'cpu'
     ) -> dict[str, Any]:
-        return load_url(filename, map_location)
+        return _with_weights(load_url(filename, map_location), filename)
+
+
+def _with_weights(loaded: dict[str, Any], source: str) -> dict[str, Any]:
+    weights = read_weights(loaded, source)
+    if weights is loaded:
+        return dict(state_dict=weights)
+    return dict(loaded, state_dict=weights)
 
 
 def list_checkpoints(folder: str | Path) -> list[Path]:
@@ -220,36 +275,45 @@ def check_meta(
     Raises:
         UserError: Names the task and the classes that differ.
     """
-    saved = {
-        meta['task']: meta
-        for meta in checkpoint.get('meta', {}).get('tasks', [])
-    }
+    meta = checkpoint.get('meta')
+    tasks = meta.get('tasks') if isinstance(meta, dict) else None
+    saved = {entry['task']: entry for entry in tasks or []}
     if not saved:
         return
     for task in table:
-        meta = saved.get(task.name)
-        if meta is None:
+        entry = saved.get(task.name)
+        if entry is None:
             if need_all:
                 raise UserError(
                     f'The checkpoint has no head for "{task.name}"; it was '
                     f'trained on {", ".join(saved)}: name those in "tasks".'
                 )
             continue
-        if list(meta['classes']) != list(task.classes):
+        if list(entry['classes']) != list(task.classes):
             raise UserError(
                 f'The head of "{task.name}" in the checkpoint has the '
-                f'classes {", ".join(meta["classes"])}, but the config says '
+                f'classes {", ".join(entry["classes"])}, but the config says '
                 f'{", ".join(task.classes)}; use the same list, or give the '
                 'dataset another name to train a new head.'
             )
 
 
 def load_weights(
-    model: nn.Module, state_dict: dict[str, Tensor], source: str
+    model: nn.Module,
+    state_dict: dict[str, Tensor],
+    source: str,
+    optional: Callable[[str], bool] = lambda name: False,
 ) -> None:
     """Load a state dict; whatever a model needs must be in it.
 
     Weights of tasks that the model does not have may be left over.
+
+    Args:
+        model (nn.Module): The model.
+        state_dict (dict[str, Tensor]): Its weights.
+        source (str): Path of the checkpoint, for messages.
+        optional (Callable): Whether a weight of the model, by its name, is
+            not needed. Defaults to none.
 
     Raises:
         UserError: Counts and names the missing or misshapen weights.
@@ -262,11 +326,11 @@ def load_weights(
         raise UserError(
             f'Checkpoint "{source}" does not fit the config: {wrong}'
         ) from error
-    if result.missing_keys:
+    missing = [name for name in result.missing_keys if not optional(name)]
+    if missing:
         raise UserError(
-            f'Checkpoint "{source}" lacks {len(result.missing_keys)} weights '
-            f'of the model, such as {result.missing_keys[0]}; '
-            'use the config it was trained with.'
+            f'Checkpoint "{source}" lacks {len(missing)} weights of the '
+            f'model, such as {missing[0]}; use the config it was trained with.'
         )
 
 

@@ -64,6 +64,13 @@ def check_number(
     raise UserError(f'{where} is {value!r}; it must be a {kind}, {limits}.')
 
 
+def as_list(value: str | Sequence[str] | None) -> list[str] | None:
+    """Return names as a list, also a single one; None stays None."""
+    if value is None:
+        return None
+    return [value] if isinstance(value, str) else list(value)
+
+
 def check_choice(where: str, value: Any, known: Collection[Any]) -> None:
     """Refuse a value that is not among those known.
 

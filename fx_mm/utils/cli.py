@@ -73,8 +73,7 @@ def add_predict_on(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--predict-on',
         choices=PREDICTORS,
-        default=PREDICTORS[0],
-        help='which model predicts (default: %(default)s)',
+        help='which model predicts (default: as the checkpoint says)',
     )
 
 
@@ -89,12 +88,8 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of what runs a trained model on images."""
-    import torch  # the tools that prepare data need none
-
     add_predict_on(parser)
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
-    )
+    parser.add_argument('--device', help='default: a GPU if there is one')
     add_trust_option(parser)
 
 

@@ -29,7 +29,7 @@ Panels = tuple[dict[str, Curve], dict[tuple[str, str], Curve]]
 def plot_curves(
     scalars: str | Path | Sequence[str | Path],
     out_file: str | Path,
-    predict_on: str = 'teacher',
+    predict_on: str = PREDICTORS[0],
 ) -> Path:
     """Draw the losses and the metrics of every task.
 
@@ -45,7 +45,7 @@ def plot_curves(
             overlap, the later file counts).
         out_file (str | Path): The picture, e.g. ``curves.png``.
         predict_on (str): The model whose metrics have no name in front.
-            Defaults to ``teacher``.
+            Defaults to the first of ``PREDICTORS``.
 
     Returns:
         Path: ``out_file``.

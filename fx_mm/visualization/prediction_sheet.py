@@ -7,7 +7,7 @@ from fx_mm.datasets.io.xray import read_xray
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
 from fx_mm.visualization.contact_sheet import make_grid
-from fx_mm.visualization.results import result_class
+from fx_mm.visualization.results import SCORE_THR, result_class
 from fx_mm.visualization.tiles import save_picture
 
 TILE = 256
@@ -18,7 +18,7 @@ def draw_prediction_sheet(
     samples: Sequence[FXDataSample],
     tasks: Iterable[Task],
     out_file: str | Path,
-    score_thr: float = 0.3,
+    score_thr: float = SCORE_THR,
     columns: int = 2,
     title: str = '',
 ) -> Path:

@@ -104,7 +104,7 @@ def test_heads_need_not_be_in_the_checkpoint(cfg, ark, tmp_path):
     np.testing.assert_array_equal(one.vectors, two.vectors)
     del weights['student.backbone.patch_embed.projection.weight']
     torch.save(loaded, file)
-    with pytest.raises(UserError, match='lacks 1 weights that embeddings'):
+    with pytest.raises(UserError, match='lacks 1 weights of the model'):
         embed(cfg, file)
 
 

@@ -43,6 +43,7 @@ metrics = {'teacher': {task: values}}
 kind = task.rsplit('/', 1)[1]
 tasks = {task: dict(kind=kind, class_groups={})}
 content = dict(schema_version=2, tasks=tasks, metrics=metrics)
+content['predict_on'] = 'teacher'
 (folder / 'results.json').write_text(json.dumps(content))
 """
 

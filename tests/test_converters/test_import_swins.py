@@ -102,7 +102,10 @@ def test_ark_loads_whole(bring, tmp_path, config, projector, form):
     result.save(tmp_path / 'out.pth')
     cfg = config(ARK, options)
     model = load_model(cfg, str(tmp_path / 'out.pth'))
-    heads = model.teacher.classification.heads
+    assert model.predictors == (
+        ('teacher',) if form == 'containers' else ('student',)
+    )
+    heads = model.active.classification.heads
     for index, name in enumerate(ARK_6):
         key = f'omni_heads.{index}.weight'
         assert torch.equal(heads[name].fc.weight, weights[key])
@@ -323,7 +326,7 @@ def test_a_window_shift_that_differs_is_named(bring):
     [
         ({}, 'holds no weights'),
         (dict(epoch=3), 'holds no weights'),
-        ([1], 'holds no weights'),
+        ([1], 'holds a list and not weights by name'),
         ({'conv1.weight': torch.zeros(1)}, 'no known kind .it has conv1.wei'),
         ({'student.backbone.x': torch.zeros(1)}, 'one of fx_mm already'),
         ({'regression.heads.a.mean': torch.zeros(1)}, 'one of fx_mm already'),

@@ -47,7 +47,8 @@ if name == 'no-lock' and seed == 1 and not (folder / 'fixed').exists():
 value = dict(zip(['foundation-x', 'no-lock'], [0.8, 0.7]))[name] + seed / 100
 tasks = {'phantom_a/cls': dict(kind='cls', class_groups={})}
 metrics = {'teacher': {'phantom_a/cls': dict(AUC=value, n_classes=6.0)}}
-content = json.dumps(dict(schema_version=2, tasks=tasks, metrics=metrics))
+content = dict(schema_version=2, tasks=tasks, metrics=metrics)
+content = json.dumps(dict(content, predict_on='teacher'))
 (folder / 'results.json').write_text(content)
 """
 
@@ -198,7 +199,7 @@ def test_an_interruption_stops_the_processes(tmp_path, capsys):
         'time.sleep(60)\n'
     )
     runs = [
-        Run(BASE, seed, tmp_path / f'seed_{seed}', 'x', 'teacher')
+        Run(BASE, seed, tmp_path / f'seed_{seed}', 'x')
         for seed in (0, 1)
     ]
 
@@ -291,7 +292,7 @@ def test_means_and_missing_parts(tmp_path):
 def test_headlines(tmp_path):
     file = tmp_path / 'results.json'
     with pytest.raises(UserError, match='is not a results.json'):
-        read_headlines(file, 'teacher')
+        read_headlines(file)
     seg = {'Dice_pos': 0.5, 'Dice_pos/organs': 0.9, 'Dice': 0.7}
     content = dict(
         schema_version=2,
@@ -299,12 +300,18 @@ def test_headlines(tmp_path):
             'c/seg': dict(class_groups=dict(organs=['Heart'])),
             'c/loc': dict(class_groups={}),
         },
-        metrics={'student': {'c/seg': seg, 'c/loc': dict(mAP_40=None)}},
+        predict_on='student',
+        metrics={
+            'teacher': {'c/seg': dict(Dice_pos=0.1)},
+            'student': {'c/seg': seg, 'c/loc': dict(mAP_40=None)},
+        },
     )
     file.write_text(json.dumps(content))
-    assert read_headlines(file, 'student') == {
+    assert read_headlines(file) == {
         'c/seg/Dice_pos': 0.5,
         'c/seg/Dice_pos/organs': 0.9,
     }
-    with pytest.raises(UserError, match='no results of the teacher'):
-        read_headlines(file, 'teacher')
+    del content['metrics']['student']
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match='is not a results.json'):
+        read_headlines(file)

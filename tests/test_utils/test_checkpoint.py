@@ -75,10 +75,25 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_download_uses_the_copy_it_has(tmp_path, plain):
+    copy = tmp_path / 'net-1a2b3c4d.pth'
+    plain.rename(copy)
     loaded = module.load_url(
-        'https://example.invalid/iter_3.pth?x=1', model_dir=str(tmp_path)
+        'https://example.invalid/net-1a2b3c4d.pth?x=1',
+        model_dir=str(tmp_path),
     )
     assert 'state_dict' in loaded
+
+
+def test_two_urls_of_one_name_are_two_files(tmp_path, plain, monkeypatch):
+    def download(url, path):
+        torch.save({'w': torch.full((1,), float(url[8]))}, path)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    for number in (1, 2, 1):
+        url = f'https://{number}.invalid/resolve/main/model.pth'
+        loaded = module.load_url(url, model_dir=str(tmp_path / 'm'))
+        assert loaded['w'].item() == number
+    assert len(list((tmp_path / 'm').iterdir())) == 2
 
 
 def test_a_failed_download_says_what_to_do(tmp_path):

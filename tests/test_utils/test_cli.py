@@ -38,7 +38,7 @@ def test_shared_options():
     add_model_options(parser)
     add_bootstrap_options(parser, 7)
     args = parser.parse_args([])
-    assert args.predict_on == 'teacher' and not args.trust
+    assert args.predict_on is args.device is None and not args.trust
     assert (args.resamples, args.seed) == (7, 0)
     args = parser.parse_args(['--resamples', '1', '--seed', '3', '--trust'])
     assert (args.resamples, args.seed, args.trust) == (1, 3, True)

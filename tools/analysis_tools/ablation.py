@@ -71,7 +71,6 @@ def plan(args: argparse.Namespace) -> list[Run]:
                 seed,
                 args.work_dir / path.stem / f'seed_{seed}',
                 variant=path.stem.split('_')[0],
-                predict_on=cfg.test_cfg.predict_on[0],
                 options=[*own, *args.typed_options],
             )
             run.check_unchanged(cfg)

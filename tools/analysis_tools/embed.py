@@ -9,7 +9,7 @@ says what is in the file.
 
 import argparse
 
-from fx_mm.analysis.embeddings import LAYERS, embed
+from fx_mm.analysis.embeddings import BATCH_SIZE, LAYERS, embed
 from fx_mm.apis import load_config
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.cli import (
@@ -36,7 +36,7 @@ def parse_args():
     parser.add_argument(
         '--splits', nargs='+', choices=SPLITS, default=list(SPLITS)
     )
-    parser.add_argument('--batch-size', type=at_least(1), default=32)
+    parser.add_argument('--batch-size', type=at_least(1), default=BATCH_SIZE)
     add_model_options(parser)
     add_config_options(parser)
     return parser.parse_args()
@@ -63,7 +63,7 @@ def main():
     number, width = found.vectors.shape
     print(
         f'{args.out}: {number} vectors of {width} ({args.layer}, '
-        f'{args.predict_on}) of {", ".join(found.meta["datasets"])}'
+        f'{found.meta["predict_on"]}) of {", ".join(found.meta["datasets"])}'
     )
 
 

@@ -69,7 +69,6 @@ def pretrain(args: argparse.Namespace) -> str | None:
         0,
         args.work_dir / 'pretraining',
         variant='pretraining',
-        predict_on=cfg.test_cfg.predict_on[0],
         data_root=args.data_root,
     )
     run.check_unchanged(cfg)
@@ -96,7 +95,6 @@ def plan(args: argparse.Namespace, start: str | None) -> dict[int, list[Run]]:
                     seed,
                     folder / f'seed_{seed}',
                     variant=name,
-                    predict_on=cfg.test_cfg.predict_on[0],
                     options=[
                         f'randomness.seed={seed}',
                         f'load_from={weights}',
@@ -119,8 +117,8 @@ def load_target(args: argparse.Namespace) -> Config:
 def all_metrics(run: Run) -> dict[str, float]:
     """Return the headline metric of each task, and of each of its classes."""
     found = run.headlines()
-    metrics = read_results(run.results)['metrics'][run.predict_on]
-    for task, values in metrics.items():
+    content = read_results(run.results)
+    for task, values in content['metrics'][content['predict_on']].items():
         start = find_kind(split_name(task)[1]).headline() + '/'
         for name, value in values.items():
             if name.startswith(start) and value is not None:

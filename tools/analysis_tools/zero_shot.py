@@ -25,6 +25,7 @@ from fx_mm.analysis.zero_shot import (
     shared_images,
 )
 from fx_mm.apis import FoundationXInferencer, load_config
+from fx_mm.apis.inference import BATCH_SIZE
 from fx_mm.audit.task_splits import task_table
 from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.datasets.task_dataset import TaskDataset
@@ -73,7 +74,7 @@ def parse_args():
     parser.add_argument(
         '--out', type=Path, help='folder (default: WORK_DIR/zero_shot_TARGET)'
     )
-    parser.add_argument('--batch-size', type=at_least(1), default=8)
+    parser.add_argument('--batch-size', type=at_least(1), default=BATCH_SIZE)
     add_bootstrap_options(parser, RESAMPLES)
     add_model_options(parser)
     add_config_options(parser)
@@ -226,7 +227,7 @@ def main():
             split=args.split,
             images=len(labels),
             mean_is=MEAN,
-            predict_on=args.predict_on,
+            predict_on=infer.predict_on,
             checkpoint=Path(args.checkpoint).name,
             classes=content,
             without_head=alone,

@@ -3,7 +3,7 @@
 # A pass over few images walks them again until it has 20 steps.
 cycle = dict(order='cyclic', lock='none', lock_data_ratio=0.5, min_batches=20)
 train_cfg = dict(type='CyclicTrainLoop', max_cycles=200, val_interval=5)
-val_cfg = dict(type='MultiTaskValLoop', predict_on=['teacher'])
+val_cfg = dict(type='MultiTaskValLoop')
 test_cfg = dict(type='MultiTaskTestLoop', predict_on=['teacher'])
 optim_wrapper = dict(
     type='MultiTaskOptimWrapper',

@@ -1,8 +1,8 @@
 # The paper's schedule: 3000 visits of 20 tasks are 150 cycles.
 cycle = dict(order='cyclic', lock='paper', lock_data_ratio=0.5)
 train_cfg = dict(type='CyclicTrainLoop', max_cycles=150, val_interval=1)
-val_cfg = dict(type='MultiTaskValLoop', predict_on=['teacher'])
-test_cfg = dict(type='MultiTaskTestLoop', predict_on=['teacher', 'student'])
+val_cfg = dict(type='MultiTaskValLoop')
+test_cfg = dict(type='MultiTaskTestLoop')
 optim_wrapper = dict(
     type='MultiTaskOptimWrapper',
     constructor='MergedOptimWrapperConstructor',

@@ -13,6 +13,7 @@ from fx_mm.engine.resume import (
     check_weights,
     describe_draws,
     describe_schedule,
+    has_teacher,
     match_weights,
     move_checkpoint,
 )
@@ -45,7 +46,7 @@ class CyclicCheckpointHook(CheckpointHook):
     unit. A file is written beside its place, synced and renamed, then pointed
     to, and only then are older ones pruned: a kill at any moment leaves at
     least one whole checkpoint. Its meta holds the task table, by which heads
-    are matched later.
+    are matched later, and which model predicts.
 
     Args:
         interval (int): -1 saves at the end alone. Defaults to 1.
@@ -304,8 +305,9 @@ class CyclicCheckpointHook(CheckpointHook):
     def before_save_checkpoint(
         self, runner: 'MultiTaskRunner', checkpoint: dict[str, Any]
     ) -> None:
-        """Add the task table to the meta."""
+        """Add to the meta the task table, and which model predicts."""
         checkpoint['meta']['tasks'] = [task.meta for task in runner.tasks]
+        checkpoint['meta']['predict_on'] = runner.predict_on
         schedule = runner.train_loop.schedule
         checkpoint['meta']['schedule'] = describe_schedule(schedule)
         checkpoint['meta']['draws'] = describe_draws(runner)
@@ -315,11 +317,22 @@ class CyclicCheckpointHook(CheckpointHook):
     ) -> None:
         """Refuse other classes, show a changed config, restore marks."""
         check_meta(checkpoint, runner.tasks)
-        weights = checkpoint.get('state_dict', checkpoint)
+        weights = checkpoint['state_dict']
         model = bare_model(runner.model)
         if not runner.resumed:
             check_weights(weights, model)
+            if model.teacher is None and has_teacher(weights):
+                runner.logger.warning(
+                    'The checkpoint has a teacher, which this config does '
+                    'not (custom_hooks has no MeanTeacherHook): training '
+                    'starts from its student.'
+                )
             return
+        if not {'message_hub', 'optimizer'} <= checkpoint.keys():
+            raise UserError(
+                'The checkpoint to resume from holds weights alone; start '
+                'from them with --cfg-options load_from=CHECKPOINT.'
+            )
         seed = checkpoint['meta'].get('seed')
         if seed is not None:
             # the Runner takes it over too

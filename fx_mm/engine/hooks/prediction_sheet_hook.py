@@ -12,7 +12,7 @@ from fx_mm.engine.pictures import record_picture
 from fx_mm.registry import HOOKS
 from fx_mm.structures import FXDataSample
 from fx_mm.visualization.prediction_sheet import draw_prediction_sheet
-from fx_mm.visualization.results import result_class
+from fx_mm.visualization.results import SCORE_THR, result_class
 
 if TYPE_CHECKING:
     from fx_mm.engine.runner import MultiTaskRunner
@@ -30,7 +30,9 @@ class PredictionSheetHook(Hook):
         score_thr (float): Boxes below it are not drawn. Defaults to 0.3.
     """
 
-    def __init__(self, per_task: int = 4, score_thr: float = 0.3) -> None:
+    def __init__(
+        self, per_task: int = 4, score_thr: float = SCORE_THR
+    ) -> None:
         self.per_task = per_task
         self.score_thr = score_thr
         self._kept: dict[tuple[str, bool], list[FXDataSample]]

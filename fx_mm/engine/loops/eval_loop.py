@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os.path as osp
+from abc import abstractmethod
 from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,10 @@ from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
 from fx_mm.engine.process_failures import lost_processes, outlive_signals
-from fx_mm.models.mean_teacher import bare_model
+from fx_mm.models.mean_teacher import MeanTeacher, bare_model
 from fx_mm.registry import LOOPS
 from fx_mm.tasks import MEAN
-from fx_mm.utils.checks import check_choice
+from fx_mm.utils.checks import as_list, check_choice
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 
@@ -34,17 +35,23 @@ class _MultiTaskEvalLoop(BaseLoop):
         runner: 'MultiTaskRunner',
         dataloader: DataLoader | dict[str, Any],
         evaluator: dict[str, dict[str, Any]],
-        predict_on: Sequence[str] = ('teacher',),
+        predict_on: str | Sequence[str] | None = None,
         amp_dtype: str | None = None,
-        tasks: Sequence[str] | None = None,
+        tasks: str | Sequence[str] | None = None,
     ) -> None:
+        tasks = as_list(tasks)
         if tasks is not None:
             dataloader, evaluator = self._choose(dataloader, evaluator, tasks)
         super().__init__(runner, dataloader)
         outlive_signals(self.dataloader)
-        self.predict_on = list(predict_on)
-        for name in self.predict_on:
+        self.asked = tuple(dict.fromkeys(as_list(predict_on) or ()))
+        for name in self.asked:
             check_choice(f'{self.stage}_cfg.predict_on', name, PREDICTORS)
+        if predict_on is not None and not self.asked:
+            raise UserError(
+                f'{self.stage}_cfg.predict_on is empty; name '
+                f'{" or ".join(PREDICTORS)}, or leave it out.'
+            )
         if amp_dtype not in (None, 'bfloat16', 'float16'):
             raise UserError(
                 f'{self.stage}_cfg.amp_dtype is "{amp_dtype}"; it must be '
@@ -62,6 +69,27 @@ class _MultiTaskEvalLoop(BaseLoop):
                 # the working directory.
                 if metric.collect_device == 'cpu' and not metric.collect_dir:
                     metric.collect_dir = osp.join(runner.work_dir, '.gather')
+
+    @property
+    def predict_on(self) -> list[str]:
+        """list[str]: Which models predict, by the weights that there are.
+
+        Raises:
+            UserError: If one is asked for that there is not.
+        """
+        model = bare_model(self.runner.model)
+        for name in self.asked:
+            if name not in model.predictors:
+                raise UserError(
+                    f'{self.stage}_cfg.predict_on asks for the {name}, but '
+                    f'there are weights of the {model.predictors[0]} alone; '
+                    'ask for that one, or leave it out.'
+                )
+        return list(self.asked) or self._usual(model)
+
+    @abstractmethod
+    def _usual(self, model: MeanTeacher) -> list[str]:
+        """Return which models predict where none is asked for."""
 
     def _choose(
         self,
@@ -165,12 +193,13 @@ class MultiTaskValLoop(_MultiTaskEvalLoop):
         dataloader (DataLoader or dict): Over a ``MultiTaskDataset`` with a
             ``TaskSequentialBatchSampler``.
         evaluator (dict): Task name to the config of its metric.
-        predict_on (list[str]): Which models predict: ``teacher``,
-            ``student`` or both; the results of the first have no prefix.
-            Defaults to the teacher.
+        predict_on (str | list[str], optional): Which models predict:
+            ``teacher``, ``student`` or both; the results of the first have
+            no prefix. Defaults to None: the one that predicts.
         amp_dtype (str, optional): Autocast type, such as ``bfloat16``.
             Defaults to None, full precision.
-        tasks (list[str], optional): Tasks to evaluate. Defaults to None, all.
+        tasks (str | list[str], optional): Tasks to evaluate. Defaults to
+            None, all.
 
     Raises:
         UserError: If an argument is unknown.
@@ -178,6 +207,9 @@ class MultiTaskValLoop(_MultiTaskEvalLoop):
 
     stage = 'val'
     validated_pass = 0
+
+    def _usual(self, model: MeanTeacher) -> list[str]:
+        return [model.predict_on]
 
     def run(self) -> dict[str, float]:
         """Evaluate, and remember after which pass."""
@@ -202,6 +234,14 @@ class MultiTaskValLoop(_MultiTaskEvalLoop):
 
 @LOOPS.register_module()
 class MultiTaskTestLoop(_MultiTaskEvalLoop):
-    """Test every task; arguments as of :class:`MultiTaskValLoop`."""
+    """Test every task; arguments as of :class:`MultiTaskValLoop`.
+
+    By default all models that there are predict, first the one that the
+    checkpoint names.
+    """
 
     stage = 'test'
+
+    def _usual(self, model: MeanTeacher) -> list[str]:
+        first = model.predict_on
+        return [first, *(n for n in model.predictors if n != first)]

@@ -1,11 +1,13 @@
 """Optimizer groups."""
 
+from collections import Counter
 from typing import Any
 
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
 
 from fx_mm.engine.optimizers.optim_wrapper import MultiTaskOptimWrapper
+from fx_mm.models.param_groups import check_coverage
 from fx_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from fx_mm.tasks import all_kinds
 from fx_mm.utils.errors import UserError
@@ -18,7 +20,8 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     mmengine makes one group per parameter as soon as ``paramwise_cfg`` is
     set; here parameters with equal settings share a group, in the order of
     the model, which is what lets AdamW's foreach path work. Teacher
-    parameters are excluded. Build it while everything is trainable.
+    parameters are excluded. Build it while everything is trainable. The whole
+    model is looked at: a parameter that no group has stops the training.
 
     ``paramwise_cfg`` understands ``custom_keys`` (name pattern to ``lr_mult``
     and ``decay_mult``; the longest pattern that occurs in the name wins),
@@ -33,12 +36,21 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     KEYS = ('custom_keys', 'norm_decay_mult', 'bias_decay_mult')
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the wrapper over the student's parameters."""
+        """Build the wrapper over the student's parameters.
+
+        Raises:
+            UserError: If a parameter is in no group, of the optimizer or of
+                what passes lock, or in several.
+        """
         model = getattr(model, 'module', model)
         # Merging happens in `add_params`, which runs only with this set.
         self.paramwise_cfg = self.paramwise_cfg or dict(custom_keys={})
         student = getattr(model, 'student', model)
         wrapper = super().__call__(student)
+        self._check_coverage(wrapper, model)
+        if hasattr(student, 'param_groups'):
+            names = (name for name, _ in student.named_parameters())
+            check_coverage(student.param_groups(), names)
         if isinstance(wrapper, MultiTaskOptimWrapper):
             wrapper.param_names = {
                 id(p): name for name, p in student.named_parameters()
@@ -88,7 +100,6 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             if decay is not None:
                 group['weight_decay'] = decay
             params.append(group)
-        self._check_coverage(params, module)
 
     def _settings(
         self, module: nn.Module, name: str, custom: dict[str, float]
@@ -106,20 +117,21 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         return lr, self.base_wd * decay
 
     @staticmethod
-    def _check_coverage(
-        params: list[dict[str, Any]], module: nn.Module
-    ) -> None:
-        count: dict[int, int] = {}
-        for group in params:
-            for param in group['params']:
-                count[id(param)] = count.get(id(param), 0) + 1
+    def _check_coverage(wrapper: OptimWrapper, model: nn.Module) -> None:
+        """Refuse what would never learn, or twice in a step."""
+        count = Counter(
+            id(param)
+            for group in wrapper.optimizer.param_groups
+            for param in group['params']
+        )
         wrong = [
             name
-            for name, param in module.named_parameters()
-            if count.get(id(param), 0) != 1
+            for name, param in model.named_parameters()
+            if param.requires_grad and count[id(param)] != 1
         ]
         if wrong:
             raise UserError(
-                f'{len(wrong)} parameters are in no optimizer group or in '
-                f'two: {", ".join(wrong[:5])}.'
+                f'{len(wrong)} trainable parameters are in no optimizer '
+                f'group or in two: {", ".join(wrong[:5])}; only the '
+                "student's are trained: put them there, or freeze them."
             )

@@ -30,13 +30,15 @@ class BenchmarkTable:
         metrics (Mapping[str, float]): ``phantom_b/loc/mAP_40`` to value;
             those of the model that is not ``predict_on`` have its name in
             front: ``student/phantom_b/loc/mAP_40``.
-        predict_on (str): The model whose values have no name in front,
-            ``teacher`` or ``student``. Defaults to ``teacher``.
+        predict_on (str): Which model predicts, ``teacher`` or ``student``:
+            that whose values have no name in front. Defaults to the first of
+            ``PREDICTORS``.
         config (str): Name of the config. Defaults to ''.
         checkpoint (str): Name of the checkpoint. Defaults to ''.
         split (str): Split that was evaluated. Defaults to ``test``.
 
     Attributes:
+        first (str): Which model predicts.
         values (dict): ``teacher`` or ``student`` to task to metric to value.
         n_images (dict[str, int]): Task to number of its images.
         skipped (dict[str, str]): Task to why it was not evaluated.
@@ -54,12 +56,13 @@ class BenchmarkTable:
         self,
         tasks: Sequence[Task],
         metrics: Mapping[str, float],
-        predict_on: str = 'teacher',
+        predict_on: str = PREDICTORS[0],
         config: str = '',
         checkpoint: str = '',
         split: str = 'test',
     ) -> None:
         self.tasks = list(tasks)
+        self.first = predict_on
         self.config = config
         self.checkpoint = checkpoint
         self.split = split

@@ -68,14 +68,15 @@ def read_results(file: str | Path) -> dict[str, Any]:
         file (str | Path): The file.
 
     Returns:
-        dict: Its content, with ``metrics`` and ``tasks``.
+        dict: Its content, with ``predict_on``, its ``metrics`` and
+        ``tasks``.
 
     Raises:
         UserError: If it cannot be read, or has another schema.
     """
     try:
         content = json.loads(Path(file).read_text(encoding='utf-8'))
-        content['metrics'], content['tasks']
+        content['metrics'][content['predict_on']], content['tasks']
         schema = content['schema_version']
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
@@ -116,6 +117,7 @@ def to_json(table: BenchmarkTable) -> str:
         tasks=tasks,
         skipped=table.skipped,
         notes=table.notes,
+        predict_on=table.first,
         metrics=_plain(table.values),
         bootstrap=table.bootstrap,
         intervals=_plain(table.intervals),

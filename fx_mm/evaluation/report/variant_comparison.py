@@ -14,7 +14,6 @@ from fx_mm.evaluation.report.results_file import read_results
 from fx_mm.evaluation.statistics.bootstrap import LEVEL
 from fx_mm.evaluation.statistics.nan_mean import nan_mean
 from fx_mm.tasks import all_kinds, find_kind, split_name
-from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 from fx_mm.utils.text_table import markdown_table
 
@@ -84,32 +83,26 @@ def paired_difference(
     return Difference(mean, mean - half, mean + half, n)
 
 
-def read_headlines(file: str | Path, predict_on: str) -> dict[str, float]:
+def read_headlines(file: str | Path) -> dict[str, float]:
     """Read the headline metric of each task from a ``results.json``.
 
-    Groups of classes follow, such as ``phantom_c/seg/Dice_pos/organs``.
+    They are those of the model that predicts. Groups of classes follow, such
+    as ``phantom_c/seg/Dice_pos/organs``.
 
     Args:
         file (str | Path): As :class:`BenchmarkTable` writes it.
-        predict_on (str): ``teacher`` or ``student``.
 
     Returns:
         dict[str, float]: ``phantom_b/loc/mAP_40`` to value; undefined ones
         are skipped.
 
     Raises:
-        UserError: If the file cannot be read or was not tested with
-            ``predict_on``.
+        UserError: If the file cannot be read.
     """
     content = read_results(file)
-    metrics, tasks = content['metrics'], content['tasks']
-    if predict_on not in metrics:
-        raise UserError(
-            f'{file} has no results of the {predict_on}; list it in '
-            'test_cfg.predict_on.'
-        )
+    tasks = content['tasks']
     headlines = {}
-    for task, values in metrics[predict_on].items():
+    for task, values in content['metrics'][content['predict_on']].items():
         headline = find_kind(split_name(task)[1]).headline()
         groups = tasks[task].get('class_groups') or {}
         for metric in [headline, *(f'{headline}/{name}' for name in groups)]:

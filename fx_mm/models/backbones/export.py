@@ -19,6 +19,7 @@ from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.checks import check_choice
 from fx_mm.utils.config_text import read_assignments
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.model_weights import model_weights
 from fx_mm.utils.predictors import PREDICTORS
 
 # Name of the norms in a branch, and the stages they belong to by default.
@@ -78,8 +79,8 @@ class FoundationXBackbone(BaseModule):
             Defaults to None: no weights.
         backbone (dict, optional): Config of the backbone; needed without a
             checkpoint, or if it holds no config. Defaults to None.
-        predict_on (str): ``'teacher'`` or ``'student'``. Defaults to
-            ``'teacher'``.
+        predict_on (str, optional): ``'teacher'`` or ``'student'``. Defaults
+            to None: as the checkpoint says.
         out_indices (Sequence[int]): Stages to give, of strides 4, 8, 16, 32.
             Defaults to (0, 1, 2, 3).
         output_norm (str, optional): Put the learnt norms of the
@@ -99,7 +100,7 @@ class FoundationXBackbone(BaseModule):
         self,
         checkpoint: str | None = None,
         backbone: dict[str, Any] | None = None,
-        predict_on: str = 'teacher',
+        predict_on: str | None = None,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         output_norm: str | None = None,
         norm_stages: Sequence[int] | None = None,
@@ -107,7 +108,7 @@ class FoundationXBackbone(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         for key, value, known in (
-            ('predict_on', predict_on, PREDICTORS),
+            ('predict_on', predict_on, (None, *PREDICTORS)),
             ('output_norm', output_norm, (None, *NORMS)),
         ):
             check_choice(f'FoundationXBackbone {key}', value, known)
@@ -207,15 +208,16 @@ class FoundationXBackbone(BaseModule):
 
     def _fill(self, loaded: dict[Any, Any]) -> None:
         """Load backbone and norms; nothing may be missing."""
-        state = loaded.get('state_dict', loaded)
-        root = f'{self.predict_on}.'
-        if not any(name.startswith(root) for name in state):
-            root = ''
-        self._load_part(self.backbone, state, f'{root}backbone.')
+        weights = model_weights(
+            loaded, cast(str, self.checkpoint), self.predict_on
+        )
+        self.predict_on = weights.predict_on
+        state = weights.chosen
+        self._load_part(self.backbone, state, 'backbone.')
         for stage, norm in self.norms.items():
             position = self.norm_stages.index(int(stage))
             name = NORMS[cast(str, self.output_norm)][0]
-            self._load_part(norm, state, f'{root}{name}.{position}.')
+            self._load_part(norm, state, f'{name}.{position}.')
 
     def _load_part(
         self, module: nn.Module, state: dict[Any, Any], prefix: str

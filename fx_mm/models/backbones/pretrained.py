@@ -12,17 +12,11 @@ from torch import Tensor, nn
 from fx_mm.registry import WEIGHT_INITIALIZERS
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.model_weights import ModelWeights, model_weights, plain_name
 
 TORCHVISION = 'torchvision://'
-CONTAINERS = ('teacher', 'state_dict', 'model')
-PREFIXES = (
-    '',
-    'module.',
-    'backbone.',
-    'module.backbone.',
-    'teacher.backbone.',
-    'student.backbone.',
-)
+PLACES = ('', 'backbone.')
+"""Prefixes of a backbone in a model."""
 # What follows from the config, or counts batches.
 UNLOADED = ('relative_position_index', 'num_batches_tracked')
 LEAST_SHARE = 0.5
@@ -36,39 +30,15 @@ def names_text(names: list[str]) -> str:
     return f'{text} and {more} more' if more > 0 else text
 
 
-def unpack_weights(loaded: dict[Any, Any], source: str) -> dict[str, Tensor]:
-    """Tensors by name, out of what a checkpoint file holds.
-
-    Raises:
-        UserError: If there is none.
-    """
-    for key in CONTAINERS:
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-            break
-    weights = {}
-    if isinstance(loaded, dict):
-        weights = {
-            name: value
-            for name, value in loaded.items()
-            if isinstance(value, Tensor)
-        }
-    if not weights:
-        raise UserError(
-            f'Checkpoint "{source}" holds no weights; give a file with a '
-            'state dict.'
-        )
-    return weights
-
-
 @WEIGHT_INITIALIZERS.register_module(name='Pretrained')
 class PretrainedWeights(PretrainedInit):
     """Load a file or URL into a backbone, and say what was not loaded.
 
     It takes the place of mmengine's initializer of that name in fx_mm's
     scope; :func:`build_backbone` points to it. A file may hold the weights
-    below ``teacher``, ``state_dict`` or ``model`` or plain, and their names
-    may start with ``module.`` or ``backbone.``.
+    plain or below one of ``CONTAINERS``, and their names may start with
+    ``WRAPPERS`` and ``backbone.``. Of a student and a teacher, that is taken
+    which predicts, see :func:`model_weights`.
 
     Args:
         checkpoint (str): A file, a URL, or ``torchvision://resnet50``.
@@ -96,13 +66,13 @@ class PretrainedWeights(PretrainedInit):
     def __call__(self, module: nn.Module) -> None:
         """Load into a module, in place."""
         source = str(self.checkpoint)
-        weights = unpack_weights(self._load(source), source)
+        found = model_weights(self._load(source), source)
         own = {
             name: value
             for name, value in module.state_dict().items()
             if not name.endswith(UNLOADED)
         }
-        fitting, left = self._best(module, own, weights)
+        fitting, left = self._best(module, own, found)
         size = sum(own[name].numel() for name in fitting)
         share = size / max(sum(value.numel() for value in own.values()), 1)
         if share < LEAST_SHARE:
@@ -110,8 +80,8 @@ class PretrainedWeights(PretrainedInit):
                 f'Only {len(fitting)} of the {len(own)} weights of the '
                 f'backbone {type(module).__name__} are in "{source}" with '
                 f'the same shape (the backbone has {names_text([*own][:2])}, '
-                f'the file {names_text([*weights][:2])}); give a file of the '
-                'same architecture and size.'
+                f'the file {names_text([*found.state_dict][:2])}); give a '
+                'file of the same architecture and size.'
             )
         with torch.no_grad():
             module.load_state_dict(fitting, strict=False)
@@ -146,11 +116,16 @@ class PretrainedWeights(PretrainedInit):
             raise UserError(text) from error
 
     def _best(
-        self, module: nn.Module, own: dict[Any, Any], weights: dict[Any, Any]
+        self, module: nn.Module, own: dict[Any, Any], found: ModelWeights
     ) -> tuple[dict[str, Tensor], list[str]]:
         """Weights that fit, and names of the others; best prefix."""
+        weights = found.state_dict
         best: tuple[dict[Any, Any], list[Any]] = ({}, [*weights])
-        for prefix in PREFIXES if self.prefix is None else (self.prefix,):
+        places = PLACES
+        if self.prefix is not None:
+            places = (plain_name(self.prefix),)
+        roots = ('', f'{found.predict_on}.')
+        for prefix in (root + place for root in roots for place in places):
             candidate = {
                 name.removeprefix(prefix): value
                 for name, value in weights.items()

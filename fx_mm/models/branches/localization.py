@@ -80,7 +80,8 @@ class LocalizationBranch(Branch):
             to None.
         bbox_head (dict, optional): Losses and depth of the heads, which are
             :class:`TaskDINOHead`. Defaults to None.
-        dn_cfg (dict, optional): Denoising queries. Defaults to None.
+        dn_cfg (dict, optional): Denoising queries; None trains without.
+            Defaults to ``dict()``: as in the paper.
         train_cfg (dict, optional): ``assigner``, with the costs of mmdet's
             ``HungarianAssigner``. Defaults to None.
         test_cfg (dict, optional): ``max_per_img``, boxes kept at test time.
@@ -129,7 +130,7 @@ class LocalizationBranch(Branch):
         decoder: dict[Any, Any] | None = None,
         positional_encoding: dict[Any, Any] | None = None,
         bbox_head: dict[Any, Any] | None = None,
-        dn_cfg: dict[str, Any] | None = None,
+        dn_cfg: dict[str, Any] | None = dict(),
         train_cfg: dict[str, Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
         with_box_refine: bool = True,
@@ -215,7 +216,9 @@ class LocalizationBranch(Branch):
                     dims,
                     self.num_queries,
                     head=build_head(cfg, classes, **own),
-                    denoising=DenoisingQueries(
+                    denoising=None
+                    if dn_cfg is None
+                    else DenoisingQueries(
                         num_classes=classes,
                         first_label=first_label,
                         embed_dims=dims,
@@ -343,7 +346,7 @@ class LocalizationBranch(Branch):
             state (dict): Result of :meth:`encode`.
             dataset (str): Dataset of the batch.
             data_samples (list): Have ``gt_instances`` if ``denoise``.
-            denoise (bool): Whether to add denoising queries.
+            denoise (bool): Whether to add denoising queries, if there are.
 
         Returns:
             dict: ``hidden_states`` (layers, B, queries, dims), ``references``
@@ -365,7 +368,7 @@ class LocalizationBranch(Branch):
             memory.shape[0], -1, -1
         )
         dn_mask = dn_meta = None
-        if denoise:
+        if denoise and task.denoising is not None:
             labels = task.label_embedding or self.label_embedding
             noisy, noisy_anchors, dn_mask, dn_meta = task.denoising(
                 data_samples, labels

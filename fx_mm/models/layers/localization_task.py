@@ -42,7 +42,8 @@ class LocalizationTask(BaseModule):
         embed_dims (int): Width of the tokens.
         num_queries (int): Number of matching queries.
         head (TaskDINOHead): Class and box branches with their losses.
-        denoising (DenoisingQueries): Generator of denoising queries.
+        denoising (DenoisingQueries, optional): Generator of denoising
+            queries; None trains without.
         decoder (nn.Module, optional): The dataset's own decoder; None if the
             branch has a shared one. Defaults to None.
         own_queries (bool): Whether the content queries are the dataset's.
@@ -59,7 +60,7 @@ class LocalizationTask(BaseModule):
         embed_dims: int,
         num_queries: int,
         head: TaskDINOHead,
-        denoising: DenoisingQueries,
+        denoising: DenoisingQueries | None,
         decoder: nn.Module | None = None,
         own_queries: bool = False,
         own_labels: bool = False,

@@ -1,6 +1,11 @@
 """Typed predictions: one class per kind, and all of one image."""
 
-from fx_mm.visualization.results.base import Marks, TaskResult, result_class
+from fx_mm.visualization.results.base import (
+    SCORE_THR,
+    Marks,
+    TaskResult,
+    result_class,
+)
 from fx_mm.visualization.results.cls_result import ClsResult
 from fx_mm.visualization.results.image_result import ImageResult
 from fx_mm.visualization.results.loc_result import LocResult
@@ -8,6 +13,7 @@ from fx_mm.visualization.results.reg_result import RegResult
 from fx_mm.visualization.results.seg_result import SegResult
 
 __all__ = [
+    'SCORE_THR',
     'ClsResult',
     'ImageResult',
     'LocResult',

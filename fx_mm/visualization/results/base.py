@@ -17,6 +17,9 @@ from fx_mm.tasks import Task
 from fx_mm.visualization.contact_sheet import Box
 from fx_mm.visualization.text import Color, Piece
 
+SCORE_THR = 0.3
+"""Boxes with a lower score are left out of pictures and files."""
+
 
 @dataclass
 class Marks:

@@ -10,7 +10,7 @@ import numpy as np
 from fx_mm.datasets.io.errors import ImageReadError
 from fx_mm.datasets.io.xray import read_xray
 from fx_mm.visualization.contact_sheet import draw_tile, make_grid
-from fx_mm.visualization.results.base import TaskResult
+from fx_mm.visualization.results.base import SCORE_THR, TaskResult
 from fx_mm.visualization.tiles import PREDICTION, caption_below, save_picture
 
 SCHEMA_VERSION = 1
@@ -52,7 +52,7 @@ class ImageResult:
     def draw(
         self,
         out_file: str | Path | None = None,
-        score_thr: float = 0.3,
+        score_thr: float = SCORE_THR,
         size: int = 384,
     ) -> np.ndarray:
         """Draw the image and each task's prediction, side by side.
