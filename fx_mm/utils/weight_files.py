@@ -141,7 +141,7 @@ def read_safetensors(path: str | Path) -> dict[str, Any]:
 def dump_safetensors(
     weights: Mapping[str, Tensor], meta: Mapping[str, Any] | None = None
 ) -> bytes:
-    """Return the content of a safetensors file.
+    """Return the content of a safetensors file, the same each time.
 
     Args:
         weights (Mapping[str, Tensor]): By name.
@@ -152,7 +152,8 @@ def dump_safetensors(
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, value in weights.items()
     }
+    # one note: several would come in another order each time
     notes = {'format': 'pt'}
     if meta is not None:
-        notes[META_KEY] = json.dumps(meta)
+        notes = {META_KEY: json.dumps(meta)}
     return to_safetensors(tensors, notes)

@@ -24,6 +24,7 @@ from fx_mm.tasks import (
     TaskTable,
 )
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.weight_files import dump_safetensors
 
 START = ['classification/head', 'classification/projector']
 
@@ -408,3 +409,31 @@ def test_published_arks_in_full_size(tmp_path, swin, widths, projector):
         source, load_config(str(CONFIGS / name), options)
     )
     result.check()
+
+
+@pytest.mark.parametrize(
+    'prefix', ['_orig_mod.', 'module.', 'net.model.', 'module._orig_mod.']
+)
+@pytest.mark.parametrize('container', ['model_state_dict', 'state_dict_ema'])
+def test_wrapped_weights_are_the_same(bring, prefix, container):
+    weights = m.filled(m.ark())
+    plain = bring(weights).checkpoint['state_dict']
+    wrapped = {prefix + name: value for name, value in weights.items()}
+    found = bring({container: wrapped, 'epoch': 3}).checkpoint
+    assert found['state_dict'].keys() == plain.keys()
+    for name, value in found['state_dict'].items():
+        assert torch.equal(value, plain[name])
+    average = container == 'state_dict_ema'
+    assert found['meta'].get('predict_on') == ('teacher' if average else None)
+
+
+def test_safetensors_are_a_source(tmp_path, config):
+    weights = m.filled(m.ark())
+    path = tmp_path / 'model.safetensors'
+    path.write_bytes(dump_safetensors(weights))
+    result = import_checkpoint(read_foreign(str(path)), config())
+    result.check()
+    result.save(tmp_path / 'out.safetensors')
+    loaded = load_model(config(), str(tmp_path / 'out.safetensors'))
+    norm = loaded.active.classification.norms[0]
+    assert torch.equal(norm.weight, weights['norm.weight'])

@@ -163,6 +163,23 @@ def test_the_published_config_still_builds_the_backbone(trained, tmp_path):
             assert torch.equal(ours, theirs)
 
 
+def test_safetensors_say_the_same(trained, tmp_path):
+    path, cfg, model = trained()
+    published = publish_checkpoint(load_file(path), path, 'teacher')
+    file = write_published(published, tmp_path / 'x.safetensors')
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert file.name == f'x-{digest[:8]}.safetensors'
+    loaded = load_file(file)
+    assert loaded['meta']['cfg'] == published['meta']['cfg']
+    assert set(loaded['state_dict']) == set(published['state_dict'])
+    (task,) = FoundationXInferencer(str(file), tasks='rsna/cls').tasks
+    assert task.classes == TaskTable.from_cfg(cfg)['rsna/cls'].classes
+    again = load_model(cfg, str(file))
+    assert again.predict_on == 'teacher'
+    for key, value in model.teacher.state_dict().items():
+        assert torch.equal(again.active.state_dict()[key], value)
+
+
 def test_strip_run_keys():
     text = "a = 1\nwork_dir = ('x'\n 'y')\nresume = 0\nb = {'work_dir': 2}\n"
     assert strip_run_keys(text) == "a = 1\nb = {'work_dir': 2}\n"
@@ -187,6 +204,20 @@ def test_what_cannot_be_published(trained):
 
 
 # -------------------------------------------------------------------- export
+
+
+def test_safetensors_of_a_backbone(trained, tmp_path):
+    path, _, _ = trained()
+    for to, fits in (('timm', True), ('microsoft', False)):
+        content, _ = export_backbone(path, to)
+        file = tmp_path / f'{to}.safetensors'
+        if fits:
+            write_checkpoint(content, file)
+            for name, value in load_file(file).items():
+                assert torch.equal(content[name], value)
+            continue
+        with pytest.raises(UserError, match='a name that ends in .pth'):
+            write_checkpoint(content, file)
 
 
 def export(path, tmp_path, to, **kwargs):

@@ -248,6 +248,14 @@ def test_boxes_kept_by_config():
     assert [len(sample.pred_instances) for sample in result] == [7, 7]
 
 
+def test_none_trains_without_denoising():
+    plain, without = build(), build(dn_cfg=None)
+    assert any('dn_' in key for key in losses_of(plain))
+    losses = losses_of(without)
+    assert losses and not any('dn_' in key for key in losses)
+    assert list(plain.state_dict()) == list(without.state_dict())
+
+
 def test_static_denoising_groups():
     group = dict(dynamic=False, num_groups=3)
     branch = build(dn_cfg=dict(group_cfg=group)).localization

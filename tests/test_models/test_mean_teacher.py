@@ -208,15 +208,85 @@ def test_who_answers(model):
         model.predict_on = 'both'
 
 
+@pytest.mark.parametrize('names', [['student'], ['teacher']])
+def test_one_of_them_alone(model, names):
+    """What is not there is not saved and does not predict."""
+    single = copy.deepcopy(model)
+    single.keep_predictors(names)
+    assert single.teacher is None and single.models == (single.student,)
+    assert single.predictors == tuple(names)
+    assert single.predict_on == names[0] and single.active is single.student
+    heads = {key.partition('.')[0] for key in single.state_dict()}
+    assert heads <= {'student', 'data_preprocessor'}
+    (other,) = {'student', 'teacher'} - {*names}
+    with pytest.raises(UserError, match=f'asks for the {other}, but'):
+        single.predict_on = other
+    match = f'holds the {names[0]} alone'
+    with pytest.raises(UserError, match=match), single.using(other):
+        pass
+    single.train()
+    single.init_weights()
+    single.consistency_weight = 0
+    assert single.loss(*h.batch('a/cls'))
+    for call in (
+        lambda: single.update_teacher(0.5),
+        lambda: (
+            setattr(single, 'consistency_weight', 0.5)
+            or single.loss(*h.batch('a/cls'))
+        ),
+    ):
+        with pytest.raises(RuntimeError, match='no teacher'):
+            call()
+    single.keep_predictors(['student', 'teacher'])
+    assert single.predict_on == 'teacher'
+    assert equal(single.teacher, single.student)
+    assert not any(p.requires_grad for p in single.teacher.parameters())
+
+
+@pytest.mark.parametrize(
+    'kind', ['plain', 'full', 'student', 'teacher', 'mixed']
+)
+def test_loading_into_one_alone(model, kind):
+    single = h.build(seed=5, noise=0.1)
+    single.keep_predictors(['student'])
+    source = model.state_dict()
+    if kind in ('student', 'teacher'):
+        source = {k: v for k, v in source.items() if k.startswith(kind)}
+    elif kind != 'full':
+        source = model.student.state_dict()
+        if kind == 'mixed':
+            for key, value in model.teacher.state_dict().items():
+                source['teacher.' + key] = value
+    result = single.load_state_dict(source, strict=False)
+    assert not result.missing_keys and not result.unexpected_keys
+    wanted = model.teacher if kind == 'teacher' else model.student
+    assert equal(single.student, wanted)
+
+
+def test_statistics_that_are_not_finite_start_again_without_a_teacher():
+    norm_cfg = dict(_delete_=True, type='BN')
+    options = {'student.segmentation.decoder.norm_cfg': norm_cfg}
+    model = h.build(tasks=h.TASKS[4:5], **options)
+    model.keep_predictors(['student'])
+    norm = model.student.get_submodule('segmentation.decoder.fuse.bn')
+    norm.running_mean[:2] = torch.tensor([float('nan'), 3.0])
+    norm.running_var[:2] = torch.tensor([float('inf'), 4.0])
+    model.restore_buffers()
+    assert norm.running_mean[:2].tolist() == [0, 3]
+    assert norm.running_var[:2].tolist() == [1, 4]
+
+
 @pytest.mark.parametrize('load', ['torch', 'mmengine'])
-@pytest.mark.parametrize('kind', ['plain', 'full', 'student', 'mixed'])
+@pytest.mark.parametrize(
+    'kind', ['plain', 'full', 'student', 'teacher', 'mixed']
+)
 def test_loading(model, load, kind):
     fresh = h.build(seed=5, noise=0.1)
     source = model.state_dict()
     if kind == 'plain':
         source = model.student.state_dict()
-    elif kind == 'student':
-        source = {k: v for k, v in source.items() if k.startswith('student.')}
+    elif kind in ('student', 'teacher'):
+        source = {k: v for k, v in source.items() if k.startswith(kind)}
     elif kind == 'mixed':
         source = model.student.state_dict()
         for key, value in model.teacher.state_dict().items():
@@ -227,8 +297,9 @@ def test_loading(model, load, kind):
     else:
         load_state_dict(fresh, OrderedDict(source), strict=True)
     assert list(source) == keys
-    assert equal(fresh.student, model.student)
-    brought = kind in ('full', 'mixed')
+    wanted = model.teacher if kind == 'teacher' else model.student
+    assert equal(fresh.student, wanted)
+    brought = kind in ('full', 'mixed', 'teacher')
     twin = model.teacher if brought else model.student
     assert equal(fresh.teacher, twin)
     assert not fresh.student.backbone.patch_embed.projection.weight.is_set_to(

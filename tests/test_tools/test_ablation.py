@@ -198,10 +198,7 @@ def test_an_interruption_stops_the_processes(tmp_path, capsys):
         "(folder / 'started').touch()\n"
         'time.sleep(60)\n'
     )
-    runs = [
-        Run(BASE, seed, tmp_path / f'seed_{seed}', 'x')
-        for seed in (0, 1)
-    ]
+    runs = [Run(BASE, seed, tmp_path / f'seed_{seed}', 'x') for seed in (0, 1)]
 
     def interrupt():
         while not (runs[0].folder / 'started').exists():

@@ -24,7 +24,9 @@ def parse_args():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('source', help='checkpoint file or URL')
-    parser.add_argument('out', help='checkpoint to write')
+    parser.add_argument(
+        'out', help='checkpoint to write: .pth, or .safetensors'
+    )
     parser.add_argument(
         '--config',
         help='whose model it is for; by default the shipped config of an '

@@ -8,6 +8,8 @@ import argparse
 from fx_mm.converters.exporting import OUTPUT_NORMS, TARGETS, export_backbone
 from fx_mm.converters.files import check_free, write_checkpoint
 from fx_mm.utils.cli import add_predict_on, run_tool
+from fx_mm.utils.errors import UserError
+from fx_mm.utils.weight_files import SAFETENSORS
 
 
 def parse_args():
@@ -16,7 +18,7 @@ def parse_args():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('checkpoint', help='checkpoint of fx_mm')
-    parser.add_argument('out', help='file to write')
+    parser.add_argument('out', help='file to write: .pth, or .safetensors')
     parser.add_argument(
         '--to',
         choices=TARGETS,
@@ -36,6 +38,11 @@ def parse_args():
 def main():
     args = parse_args()
     check_free(args.out)
+    if args.out.endswith(SAFETENSORS) and args.to != 'timm':
+        raise UserError(
+            f'{args.to} does not read {SAFETENSORS}; give a name that ends in '
+            '.pth.'
+        )
     exported, notes = export_backbone(
         args.checkpoint, args.to, args.predict_on, args.norms
     )

@@ -18,7 +18,9 @@ def parse_args():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('checkpoint', help='checkpoint of fx_mm')
-    parser.add_argument('out', help='file to write, with or without .pth')
+    parser.add_argument(
+        'out', help='file to write, with or without .pth; or .safetensors'
+    )
     parser.add_argument(
         '--predict-on',
         choices=PREDICTORS,

@@ -88,12 +88,15 @@ class CyclicCheckpointHook(CheckpointHook):
         **kwargs: Any,
     ) -> None:
         check_choice('checkpoint.unit', unit, UNITS)
-        if interval == 0 or max_keep_ckpts == 0:
-            raise UserError(
-                f'The checkpoint hook has interval={interval} and '
-                f'max_keep_ckpts={max_keep_ckpts}; both are at least 1, or '
-                '-1: saved at the end alone, and all kept.'
-            )
+        for key, value, none in (
+            ('interval', interval, 'to save at the end alone'),
+            ('max_keep_ckpts', max_keep_ckpts, 'to keep all'),
+        ):
+            if not isinstance(value, int) or (value < 1 and value != -1):
+                raise UserError(
+                    f'checkpoint.{key} is {value!r}; it must be a whole '
+                    f'number, at least 1, or -1 {none}.'
+                )
         if '://' not in str(kwargs.get('out_dir')):
             kwargs.setdefault('backend_args', dict(backend=ATOMIC_BACKEND))
         if isinstance(save_best, Sequence) and not isinstance(save_best, str):

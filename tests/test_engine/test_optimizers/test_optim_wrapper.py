@@ -1,11 +1,14 @@
 """Optimizer groups: everything once, in few groups."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from fx_mm.engine.optimizers.optim_wrapper import MultiTaskOptimWrapper
+from fx_mm.models.param_groups import ParamGroup
 from fx_mm.registry import OPTIM_WRAPPERS
 from fx_mm.utils.errors import UserError
 
@@ -95,6 +98,34 @@ def test_a_frozen_parameter_stops_the_build():
     model = Twins()
     model.student.head.bias.requires_grad_(False)
     with pytest.raises(UserError, match='"head.bias" is frozen'):
+        build(model)
+
+
+def test_a_parameter_outside_the_student_stops_the_build():
+    model = Twins()
+    model.scale = nn.Parameter(torch.ones(1))
+    with pytest.raises(UserError, match='no optimizer group or in two: scale'):
+        build(model)
+    model.scale.requires_grad_(False)
+    build(model)
+
+
+def test_a_parameter_of_no_part_stops_the_build():
+    class Parts(Net):
+        def param_groups(self):
+            return self.groups
+
+    model = Twins()
+    model.student = Parts()
+    own, head = (ParamGroup(n, None, (n,)) for n in ('backbone', 'head'))
+    model.student.groups = [own, head]
+    build(model)
+    model.student.scale = nn.Parameter(torch.ones(1))
+    with pytest.raises(UserError, match='"scale" is in no group of the mode'):
+        build(model)
+    del model.student.scale
+    model.student.groups = [own, head, replace(head, name='other')]
+    with pytest.raises(UserError, match='"head.weight" is in head and other'):
         build(model)
 
 
