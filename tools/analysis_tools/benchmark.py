@@ -147,6 +147,11 @@ def one_peak(cfg: Config, kind: str, name: str) -> int:
 def suite_teacher(cfg: Config, args) -> dict:
     """The teacher's update against a multiplication and addition a tensor."""
     model = Trainer(cfg).runner.model
+    if model.teacher is None:
+        raise UserError(
+            'The config has no MeanTeacherHook in custom_hooks, so there is '
+            'no teacher to measure.'
+        )
     student = list(model.student.parameters())
     teacher = list(model.teacher.parameters())
 
