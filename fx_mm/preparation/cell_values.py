@@ -36,13 +36,14 @@ def parse_labels(
         cells (Sequence[str]): At least one per class.
         where (str): The row, for messages.
     """
-    return {
+    try:
         # a message for every cell would take longer than all the rest
-        name: VALUES[cell]
-        if cell in VALUES
-        else parse_label(cell, f'{where}, column "{name}"')
-        for name, cell in zip(classes, cells)
-    }
+        return dict(zip(classes, map(VALUES.__getitem__, cells)))
+    except KeyError:
+        return {
+            name: parse_label(cell, f'{where}, column "{name}"')
+            for name, cell in zip(classes, cells)
+        }
 
 
 def parse_box(name: str, numbers: Any, where: str, size: bool = False) -> Box:

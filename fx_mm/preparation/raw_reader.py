@@ -64,11 +64,12 @@ def _check_images(
     img_dir = os.path.join(os.path.abspath(spec.images), '')
     seen: dict[str, Any] = {}
     files = FileIndex()
-    renamed: list[Path] = []
+    renamed: list[str] = []
+    in_place = spec.in_place
     for image in images:
         source = str(image.source)
         if source not in files and (found := files.find(source)):
-            renamed.append(image.source)
+            renamed.append(source)
             source, image.source = found, Path(found)
         if '..' in source or not source.startswith(root):
             source = os.path.abspath(source)
@@ -79,7 +80,7 @@ def _check_images(
                 f'{image.source}, which leaves {spec.root}; correct the '
                 'name, or link the file into the folder.'
             )
-        if spec.in_place:
+        if in_place:
             # Kaggle's copies have the images in other folders
             image.name = (
                 source[len(img_dir) :]

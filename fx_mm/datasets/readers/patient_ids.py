@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from fx_mm.utils.memory import without_garbage_collection
+
 PATIENT = 'patient'
 """The column of a table, and the key of a COCO file's images."""
 NAMES = (
@@ -90,6 +92,8 @@ def patient_key(text: str) -> str:
     Args:
         text (str): The ID as written.
     """
+    if text.isascii() and text.isdigit():  # most are, and there are many
+        return text.lstrip('0') or '0'
     text = unicodedata.normalize('NFKC', text).strip(' \t\'"').casefold()
     match = _NUMBERED.fullmatch(text)
     if match is None:
@@ -108,8 +112,9 @@ def unify_patients(patients: Iterable[str]) -> Unified:
         Unified: IDs that are written in one way stay as they are.
     """
     written: dict[str, list[str]] = defaultdict(list)
-    for text in sorted(set(patients)):
-        written[patient_key(text)].append(text)
+    with without_garbage_collection():
+        for text in sorted(set(patients)):
+            written[patient_key(text)].append(text)
     return Unified(
         {
             text: key if len(texts) > 1 else text
