@@ -323,3 +323,32 @@ def test_boxes_contain_rotated_masks(data):
         whole = mask[[0, -1]].sum() + mask[:, [0, -1]].sum() == 0
         if whole:
             np.testing.assert_allclose(box, around, atol=1.6)
+
+
+@pytest.mark.parametrize(
+    'step',
+    [
+        dict(type='mmdet.Resize', scale=(64, 48), keep_ratio=False),
+        dict(type='mmdet.Resize', scale=(W, H), keep_ratio=False),
+        dict(type='mmdet.RandomFlip', prob=1.0),
+        dict(type='mmdet.Rotate', prob=1.0, level=10),
+        dict(type='RandomResizedCrop', scale=16),
+        dict(type='ShiftScaleRotate', prob=1.0),
+    ],
+)
+def test_truth_that_would_not_follow_the_image_is_refused(results, step):
+    """Training would go on with boxes at the wrong place."""
+    boxes = dict(boxes=[[4, 4, 12, 12]], box_labels=np.zeros(1, int))
+    steps = (LoadXray(), step, LoadXrayAnnotations())
+    for truth in (boxes, dict(mask_paths=dict.fromkeys('ABC'))):
+        with pytest.raises(UserError, match='toy/.* right behind LoadXray'):
+            run(results('loc', test_mode=False, **truth), *steps)
+    run(results('loc', test_mode=True, **boxes), *steps)
+    run(results('cls', test_mode=False), *steps)
+
+
+def test_a_step_that_moves_nothing_may_come_before_the_truth(results):
+    boxes = dict(boxes=[[4, 4, 12, 12]], box_labels=np.zeros(1, int))
+    record = results('loc', test_mode=False, **boxes)
+    gamma = dict(type='RandomGamma', gamma_range=(0.5, 0.6), prob=1.0)
+    run(record, LoadXray(), gamma, LoadXrayAnnotations())

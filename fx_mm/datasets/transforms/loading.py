@@ -148,7 +148,8 @@ class LoadXrayAnnotations(BaseTransform):
 
     Raises:
         ImageReadError: If a mask cannot be read.
-        UserError: If boxes or masks belong to an image of another size.
+        UserError: If boxes or masks belong to an image of another size, or
+            in training come behind a step that moved the image.
     """
 
     def __init__(
@@ -164,6 +165,8 @@ class LoadXrayAnnotations(BaseTransform):
             results.get('test_mode', False) or results['img_shape'] != loaded
         )
         results['truth_at_ori_shape'] = at_original
+        if results.get('test_mode') is False:
+            _check_unmoved(results, loaded)
         if at_original and loaded != original:
             # a resize knows only the image that it was given
             results['scale_factor'] = _scale(results['img_shape'], original)
@@ -233,6 +236,22 @@ class LoadXrayAnnotations(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({_describe(self.cache)})'
+
+
+def _check_unmoved(results: dict[str, Any], loaded: tuple[Any, ...]) -> None:
+    """Refuse boxes and masks that would not follow the image in training.
+
+    mmdet's geometric transforms record the homography.
+    """
+    if 'boxes' not in results and 'mask_paths' not in results:
+        return
+    if 'homography_matrix' in results or results['img_shape'] != loaded:
+        raise UserError(
+            f'In the train_pipeline of task {results["task"]}, '
+            'LoadXrayAnnotations comes behind a step that resizes, turns or '
+            'mirrors the image, which boxes and masks would not follow; put '
+            'it right behind LoadXray.'
+        )
 
 
 def _scale(
