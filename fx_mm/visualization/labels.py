@@ -43,7 +43,7 @@ def place_labels(
     """
     height, width = shape
     room = COVERED * height * width
-    taken = np.zeros((0, 4), int)
+    taken: np.ndarray = np.zeros((0, 4), int)
     placed: list[Rect | None] = []
     for box, size in zip(boxes, sizes, strict=True):
         best = None
@@ -129,7 +129,7 @@ def _overlap(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Return whether rectangles share a pixel, shape (n, m)."""
     a, b = ours[:, None], theirs[None]
     apart = (a[..., :2] >= b[..., 2:]) | (a[..., 2:] <= b[..., :2])
-    return ~apart.any(-1)
+    return np.asarray(~apart.any(-1))
 
 
 def _cost(places: np.ndarray, box: Rect) -> np.ndarray:

@@ -206,13 +206,16 @@ def _wrap(text: str, width: int, size: int) -> tuple[str, ...]:
             lines.append(line)
         line = word
         while _width(line, size) > width and len(line) > 1:
-            end = _most(
-                len(line), lambda n, w=line: _width(w[:n], size) <= width
-            )
-            end = max(end, 1)
-            lines.append(line[:end])
-            line = line[end:]
+            head = _head(line, width, size)
+            lines.append(head)
+            line = line[len(head) :]
     return (*lines, line)
+
+
+def _head(text: str, width: int, size: int) -> str:
+    """Return the longest beginning that fits, one letter at least."""
+    kept = _most(len(text), lambda n: _width(text[:n], size) <= width)
+    return text[: max(kept, 1)]
 
 
 def _most(high: int, fits: Callable[[int], bool]) -> int:

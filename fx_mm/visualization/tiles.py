@@ -113,7 +113,7 @@ def mask_tile(
             lines.append((f'{name} {notes.get(name, "")}'.strip(), color))
     if ignored is not None:
         lines.append(('ignored', UNKNOWN))
-        ignored = ignored.any(0)
+        ignored = np.asarray(ignored.any(0))
     return draw_tile(
         image,
         masks=drawn,

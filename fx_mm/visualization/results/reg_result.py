@@ -61,7 +61,7 @@ class RegResult(TaskResult):
         """List the numbers that are known."""
         values = to_numpy(sample.gt_value)
         known = [n for n, v in zip(task.classes, values) if not np.isnan(v)]
-        return Marks(lines=_lines(task.classes, values), present=set(known))
+        return Marks(lines=[*_lines(task.classes, values)], present=set(known))
 
     @classmethod
     def draw_beside_truth(

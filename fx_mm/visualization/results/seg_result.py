@@ -66,7 +66,7 @@ class SegResult(TaskResult):
                 legend.append((name, color))
         ignored = _ignored(sample)
         if ignored is not None:
-            marks.ignored = ignored.any(0)
+            marks.ignored = np.asarray(ignored.any(0))
             legend.append(('ignored', UNKNOWN))
         marks.lines = [legend or 'no mask']
         return marks
