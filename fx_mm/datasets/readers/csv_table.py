@@ -103,7 +103,9 @@ class CsvTable:
         """
         if name not in self:
             what = what and f' ({what})'
-            found = ', '.join(f'"{c}"' for c in self.header if c)
+            # where a quote is open, the name of a column is half the file
+            shown = (' '.join(c.split())[:60] for c in self.header if c)
+            found = ', '.join(f'"{c}"' for c in shown)
             raise UserError(
                 f'{self.path}: has no column "{name}"{what}; it has: {found}.'
             )

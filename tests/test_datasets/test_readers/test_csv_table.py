@@ -60,6 +60,7 @@ def test_cells_may_be_very_long_and_hold_line_ends(tmp_path):
         (b'name,code\n\xff,1\n', r'is not UTF-8 text \(byte 10\)'),
         (b'name,name\n', 'column "name" is in the header twice'),
         (b',,\n', 'x.csv: has no header; download it again'),
+        (b'"id\nname",a\n1,2\n', 'no column "name"; it has: "id name", "a"'),
     ],
 )
 def test_broken_tables_are_refused_by_row(tmp_path, data, message):
