@@ -36,7 +36,7 @@ PLAUSIBLE = 1e12
 """Slopes beyond it, or below its inverse, are none."""
 
 
-class Mapping(NamedTuple):
+class Display(NamedTuple):
     """A way to 8 bits that the file asks for.
 
     Attributes:
@@ -224,7 +224,7 @@ def _apply(
 
 def _mappings(
     tags: DicomTags, modality: Transform, count: Callable[[], Histogram]
-) -> Iterator[Mapping]:
+) -> Iterator[Display]:
     """Yield the VOI LUTs, then the windows, of which the first fitting counts.
 
     What cannot be a window is left out with a warning.
@@ -235,7 +235,7 @@ def _mappings(
         table = read_table(item, f'VOI LUT {number}', inputs)
         if table is not None:
             last = table.first + len(table.entries) - 1
-            yield Mapping(
+            yield Display(
                 'VOI LUT',
                 f'VOI LUT {number} (inputs {table.first} to {last})',
                 (table.first, last),
@@ -269,7 +269,7 @@ def _mappings(
         yield _window(center, width, function)
 
 
-def _window(center: float, width: float, function: str) -> Mapping:
+def _window(center: float, width: float, function: str) -> Display:
     """Return the mapping of a window (PS3.3, C.11.2.1.2 and C.11.2.1.3)."""
     low, high = center - width / 2, center + width / 2
     if function == 'LINEAR':
@@ -286,7 +286,7 @@ def _window(center: float, width: float, function: str) -> Mapping:
         return stretch(values, low, high)
 
     name = f'The window {center:g} of width {width:g}'
-    return Mapping('window', name, (low, high), apply)
+    return Display('window', name, (low, high), apply)
 
 
 def _misfit(
