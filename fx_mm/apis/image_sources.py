@@ -7,7 +7,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmengine.logging import print_log
 
 from fx_mm.datasets.io.decisions import Decisions
 from fx_mm.datasets.io.errors import ImageReadError, UnreadableError
@@ -15,6 +14,7 @@ from fx_mm.datasets.io.folders import split_imageless, walk_files
 from fx_mm.datasets.io.pixels import to_uint8
 from fx_mm.datasets.io.xray import IMAGE_SUFFIXES, is_dicom, read_xray
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.log import log
 
 ImageInput = str | Path | np.ndarray
 
@@ -166,10 +166,9 @@ def find_images(
         and (path.suffix.lower() in IMAGE_SUFFIXES or _is_dicom_file(path))
     )
     if others:
-        print_log(
+        log(
             f'{folder}: {len(others)} DICOM files without an image skipped, '
-            f'such as {others[0].relative_to(folder)}.',
-            'current',
+            f'such as {others[0].relative_to(folder)}.'
         )
     if not images:
         raise UserError(

@@ -1,37 +1,39 @@
-"""What lies where another file should be: error pages, pointers, archives."""
+"""What lies where another file should be: pages, pointers, archives."""
 
-_STARTS = {
-    b'version https://git-lfs.github.com': (
-        'is a Git LFS pointer, not the file itself; run git lfs pull'
-    ),
-    b'/annex/objects/': (
-        'is a git-annex pointer, not the file itself; run git annex get'
-    ),
-    b'\0\5\x16\7': (
-        'is what macOS keeps beside a file (AppleDouble); delete it'
-    ),
-    b'PK\3\4': 'is a ZIP archive; unpack it',
-    b'\x1f\x8b': 'is compressed with gzip; unpack it',
+import codecs
+
+_FIRST_BYTES = {
+    b'PK\x03\x04': 'is a zip archive or an Excel file; unpack it, or save '
+    'the sheet as CSV',
+    b'\xd0\xcf\x11\xe0': 'is an Excel file; save the sheet as CSV',
+    b'\x1f\x8b': 'is packed by gzip; unpack it',
+    b'\xfd7zXZ\0': 'is packed by xz; unpack it (gzip alone is read)',
+    b'7z\xbc\xaf': 'is packed by 7z; unpack it (gzip alone is read)',
+    b'\x28\xb5\x2f\xfd': 'is packed by zstd; unpack it (gzip alone is read)',
+    b'BZh': 'is packed by bzip2; unpack it (gzip alone is read)',
     b'%PDF': 'is a PDF document',
+    b'\0\5\x16\7': 'is what macOS keeps beside a file; delete it',
+    b'version https://git-lfs': 'is a pointer of Git LFS and not the file '
+    'itself; fetch it with "git lfs pull"',
+    b'/annex/objects/': 'is a pointer of git-annex and not the file itself; '
+    'fetch it with "git annex get"',
+    b'<!doctype html': 'is a web page and not the file; download it again',
+    b'<html': 'is a web page and not the file; download it again',
+    b'<?xml': 'is an error page (XML) and not the file; download it again',
 }
-_PAGES = (b'<!doctype html', b'<html', b'<head', b'<?xml', b'<!--')
 
 
-def name_foreign_file(data: bytes) -> str | None:
+def name_foreign_file(head: bytes) -> str | None:
     """Return what a file is that is not what its name says.
 
     Args:
-        data (bytes): Its content, or the first 256 bytes.
+        head (bytes): Its content, or the first 32 bytes.
 
     Returns:
-        str: Such as ``is an HTML page ...``; None if it is none of these.
+        str: Such as ``is a web page ...``; None if it is none of these.
     """
-    for start, what in _STARTS.items():
-        if data.startswith(start):
+    text = head[:64].removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    for signature, what in _FIRST_BYTES.items():
+        if head.startswith(signature) or text.startswith(signature):
             return what
-    if data[:256].lstrip(b'\xef\xbb\xbf \t\r\n').lower().startswith(_PAGES):
-        return (
-            'is an HTML or XML page, such as a log-in or error page, not '
-            'the file itself; download it again'
-        )
     return None

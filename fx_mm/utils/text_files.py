@@ -10,25 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.foreign_files import name_foreign_file
 
 GZIP_SIGNATURE = b'\x1f\x8b'
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 HEAD = 32
 """Bytes of a file that are looked at to tell what it is."""
-FOREIGN = {
-    b'PK\x03\x04': 'is a zip archive or an Excel file; unpack it, or save '
-    'the sheet as CSV',
-    b'\xd0\xcf\x11\xe0': 'is an Excel file; save the sheet as CSV',
-    b'\xfd7zXZ\0': 'is packed by xz; unpack it (gzip alone is read)',
-    b'7z\xbc\xaf': 'is packed by 7z; unpack it (gzip alone is read)',
-    b'\x28\xb5\x2f\xfd': 'is packed by zstd; unpack it (gzip alone is read)',
-    b'BZh': 'is packed by bzip2; unpack it (gzip alone is read)',
-    b'version https://git-lfs': 'is a pointer of Git LFS and not the file '
-    'itself; fetch it with "git lfs pull"',
-    b'<!doctype html': 'is a web page and not the file; download it again',
-    b'<html': 'is a web page and not the file; download it again',
-}
-"""First bytes of what people take for a table, to what it is."""
 
 
 def read_lines(path: str | Path, hint: str) -> Iterator[str]:
@@ -56,7 +43,9 @@ def read_lines(path: str | Path, hint: str) -> Iterator[str]:
             packed = raw.peek(2)[:2] == GZIP_SIGNATURE
             data = gzip.GzipFile(fileobj=raw) if packed else raw
             head = data.peek(HEAD)[:HEAD]
-            _refuse_foreign(path, head)
+            foreign = name_foreign_file(head)
+            if foreign is not None:
+                raise UserError(f'{path}: {foreign}.')
             if head.startswith(UTF_16):
                 encoding = 'utf-16'
             with io.TextIOWrapper(data, encoding, newline='') as text:
@@ -104,13 +93,6 @@ def read_json(path: str | Path, hint: str) -> Any:
     except (ValueError, RecursionError) as error:
         # numbers of thousands of digits, lists in thousands of lists
         raise UserError(f'{path}: is not valid JSON ({error}).') from error
-
-
-def _refuse_foreign(path: str | Path, head: bytes) -> None:
-    text = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
-    for signature, what in FOREIGN.items():
-        if head.startswith(signature) or text.startswith(signature):
-            raise UserError(f'{path}: {what}.')
 
 
 def _bad_byte(path: str | Path, error: UnicodeDecodeError) -> int:

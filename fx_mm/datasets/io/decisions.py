@@ -4,7 +4,7 @@ import logging
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mmengine.logging import print_log
+from fx_mm.utils.log import log
 
 _LOGGED: set[str] = set()
 
@@ -67,9 +67,8 @@ def log_warnings(path: str, decisions: Decisions) -> None:
     for kind, sentence in decisions.warnings.items():
         if kind not in _LOGGED:
             _LOGGED.add(kind)
-            print_log(
+            log(
                 f'{path}: {sentence} (Of this kind, only the first file is '
                 'logged.)',
-                'current',
                 logging.WARNING,
             )

@@ -23,9 +23,7 @@ def logged(monkeypatch):
     """The lines of the log, none of whose kinds was logged before."""
     lines = []
     monkeypatch.setattr(module, '_LOGGED', set())
-    monkeypatch.setattr(
-        module, 'print_log', lambda text, *args: lines.append(text)
-    )
+    monkeypatch.setattr(module, 'log', lambda text, *args: lines.append(text))
     return lines
 
 

@@ -66,7 +66,7 @@ def test_files_are_walked_once(study):
 def test_prediction_skips_dicoms_without_an_image(study, monkeypatch):
     lines = []
     monkeypatch.setattr(
-        image_sources, 'print_log', lambda text, *args: lines.append(text)
+        image_sources, 'log', lambda text, *args: lines.append(text)
     )
     found = find_images(study)
     assert found == [str(study / 'image'), str(study / 'sub' / 'b.dcm')]

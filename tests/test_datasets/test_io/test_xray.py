@@ -205,11 +205,11 @@ def test_bytes_after_a_jpeg_do_no_harm(write, grey):
     [
         (b'', 'empty (0 bytes)'),
         (b'no such image', 'is not a PNG'),
-        (b'<html>no such image</html>', 'HTML or XML page'),
-        (b'\n<!DOCTYPE HTML>', 'HTML or XML page'),
+        (b'<html>no such image</html>', 'web page'),
+        (b'\n<!DOCTYPE HTML>', 'web page'),
         (b'version https://git-lfs.github.com/spec/v1', 'git lfs pull'),
         (b'/annex/objects/SHA256E-s1--a.png', 'git annex get'),
-        (b'PK\3\4', 'ZIP archive'),
+        (b'PK\3\4', 'zip archive'),
         (b'\x89PNG\r\n\x1a\n', 'cut off'),
     ],
 )
