@@ -1,5 +1,7 @@
 """What a DICOM says of its display is used where it fits the pixels."""
 
+import zlib
+
 import numpy as np
 import pydicom
 import pytest
@@ -508,3 +510,63 @@ def test_few_levels_of_many_are_warned_of(read):
     image, decisions = read(pixels, BitsStored=16)
     assert levels(image) < 8
     assert 'Only 3 of 301 grey levels' in decisions['warnings'][0]
+
+
+@pytest.mark.parametrize(
+    ('pixels', 'elements', 'checksum'),
+    [
+        (RAMP8, {}, 2727420034),
+        (RAMP12, {}, 3301767153),
+        (SIGNED, {}, 3301767153),
+        (RAMP12, dict(WindowCenter=2000, WindowWidth=3000), 778912553),
+        (
+            RAMP12,
+            dict(WindowCenter=[2000, 9], WindowWidth=[3000, 9]),
+            778912553,
+        ),
+        (SIGNED, dict(WindowCenter='-3.7', WindowWidth='1503.3'), 1970889782),
+        (
+            RAMP12,
+            dict(
+                RescaleSlope='1.37',
+                RescaleIntercept='-1024',
+                WindowCenter=1700,
+                WindowWidth=5000,
+            ),
+            1713475668,
+        ),
+        (RAMP12, dict(RescaleSlope='-1', RescaleIntercept='4095'), 4068774122),
+        (
+            RAMP12,
+            dict(
+                VOILUTFunction='SIGMOID', WindowCenter=2048, WindowWidth=1800
+            ),
+            242496900,
+        ),
+        (
+            RAMP12,
+            dict(
+                VOILUTFunction='LINEAR_EXACT',
+                WindowCenter=2048,
+                WindowWidth=1800,
+            ),
+            1509759078,
+        ),
+        (
+            RAMP12,
+            dict(
+                VOILUTSequence=[
+                    table(100, 3000, 14, [int(v**1.1) for v in range(3000)])
+                ]
+            ),
+            1571191083,
+        ),
+        (chest(), dict(WindowCenter=2000, WindowWidth=1200), 206806213),
+        (chest(), dict(PhotometricInterpretation='MONOCHROME1'), 3728097854),
+    ],
+)
+def test_good_files_keep_their_bytes(read, pixels, elements, checksum):
+    """Checksums of the reader before windows were judged."""
+    image, decisions = read(pixels, **elements)
+    assert not decisions['warnings']
+    assert zlib.crc32(image.tobytes()) == checksum
