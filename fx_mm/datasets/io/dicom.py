@@ -27,6 +27,15 @@ PHOTOMETRICS = {
     'YBR_PARTIAL_420',
     'YBR_PARTIAL_422',
 }
+NUMBERS = (
+    'Rows',
+    'Columns',
+    'SamplesPerPixel',
+    'PlanarConfiguration',
+    'BitsAllocated',
+    'BitsStored',
+    'PixelRepresentation',
+)
 LIBJPEG = 'pip install pylibjpeg-libjpeg (licensed GPL-3.0)'
 """Decodes all of JPEG; python-gdcm all but 12 bits of JPEG Extended."""
 
@@ -153,6 +162,10 @@ def _set_syntax(dataset: pydicom.Dataset) -> None:
 def _complete(tags: DicomTags) -> None:
     """Fill in what a decoder needs and the file lacks."""
     dataset = tags.dataset
+    for keyword in NUMBERS:
+        numbers = tags.numbers(keyword)
+        if len(numbers) > 1 and numbers[0] is not None:
+            tags.fill(keyword, int(numbers[0]))
     photometric = tags.text('PhotometricInterpretation')
     samples = tags.number('SamplesPerPixel')
     if samples not in (1, 3):

@@ -88,7 +88,7 @@ def display(
             decisions.mapping = mapping.kind
             decisions.range = list(mapping.range)
             image = mapping.apply(values)
-            warn_of_few_levels(values, image, decisions)
+            warn_of_few_levels(stored, image, decisions)
             return image
         fits = False
         decisions.warn(
@@ -104,7 +104,7 @@ def display(
         kept = values[(stored < padding[0]) | (stored > padding[1])]
     low, high = map_range(kept, decisions, percentiles)
     image = stretch(values, low, high)
-    warn_of_few_levels(values, image, decisions)
+    warn_of_few_levels(stored, image, decisions)
     return image
 
 
@@ -174,12 +174,18 @@ def _modality_table(
         if table is None:
             continue
         outside = table.share_outside(seen)
-        if outside < CLIPPED:
+        left, many = (
+            np.unique(table.look_up(seen.values)).size,
+            len(seen.values),
+        )
+        if outside >= CLIPPED:
+            reason = f'{outside:.0%} of the pixels are outside of it'
+        elif left < FEWEST_LEVELS and many > MANY_LEVELS:
+            reason = f'it would leave {left} of {many} grey levels'
+        else:
             return table
         tags.decisions.warn(
-            'modality LUT',
-            f'{outside:.0%} of the pixels are outside of the modality LUT; '
-            'it is not used.',
+            'modality LUT', f'The modality LUT is not used, since {reason}.'
         )
     return None
 

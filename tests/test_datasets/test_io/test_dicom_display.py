@@ -264,7 +264,7 @@ def test_a_lut_that_cannot_be_used_is_skipped(read, item, word, kind):
     np.testing.assert_array_equal(image, read(RAMP12)[0])
     (warning,) = decisions['warnings']
     if kind == 'Modality':
-        word = word.replace('does not fit', 'outside of the modality LUT')
+        word = word.replace('does not fit', '100% of the pixels are outside')
     assert word in warning
 
 
@@ -455,6 +455,24 @@ def test_a_high_bit_above_fewer_stored_bits(write_dicom):
     assert np.abs(image - FULL).max() <= 1
     assert decisions['depth'] == 12
     assert 'BitsStored is 8; 12' in decisions['warnings'][0]
+
+
+@pytest.mark.parametrize(
+    'keyword', ['Rows', 'BitsStored', 'BitsAllocated', 'PixelRepresentation']
+)
+def test_of_several_numbers_the_first_is_taken(read, write_dicom, keyword):
+    first = pydicom.dcmread(write_dicom(RAMP12, BitsStored=12))[keyword].value
+    several = np.array([first, 7], np.uint16).tobytes()
+    image, decisions = read(RAMP12, {keyword: ('US', several)})
+    np.testing.assert_array_equal(image, read(RAMP12)[0])
+    assert f'{first}\\7; {first} is taken' in decisions['warnings'][0]
+
+
+def test_a_modality_lut_of_few_levels_is_skipped(read):
+    item = table(0, 4096, 12, [value // 1024 for value in range(4096)])
+    image, decisions = read(RAMP12, ModalityLUTSequence=[item])
+    np.testing.assert_array_equal(image, read(RAMP12)[0])
+    assert 'leave 4 of 4096 grey levels' in decisions['warnings'][0]
 
 
 @pytest.mark.parametrize('text', [b'x', b'', b'0'])
