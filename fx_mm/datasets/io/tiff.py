@@ -214,7 +214,7 @@ class Directory:
             while following and following not in seen:
                 seen.add(following)
                 following = self._read(following)[1]
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:
             raise UnreadableError(
                 'the TIFF is cut off (its directory is not in the file)'
             ) from error

@@ -302,6 +302,14 @@ def test_what_cannot_be_read_is_named(read, tags, reason):
         read(write_ramp('u', 16, **tags))
 
 
+@pytest.mark.parametrize('place', [0, 2**31, 2**64 - 1])
+def test_a_directory_outside_of_the_file_is_named(read, place):
+    data = write_ramp('u', 8, big=True)
+    data = data[:8] + struct.pack('<Q', place) + data[16:]
+    with pytest.raises(ImageReadError, match='cut off|cannot be read'):
+        read(data)
+
+
 def test_masks_are_upright_and_keep_their_values(tmp_path):
     values = np.arange(6, dtype=np.uint16).reshape(2, 3) * 300
     path = tmp_path / 'mask.tif'
