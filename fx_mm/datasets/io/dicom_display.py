@@ -122,8 +122,9 @@ def _count(
         values, counts = np.unique(some, return_counts=True)
     if padding is not None:
         kept = (values < padding[0]) | (values > padding[1])
-        values, counts = values[kept], counts[kept]
-    return Histogram(values, counts / max(counts.sum(), 1))
+        if kept.any():  # none of a sample, it may be
+            values, counts = values[kept], counts[kept]
+    return Histogram(values, counts / counts.sum())
 
 
 def _find_padding(

@@ -17,6 +17,7 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     JPEGLosslessSV1,
     RLELossless,
 )
@@ -271,6 +272,7 @@ def test_colour_jpeg_becomes_luminance(write_dicom):
         write_dicom,
         Image.fromarray(smooth).convert('RGB'),
         JPEGBaseline8Bit,
+        JPEGExtended12Bit,
         'jpeg',
         SamplesPerPixel=3,
         PlanarConfiguration=0,
@@ -287,8 +289,29 @@ def test_missing_decoder_says_what_to_install(write_dicom, monkeypatch):
     with pytest.raises(ImageReadError) as info:
         read_xray(path)
     assert 'JPEG Lossless' in str(info.value)
+    assert 'python-gdcm' in str(info.value)
     assert 'pip install pylibjpeg-libjpeg' in str(info.value)
     assert '\n' not in str(info.value)
+
+
+def test_jpeg_of_12_bits_says_what_to_install(write_dicom, monkeypatch):
+    path = write_dicom(np.zeros((8, 8), np.uint16), BitsStored=12)
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = encapsulate([b'\xff\xd8\xff\xd9'])
+    dataset['PixelData'].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = JPEGExtended12Bit
+    dataset.save_as(path)
+    # Pillow and GDCM say that they decode it, but only with 8 bits
+    decoder = get_decoder(JPEGExtended12Bit)
+    monkeypatch.setattr(
+        decoder, '_available', dict.fromkeys(('pillow', 'gdcm'))
+    )
+    with pytest.raises(ImageReadError) as info:
+        read_xray(path)
+    assert 'JPEG Extended' in str(info.value)
+    assert 'with 12 bits' in str(info.value)
+    assert 'pip install pylibjpeg-libjpeg' in str(info.value)
+    assert 'gdcm' not in str(info.value)
 
 
 def test_syntax_that_is_no_image_s_is_named(write_dicom, grey):
