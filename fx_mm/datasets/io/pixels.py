@@ -1,6 +1,7 @@
 """Pixel values to 8-bit grey."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -162,7 +163,7 @@ def stretch(image: np.ndarray, low: float, high: float) -> np.ndarray:
     exact = image.dtype.itemsize <= 4 and largest < EXACT
     tight = largest > TIGHT * (high - low) and not exact
     number = np.float64 if tight or max(largest, scale) > HUGE else np.float32
-    scaled = image.astype(number)
+    scaled: np.ndarray[Any, np.dtype[Any]] = image.astype(number)
     scaled -= number(low)
     scaled *= number(scale)
     np.rint(scaled, out=scaled)

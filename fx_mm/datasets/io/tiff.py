@@ -73,8 +73,8 @@ def decode_tiff(data: bytes) -> Decoded:
     form = _only(directory.numbers(FORMAT) or (UNSIGNED,), 'SampleFormat')
     samples = directory.number(SAMPLES, 1)
     decisions = Decisions('TIFF', bits)
-    photometric = directory.number(PHOTOMETRIC)
-    if photometric is None:
+    photometric = directory.number(PHOTOMETRIC, -1)
+    if photometric < 0:
         bilevel = directory.number(COMPRESSION, 1) in CCITT
         photometric = 2 if samples >= 3 else 0 if bilevel else 1
         data = directory.rewritten({PHOTOMETRIC: photometric})
@@ -99,7 +99,8 @@ def decode_tiff(data: bytes) -> Decoded:
     elif (
         (photometric, form, bits) == (2, UNSIGNED, 16)
         and samples in (3, 4)
-        and directory.number(PLANAR) != SEPARATE  # OpenCV mixes them up
+        # OpenCV mixes planes up
+        and directory.number(PLANAR, 1) != SEPARATE
     ):
         upright = directory.rewritten({ORIENTATION: 1})
         values = turn_upright(decode_cv2(upright), orientation)
@@ -220,8 +221,8 @@ class Directory:
             ) from error
         self.pages = len(seen)
 
-    def number(self, tag: int, default: int | None = None) -> int | None:
-        """Return the first number of a tag."""
+    def number(self, tag: int, default: int) -> int:
+        """Return the first number of a tag, or a default if it is missing."""
         return next(iter(self.numbers(tag)), default)
 
     def numbers(self, tag: int) -> tuple[int, ...]:
@@ -285,7 +286,7 @@ class Directory:
         place += struct.calcsize(self._count)
         size = struct.calcsize(self._entry)
         width = struct.calcsize(self._place)
-        entries = {}
+        entries: dict[int, tuple[int, int, bytes]] = {}
         for _ in range(count):
             tag, kind, length = struct.unpack_from(
                 self._entry, self._data, place

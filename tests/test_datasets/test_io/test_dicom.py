@@ -272,7 +272,6 @@ def test_colour_jpeg_becomes_luminance(write_dicom):
         write_dicom,
         Image.fromarray(smooth).convert('RGB'),
         JPEGBaseline8Bit,
-        JPEGExtended12Bit,
         'jpeg',
         SamplesPerPixel=3,
         PlanarConfiguration=0,
