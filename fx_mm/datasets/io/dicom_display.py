@@ -96,8 +96,8 @@ def display(
             f'{mapping.name} does not fit the pixels, since {reason}; it is '
             'not used.',
         )
-    shallow = stored.dtype.kind == 'u' and tags.dataset.BitsStored <= 8
-    if shallow and fits and not table and slope > 0:
+    of_8_bits = stored.dtype.kind == 'u' and tags.dataset.BitsStored == 8
+    if of_8_bits and fits and not table and slope > 0:
         return stored.astype(np.uint8)
     kept = values
     if padding is not None:

@@ -475,6 +475,15 @@ def test_a_modality_lut_of_few_levels_is_skipped(read):
     assert 'leave 4 of 4096 grey levels' in decisions['warnings'][0]
 
 
+@pytest.mark.parametrize('bits', [1, 4, 7])
+def test_fewer_than_8_bits_are_stretched(read, bits):
+    pixels = RAMP8 >> (8 - bits)
+    image, decisions = read(pixels, BitsStored=bits)
+    top = 2**bits - 1
+    np.testing.assert_array_equal(image, np.rint(pixels / top * 255))
+    assert decisions['range'] == [0, top]
+
+
 @pytest.mark.parametrize('text', [b'x', b'', b'0'])
 def test_number_of_frames_that_is_none(read, text):
     image, _ = read(RAMP12, dict(NumberOfFrames=('IS', text)))

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -182,6 +183,29 @@ def test_compressed(read, compression):
     decoded = decode_tiff(bytes(white))
     np.testing.assert_array_equal(decoded.values, 65535 - values)
     assert decoded.white == 65535
+
+
+@pytest.mark.parametrize('order', ['<', '>'])
+@pytest.mark.parametrize(
+    ('kind', 'bits', 'predictor'),
+    [
+        *[('u', bits, 1) for bits in (6, 12, 16, 24)],
+        ('f', 64, 1),
+        *[('u', bits, 2) for bits in (8, 16, 32)],
+        *[('i', bits, 2) for bits in (8, 16, 32)],
+    ],
+)
+def test_deflated_at_every_depth(kind, bits, order, predictor):
+    ramp = draw(kind, bits)
+    stored = ramp
+    if predictor == 2:
+        stored = np.diff(ramp, prepend=0, axis=1)
+    pixels = zlib.compress(pack(stored, kind, bits, order))
+    data = write_tiff(
+        pixels, ramp.shape, order, t258=bits, t339=FORMATS[kind], t259=8,
+        t279=len(pixels), t317=predictor,
+    )  # fmt: skip
+    np.testing.assert_array_equal(decode_tiff(data).values, ramp)
 
 
 @pytest.mark.parametrize('mode', ['1', 'L', 'P', 'LA', 'RGB', 'RGBA', 'CMYK'])
