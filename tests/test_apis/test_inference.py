@@ -592,6 +592,9 @@ def test_tool_on_one_file_with_one_task(tool, checkpoint, folder, tmp_path):
     content = json.loads((out / 'd.json').read_text())
     assert list(content['tasks']) == TASKS[:1]
     assert content['predict_on'] == 'student'
+    _, reading = read_xray(str(folder / 'd.dcm'), decisions=True)
+    assert content['reading'] == reading
+    assert reading['format'] == 'DICOM'
 
 
 def test_tool_with_an_output_folder_that_is_a_file(tool, checkpoint, folder):
