@@ -147,7 +147,10 @@ def test_boxes_that_left_the_image_are_dropped(results):
 def test_boxes_of_another_scale_are_refused(results):
     record = results('loc', **boxes_of((1, 2, 9, 8)))
     record['ann_size'] = np.array([1024, 1024])
-    with pytest.raises(UserError, match='a.png.*32x24.*1024x1024'):
+    with pytest.raises(UserError, match='a.png.*32x24.*1024x1024; scale'):
+        run(record, LoadXray(), LoadXrayAnnotations())
+    record['ann_size'] = np.array([H, W])
+    with pytest.raises(UserError, match='24x32; turn .* upright picture'):
         run(record, LoadXray(), LoadXrayAnnotations())
 
 

@@ -182,10 +182,13 @@ class LoadXrayAnnotations(BaseTransform):
         height, width = results['ori_shape']
         size = results.get('ann_size')
         if size is not None and tuple(size) != (width, height):
+            turned = tuple(size) == (height, width)
             raise UserError(
                 f'{results["img_path"]}: the image has {width}x{height} '
-                f'pixels, but its boxes are for {size[0]}x{size[1]}; scale '
-                'the boxes (and width and height) of the annotation file.'
+                f'pixels, but its boxes are for {size[0]}x{size[1]}; '
+                f'{"turn" if turned else "scale"} the boxes (and width and '
+                'height) of the annotation file'
+                f'{" to the upright picture" if turned else ""}.'
             )
         boxes: np.ndarray = np.asarray(results['boxes'], np.float32)
         boxes = boxes.reshape(-1, 4)
