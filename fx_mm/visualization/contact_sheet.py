@@ -76,12 +76,18 @@ def line_color(index: int) -> tuple[float, ...]:
     return tuple(0.8 * v / 255 for v in PALETTE[index % len(PALETTE)])
 
 
-def _to_rgb(image: np.ndarray) -> np.ndarray:
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize to (width, height), as RGB."""
     if image.dtype != np.uint8:
         raise TypeError(f'images are drawn as uint8, not {image.dtype}')
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
-    return np.ascontiguousarray(image[..., :3])
+    if image.ndim == 3:
+        image = np.ascontiguousarray(image[..., :3])
+    smaller = max(size) < max(image.shape[:2])
+    way = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    image = cv2.resize(image, size, interpolation=way)
+    if image.ndim == 2:  # a third of the work, if last
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    return image
 
 
 def draw_tile(
@@ -118,26 +124,24 @@ def draw_tile(
     height, width = image.shape[:2]
     scale = size / max(height, width)
     new_w, new_h = (max(1, round(v * scale)) for v in (width, height))
-    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    picture = cv2.resize(_to_rgb(image), (new_w, new_h), interpolation=shrink)
+    picture = _resize(image, (new_w, new_h))
 
     def shrunk(mask: np.ndarray) -> np.ndarray:
         # by area, a lesion of one pixel does not vanish
         way = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-        whole = (np.asarray(mask) != 0).view(np.uint8) * np.uint8(255)
+        whole = np.asarray(mask, bool).view(np.uint8) * np.uint8(255)
         return cv2.resize(whole, (new_w, new_h), interpolation=way)
 
     if ignored is not None:
         stripes = np.add.outer(range(new_h), range(new_w)) % 8 < 2
         picture[(shrunk(ignored) > 0) & stripes] = UNKNOWN
     for mask, color in masks:
-        inside = (shrunk(mask) > 0).astype(np.uint8)
+        inside = (shrunk(mask) > 0).view(np.uint8)
         inner = cv2.erode(inside, _CROSS, borderValue=0)
-        shaded = inner > 0
-        picture[shaded] = (
-            0.85 * picture[shaded] + 0.15 * np.array(color)
-        ).astype(np.uint8)
-        picture[inside > inner] = color
+        plain = np.full_like(picture, color)
+        tinted = cv2.addWeighted(picture, 0.85, plain, 0.15, 0)
+        cv2.copyTo(tinted, inner, picture)
+        cv2.copyTo(plain, inside - inner, picture)
 
     square = np.full((size, size, 3), BACKGROUND, np.uint8)
     above, before = (size - new_h) // 2, (size - new_w) // 2

@@ -106,10 +106,10 @@ def mask_tile(
     notes = notes or {}
     drawn, lines = [], []
     for name, mask in zip(classes, masks, strict=True):
-        color = color_of(name, classes)
-        if mask.any():
+        color, present = color_of(name, classes), mask.any()
+        if present:
             drawn.append((mask, color))
-        if mask.any() or name in notes:
+        if present or name in notes:
             lines.append((f'{name} {notes.get(name, "")}'.strip(), color))
     if ignored is not None:
         lines.append(('ignored', UNKNOWN))
