@@ -141,7 +141,7 @@ def draw_tile(
         plain = np.full_like(picture, color)
         tinted = cv2.addWeighted(picture, 0.85, plain, 0.15, 0)
         cv2.copyTo(tinted, inner, picture)
-        cv2.copyTo(plain, inside - inner, picture)
+        cv2.copyTo(plain, cv2.subtract(inside, inner), picture)
 
     square = np.full((size, size, 3), BACKGROUND, np.uint8)
     above, before = (size - new_h) // 2, (size - new_w) // 2
