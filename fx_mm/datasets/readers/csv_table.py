@@ -193,9 +193,10 @@ class CsvTable:
         )
         try:
             for cells in reader:
-                # the first cell alone decides nearly always, and quickly
+                # the first sign alone decides nearly always, and quickly
                 if cells and (
-                    cells[0].strip() or any(cell.strip() for cell in cells)
+                    ' ' < cells[0][:1] < '\x7f'
+                    or any(cell.strip() for cell in cells)
                 ):
                     yield reader.line_num, cells
         except csv.Error as error:

@@ -31,6 +31,7 @@ def test_a_table_of_a_header_alone_is_refused(tmp_path):
         ROWS.rstrip('\n').encode(),
         b'name, code,,,\na,1,,,\nb,,,,\n',
         b'name, code,,,\na,1\nb,\n',
+        b'name, code\n  ,\na,1\n\xc2\xa0, \t\n b,\n,\n\n',
     ],
 )
 def test_tables_are_read_whatever_their_line_ends(tmp_path, data):
