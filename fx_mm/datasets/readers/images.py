@@ -74,14 +74,15 @@ class FileIndex:
         real = self._folders[folder]
         if real is None:
             return None
+        real += slash
         if real not in self._forms:
             forms = self._forms[real] = {}
-            for each in self._list(real or slash):
+            for each in self._list(real):
                 forms.setdefault(_one_form(each), []).append(each)
         found = self._forms[real].get(_one_form(name), [])
         if name not in found and len(found) != 1:
             return None
-        return real + slash + (name if name in found else found[0])
+        return real + (name if name in found else found[0])
 
     @staticmethod
     def _list(folder: str) -> frozenset[str]:

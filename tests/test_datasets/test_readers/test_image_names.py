@@ -285,3 +285,20 @@ def test_a_missing_annotation_file_names_the_command(tmp_path, make_task):
         assert 'No such file' in message and '\n' not in message
         command = 'python tools/dataset_converters/prepare.py toy'
         assert (command in message) == said
+
+
+def test_forms_of_relative_and_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ('a.PNG', '\xe9/b.png', 'c/d.png'):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).touch()
+    files = FileIndex()
+    for root in ('', './', f'{tmp_path}/'):
+        assert files.find(f'{root}a.png') == f'{root}a.PNG'
+        assert files.find(f'{root}e\u0301/b.PNG') == f'{root}\xe9/b.png'
+        assert files.find(f'{root}c/d.png') == f'{root}c/d.png'
+        for name in ('e.png', 'x/y/a.png', 'C/d.png', 'c', 'a.png/x'):
+            found = files.find(root + name)
+            assert found == (f'{root}c' if name == 'c' else None)
+    assert files.find('/nowhere/a.png') is None
+    assert files.find('/TMP') is None
