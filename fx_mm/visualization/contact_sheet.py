@@ -133,8 +133,10 @@ def draw_tile(
         return cv2.resize(whole, (new_w, new_h), interpolation=way)
 
     if ignored is not None:
-        stripes = np.add.outer(range(new_h), range(new_w)) % 8 < 2
-        picture[(shrunk(ignored) > 0) & stripes] = UNKNOWN
+        area = shrunk(ignored) > 0
+        stripes = np.add.outer(range(new_h), range(new_w)) % 8
+        picture[area & (stripes < 2)] = UNKNOWN
+        picture[area & (stripes == 2)] = BACKGROUND  # seen on grey too
     for mask, color in masks:
         inside = (shrunk(mask) > 0).view(np.uint8)
         inner = cv2.erode(inside, _CROSS, borderValue=0)
