@@ -19,7 +19,9 @@ class FXDataSample(DetDataSample):
       are in pixels of the original image.
     - ``gt_sem_seg``, ``pred_sem_seg`` (PixelData): ``data`` of 0 and 1, shape
       (C, h, w), one channel per class in the order of the task's classes;
-      channels may overlap.
+      channels may overlap. ``gt_sem_seg.ignore``, where nobody annotated some
+      pixels: 1 at those, shape (C, h, w), or (1, h, w) for all classes; they
+      carry no loss and no metric, and ``data`` is 0 there.
 
     A kind of its own may add further fields whose names begin with ``gt_``
     and ``pred_``.

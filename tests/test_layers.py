@@ -25,7 +25,7 @@ LAYERS = (
 """Top to bottom; rooms of one layer may not import each other."""
 HEIGHT = {room: -i for i, rooms in enumerate(LAYERS) for room in rooms}
 BOTTOM = LAYERS[-1]
-LARGEST = 0.18
+LARGEST = 0.2
 """Share of the package's lines that a room may have."""
 
 

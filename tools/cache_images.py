@@ -15,9 +15,10 @@ from mmengine.config import Config
 from rich.filesize import decimal
 
 from fx_mm.apis import load_config
-from fx_mm.datasets.cache import ImageCache
+from fx_mm.datasets.cache import Cached, ImageCache, Kind
+from fx_mm.datasets.io.mask_code import MaskCode
 from fx_mm.datasets.multi_task_dataset import MultiTaskDataset
-from fx_mm.datasets.readers.masks import split_bit
+from fx_mm.datasets.readers.masks import sources_of
 from fx_mm.datasets.records import Records
 from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.datasets.transforms import LoadXray, LoadXrayAnnotations
@@ -32,7 +33,7 @@ SAMPLES = 8
 BLOCK = 4096
 WRONG = ('unreadable', 'unwritten', 'missing', 'damaged', 'stale')
 
-Image = tuple[ImageCache, str, str]
+Image = tuple[ImageCache, Kind, str]
 """Cache, kind of the entry, path of the source."""
 
 
@@ -45,13 +46,14 @@ def collect(cfg: Config) -> list[Image]:
             if cache is None:
                 continue
             if isinstance(step, LoadXray):
-                kind = 'image'
-                paths: Iterable[str] = image_paths(part.data_list)
+                sources: Iterable[tuple[str, Kind]] = (
+                    (path, 'image') for path in image_paths(part.data_list)
+                )
             elif isinstance(step, LoadXrayAnnotations):
-                kind, paths = 'mask', mask_paths(part)
+                sources = mask_files(part)
             else:
                 continue
-            for path in paths:
+            for path, kind in sources:
                 image = (cache, kind, path)
                 found.setdefault(cache.entry_path(path, kind), image)
     return list(found.values())
@@ -63,32 +65,29 @@ def image_paths(records: Records) -> list[str]:
     return [column[index] for index in range(len(records))]
 
 
-def mask_paths(part: TaskDataset) -> set[str]:
-    """List the mask files of a split, without bits."""
-    if not part.data_list.has('mask_paths'):
-        return set()
-    column = part.data_list.column('mask_paths')
+def mask_files(part: TaskDataset) -> set[tuple[str, MaskCode]]:
+    """List the mask files of a split, and how they are read."""
     return {
-        split_bit(path)[0]
-        for index in range(len(part))
-        for path in column[index].values()
-        if path is not None
+        (source.path, source.code)
+        for sources in sources_of(part.data_list, part.task.classes)
+        for source in sources
     }
 
 
 def bytes_needed(images: list[Image]) -> int:
     """Estimate the size of entries from a few of each cache and kind."""
-    groups: dict[tuple[str, int, str], list[Image]] = {}
+    groups: dict[tuple[str, int, bool], list[Image]] = {}
     for image in images:
         cache, kind, _ = image
-        groups.setdefault((cache.folder, cache.size, kind), []).append(image)
+        key = cache.folder, cache.size, kind == 'image'
+        groups.setdefault(key, []).append(image)
     total = 0
     for group in groups.values():
         sizes = []
         for image in group[:: -(-len(group) // SAMPLES)]:
             cache, kind, path = image
             try:
-                pixels = getattr(cache, kind)(path).pixels
+                pixels = read(cache, kind, path).pixels
             except UserError:
                 continue
             sizes.append(-(-pixels.nbytes // BLOCK) * BLOCK)
@@ -114,12 +113,17 @@ def check_space(folder: str, needed: int) -> None:
         )
 
 
+def read(cache: ImageCache, kind: Kind, path: str) -> Cached:
+    """Read a source through the cache."""
+    return cache.image(path) if kind == 'image' else cache.mask(path, kind)
+
+
 def build(image: Image) -> tuple[str, str]:
     """Build an entry if needed; return what happened and what is wrong."""
     cache, kind, path = image
     cache.events.clear()
     try:
-        getattr(cache, kind)(path)
+        read(cache, kind, path)
     except UserError as error:
         return 'unreadable', str(error)
     if cache.events['unwritten']:

@@ -7,6 +7,7 @@ check_environment()
 from fx_mm.apis.dry_run import dry_run
 from fx_mm.apis.inference import FoundationXInferencer
 from fx_mm.config import expand_config, load_config
+from fx_mm.datasets.io.masks import read_mask
 from fx_mm.datasets.io.xray import read_xray
 from fx_mm.engine.closing_report import ReportOptions, report_predictions
 from fx_mm.engine.runner import MultiTaskRunner, build_runner
@@ -31,6 +32,7 @@ __all__ = [
     'expand_config',
     'load_config',
     'load_model',
+    'read_mask',
     'read_xray',
     'report_predictions',
 ]

@@ -8,7 +8,8 @@ import numpy as np
 
 from fx_mm.audit.findings import Finding
 from fx_mm.audit.task_splits import FACTS, TaskSplit, column
-from fx_mm.datasets.readers.masks import MaskReader
+from fx_mm.datasets.io.masks import IGNORE
+from fx_mm.datasets.readers.masks import SHARED, MaskReader
 from fx_mm.datasets.readers.patient_ids import find_patient_name
 from fx_mm.datasets.readers.patients import reader_of
 from fx_mm.utils.errors import UserError
@@ -30,8 +31,8 @@ def presence(split: TaskSplit) -> np.ndarray:
     Returns:
         np.ndarray: float32 (N, C): 1 yes, 0 no, NaN unknown or uncertain,
         in between where the annotation is a number in between. Of boxes
-        and masks: whether there is a box, a mask file. (N, 0) of a kind
-        whose classes are not what an image has or lacks, such as numbers.
+        and masks: whether there is a box, a mask file. (N, 0) where that is
+        no answer: of numbers, and where classes share a file of masks.
     """
     classes = split.task.classes
     if split.records.has('gt_score'):
@@ -44,6 +45,9 @@ def presence(split: TaskSplit) -> np.ndarray:
             row[labels] = 1
     elif split.records.has('mask_paths'):
         for row, paths in zip(found, column(split.records, 'mask_paths')):
+            files = [paths[name] for name in classes if paths[name]]
+            if len(set(files)) < len(files):
+                return found[:, :0]
             row[:] = [paths[name] is not None for name in classes]
     else:
         return found[:, :0]
@@ -208,6 +212,8 @@ def _compare(
     split: TaskSplit, labelled: Iterable[TaskSplit], word: str
 ) -> list[Any]:
     drawn = presence(split)
+    if not drawn.shape[1]:
+        return []
     columns = {name.lower(): i for i, name in enumerate(split.task.classes)}
     rows = {path: row for row, path in enumerate(split.paths)}
     only_label, only_drawn = [], []
@@ -260,6 +266,7 @@ def find_unused_classes(split: TaskSplit) -> Iterator[Finding]:
         if table is None:
             return
         reader = split.task.config['reader']
+        masks = MaskReader.__name__ in str(reader['type'])
         keys = ('image_column', 'findings_column')
         known = {
             *split.task.classes,
@@ -267,13 +274,13 @@ def find_unused_classes(split: TaskSplit) -> Iterator[Finding]:
             *FACTS,
             *map(reader.get, keys),
             *(reader.get('where') or ()),
+            *([SHARED, IGNORE] if masks else []),
         }
         extra = {
             index: name
             for index, name in enumerate(table.header)
             if name and index and name not in known
         }
-        masks = MaskReader.__name__ in str(reader['type'])
         filled = set()
         for count, (_, cells) in enumerate(table):
             if count == LOOKED_AT:

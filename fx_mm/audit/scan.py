@@ -17,7 +17,9 @@ import cv2
 import numpy as np
 from mmengine.logging import print_log
 
-from fx_mm.datasets.io.xray import read_mask, read_xray
+from fx_mm.datasets.io.mask_code import MaskCode
+from fx_mm.datasets.io.masks import BITS
+from fx_mm.datasets.io.xray import read_xray
 from fx_mm.utils.files import remove_leftovers, write_whole
 from fx_mm.utils.parallel import chunked, track_forked
 
@@ -26,7 +28,6 @@ VERSION = 1
 THUMB = 64
 """Side of a thumbnail in pixels."""
 DARK, LIGHT = 5, 250
-MASK_BITS = 16
 JOB = 16
 """Files that a worker reads at a time."""
 CHUNK = 4096
@@ -54,14 +55,17 @@ IMAGE_ROW = np.dtype(
         ('thumb', 'u1', (THUMB, THUMB)),
     ]
 )
-MASK_ROW = np.dtype([*_FILE, ('inside', 'i8'), ('areas', 'i8', (MASK_BITS,))])
+
+
+MaskFile = tuple[str, MaskCode]
+"""A mask file and how it is read."""
 
 
 class Scan:
     """What was read of some files, in their order.
 
     Attributes:
-        paths (list[str]): The files.
+        paths (list): The images' paths, or the mask files.
         rows (np.ndarray): All fields but the thumbnail, shape (N,).
     """
 
@@ -81,7 +85,7 @@ class Scan:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def index(self, path: str) -> int:
+    def index(self, path: str | MaskFile) -> int:
         """Return the number of a file."""
         return self._index[path]
 
@@ -119,10 +123,20 @@ def scan_images(
 
 
 def scan_masks(
-    paths: Sequence[str], folder: str | Path, workers: int | None = None
+    masks: Sequence[MaskFile], folder: str | Path, workers: int | None = None
 ) -> Scan:
-    """Read mask files: their size, pixels above 0, pixels of each bit."""
-    return _scan(paths, Path(folder), 'masks', MASK_ROW, _measure, workers)
+    """Read mask files: their size, the pixels of each class and ignored."""
+    most = max([BITS, *(len(code.classes) for _, code in masks)])
+    row = [
+        *_FILE,
+        ('format', 'S16'),
+        ('top', 'i8'),  # the largest value
+        ('ignored', 'i8'),
+        ('areas', 'i8', (-(-most // BITS) * BITS,)),
+    ]
+    return _scan(
+        masks, Path(folder), 'masks', np.dtype(row), _measure, workers
+    )
 
 
 def _look(path: str, row: np.void) -> None:
@@ -156,24 +170,33 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     )
 
 
-def _measure(path: str, row: np.void) -> None:
-    mask = read_mask(path)
-    row['height'], row['width'] = mask.shape
-    values, counts = np.unique(mask, return_counts=True)
-    row['inside'] = counts[values > 0].sum()
-    for bit in range(MASK_BITS):
-        row['areas'][bit] = counts[(values >> bit & 1).astype(bool)].sum()
+def _measure(mask: MaskFile, row: np.void) -> None:
+    path, code = mask
+    plane = code.read(path)
+    row['height'], row['width'] = plane.values.shape
+    row['format'] = plane.format.encode()
+    row['top'] = max(plane.found, default=0)
+    values, counts = np.unique(plane.values, return_counts=True)
+    ignored = code.ignored(values)
+    if ignored is not None:
+        row['ignored'] = counts[ignored].sum()
+    for number in range(len(code.classes) or BITS):
+        row['areas'][number] = counts[code.inside(values, number)].sum()
+
+
+def _path(item: str | MaskFile) -> str:
+    return item if isinstance(item, str) else item[0]
 
 
 def _scan(
-    paths: Sequence[str],
+    items: Sequence[Any],
     folder: Path,
     name: str,
     dtype: np.dtype[np.void],
-    read: Callable[[str, np.void], None],
+    read: Callable[[Any, np.void], None],
     workers: int | None,
 ) -> Scan:
-    paths = list(paths)
+    items = list(items)
     home = folder / f'{name}-v{VERSION}'
     home.mkdir(parents=True, exist_ok=True)
     remove_leftovers(home)
@@ -181,9 +204,11 @@ def _scan(
         key for key in cast('tuple[str, ...]', dtype.names) if key != 'thumb'
     ]
     small = np.dtype([(key, dtype[key]) for key in names])
-    files = np.zeros(len(paths), small)
-    for index, path in enumerate(paths):
-        digest = hashlib.blake2b(path.encode(), digest_size=16)
+    files = np.zeros(len(items), small)
+    for index, item in enumerate(items):
+        path = _path(item)
+        tag = '' if item is path else item[1].tag
+        digest = hashlib.blake2b(f'{path}{tag}'.encode(), digest_size=16)
         files['key'][index] = digest.digest()
         try:
             stat = os.stat(path)
@@ -194,7 +219,7 @@ def _scan(
     chunks = _load(home, dtype)
     places, todo = _match(files, chunks)
     _read_all(
-        [paths[i] for i in todo], files[todo], home, dtype, read, workers
+        [items[i] for i in todo], files[todo], home, dtype, read, workers
     )
     if len(todo):
         chunks = _load(home, dtype)
@@ -205,7 +230,7 @@ def _scan(
         found = chunk[places[here, 1]]
         for key in names:
             rows[key][here] = found[key]
-    return Scan(paths, rows, chunks, places)
+    return Scan(items, rows, chunks, places)
 
 
 def _load(home: Path, dtype: np.dtype) -> list[Any]:
@@ -248,34 +273,35 @@ def _match(files: np.ndarray, chunks: list[Any]) -> tuple[Any, ...]:
 
 
 def _read_all(
-    paths: list[str],
+    items: list[Any],
     files: np.ndarray,
     home: Path,
     dtype: np.dtype[np.void],
-    read: Callable[[str, np.void], None],
+    read: Callable[[Any, np.void], None],
     workers: int | None,
 ) -> None:
-    if not len(paths):
+    if not len(items):
         return
 
     def work(numbers: Sequence[int]) -> np.ndarray:
         rows = np.zeros(len(numbers), dtype)
         for row, number in zip(rows, numbers):
-            path = paths[number]
+            item = items[number]
             for key in ('key', 'size', 'mtime'):
                 row[key] = files[number][key]
             try:
-                read(path, row)
+                read(item, row)
             except Exception as error:
                 # A decoder can fail with anything, and one file must not
                 # end the audit of a hundred thousand.
                 text = ' '.join(str(error).split()) or type(error).__name__
-                row['error'] = text.removeprefix(f'{path}: ').encode()[:240]
+                text = text.removeprefix(_path(item)).removeprefix(': ')
+                row['error'] = text.strip().encode()[:240]
         return rows
 
     waiting, since = [], time.monotonic()
     what = home.name.partition('-')[0]
-    jobs = chunked(range(len(paths)), JOB)
+    jobs = chunked(range(len(items)), JOB)
     for _, rows in track_forked(f'Reading {what}', work, jobs, workers):
         waiting.append(rows)
         full = len(waiting) * JOB >= CHUNK
@@ -284,7 +310,7 @@ def _read_all(
             waiting, since = [], time.monotonic()
     if waiting:
         _store(waiting, home)
-    print_log(f'Read {len(paths)} {what}.', 'current')
+    print_log(f'Read {len(items)} {what}.', 'current')
 
 
 def _store(waiting: list[Any], home: Path) -> None:

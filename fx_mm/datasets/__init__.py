@@ -13,6 +13,7 @@ _MODULES = dict(
     Records='records',
     SyntheticDataset='synthetic',
     TaskDataset='task_dataset',
+    read_mask='io.masks',
     read_xray='io.xray',
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     'Records',
     'SyntheticDataset',
     'TaskDataset',
+    'read_mask',
     'read_xray',
 ]
 

@@ -16,20 +16,23 @@ import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 
+from fx_mm.datasets.io.decisions import log_warnings
 from fx_mm.datasets.io.errors import ImageReadError
-from fx_mm.datasets.io.xray import read_mask, read_xray
+from fx_mm.datasets.io.mask_code import MaskCode
+from fx_mm.datasets.io.xray import read_xray
 from fx_mm.utils.files import read_chunks
 
 READER_VERSION = 2
-"""Raised with every change of ``read_xray``, ``read_mask`` or the reduction
+"""Raised with every change of ``read_xray``, ``MaskCode`` or the reduction
 that alters pixels; entries of other versions are not looked at."""
 
-KINDS = ('image', 'mask')
+Kind = Literal['image'] | MaskCode
+"""An X-ray, or how a mask file is read."""
 MAGIC = b'fxcache1'
 CHECKED = struct.Struct('<8sI')
 """Signature; CRC-32 of all that follows."""
@@ -163,7 +166,6 @@ class ImageCache:
         self.size = size
         self.percentiles = percentiles
         self.events: Counter[str] = Counter()
-        self._variants = {kind: self._variant(kind) for kind in KINDS}
 
     def image(self, path: str) -> Cached:
         """Return an X-ray, reduced by area.
@@ -172,26 +174,31 @@ class ImageCache:
             ImageReadError: If there is no entry and the source cannot be
                 read, or the source is gone.
         """
-        return self._get(path, 'image', self._read_image)
+        return self._get(path, 'image')
 
-    def mask(self, path: str) -> Cached:
+    def mask(self, path: str, code: MaskCode) -> Cached:
         """Return a mask file's values, reduced to the nearest pixels.
+
+        Args:
+            path (str): Path of the source.
+            code (MaskCode): How it is read.
 
         Raises:
             ImageReadError: As :meth:`image`.
+            UserError: If the file's values do not fit the code.
         """
-        return self._get(path, 'mask', self._read_mask)
+        return self._get(path, code)
 
-    def entry_path(self, path: str, kind: str) -> str:
+    def entry_path(self, path: str, kind: Kind) -> str:
         """Return the path of a source's entry.
 
         Args:
             path (str): Path of the source.
-            kind (str): 'image' or 'mask'.
+            kind (str | MaskCode): 'image', or how the mask is read.
         """
         return self._locate(path, kind)[0]
 
-    def check(self, path: str, kind: str) -> str:
+    def check(self, path: str, kind: Kind) -> str:
         """Compare an entry with the content of its source; write nothing.
 
         Returns:
@@ -208,9 +215,7 @@ class ImageCache:
             return 'damaged'
         return 'good' if entry.digest == file_digest(path) else 'stale'
 
-    def _get(
-        self, path: str, kind: str, read: Callable[[str], Cached]
-    ) -> Cached:
+    def _get(self, path: str, kind: Kind) -> Cached:
         file, key = self._locate(path, kind)
         entry = self._load(file, key)
         try:
@@ -223,7 +228,7 @@ class ImageCache:
                 event, cached = 'confirmed', entry.cached
             else:
                 event = 'rebuilt' if osp.exists(file) else 'built'
-                cached = read(path)
+                cached = self._read(path, kind)
             settled = file_state(path) == source
         except OSError as error:
             raise ImageReadError(
@@ -234,28 +239,35 @@ class ImageCache:
             self._store(file, key, Entry(cached, _trusted(source), digest))
         return cached
 
-    def _locate(self, path: str, kind: str) -> tuple[str, bytes]:
+    def _locate(self, path: str, kind: Kind) -> tuple[str, bytes]:
         """Return the path and the key of a source's entry."""
         relative = os.fsencode(osp.relpath(path, self.folder))
         key = hashlib.blake2b(relative, digest_size=16).digest()
         name = key.hex()
-        return f'{self.folder}/{self._variants[kind]}/{name[:2]}/{name}', key
+        return f'{self.folder}/{self._variant(kind)}/{name[:2]}/{name}', key
 
-    def _variant(self, kind: str) -> str:
-        window = ''
-        if self.percentiles is not None and kind == 'image':
-            window = '_p' + '-'.join(str(float(p)) for p in self.percentiles)
-        return f'{kind}_{self.size}px{window}_v{READER_VERSION}'
+    def _variant(self, kind: Kind) -> str:
+        if kind == 'image':
+            name = f'image_{self.size}px'
+            if self.percentiles is not None:
+                name += '_p' + '-'.join(
+                    str(float(p)) for p in self.percentiles
+                )
+        else:
+            name = f'mask{kind.tag}_{self.size}px'
+        return f'{name}_v{READER_VERSION}'
 
-    def _read_image(self, path: str) -> Cached:
-        image = read_xray(path, percentiles=self.percentiles)
-        shape = reduced_shape(image.shape, self.size)
-        return Cached(reduce_image(image, shape), image.shape)
-
-    def _read_mask(self, path: str) -> Cached:
-        mask = read_mask(path)
-        shape = reduced_shape(mask.shape, self.size)
-        return Cached(reduce_mask(mask, shape), mask.shape)
+    def _read(self, path: str, kind: Kind) -> Cached:
+        """Read and reduce a source."""
+        if kind == 'image':
+            pixels = read_xray(path, percentiles=self.percentiles)
+            reduce: Callable[..., np.ndarray] = reduce_image
+        else:
+            plane = kind.read(path)
+            log_warnings(path, plane.decisions)
+            pixels, reduce = plane.values, reduce_mask
+        shape = reduced_shape(pixels.shape, self.size)
+        return Cached(reduce(pixels, shape), pixels.shape)
 
     def _load(self, file: str, key: bytes) -> Entry | None:
         """Read an entry; None if it is missing or not what it should be."""

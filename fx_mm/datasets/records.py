@@ -18,8 +18,8 @@ class Records(Sequence):
 
     Args:
         records (list[dict]): All with the same keys. Values are strings,
-            arrays (equal in all but the first dimension), or dicts of
-            strings and None with equal keys.
+            arrays (equal in all but the first dimension), dicts of strings
+            and None with equal keys, or another object, the same in all.
 
     Raises:
         ValueError: If the keys of the records differ.
@@ -44,8 +44,8 @@ class Records(Sequence):
 
         Args:
             **columns: Key of the records to list of strings and None, array
-                with one row per record, :class:`Ragged`, or dict of such
-                lists.
+                with one row per record, :class:`Ragged`, :class:`Same`, or
+                dict of such lists.
 
         Raises:
             ValueError: If the lengths differ.
@@ -56,7 +56,7 @@ class Records(Sequence):
                 values = _Rows(values)
             elif isinstance(values, dict):
                 values = _Dicts(values)
-            elif not isinstance(values, Ragged):
+            elif not isinstance(values, (Ragged, Same)):
                 values = _Texts(values)
             records._columns[key] = values
         lengths = {key: len(c) for key, c in records._columns.items()}
@@ -91,6 +91,8 @@ def _column(values: list[Any]) -> Any:
         return _Texts(values)
     if isinstance(values[0], dict):
         return _Dicts({k: [v[k] for v in values] for k in values[0]})
+    if not isinstance(values[0], (np.ndarray, list)):
+        return Same(values[0], len(values))
     return Ragged(
         np.concatenate(values), np.array([len(v) for v in values], np.int64)
     )
@@ -146,6 +148,25 @@ class Ragged:
     def __getitem__(self, index: int) -> np.ndarray:
         start = self._ends[index - 1] if index else 0
         return self._values[start : self._ends[index]].copy()
+
+
+class Same:
+    """One object for all records.
+
+    Args:
+        value (Any): The object.
+        length (int): Number of records.
+    """
+
+    def __init__(self, value: Any, length: int) -> None:
+        self._value = value
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Any:
+        return self._value
 
 
 class _Rows:

@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from fx_mm.datasets.io.errors import ImageReadError
+from fx_mm.datasets.io.masks import BITS, IGNORE
 from fx_mm.datasets.io.orientation import PNG_SIGNATURE
 from fx_mm.datasets.io.xray import read_size, read_xray
-from fx_mm.datasets.readers.masks import BITS
 from fx_mm.preparation.dataset_spec import DatasetSpec, FormSpec
 from fx_mm.preparation.mask_boxes import boxes_around
 from fx_mm.preparation.prepared_forms import round_plain
@@ -103,7 +103,7 @@ class ImagePreparer:
         box_spec = self.spec.boxes or _NOTHING
         mask_spec = self.spec.masks or _NOTHING
         boxes = list(raw.boxes or ())
-        masks = {}
+        masks: dict[str, np.ndarray] = {}
         box_per = None
         if self.spec.boxes and raw.boxes is None:
             box_per = self.box_per
@@ -113,7 +113,12 @@ class ImagePreparer:
                 if not (boxed or mask_spec.takes(name)):
                     image.unknown[name] = len(pieces)
                     continue
-                drawn = [self._draw(piece, image) for piece in pieces]
+                drawn = []
+                for piece in pieces:
+                    inside, ignored = self._draw(piece, image)
+                    drawn.append(inside)
+                    if ignored is not None and mask_spec.takes(name):
+                        masks[IGNORE] = ignored | masks.get(IGNORE, False)
                 if boxed and box_per is not None:
                     around = boxes_around(drawn, box_per)
                     boxes += [(name, *box) for box in around]
@@ -129,15 +134,23 @@ class ImagePreparer:
             self._cut_boxes(boxes, box_spec, image)
 
     @staticmethod
-    def _draw(piece: MaskPiece, image: PreparedImage) -> np.ndarray:
+    def _draw(
+        piece: MaskPiece, image: PreparedImage
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return what is inside, and what nobody annotated."""
         height, width = image.height, image.width
-        mask = np.asarray(piece.draw(height, width))
+        drawn = piece.draw(height, width)
+        mask = np.asarray(drawn)
         if mask.shape != (height, width):
             raise UserError(
                 f'a mask of {mask.shape[1]}x{mask.shape[0]} pixels was drawn '
                 f'for an image of {width}x{height}.'
             )
-        return mask.astype(bool, copy=False)
+        mask = mask.astype(bool, copy=False)
+        ignored = np.ma.getmask(drawn)
+        if not ignored.any():
+            return mask, None
+        return mask & ~ignored, ignored
 
     def _write_masks(
         self,
@@ -148,9 +161,11 @@ class ImagePreparer:
         """Write the masks that are not empty; return their paths.
 
         A class alone is 0 and 255; of several, each is a bit, at most 16
-        per file.
+        per file. Ignored pixels are like a class behind them.
         """
         paths = {}
+        if IGNORE in masks and IGNORE not in classes:
+            classes = (*classes, IGNORE)
         for number, folder in enumerate(mask_folders(self.spec)):
             group = classes[number * BITS : (number + 1) * BITS]
             present = {
@@ -210,10 +225,13 @@ class ImagePreparer:
 
 
 def mask_folders(spec: DatasetSpec) -> list[str]:
-    """List the folders of the masks in ``prepared/``, one per 16 classes."""
+    """List the folders of the masks in ``prepared/``, one per 16 classes.
+
+    Ignored pixels count as one more class.
+    """
     if spec.masks is None:
         return []
-    count = math.ceil(len(spec.masks.classes) / BITS)
+    count = math.ceil((len(spec.masks.classes) + 1) / BITS)
     further = [f'masks/{spec.name}-{n}' for n in range(2, count + 1)]
     return [f'masks/{spec.name}', *further]
 

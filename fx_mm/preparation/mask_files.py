@@ -5,32 +5,45 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fx_mm.datasets.io.xray import read_mask
+from fx_mm.datasets.io.mask_code import MaskCode
+
+ONE_CLASS = MaskCode(('mask',))
 
 
 class MaskFile:
-    """A mask in a PNG, GIF or TIFF file.
+    """A mask of one class in a PNG, GIF or TIFF file.
 
     Args:
         path (Path): The file.
-        threshold (int): Values above it are inside. Defaults to 0.
+        code (MaskCode): How it is read. Defaults to a file of one class.
+        number (int): Number of the class in the code. Defaults to 0.
     """
 
-    def __init__(self, path: Path, threshold: int = 0) -> None:
+    def __init__(
+        self, path: Path, code: MaskCode = ONE_CLASS, number: int = 0
+    ) -> None:
         self.path = path
-        self.threshold = threshold
+        self.code = code
+        self.number = number
 
     def draw(self, height: int, width: int) -> np.ndarray:
         """Read the mask, resized to the image's size.
 
         Returns:
-            np.ndarray: bool of shape (height, width).
+            np.ndarray: bool of shape (height, width); a masked array if
+            there are pixels that nobody annotated.
 
         Raises:
             ImageReadError: If the file is missing or damaged.
+            UserError: If its values do not fit the code.
         """
-        mask = read_mask(str(self.path)) > self.threshold
-        return fit_mask(mask, height, width)
+        values = self.code.read(str(self.path)).values
+        inside = fit_mask(self.code.inside(values, self.number), height, width)
+        ignored = self.code.ignored(values)
+        if ignored is None:
+            return inside
+        ignored = fit_mask(ignored, height, width)
+        return np.ma.MaskedArray(inside, ignored)
 
 
 def fit_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:

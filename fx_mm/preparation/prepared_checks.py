@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.table import Table
 
-from fx_mm.datasets.io.xray import ImageReadError, read_mask, read_xray
-from fx_mm.datasets.readers.masks import split_bit
+from fx_mm.datasets.io.masks import IGNORE, mask_sources
+from fx_mm.datasets.io.xray import ImageReadError, read_xray
 from fx_mm.preparation.dataset_spec import DatasetSpec, read_dataset_spec
 from fx_mm.preparation.manifest import Manifest, describe_arguments
 from fx_mm.preparation.prepared_forms import FORMS
@@ -148,22 +148,19 @@ def _check_image(
         if reach > 0.002 or min(w, h) <= 0:
             wrong.append(f'boxes of {name} reach out of their image')
     found = []
-    masks: dict[str, Any] = {}
-    for name, path in _mask_paths(spec, record).items():
-        file, bit = split_bit(path)
-        if file not in masks:
-            try:
-                masks[file] = read_mask(file)
-            except ImageReadError as error:
-                found.append(('masks cannot be read', str(error)))
-                masks[file] = None
-        mask = masks[file]
-        if mask is None:
+    paths = _mask_paths(spec, record)
+    names = [name for name in paths if name != IGNORE]
+    for path, code, numbers, _, _ in mask_sources(paths, names):
+        try:
+            values = code.read(path).values
+        except UserError as error:
+            found.append(('masks cannot be read', str(error)))
             continue
-        if mask.shape != shape:
-            wrong.append('masks are of another size than their image')
-        elif not (mask if bit is None else mask >> bit & 1).any():
-            wrong.append(f'masks of {name} are empty')
+        for number, own in numbers:
+            if values.shape != shape:
+                wrong.append('masks are of another size than their image')
+            elif not code.inside(values, own).any():
+                wrong.append(f'masks of {names[number]} are empty')
     return found + [(what, record.name) for what in wrong]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from fx_mm.datasets.io.masks import IGNORE
 from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.preparation.prepared_image import (
     PREPARED,
@@ -229,7 +230,8 @@ class MaskForm(PreparedForm):
     """Masks, in a CSV table of paths with one column per class.
 
     Paths are relative to the table's own folder; a cell is blank where the
-    mask is empty.
+    mask is empty. A further column tells of pixels that nobody annotated,
+    where there are any.
     """
 
     noun = 'mask'
@@ -241,25 +243,31 @@ class MaskForm(PreparedForm):
 
     def write(self, content: SplitContent) -> str:
         folder = os.path.dirname(content.file)
+        columns = list(content.classes)
+        if any(IGNORE in (image.masks or ()) for _, image in content.images):
+            columns.append(IGNORE)
 
         def row(raw: RawImage, image: PreparedImage) -> list[str]:
             paths = {
                 name: os.path.relpath(f'{PREPARED}/{path}', folder)
                 for name, path in (image.masks or {}).items()
             }
-            cells = [paths.get(name, '') for name in content.classes]
+            cells = [paths.get(name, '') for name in columns]
             return [raw.name, raw.patient, *cells]
 
         return _csv(
-            ('image', 'patient', *content.classes),
+            ('image', 'patient', *columns),
             (row(*image) for image in content.images),
         )
 
     def read(
         self, path: Path, classes: Sequence[str]
     ) -> Iterator[tuple[str, Fields]]:
-        for image, patient, cells in _rows(path, classes):
-            masks = {name: cell for name, cell in zip(classes, cells) if cell}
+        columns = list(classes)
+        if IGNORE in CsvTable(path, _HINT) and IGNORE not in columns:
+            columns.append(IGNORE)
+        for image, patient, cells in _rows(path, columns):
+            masks = {name: cell for name, cell in zip(columns, cells) if cell}
             yield image, dict(patient=patient, masks=masks)
 
     def classes_of(self, raw: RawImage, image: PreparedImage) -> Iterable[str]:

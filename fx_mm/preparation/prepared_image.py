@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fx_mm.datasets.io.masks import IGNORE
+
 PREPARED = 'prepared'
 """Folder within a dataset's ``data_root`` of all that is written."""
 
@@ -18,7 +20,8 @@ class PreparedImage:
         boxes (list, optional): [class name, x1, y1, x2, y2] in pixels. None:
             nobody looked for boxes.
         masks (dict, optional): Class name to its mask's path relative to
-            ``prepared/``, without empty masks. None: nobody drew masks.
+            ``prepared/``, without empty masks; ``ignore`` to that of pixels
+            that nobody annotated. None: nobody drew masks.
         cut (int): Boxes that reached out by more than a pixel.
         dropped (int): Boxes dropped for having no area within the image.
         unknown (dict): Names that are no class of the config to their number
@@ -73,4 +76,4 @@ class PreparedRecord:
         labels = self.labels or {}
         found = {name for name, text in labels.items() if text == '1'}
         found.update(name for name, *_ in self.boxes or ())
-        return found.union(self.masks or ())
+        return found.union(self.masks or ()) - {IGNORE}

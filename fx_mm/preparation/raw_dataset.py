@@ -22,7 +22,12 @@ class MaskPiece(Protocol):
     """A piece of a mask as the raw dataset stores it, drawn when needed."""
 
     def draw(self, height: int, width: int) -> np.ndarray:
-        """Return the piece as bool of shape (height, width)."""
+        """Return the piece, of shape (height, width).
+
+        Returns:
+            np.ndarray: bool; of numpy's masked arrays, pixels that are
+            masked are those that nobody annotated.
+        """
 
 
 @dataclass

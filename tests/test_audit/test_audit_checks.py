@@ -247,6 +247,54 @@ def test_bits_of_a_mask_file(data, run, phantoms, make_rows):
     assert run()['masks-empty'][0]['examples'] == ['a0.png: A']
 
 
+def label_maps(data, **files):
+    """Put a table with one column for all classes in the place of the CSV."""
+    for name, content in files.items():
+        cv2.imwrite(str(data.home('one') / f'{name}.png'), content)
+    rows = [[f'a{i}.png', f'{name}.png'] for i, name in enumerate(files)]
+    data.table('one', 'train_masks.csv', ['image', 'mask'], rows)
+
+
+def test_label_maps_that_fit_and_one_that_does_not(
+    data, run, phantoms, make_rows
+):
+    data.cls('one', train=make_rows(phantoms[:3], 'a'))
+    values = np.zeros((256, 256), np.uint8)
+    values[50:90, 50:90], values[99] = 1, 255
+    other = np.full_like(values, 3)
+    label_maps(data, first=values, second=values, third=other)
+    data.add('one', 'seg', ('A', 'B'), 'MaskReader', '_masks.csv')
+    reader = data.datasets['one']['tasks']['seg']['reader']
+    reader['mask_format'] = 'label_map'
+    found = run()
+    assert checks(found) == ['masks-absent', 'masks-unreadable']
+    (finding,) = found['masks-absent']
+    assert (
+        finding['examples'] == ['B'] and ' 2 label maps' in finding['message']
+    )
+    (finding,) = found['masks-unreadable']
+    assert finding['examples'][0].startswith('a2.png: A: holds the values 3')
+
+
+def test_255_that_means_two_things(data, run, phantoms, make_rows):
+    data.cls('one', train=make_rows(phantoms[:3], 'a'))
+    part = np.zeros((256, 256), np.uint8)
+    part[50:90, 50:90] = 1
+    held = part.copy()
+    held[100:120] = 255
+    masks = [held, part * 255, part]
+    data.seg(
+        'one',
+        classes=('A',),
+        train=[(f'a{i}.png', [mask]) for i, mask in enumerate(masks)],
+    )
+    (finding,) = run()['masks-mixed']
+    assert finding['level'] == 'error' and finding['examples'] == ['a0.png']
+    reader = data.datasets['one']['tasks']['seg']['reader']
+    reader['mask_format'] = 'label_map'
+    assert 'masks-mixed' not in run()
+
+
 def test_labels(data, run, phantoms):
     data.cls(
         'one',

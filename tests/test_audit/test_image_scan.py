@@ -12,6 +12,8 @@ import pytest
 
 from fx_mm.audit import scan as module
 from fx_mm.audit.scan import scan_images, scan_masks
+from fx_mm.datasets.io.mask_code import BIT_CODE, MaskCode
+from fx_mm.datasets.io.mask_format import MaskFormat
 
 
 @pytest.fixture
@@ -121,10 +123,26 @@ def test_masks(tmp_path):
     mask[:10] = 0b101
     mask[10:12] = 0b100
     cv2.imwrite(str(tmp_path / 'm.png'), mask)
-    scan = scan_masks([str(tmp_path / 'm.png')], tmp_path, 1)
-    row = scan.rows[0]
-    assert (row['height'], row['width'], row['inside']) == (30, 40, 480)
-    assert row['areas'].tolist() == [400, 0, 480] + [0] * 13
+    path = str(tmp_path / 'm.png')
+    bits = (path, BIT_CODE)
+    few = (path, MaskCode(('A', 'B')))
+    form = MaskFormat.from_cfg(
+        dict(type='label_map', values=dict(A=5), ignore_index=4)
+    )
+    one = (path, MaskCode(('A',), form))
+    for _ in range(2):
+        scan = scan_masks([bits, few, one], tmp_path, 1)
+        row = scan.rows[scan.index(bits)]
+        assert (row['height'], row['width'], row['ignored']) == (30, 40, 0)
+        assert row['areas'].tolist() == [400, 0, 480] + [0] * 13
+        assert scan.error(1).startswith('holds the values 0, 4, 5, which')
+        row = scan.rows[scan.index(one)]
+        assert (row['format'], row['top'], row['ignored']) == (
+            b'label_map',
+            5,
+            80,
+        )
+        assert row['areas'].tolist() == [400] + [0] * 15
 
 
 PROGRAM = """

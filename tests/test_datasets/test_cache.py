@@ -19,7 +19,10 @@ from fx_mm.datasets.cache import (
     reduce_mask,
     reduced_shape,
 )
+from fx_mm.datasets.io.mask_code import BIT_CODE, MaskCode
+from fx_mm.datasets.io.mask_format import MaskFormat
 from fx_mm.datasets.io.xray import ImageReadError, read_xray
+from fx_mm.utils.errors import UserError
 
 SIZE = 20
 
@@ -67,7 +70,6 @@ def no_decoding(monkeypatch):
 
     def switch():
         monkeypatch.setattr(cache_module, 'read_xray', refuse)
-        monkeypatch.setattr(cache_module, 'read_mask', refuse)
 
     return switch
 
@@ -118,7 +120,7 @@ def test_entries_of_other_sizes_and_kinds_stand_beside(cache, source):
     other = ImageCache(cache.folder, SIZE + 1)
     assert cache.image(source).pixels.shape == (20, 30)
     assert other.image(source).pixels.shape == (21, 32)
-    assert cache.mask(source).pixels.shape == (20, 30)
+    assert cache.mask(source, BIT_CODE).pixels.shape == (20, 30)
     assert cache.events['built'] == 2 and other.events['built'] == 1
 
 
@@ -131,14 +133,16 @@ def test_percentiles_have_entries_of_their_own(cache, tmp_path):
     for _ in range(2):
         assert (cache.image(path).pixels != expected).any()
         np.testing.assert_array_equal(windowed.image(path).pixels, expected)
-    assert cache.entry_path(path, 'mask') == windowed.entry_path(path, 'mask')
+    assert cache.entry_path(path, BIT_CODE) == windowed.entry_path(
+        path, BIT_CODE
+    )
 
 
 def test_mask_keeps_its_bits(cache, tmp_path):
     values = draw(shape=(61, 83), dtype=np.uint16)
     path = write(tmp_path / 'mask.png', values)
     for _ in range(2):
-        found = cache.mask(path)
+        found = cache.mask(path, BIT_CODE)
         assert found.ori_shape == (61, 83)
         assert found.pixels.dtype == np.uint16
         assert found.pixels.shape == (20, 27)
@@ -146,6 +150,25 @@ def test_mask_keeps_its_bits(cache, tmp_path):
             found.pixels, reduce_mask(values, (20, 27))
         )
         assert np.isin(found.pixels, values).all()
+
+
+def test_masks_are_kept_as_they_were_decided(cache, tmp_path):
+    """A value that no kept pixel has still says what the others mean."""
+    values = np.zeros((60, 90), np.uint8)
+    values[:30] = 255
+    values[0, 0] = 1  # between the pixels that are kept
+    path = write(tmp_path / 'mask.png', values)
+    code = MaskCode(('A',))
+    for _ in range(2):
+        found = cache.mask(path, code).pixels
+        assert found.shape == (20, 30) and 1 not in found
+        ignored = code.ignored(found)
+        expected = reduce_mask(values, found.shape) == 255
+        np.testing.assert_array_equal(ignored, expected)
+        assert not code.inside(found, 0).any()
+    maps = MaskCode(('A',), MaskFormat('label_map', ignore_index=()))
+    with pytest.raises(UserError, match='0, 1, 255'):
+        cache.mask(path, maps)
 
 
 @pytest.mark.parametrize('times', ['kept', 'new'])
@@ -290,7 +313,7 @@ def test_check_says_what_an_entry_is(cache, source):
     assert cache.check(source, 'image') == 'good'
     write(source, draw(1))
     assert cache.check(source, 'image') == 'stale'
-    assert cache.check(source, 'mask') == 'missing'
+    assert cache.check(source, BIT_CODE) == 'missing'
 
 
 def test_folder_that_cannot_be_written_warns_once(source, tmp_path):

@@ -245,6 +245,88 @@ def test_padding_is_background():
     torch.testing.assert_close(loss, model.mask_loss(logits, target))
 
 
+@pytest.mark.parametrize('per_class', [False, True])
+@pytest.mark.parametrize(
+    'loss',
+    [
+        {},
+        dict(per_channel=True),
+        dict(per_channel=True, present_only=True),
+    ],
+)
+def test_ignored_pixels_change_neither_loss_nor_gradient(loss, per_class):
+    model = branch(loss=dict(type='SoftDiceLoss', **loss), bce_weight=0.7)
+    samples = samples_of()
+    plain = samples_of()
+    ignored = torch.zeros(2, 3, 100, 133, dtype=torch.bool)
+    ignored[0, :, 20:60, 30:] = True
+    if per_class:
+        ignored[0, 1] = False
+        ignored[0, 2, 50:] = True
+    for sample, other, held in zip(samples, plain, ignored):
+        sample.gt_sem_seg.data[held] = 0
+        other.gt_sem_seg = sample.gt_sem_seg.clone()
+        if held.any():
+            part = held if per_class else held[:1]
+            sample.gt_sem_seg.ignore = part.to(torch.uint8)
+
+    def run(logits, samples):
+        logits = logits.clone().requires_grad_()
+        model.forward = lambda *_: logits
+        losses = model.loss({}, 'b', samples)
+        sum(losses.values()).backward()
+        return {k: v.item() for k, v in losses.items()}, logits.grad
+
+    logits = torch.randn(2, 3, 100, 133)
+    losses, gradient = run(logits, samples)
+    assert not gradient[ignored].any() and gradient[~ignored].all()
+    for filling in (1e3, -1e3, 0.0, float('inf'), float('nan')):
+        other = run(logits.masked_fill(ignored, filling), samples)
+        assert other[0] == losses and torch.equal(other[1], gradient)
+    # a rotation may leave a pixel with a class at the border of them
+    for sample, held in zip(samples, ignored):
+        sample.gt_sem_seg.data[held] = 1
+    other = run(logits, samples)
+    assert other[0] == losses and torch.equal(other[1], gradient)
+    for sample, held in zip(samples, ignored):
+        sample.gt_sem_seg.data[held] = 0
+    # against sums over the other pixels alone
+    target = torch.stack([s.gt_sem_seg.data for s in samples]).float()
+    bce = F.binary_cross_entropy_with_logits(
+        logits[~ignored], target[~ignored]
+    )
+    assert losses['loss_bce'] == pytest.approx(0.7 * bce.item())
+    if not loss:
+        probs, truth = logits[~ignored].sigmoid(), target[~ignored]
+        dice = (2 * (probs * truth).sum() + 1) / (probs + truth).sum().add(1)
+        assert losses['loss_dice'] == pytest.approx(1 - dice.item(), abs=1e-5)
+    # and nothing else than before where nothing is ignored
+    assert run(logits, plain)[0] != losses
+
+
+def test_a_batch_of_ignored_pixels_teaches_nothing():
+    model = branch(bce_weight=1.0)
+    samples = samples_of(mask=False)
+    for sample in samples:
+        sample.gt_sem_seg.ignore = torch.ones(1, 100, 133, dtype=torch.uint8)
+    losses = model.loss(model.encode(pyramid(), samples), 'b', samples)
+    assert [loss.item() for loss in losses.values()] == [0, 0]
+    sum(losses.values()).backward()
+    assert not model.heads.b.weight.grad.any()
+
+
+def test_ignored_pixels_of_smaller_images_and_autocast():
+    model = branch(bce_weight=1.0)
+    samples = samples_of()
+    for sample in samples:
+        data = sample.gt_sem_seg.data[:, :96, :120]
+        sample.gt_sem_seg = PixelData(data=data, ignore=data[:1])
+        sample.set_metainfo(dict(img_shape=(96, 120)))
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = model.loss(model.encode(pyramid(), samples), 'b', samples)
+    assert all(loss.isfinite() for loss in losses.values())
+
+
 def test_masks_have_the_original_size_and_place():
     """A bright corner of the logits is the same corner of the mask."""
     model = branch().eval()

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from toy_raw import Block
+from toy_raw import Block, Held
 
-from fx_mm.datasets.io.xray import read_mask, read_xray
-from fx_mm.datasets.readers.masks import split_bit
+from fx_mm.datasets.io.masks import read_mask
+from fx_mm.datasets.io.xray import read_xray
 from fx_mm.preparation.dataset_spec import DatasetSpec, FormSpec
 from fx_mm.preparation.image_preparer import ImagePreparer, read_stamp
 from fx_mm.utils.errors import UserError
@@ -45,9 +45,7 @@ def read_planes(toy, image, classes):
         path = image.masks.get(name)
         if path is None:
             continue
-        file, bit = split_bit(str(toy.prepared / path))
-        values = read_mask(file)
-        found[name] = values > 0 if bit is None else values >> bit & 1 > 0
+        (found[name],) = read_mask(str(toy.prepared / path), [name])
     return found
 
 
@@ -113,8 +111,28 @@ def test_masks_of_twenty_classes(prepare_one, toy):
 def test_a_class_alone_is_0_and_255(prepare_one, toy):
     image = prepare_one(masks_for=('A',), masks={'A': [Block(1, 2, 3, 4)]})
     assert image.masks == {'A': 'masks/toy/000.png'}
-    values = read_mask(str(toy.prepared / image.masks['A']))
-    assert sorted(np.unique(values)) == [0, 255]
+    path = str(toy.prepared / image.masks['A'])
+    assert read_mask(path, ['A'], decisions=True)[1]['values'] == [0, 255]
+
+
+@pytest.mark.parametrize('count', [1, 3, 16])
+def test_ignored_pixels_have_no_box_and_are_written(prepare_one, toy, count):
+    classes = tuple('ABCDEFGHIJKLMNOP'[:count])
+    piece = Held(2, 2, 12, 8)
+    image = prepare_one(
+        masks_for=classes,
+        boxes_for=('A',),
+        box_per='component',
+        masks={'A': [piece, Block(20, 1, 25, 5)]},
+    )
+    boxes = sorted(tuple(box[1:]) for box in image.boxes)
+    assert boxes == [(2, 2, 7, 8), (20, 1, 25, 5)]
+    assert set(image.masks) == {'A', 'ignore'}
+    planes = read_planes(toy, image, ('A', 'ignore'))
+    drawn = piece.draw(30, 40)
+    assert np.array_equal(planes['ignore'], np.ma.getmask(drawn))
+    assert not (planes['A'] & planes['ignore']).any()
+    assert planes['A'].sum() == 5 * 6 + 5 * 4
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fx_mm.datasets.io.errors import ImageReadError
+from fx_mm.datasets.io.mask_code import MaskCode
+from fx_mm.datasets.io.mask_format import MaskFormat
 from fx_mm.preparation.mask_files import MaskFile, fit_mask
 from fx_mm.preparation.polygons import Polygon
 from fx_mm.utils.errors import UserError
@@ -79,11 +81,31 @@ def test_mask_files_are_read_and_resized(tmp_path, suffix):
     assert np.array_equal(MaskFile(path).draw(12, 16), double)
 
 
-def test_the_threshold_parts_inside_from_outside(tmp_path):
-    values = np.array([[0, 1], [127, 128]], np.uint8)
+def test_ignored_pixels_of_mask_files(tmp_path):
+    values = np.array([[0, 1], [1, 255]], np.uint8)
     Image.fromarray(values).save(tmp_path / 'mask.png')
-    mask = MaskFile(tmp_path / 'mask.png', threshold=127).draw(2, 2)
-    assert mask.tolist() == [[False, False], [False, True]]
+    mask = MaskFile(tmp_path / 'mask.png').draw(2, 2)
+    assert np.array_equal(np.ma.getmask(mask), values == 255)
+    assert np.array_equal(np.asarray(mask), values == 1)
+    double = MaskFile(tmp_path / 'mask.png').draw(4, 4)
+    values = values.repeat(2, 0).repeat(2, 1)
+    assert np.array_equal(np.ma.getmask(double), values == 255)
+    assert np.array_equal(np.asarray(double), values == 1)
+
+
+def test_a_class_of_a_label_map(tmp_path):
+    values = np.array([[0, 1, 2], [2, 3, 255]], np.uint8)
+    Image.fromarray(values).save(tmp_path / 'mask.png')
+    code = MaskCode(('A', 'B', 'C'), MaskFormat('label_map'))
+    mask = MaskFile(tmp_path / 'mask.png', code, 1).draw(2, 3)
+    assert mask.tolist() == [[False, False, True], [True, False, None]]
+
+
+def test_a_label_map_is_no_mask_file(tmp_path):
+    values = np.array([[0, 1], [2, 3]], np.uint8)
+    Image.fromarray(values).save(tmp_path / 'mask.png')
+    with pytest.raises(UserError, match='mask.png holds .* 0, 1, 2, 3'):
+        MaskFile(tmp_path / 'mask.png').draw(2, 2)
 
 
 def test_a_missing_mask_file_is_named(tmp_path):

@@ -12,7 +12,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from toy_raw import Block
+from toy_raw import Block, Held
 
 from fx_mm.preparation import (
     RAW_DATASETS,
@@ -119,6 +119,26 @@ def test_training_reads_what_the_raw_files_say(toy):
                         union |= piece.draw(30, 40)
                     assert np.array_equal(mask.astype(bool), union)
         assert len(splits) == 1
+
+
+def test_training_knows_what_nobody_annotated(toy):
+    toy.fill(12)
+    for raw in toy.images[::2]:
+        raw.masks['Lung'].append(Held(14, 2, 24, 28))
+    run(toy)
+    for name, (_, sample) in samples(toy)['seg'].items():
+        truth = sample['data_samples'].gt_sem_seg
+        raw = next(raw for raw in toy.images if raw.name == name)
+        if raw not in toy.images[::2]:
+            assert 'ignore' not in truth
+            continue
+        ignored = np.ma.getmask(raw.masks['Lung'][-1].draw(30, 40))
+        assert np.array_equal(truth.ignore[0].numpy() > 0, ignored)
+        lung = np.logical_or.reduce(
+            [np.asarray(piece.draw(30, 40)) for piece in raw.masks['Lung']]
+        )
+        assert np.array_equal(truth.data[1].numpy() > 0, lung & ~ignored)
+    assert not check_prepared(toy.config, toy.data, workers=1).problems
 
 
 def test_tables(toy):

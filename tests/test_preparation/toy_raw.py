@@ -45,6 +45,17 @@ class Block:
         return mask
 
 
+class Held(Block):
+    """A rectangle in whose right half nobody annotated anything."""
+
+    def draw(self, height, width):
+        mask = super().draw(height, width)
+        ignored = np.zeros_like(mask)
+        x1, y1, x2, y2 = self.corners
+        ignored[y1:y2, (x1 + x2) // 2 : x2] = True
+        return np.ma.MaskedArray(mask, ignored)
+
+
 class Toy:
     """A raw dataset in a folder of its own, registered as ``toy``.
 

@@ -1,4 +1,4 @@
-"""Reading X-rays and masks: PNG, JPEG, TIFF, DICOM, .mha and more."""
+"""Reading X-rays: PNG, JPEG, TIFF, DICOM, .mha and more to 8-bit grey."""
 
 import os
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from fx_mm.datasets.io.metaimage import (
 )
 from fx_mm.datasets.io.orientation import read_orientation
 from fx_mm.datasets.io.pixels import check_percentiles, to_grey, to_uint8
-from fx_mm.datasets.io.raster import JPEG_SIGNATURE, Decoded, decode_raster
+from fx_mm.datasets.io.raster import Decoded, decode_raster
 from fx_mm.datasets.io.tiff import decode_tiff, is_tiff
 from fx_mm.utils.foreign_files import name_foreign_file
 
@@ -130,34 +130,6 @@ def read_size(path: str) -> tuple[int, int]:
         pass
     height, width = read_xray(path).shape
     return height, width
-
-
-def read_mask(path: str) -> np.ndarray:
-    """Read a mask file with its values as they are.
-
-    Args:
-        path (str): Path of an image file; of colour images, a pixel's value
-            is the largest of its channels, without alpha.
-
-    Returns:
-        np.ndarray: Integers of shape (H, W), turned upright as images are.
-        JPEG masks, whose values blur at the border, are cut at half of 255
-        and give 0 or 1.
-
-    Raises:
-        ImageReadError: As :func:`read_xray`.
-    """
-    try:
-        data = read_bytes(path)
-        values, decisions, _ = decode(data)
-    except UnreadableError as error:
-        raise ImageReadError(f'{path}: {error}') from error
-    log_warnings(path, decisions)
-    if values.ndim == 3:
-        values = values[..., :3].max(-1)
-    if data.startswith(JPEG_SIGNATURE):
-        values = (values > 127).astype(np.uint8)
-    return values
 
 
 def decode(data: bytes) -> Decoded:

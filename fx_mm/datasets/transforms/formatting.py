@@ -98,7 +98,8 @@ class PackXray(BaseTransform):
     @staticmethod
     def _sem_seg(results: dict[str, Any]) -> PixelData:
         masks = results['gt_masks'].masks
-        expected = len(results['classes'])
+        classes = len(results['classes'])
+        expected = classes + results.get('n_ignore_masks', 0)
         if len(masks) != expected:
             raise UserError(
                 f'The pipeline of task {results["task"]} left {len(masks)} of '
@@ -112,7 +113,10 @@ class PackXray(BaseTransform):
                 f'{masks.shape[1:]} where {tuple(shape)} is due; use '
                 'transforms that treat gt_masks as they treat the image.'
             )
-        return PixelData(data=torch.from_numpy(np.ascontiguousarray(masks)))
+        data = torch.from_numpy(np.ascontiguousarray(masks))
+        if expected == classes:
+            return PixelData(data=data)
+        return PixelData(data=data[:classes], ignore=data[classes:])
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(min_box_size={self.min_box_size})'

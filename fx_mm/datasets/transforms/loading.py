@@ -10,9 +10,11 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 
 from fx_mm.datasets.cache import Cached, ImageCache, reduce_mask
+from fx_mm.datasets.io.decisions import log_warnings
+from fx_mm.datasets.io.mask_code import MaskCode
+from fx_mm.datasets.io.masks import mask_sources
 from fx_mm.datasets.io.pixels import check_percentiles
-from fx_mm.datasets.io.xray import read_mask, read_xray
-from fx_mm.datasets.readers.masks import split_bit
+from fx_mm.datasets.io.xray import read_xray
 from fx_mm.registry import TRANSFORMS
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
@@ -124,14 +126,17 @@ class LoadXrayAnnotations(BaseTransform):
 
     - ori_shape, img_shape, img_path
     - loaded_shape (tuple): of LoadXray (optional, as ori_shape)
-    - boxes and box_labels, or mask_paths, or other fields of the record
+    - boxes and box_labels, or mask_paths and mask_format (optional), or
+      other fields of the record
     - test_mode (bool): of the dataset (optional)
 
     Added Keys:
 
     - gt_bboxes (HorizontalBoxes), gt_bboxes_labels (np.int64),
       gt_ignore_flags (np.bool_): n boxes
-    - gt_masks (BitmapMasks): exactly one 0/1 mask per class
+    - gt_masks (BitmapMasks): one 0/1 mask per class, and n_ignore_masks
+      (int) behind them of the pixels that nobody annotated: none, one for
+      all classes, or one per class
     - truth_at_ori_shape (bool): whether the truth is at the size of the
       original, and not of the image
 
@@ -149,7 +154,8 @@ class LoadXrayAnnotations(BaseTransform):
     Raises:
         ImageReadError: If a mask cannot be read.
         UserError: If boxes or masks belong to an image of another size, or
-            in training come behind a step that moved the image.
+            in training come behind a step that moved the image, or the
+            values of a mask file do not fit its format.
     """
 
     def __init__(
@@ -203,30 +209,45 @@ class LoadXrayAnnotations(BaseTransform):
         results['gt_ignore_flags'] = np.zeros(len(boxes), bool)
 
     def _masks(self, results: dict[str, Any], shape: tuple[Any, ...]) -> None:
-        paths = results['mask_paths']
-        masks = np.zeros((len(paths), *shape), np.uint8)
-        loaded: dict[Any, Any] = {}
-        for mask, name in zip(masks, results['classes']):
-            if paths[name] is None:
+        classes = results['classes']
+        sources = mask_sources(
+            results['mask_paths'],
+            classes,
+            results.get('mask_format'),
+        )
+        masks = np.zeros((len(classes), *shape), np.uint8)
+        ignored = np.zeros((0, *shape), np.uint8)
+        for source in sources:
+            values = self._values(source.path, source.code, shape, results)
+            found = source.fill(values, masks)
+            if found is None:
                 continue
-            path, bit = split_bit(paths[name])
-            if path not in loaded:
-                loaded[path] = self._values(path, shape, results)
-            values = loaded[path]
-            if bit is None:
-                np.greater(values, 0, out=mask.view(bool))
-            else:
-                np.bitwise_and(values >> bit, 1, out=mask, casting='unsafe')
+            numbers, area = found
+            if not len(ignored):
+                ignored = np.zeros_like(masks)
+            ignored[numbers] |= area
+        if len(ignored) and (ignored == ignored[:1]).all():
+            ignored = ignored[:1]
+        results['n_ignore_masks'] = len(ignored)
+        if len(ignored):
+            masks[np.broadcast_to(ignored > 0, masks.shape)] = 0
+            masks = np.concatenate([masks, ignored])
         results['gt_masks'] = BitmapMasks(masks, *shape)
 
     def _values(
-        self, path: str, shape: tuple[Any, ...], results: dict[str, Any]
+        self,
+        path: str,
+        code: MaskCode,
+        shape: tuple[Any, ...],
+        results: dict[str, Any],
     ) -> np.ndarray:
         """Read a mask file at the size of the truth."""
         if self.cache is not None and not results['truth_at_ori_shape']:
-            values, original = self.cache.mask(path)
+            values, original = self.cache.mask(path, code)
         else:
-            values = read_mask(path)
+            plane = code.read(path)
+            log_warnings(path, plane.decisions)
+            values = plane.values
             original = values.shape
         if original != tuple(results['ori_shape']):
             height, width = results['ori_shape']

@@ -59,7 +59,7 @@ class SegMetric(TaskMetric):
     (absent and nothing predicted, the ones of ``Dice``).
 
     Only sums and distances are kept, never a mask, unless predictions are
-    saved.
+    saved. Pixels that nobody annotated are in neither mask.
 
     Args:
         class_groups (Mapping[str, Sequence[str]], optional): Group name to
@@ -113,8 +113,9 @@ class SegMetric(TaskMetric):
             data_batch (Any): Not used.
             data_samples (Sequence[dict]): Samples with ``img_id``,
                 ``gt_sem_seg`` and ``pred_sem_seg``, each with ``data`` of
-                shape (C, H, W), nonzero = inside; for ``size='training'``
-                also ``img_shape``.
+                shape (C, H, W), nonzero = inside; perhaps with ``ignore``
+                (C, H, W) or (1, H, W) in the truth, nonzero = counts as
+                outside in both; for ``size='training'`` also ``img_shape``.
 
         Raises:
             ValueError: If truth and prediction differ in shape.
@@ -122,6 +123,9 @@ class SegMetric(TaskMetric):
         for sample in data_samples:
             pred = sample['pred_sem_seg']['data']
             truth = sample['gt_sem_seg']['data'].to(pred.device)
+            ignore = sample['gt_sem_seg'].get('ignore')
+            if ignore is not None:
+                truth, pred = (_without(m, ignore) for m in (truth, pred))
             codes = None
             if self.keep_masks:
                 codes = dict(
@@ -323,6 +327,12 @@ class SegMetric(TaskMetric):
             f'missed, {values["n_false"]:.0f} false, and have no HD95 '
             f'({predict_on}).'
         ]
+
+
+def _without(mask: torch.Tensor, ignore: torch.Tensor) -> torch.Tensor:
+    """Return a mask without the ignored pixels."""
+    ignore = _nearest(ignore.to(mask.device), tuple(mask.shape[1:]))
+    return mask.masked_fill(ignore > 0, 0)
 
 
 def _nearest(mask: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:

@@ -19,6 +19,9 @@ from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 
+SURELY_OUTSIDE = -1e4
+"""A logit of probability 0, in every dtype."""
+
 
 @MODELS.register_module()
 class SegmentationBranch(Branch):
@@ -123,7 +126,8 @@ class SegmentationBranch(Branch):
             dataset (str): Dataset of the batch.
             data_samples (list[FXDataSample]): Have ``gt_sem_seg`` with
                 data (C, H, W) at the size of the image; padding counts as
-                background.
+                background. Where it has ``ignore``, what the logits say at
+                those pixels changes no loss and no gradient.
 
         Returns:
             dict[str, Tensor]: ``loss_dice``, and ``loss_bce`` if weighted.
@@ -138,12 +142,19 @@ class SegmentationBranch(Branch):
                 for x in masks
             ]
         ).to(logits)
+        ignored = _ignored_pixels(data_samples, logits)
+        if ignored is not None:
+            # A pixel that is surely and rightly outside adds nothing to a
+            # sum of the loss, and passes no gradient on.
+            logits = logits.masked_fill(ignored, SURELY_OUTSIDE)
+            target = target.masked_fill(ignored, 0)
         losses = dict(loss_dice=self.mask_loss(logits, target))
         if self.bce_weight:
-            losses['loss_bce'] = (
-                self.bce_weight
-                * F.binary_cross_entropy_with_logits(logits, target)
-            )
+            loss = F.binary_cross_entropy_with_logits(logits, target)
+            if ignored is not None:  # the mean over the other pixels
+                counted = (~ignored).sum().clamp(min=1)
+                loss = loss * (ignored.numel() / counted)
+            losses['loss_bce'] = self.bce_weight * loss
         return losses
 
     def infer(
@@ -188,3 +199,22 @@ class SegmentationBranch(Branch):
                 for dataset, task in self.task_names.items()
             ),
         ]
+
+
+def _ignored_pixels(
+    data_samples: list[FXDataSample], logits: Tensor
+) -> Tensor | None:
+    """Return which pixels nobody annotated, bool (B, C, H, W).
+
+    Returns:
+        Tensor, optional: None if there are none.
+    """
+    parts = [sample.gt_sem_seg.get('ignore') for sample in data_samples]
+    if all(part is None for part in parts):
+        return None
+    ignored = torch.zeros_like(logits, dtype=torch.bool)
+    for target, part in zip(ignored, parts):
+        if part is not None:
+            height, width = part.shape[-2:]
+            target[:, :height, :width] = part.to(target.device) > 0
+    return ignored

@@ -10,7 +10,8 @@ from PIL import Image
 from fx_mm import apis, datasets
 from fx_mm.datasets.io import decisions as module
 from fx_mm.datasets.io.decisions import Decisions, log_warnings
-from fx_mm.datasets.io.xray import read_mask, read_xray
+from fx_mm.datasets.io.masks import read_mask
+from fx_mm.datasets.io.xray import read_xray
 
 KEYS = {
     'format', 'depth', 'photometric', 'orientation', 'inverted', 'mapping',
@@ -66,7 +67,7 @@ def test_masks_log_their_warnings(logged, tmp_path):
     exif[274] = 99
     path = str(tmp_path / 'a.png')
     Image.fromarray(np.zeros((2, 3), np.uint8)).save(path, exif=exif)
-    read_mask(path)
+    read_mask(path, ['A'])
     assert 'orientation tag is 99' in logged[0]
 
 

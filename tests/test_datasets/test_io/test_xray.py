@@ -13,7 +13,7 @@ from PIL import Image
 from fx_mm.datasets.io.decisions import Decisions
 from fx_mm.datasets.io.errors import ImageReadError, UnreadableError
 from fx_mm.datasets.io.pixels import stretch, to_uint8
-from fx_mm.datasets.io.xray import decode, read_mask, read_xray
+from fx_mm.datasets.io.xray import decode, read_xray
 from fx_mm.utils.errors import UserError
 
 
@@ -257,41 +257,3 @@ def test_stretch_clips():
     np.testing.assert_array_equal(
         stretch(values, 0, 10), [0, 0, 128, 255, 255]
     )
-
-
-def test_mask_keeps_its_values(write):
-    values = np.array([[0, 1, 5], [255, 256, 40000]], np.uint16)
-    np.testing.assert_array_equal(read_mask(write(encode(values))), values)
-
-
-def test_gif_mask(write):
-    values = np.zeros((8, 8), np.uint8)
-    values[2:5, 3:6] = 255
-    for mode in ('L', 'P', '1'):
-        image = Image.fromarray(values).convert(mode)
-        read = read_mask(write(encode_pillow(image, 'gif'), 'a.gif'))
-        np.testing.assert_array_equal(read > 0, values > 0)
-
-
-def test_several_frames_of_a_gif_are_refused(write):
-    pages = [Image.fromarray(np.full((8, 8), v, np.uint8)) for v in (9, 90)]
-    data = encode_pillow(
-        pages[0], 'gif', save_all=True, append_images=pages[1:]
-    )
-    with pytest.raises(ImageReadError, match='2 frames'):
-        read_mask(write(data, 'a.gif'))
-
-
-def test_mask_in_colour_ignores_alpha(write):
-    pixels = np.zeros((4, 4, 4), np.uint8)
-    pixels[..., 3] = 255
-    pixels[1, 2, 0] = 9
-    mask = read_mask(write(encode(pixels)))
-    assert mask.sum() == 9 == mask[1, 2]
-
-
-def test_jpeg_mask_is_cut_at_half(write):
-    mask = np.zeros((32, 32), np.uint8)
-    mask[8:24, 8:24] = 255
-    read = read_mask(write(encode(mask, '.jpg')))
-    np.testing.assert_array_equal(read, mask > 127)

@@ -57,6 +57,40 @@ def test_by_hand():
     assert result['Dice'] == pytest.approx(2.4 / 4)
 
 
+@pytest.mark.parametrize('per_class', [False, True])
+@pytest.mark.parametrize('size', ['original', 'training'])
+def test_ignored_pixels_are_in_no_figure(per_class, size):
+    rng = np.random.default_rng(0)
+    truth, pred = rng.random((2, 5, 2, 16, 12)) < 0.5
+    ignore = rng.random((5, 2 if per_class else 1, 16, 12)) < 0.3
+    ignore = ignore.repeat(2, 2).repeat(2, 3)
+    truth, pred = (x.repeat(2, 2).repeat(2, 3) for x in (truth, pred))
+    outside = np.broadcast_to(~ignore, truth.shape)
+
+    def figures(truth, pred, ignore):
+        metric = SegMetric(size=size)
+        metric.dataset_meta = dict(task='x/seg', classes=('a', 'b'))
+        metric.keep_masks = True
+        metric.kept = []
+        for number, pair in enumerate(zip(truth, pred)):
+            made = sample(*pair, str(number))
+            made['img_shape'] = (16, 12)
+            if ignore is not None:
+                held = torch.as_tensor(ignore[number])
+                made['gt_sem_seg']['ignore'] = held
+            metric.process(None, [made])
+        return metric.results
+
+    wanted = figures(truth & outside, pred & outside, None)
+    for noise in (0, 1, None):
+        said = pred if noise is None else np.where(outside, pred, noise)
+        found = figures(truth, said, ignore)
+        for one, other in zip(found, wanted):
+            np.testing.assert_array_equal(one.pixels, other.pixels)
+            np.testing.assert_array_equal(one.distances, other.distances)
+            assert one.codes == other.codes
+
+
 def test_predicting_nothing_scores_high_only_with_empty_as_one():
     pairs = [(empty(), empty()) for _ in range(9)]
     truth = empty()

@@ -1,0 +1,323 @@
+"""Masks of one class: which pixels are inside, decided by all values.
+
+A mask drawn with 0 and 255, one with 0 and 1, one with soft edges and one
+that a JPEG has blurred are the same mask. A label map of several classes, a
+trimap or the X-ray itself are none, and are refused.
+"""
+
+from collections.abc import Iterable, Sequence, Set
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from fx_mm.datasets.io.mask_pixels import MaskPixels
+
+INSIDE, IGNORED = 1, 255
+SOFT = 0.1
+"""Part of the range within which a value still counts as black or white."""
+MOST_GREY = 0.25
+"""Share of the pixels between black and white above which it is a picture:
+63 % and more of X-rays. Of images with a side below 128 pixels, whose edges
+are a large part, twice as many."""
+MOST_FLAT = 0.1
+"""Share of the pixels between black and white that may lie in areas of one
+value: edges have none, classes have little else."""
+SHOWN = 12
+
+
+class MisfitError(Exception):
+    """Why a file does not fit its format.
+
+    Attributes:
+        found (Iterable[int], optional): The values that do not fit, where
+            another format may fit them. None where none does, and the text
+            says what to do.
+    """
+
+    def __init__(self, text: str, found: Iterable[int] | None = None) -> None:
+        super().__init__(text if found is None else f'{text} {listed(found)}')
+        self.found = None if found is None else [int(v) for v in found]
+
+
+class Binary(NamedTuple):
+    """A mask of one class.
+
+    Attributes:
+        values (np.ndarray): uint8 (H, W): 1 inside, 255 ignored, 0 outside.
+        format (str): 'binary', 'alpha' or 'palette'.
+        found (list): The values that were looked at.
+    """
+
+    values: np.ndarray
+    format: str
+    found: list[int]
+
+
+def read_binary(
+    pixels: MaskPixels, ignore: Sequence[int] | None = None, sure: bool = False
+) -> Binary:
+    """Decide what is inside, from grey, colours, a palette or alpha.
+
+    Args:
+        pixels (MaskPixels): Of the file; its decisions take warnings.
+        ignore (Sequence[int], optional): Values of ignored pixels. Defaults
+            to None: 255, where 0, 1 and 255 are the values.
+        sure (bool): Whether the user says that it is a mask with a dark
+            outside: a JPEG of a single dark value is empty then, and the
+            border of the image may be inside. Defaults to False.
+
+    Raises:
+        MisfitError: If it is not such a mask.
+    """
+    found = _read(pixels, ignore, sure)
+    inside = found.values == INSIDE
+    sides = (inside[0], inside[-1], inside[:, 0], inside[:, -1])
+    if not sure and all(side.all() for side in sides) and not inside.all():
+        kind = 'alpha' if found.format == 'alpha' else 'binary'
+        raise MisfitError(
+            'is inside along the whole border; if that is outside, write '
+            f"mask_format=dict(type='{kind}', invert=True), else "
+            f"mask_format='{kind}'"
+        )
+    return found
+
+
+def _read(
+    pixels: MaskPixels, ignore: Sequence[int] | None, sure: bool
+) -> Binary:
+    if pixels.colors is not None:
+        return _of_palette(pixels, ignore)
+    values = pixels.values
+    if values.ndim == 2:
+        return _of_grey(values, pixels, ignore, sure)
+    if values.shape[2] < 4:
+        return _of_colors(values, pixels, ignore, sure)
+    alpha = values[..., 3]
+    plain, opaque = is_constant(values[..., :3]), is_constant(alpha)
+    if plain and (not opaque or not alpha.any()):
+        return read_alpha(pixels, ignore)
+    found = _of_colors(values[..., :3], pixels, ignore, sure)
+    if not opaque and not np.array_equal(
+        found.values, read_alpha(pixels, ignore).values
+    ):
+        raise MisfitError(
+            'has one mask in its colours and another one in its alpha '
+            "channel; mask_format='alpha' takes the latter, else save it "
+            'without alpha'
+        )
+    return found
+
+
+def read_alpha(
+    pixels: MaskPixels, ignore: Sequence[int] | None = None
+) -> Binary:
+    """Decide what is inside, from the alpha channel.
+
+    Raises:
+        MisfitError: If there is none, or it is not such a mask.
+    """
+    if pixels.values.ndim != 3 or pixels.values.shape[2] != 4:
+        raise MisfitError("has no alpha channel; mask_format='binary' may fit")
+    found = _of_grey(pixels.values[..., 3], pixels, ignore, False)
+    return found._replace(format='alpha')
+
+
+def values_of(image: np.ndarray) -> np.ndarray:
+    """Return the distinct values of an image, ascending."""
+    if image.dtype in (np.uint8, np.uint16):
+        # ten times as fast as to sort
+        size = 256 if image.dtype == np.uint8 else 65536
+        counts = cv2.calcHist([image], [0], None, [size], [0, size])
+        return counts[:, 0].nonzero()[0]
+    return np.unique(image)
+
+
+def listed(values: Iterable[int | list[int]]) -> str:
+    """Return values, or colours, for a message, shortened."""
+    texts = [str(tuple(v) if isinstance(v, list) else v) for v in values]
+    if len(texts) > SHOWN:
+        half = SHOWN // 2
+        texts = [*texts[:half], '...', *texts[-half:]]
+    return ', '.join(texts)
+
+
+def whole_numbers(values: np.ndarray) -> np.ndarray:
+    """Return floats as integers; shares from 0 to 1 as 0 to 255.
+
+    Raises:
+        MisfitError: If they are neither.
+    """
+    if values.dtype.kind != 'f':
+        return values
+    if not np.isfinite(values).all():
+        raise MisfitError('has values that are not finite')
+    if np.array_equal(values, np.rint(values)):
+        return values.astype(np.int64)
+    if values.min() >= 0 and values.max() <= 1:
+        return np.rint(values * 255).astype(np.uint8)
+    raise MisfitError('has fractions outside of 0 to 1')
+
+
+def is_constant(image: np.ndarray) -> bool:
+    """Return whether all pixels are the same."""
+    first = image[:1, :1]
+    return bool((image == first).all())
+
+
+def _of_palette(pixels: MaskPixels, ignore: Sequence[int] | None) -> Binary:
+    assert pixels.colors is not None
+    every = values_of(pixels.values)
+    index = set(every.tolist())
+    shades = np.zeros((256, 3), np.uint8)
+    shades[: len(pixels.colors)] = pixels.colors
+    used = shades[every]
+    grey = bool((used == used[:, :1]).all())
+    if ignore is None and not index <= {0, 1} and not _ignores(index):
+        if grey and len(np.unique(used[:, 0])) == len(used):
+            # a grey image that was saved with a palette
+            return _of_grey(shades[pixels.values, 0], pixels, None, False)
+        raise MisfitError('is a palette image with the indices', every)
+    binary = _of_grey(pixels.values, pixels, ignore, False)
+    if grey and index == {0, 1} and used[0, 0] > used[1, 0]:
+        pixels.decisions.warn(
+            'palette',
+            'Dark is inside and bright is outside, since those are the '
+            'indices 1 and 0 of its palette.',
+        )
+    return binary._replace(format='palette')
+
+
+def _ignores(values: Set[int]) -> bool:
+    """Return whether 255 is for ignored pixels, since 1 is inside."""
+    return {INSIDE, IGNORED} <= values <= {0, INSIDE, IGNORED}
+
+
+def _of_colors(
+    values: np.ndarray,
+    pixels: MaskPixels,
+    ignore: Sequence[int] | None,
+    sure: bool,
+) -> Binary:
+    first = values[..., 0]
+    if all(np.array_equal(first, values[..., i]) for i in (1, 2)):
+        return _of_grey(first, pixels, ignore, sure)
+    if pixels.lossy:
+        raise MisfitError('is a JPEG in colours; save the mask as a grey PNG')
+    colors = np.unique(values.reshape(-1, 3), axis=0)[:, ::-1]
+    if len(colors) == 2 and not colors[0].any():
+        inside = np.asarray(values.any(axis=2)).view(np.uint8)
+        return Binary(inside, 'binary', [0, 1])
+    raise MisfitError(
+        f'has the colours {listed(colors.tolist())}, which are '
+        'not black and one other; save the mask as a grey PNG'
+    )
+
+
+def _of_grey(
+    values: np.ndarray,
+    pixels: MaskPixels,
+    ignore: Sequence[int] | None,
+    sure: bool,
+) -> Binary:
+    values = whole_numbers(values)
+    every = values_of(values)
+    if ignore is None:
+        ignore = ()
+        if not pixels.lossy and _ignores(set(every.tolist())):
+            ignore = (IGNORED,)
+            pixels.decisions.warn(
+                'ignored values',
+                'Of the values 0, 1 and 255, 1 is inside and 255 is ignored; '
+                "write mask_format='label_map', or a file with 0 and 255 "
+                'alone is a mask of 255.',
+            )
+    elif ignore and pixels.lossy:
+        raise MisfitError(
+            'is a JPEG, whose values blur, so that none can be ignored; save '
+            'the mask as PNG'
+        )
+    found = every[~np.isin(every, ignore)] if len(ignore) else every
+    threshold = _threshold(values, found, pixels, sure)
+    inside = (values > threshold).view(np.uint8)
+    if len(ignore):
+        inside[np.isin(values, ignore)] = IGNORED
+    return Binary(inside, 'binary', every.tolist())
+
+
+def _threshold(
+    values: np.ndarray,
+    found: np.ndarray,
+    pixels: MaskPixels,
+    sure: bool,
+) -> int:
+    """Return the value above which pixels are inside.
+
+    Raises:
+        MisfitError: If the values are not those of a mask of one class.
+    """
+    top = int(found[-1]) if len(found) else 0
+    low = int(found[0]) if len(found) else 0
+    full = pixels.white
+    if full >= 255:
+        full = max(255, 2 ** top.bit_length() - 1)
+    if top == 0 and low == 0:
+        return 0
+    if pixels.lossy:
+        return _jpeg_threshold(values, found, pixels, sure)
+    if low >= 0 and set(found.tolist()) <= {0, top}:
+        if top in (1, full):
+            return 0
+    elif low >= 0 and _is_soft(values, found, full):
+        return full // 2
+    raise MisfitError('holds the values', found)
+
+
+def _jpeg_threshold(
+    values: np.ndarray, found: np.ndarray, pixels: MaskPixels, sure: bool
+) -> int:
+    low, top = int(found[0]), int(found[-1])
+    if top < 128 and low == top and sure:
+        pixels.decisions.warn(
+            'dark JPEG', f'All pixels of the JPEG are {top}: an empty mask.'
+        )
+        return 127
+    if top < 128 or SOFT * 255 < low < (1 - SOFT) * 255:
+        raise MisfitError(
+            f'is a JPEG with the values {low} to {top}, whose dark and bright '
+            'cannot be told apart (0 and 1 do not survive in a JPEG); save '
+            'the mask as PNG'
+        )
+    if low < 128 and not _has_edges(values, 255):
+        raise MisfitError(
+            f'is a JPEG with the values {listed(found)}, which are not black '
+            'and white; save the mask as PNG, or correct the path if this is '
+            'no mask'
+        )
+    return 127
+
+
+def _is_soft(values: np.ndarray, found: np.ndarray, full: int) -> bool:
+    """Return whether values are black and white with what lies between."""
+    top, low = found[-1], found[0]
+    if top <= full // 2 or low > SOFT * full:
+        return False
+    if ((found > SOFT * full) & (found < (1 - SOFT) * full)).any():
+        # with a single value between black and white, that is another class
+        return len(found) > 3 and _has_edges(values, full)
+    # what a JPEG leaves around black and white, saved as PNG
+    bright = found[found >= (1 - SOFT) * full]
+    return len(bright) > 1 or bright[0] != full
+
+
+def _has_edges(values: np.ndarray, full: int) -> bool:
+    """Return whether grey pixels are edges, and not areas or a picture."""
+    between = (values > SOFT * full) & (values < (1 - SOFT) * full)
+    most = MOST_GREY * (2 if min(values.shape) < 128 else 1)
+    if np.count_nonzero(between) > most * values.size:
+        return False
+    plain = values.astype(np.float32)
+    square = np.ones((3, 3), np.uint8)
+    flat = between & (cv2.dilate(plain, square) == cv2.erode(plain, square))
+    total = np.count_nonzero(between)
+    return np.count_nonzero(flat) <= MOST_FLAT * total
