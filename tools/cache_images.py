@@ -87,7 +87,7 @@ def bytes_needed(images: list[Image]) -> int:
         for image in group[:: -(-len(group) // SAMPLES)]:
             cache, kind, path = image
             try:
-                pixels = read(cache, kind, path).pixels
+                pixels = cache.reduced(path, kind).pixels
             except UserError:
                 continue
             sizes.append(-(-pixels.nbytes // BLOCK) * BLOCK)

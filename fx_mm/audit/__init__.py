@@ -1,12 +1,12 @@
-"""The audit of data before they train: leaks, copies, odd things.
+"""Audit the data before training: leaks, copies, odd things.
 
-``audit.json``, schema 1:
+``audit.json``, schema 2:
 
 - ``schema`` (int); ``config`` (str); ``quick`` (bool): no image was read.
 - ``ok`` (bool): no leak and no error that is not allowed.
 - ``counts``: level to number of findings that are not allowed.
 - ``allowed``: names of findings that are; ``unused_allow``: what was allowed
-  and not found.
+  and not found; ``unused_levels``: likewise of ``audit.levels``.
 - ``scanned``: ``images`` and ``masks`` read.
 - ``tasks``: ``dataset/kind`` to split to ``images``, ``patients`` (None where
   unknown), ``none`` (images without a positive class), ``classes`` (name to
@@ -15,6 +15,11 @@
 - ``findings``: ``name``, ``check``, ``places``, ``level``, ``message``,
   ``count``, ``examples`` (at most 20), ``allowed``; see
   :class:`~.findings.Finding`.
+- ``images``: path to what was decided while the image was read (``format``,
+  ``depth``, ``orientation``, ``inverted``, ``mapping``, ``range``,
+  ``warnings``, ...; see :func:`fx_mm.apis.read_xray`), or ``error``.
+- ``masks``: list of ``file``, ``classes`` and what was decided: ``mask_format``,
+  ``values`` (the first 32), ``orientation``, ``warnings``; or ``error``.
 """
 
 from fx_mm.audit.findings import Finding

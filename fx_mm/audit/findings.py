@@ -1,6 +1,6 @@
 """What an audit finds, each with a name by which it can be allowed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -72,12 +72,35 @@ def allow(findings: Iterable[Finding], entries: Sequence[str]) -> list[str]:
     Returns:
         list[str]: The entries that allow nothing.
     """
+    return _mark(findings, {entry: dict(allowed=True) for entry in entries})
+
+
+def set_levels(
+    findings: Iterable[Finding], levels: Mapping[str, str]
+) -> list[str]:
+    """Set the levels that a user chose instead of the usual ones.
+
+    Args:
+        findings (Iterable[Finding]): Are changed.
+        levels (Mapping[str, str]): What :func:`allow` takes, to a level; of
+            several that fit a finding, the last counts.
+
+    Returns:
+        list[str]: The entries that fit nothing.
+    """
+    return _mark(findings, {e: dict(level=v) for e, v in levels.items()})
+
+
+def _mark(
+    findings: Iterable[Finding], entries: Mapping[str, dict[str, Any]]
+) -> list[str]:
+    """Set attributes of what entries name; return those that name nothing."""
     findings = list(findings)
     idle = []
-    for entry in entries:
+    for entry, values in entries.items():
         found = [each for each in findings if _matches(entry, each)]
         for each in found:
-            each.allowed = True
+            vars(each).update(values)
         if not found:
             idle.append(entry)
     return idle

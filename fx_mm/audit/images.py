@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 from fx_mm.audit.findings import Finding
-from fx_mm.audit.hashing import normalised
-from fx_mm.audit.scan import Scan
+from fx_mm.audit.scan import MISSING, Scan
 from fx_mm.audit.task_splits import TaskSplit
+from fx_mm.audit.thumbnails import normalised
+from fx_mm.datasets.readers.images import FileIndex
+from fx_mm.datasets.readers.patients import reader_of
 
 FLAT = 8
 """Grey values that an image should span."""
@@ -26,6 +28,38 @@ ENOUGH = 20
 TYPICAL = 2000
 """Images of a dataset from which its mean is taken."""
 BATCH = 1024
+
+
+def find_missing_images(splits: Iterable[TaskSplit]) -> Iterator[Finding]:
+    """Look for the images that do not exist, without reading any.
+
+    Args:
+        splits (Iterable[TaskSplit]): The splits.
+    """
+    files = FileIndex()
+    places: dict[str, dict[str, bool]] = {}
+    refused = set()
+    for split in splits:
+        there = {path: path in files for path in split.paths}
+        places.setdefault(split.place, {}).update(there)
+        gone = len(there) - sum(there.values())
+        if gone > reader_of(split.task).max_missing * len(there):
+            refused.add(split.place)
+    for place, there in places.items():
+        gone_paths = [path for path, here in there.items() if not here]
+        if not gone_paths:
+            continue
+        # only training replaces them
+        fails = place in refused or not place.endswith('/train')
+        yield Finding(
+            'missing-images',
+            (place,),
+            'error' if fails else 'warning',
+            f'{len(gone_paths)} of {len(there)} images of {place} do not '
+            'exist.',
+            len(gone_paths),
+            gone_paths,
+        )
 
 
 def find_odd_images(
@@ -107,7 +141,8 @@ def _odd(rows: np.ndarray) -> dict[Any, Any]:
         'white-images': (rows['white'] > UNIFORM) & ~flat,
     }
     found = {check: mask & ~broken for check, mask in odd.items()}
-    return {'unreadable-images': broken, **found}
+    unreadable = broken & (rows['error'] != MISSING)
+    return {'unreadable-images': unreadable, **found}
 
 
 def _example(scan: Scan, number: int) -> str:
@@ -122,7 +157,7 @@ def _example(scan: Scan, number: int) -> str:
 
 def _negatives(scan: Scan, members: np.ndarray) -> tuple[Any, ...]:
     """Return the mean image of a dataset and those that are its negative."""
-    step = max(1, len(members) // TYPICAL)
+    step = -(-len(members) // TYPICAL)
     mean = normalised(scan.thumbs(members[::step])).mean(0)
     unit = normalised(mean[None]).ravel() / mean.size
     negative = []

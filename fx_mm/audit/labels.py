@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from fx_mm.audit.findings import Finding
-from fx_mm.audit.task_splits import FACTS, TaskSplit, column
+from fx_mm.audit.task_splits import FACTS, TaskSplit
 from fx_mm.datasets.io.masks import IGNORE
+from fx_mm.datasets.presence import presence
 from fx_mm.datasets.readers.masks import SHARED, MaskReader
 from fx_mm.datasets.readers.patient_ids import find_patient_name
 from fx_mm.datasets.readers.patients import reader_of
@@ -25,35 +26,6 @@ MIN_POSITIVE = 10
 """Positives from which it is odd that a class has no negative."""
 
 
-def presence(split: TaskSplit) -> np.ndarray:
-    """Return which classes each image of a split has.
-
-    Returns:
-        np.ndarray: float32 (N, C): 1 yes, 0 no, NaN unknown or uncertain,
-        in between where the annotation is a number in between. Of boxes
-        and masks: whether there is a box, a mask file. (N, 0) where that is
-        no answer: of numbers, and where classes share a file of masks.
-    """
-    classes = split.task.classes
-    if split.records.has('gt_score'):
-        scores = np.stack(column(split.records, 'gt_score'))
-        # Below 0 are uncertain ones, which training draws anew each time.
-        return np.where(scores < 0, np.nan, scores).astype(np.float32)
-    found = np.zeros((len(split.names), len(classes)), np.float32)
-    if split.records.has('box_labels'):
-        for row, labels in zip(found, column(split.records, 'box_labels')):
-            row[labels] = 1
-    elif split.records.has('mask_paths'):
-        for row, paths in zip(found, column(split.records, 'mask_paths')):
-            files = [paths[name] for name in classes if paths[name]]
-            if len(set(files)) < len(files):
-                return found[:, :0]
-            row[:] = [paths[name] is not None for name in classes]
-    else:
-        return found[:, :0]
-    return found
-
-
 def label_table(split: TaskSplit) -> dict[Any, Any]:
     """Count a split's labels.
 
@@ -64,7 +36,7 @@ def label_table(split: TaskSplit) -> dict[Any, Any]:
         images with both classes, shape (C, C); ``none``: images of which no
         class is positive.
     """
-    scores = presence(split)
+    scores = presence(split.task, split.records)
     positive = scores >= 0.5
     unknown = np.isnan(scores)
     known = (~unknown).sum(0)
@@ -211,7 +183,7 @@ def find_disagreements(splits: Iterable[TaskSplit]) -> list[Finding]:
 def _compare(
     split: TaskSplit, labelled: Iterable[TaskSplit], word: str
 ) -> list[Any]:
-    drawn = presence(split)
+    drawn = presence(split.task, split.records)
     if not drawn.shape[1]:
         return []
     columns = {name.lower(): i for i, name in enumerate(split.task.classes)}
@@ -225,7 +197,7 @@ def _compare(
         ]
         if not shared or rows.keys().isdisjoint(other.paths):
             continue
-        scores = presence(other)
+        scores = presence(other.task, other.records)
         for index, path in enumerate(other.paths):
             row = rows.get(path)
             if row is None:

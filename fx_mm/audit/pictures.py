@@ -12,6 +12,7 @@ from fx_mm.datasets.io.xray import read_xray
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.errors import UserError
 from fx_mm.visualization.contact_sheet import draw_tile, make_grid
+from fx_mm.visualization.dataset_sheet import reading_line
 from fx_mm.visualization.tiles import save_picture
 
 PAIRS = 6
@@ -74,7 +75,8 @@ def _sheet(
 
 def _tile(path: str, lines: Sequence[str]) -> np.ndarray:
     try:
-        image = read_xray(path)
+        image, reading = read_xray(path, decisions=True)
+        lines = [*lines, reading_line(reading)]
     except UserError as error:
         image, lines = np.zeros((TILE, TILE), np.uint8), [*lines, str(error)]
     # An extreme shape would make drawing fail or the tile empty.

@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from fx_mm.audit.findings import LEVELS, Finding, sort_findings
+from fx_mm.audit.scan import Scan
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.files import write_whole
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when keys of the JSON file change their meaning or vanish."""
 STYLES = dict(leak='bold red', error='red', warning='yellow', note='dim')
 
@@ -24,7 +25,9 @@ def report(
     tables: dict[Any, Any],
     findings: Sequence[Finding],
     idle: Sequence[str] = (),
-    scanned: dict[Any, Any] | None = None,
+    idle_levels: Sequence[str] = (),
+    images: Scan | None = None,
+    masks: Scan | None = None,
 ) -> dict[Any, Any]:
     """Put together what the JSON file says; see :mod:`fx_mm.audit`.
 
@@ -34,7 +37,10 @@ def report(
         tables (dict): Task to split to :func:`~.labels.label_table`.
         findings (Sequence[Finding]): What was found.
         idle (Sequence[str]): Entries of ``--allow`` that allow nothing.
-        scanned (dict, optional): Numbers of images and masks read.
+        idle_levels (Sequence[str]): Entries of ``audit.levels`` that fit
+            nothing.
+        images (Scan, optional): Of all images, if they were read.
+        masks (Scan, optional): Likewise.
     """
     findings = sort_findings(findings)
     return dict(
@@ -48,15 +54,36 @@ def report(
         },
         allowed=[f.name for f in findings if f.allowed],
         unused_allow=list(idle),
-        scanned=dict(scanned or {}),
+        unused_levels=list(idle_levels),
+        scanned={
+            key: len(scan)
+            for key, scan in (('images', images), ('masks', masks))
+            if scan is not None
+        },
         tasks=tables,
         findings=[finding.to_dict() for finding in findings],
+        images=dict(zip(images.paths, images.readings())) if images else {},
+        masks=[
+            dict(file=file, classes=list(code.classes), **reading)
+            for (file, code), reading in zip(masks.paths, masks.readings())
+        ]
+        if masks
+        else [],
     )
 
 
 def save_report(content: dict[Any, Any], out_file: Path) -> Path:
-    """Write the JSON file."""
-    return write_whole(out_file, json.dumps(content, indent=1) + '\n')
+    """Write the JSON file, one line per image and mask."""
+    long = ('images', 'masks')
+    head = {key: part for key, part in content.items() if key not in long}
+    images = ',\n'.join(
+        f'  {json.dumps(path)}: {json.dumps(reading)}'
+        for path, reading in content['images'].items()
+    )
+    masks = ',\n'.join(f'  {json.dumps(each)}' for each in content['masks'])
+    text = json.dumps(head, indent=1).removesuffix('\n}')
+    text += f',\n "images": {{\n{images}\n }},\n "masks": [\n{masks}\n ]\n}}\n'
+    return write_whole(out_file, text)
 
 
 def print_report(
@@ -68,8 +95,9 @@ def print_report(
     if content['findings']:
         parts.append(_findings(content['findings']))
     console.print(Group(*parts))
-    for entry in content['unused_allow']:
-        console.print(f'allowed, but not found: {entry}', style='dim')
+    for key, text in (('allow', 'allowed'), ('levels', 'given a level')):
+        for entry in content[f'unused_{key}']:
+            console.print(f'{text}, but not found: {entry}', style='dim')
     counts = ', '.join(
         f'{n} {level}s' for level, n in content['counts'].items()
     )

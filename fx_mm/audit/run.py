@@ -1,7 +1,7 @@
 """An audit from a config: all of it, or the short form."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,14 @@ from mmengine.config import Config
 
 from fx_mm.audit.boxes import find_box_oddities, find_unused_categories
 from fx_mm.audit.duplicates import find_pairs
-from fx_mm.audit.findings import Finding, allow, sort_findings
-from fx_mm.audit.images import find_odd_images
+from fx_mm.audit.findings import (
+    LEVELS,
+    Finding,
+    allow,
+    set_levels,
+    sort_findings,
+)
+from fx_mm.audit.images import find_missing_images, find_odd_images
 from fx_mm.audit.labels import (
     find_disagreements,
     find_label_oddities,
@@ -28,6 +34,7 @@ from fx_mm.audit.pictures import (
     draw_prevalence,
     draw_together,
 )
+from fx_mm.audit.readings import find_image_warnings, find_mask_warnings
 from fx_mm.audit.report import report, save_report
 from fx_mm.audit.scan import Scan, scan_images, scan_masks
 from fx_mm.audit.task_splits import (
@@ -41,7 +48,7 @@ from fx_mm.tasks import TaskTable
 from fx_mm.utils.checks import check_choice, check_keys
 from fx_mm.utils.errors import UserError
 
-AUDIT_KEYS = ('allow', 'on_leak')
+AUDIT_KEYS = ('allow', 'levels', 'on_leak')
 ON_LEAK = ('warn', 'stop')
 REPORT = 'audit.json'
 
@@ -53,11 +60,14 @@ class Options:
     Attributes:
         allow (list[str]): Findings that are allowed; see
             :func:`~.findings.allow`.
+        levels (dict[str, str]): Findings, named as in ``allow``, to their
+            level, which decides whether the audit fails.
         on_leak (str): What the start of a training does about a leak:
             ``warn`` or ``stop``.
     """
 
     allow: list[Any]
+    levels: dict[str, str]
     on_leak: str = 'warn'
 
     @classmethod
@@ -76,9 +86,17 @@ class Options:
             raise UserError(
                 f'audit.allow is {names!r}; it must be a list of names.'
             )
+        levels = entry.get('levels') or {}
+        if not isinstance(levels, Mapping):
+            raise UserError(
+                f'audit.levels is {levels!r}; it must be a dict of names to '
+                f'levels ({", ".join(LEVELS)}).'
+            )
+        for name, level in levels.items():
+            check_choice(f'audit.levels["{name}"]', level, LEVELS)
         on_leak = entry.get('on_leak', 'warn')
         check_choice('audit.on_leak', on_leak, ON_LEAK)
-        return cls(list(names), on_leak)
+        return cls(list(names), dict(levels), on_leak)
 
 
 def audit(
@@ -117,16 +135,17 @@ def audit(
     options = Options.from_cfg(cfg)
     table = task_table(cfg, tasks)
     splits, findings = open_splits(cfg, table)
-    findings += find_shared(splits)
+    findings += [*find_missing_images(splits), *find_shared(splits)]
     tables, found = _look_at_labels(splits)
     findings += found
     out_dir.mkdir(parents=True, exist_ok=True)
-    scan, scanned = None, {}
+    scan, masks = None, None
     if not quick:
         draw_prevalence(tables, out_dir / 'prevalence.png')
         draw_together(tables, out_dir / 'co-occurrence.png')
         paths = dict.fromkeys(path for split in splits for path in split.paths)
         scan = scan_images(list(paths), out_dir, workers)
+        findings += find_image_warnings(splits, scan)
         odd, pictures = find_odd_images(splits, scan)
         pairs = find_pairs(scan, flip, invert, workers)
         same, groups = find_duplicates(splits, pairs)
@@ -137,11 +156,19 @@ def audit(
         for split in splits:
             if split.records.has('mask_paths'):
                 findings += find_mask_oddities(split, masks, scan)
-        scanned = dict(images=len(scan), masks=len(masks))
+        findings += find_mask_warnings(splits, masks)
     findings += _look_at_boxes(table, splits, scan)
+    idle_levels = set_levels(findings, options.levels)
     idle = allow(findings, [*options.allow, *allowed])
     content = report(
-        cfg.filename or '', quick, tables, findings, idle, scanned
+        cfg.filename or '',
+        quick,
+        tables,
+        findings,
+        idle,
+        idle_levels,
+        scan,
+        masks,
     )
     save_report(content, out_dir / REPORT)
     return content
@@ -151,6 +178,7 @@ def _look_at_labels(
     splits: list[TaskSplit],
 ) -> tuple[dict[Any, Any], list[Finding]]:
     tables: dict[Any, Any] = {}
+    splits = [split for split in splits if split.annotated]
     findings = find_disagreements(splits)
     for split in splits:
         entry = label_table(split)
@@ -185,7 +213,7 @@ def _look_at_boxes(
 
 def _sizes(split: TaskSplit, scan: Scan | None) -> dict[Any, Any] | None:
     """Map the names of readable images to (width, height)."""
-    if scan is None or not split.records.has('box_labels'):
+    if scan is None or not reads_coco(split.task):
         return None
     rows = scan.rows
     numbers = {
@@ -219,10 +247,11 @@ def quick_audit(
     """
     options = Options.from_cfg(cfg)
     splits, findings = open_splits(cfg, task_table(cfg), built)
-    findings += find_shared(splits)
+    findings += [*find_missing_images(splits), *find_shared(splits)]
     for split in splits:
-        if split.split == 'train':
+        if split.split == 'train' and split.annotated:
             findings += find_label_oddities(split, label_table(split))
+    set_levels(findings, options.levels)
     allow(findings, options.allow)
     return sort_findings(findings)
 

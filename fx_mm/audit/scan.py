@@ -7,30 +7,36 @@ new or has changed.
 
 import hashlib
 import io
+import json
 import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import cv2
 import numpy as np
 from mmengine.logging import print_log
 
+from fx_mm.audit.thumbnails import THUMB, thumbnail
 from fx_mm.datasets.io.mask_code import MaskCode
 from fx_mm.datasets.io.masks import BITS
 from fx_mm.datasets.io.xray import read_xray
 from fx_mm.utils.files import remove_leftovers, write_whole
 from fx_mm.utils.parallel import chunked, track_forked
 
-VERSION = 1
+VERSION = 2
 """Raised when what is kept of an image changes."""
-THUMB = 64
-"""Side of a thumbnail in pixels."""
 DARK, LIGHT = 5, 250
 JOB = 16
 """Files that a worker reads at a time."""
 CHUNK = 4096
+ROOM = 2000
+"""Bytes of what was decided while a file was read."""
+VALUES = 32
+"""Values of a mask that are kept."""
+LARGE = ('thumb', 'reading')
+"""Fields that are left on disk."""
+MISSING = b'No such file or directory'
 PATIENCE = 60.0
 """Seconds after which even a small chunk is written."""
 
@@ -53,6 +59,7 @@ IMAGE_ROW = np.dtype(
         ('black', 'f4'),  # shares of the pixels
         ('white', 'f4'),
         ('thumb', 'u1', (THUMB, THUMB)),
+        ('reading', f'S{ROOM}'),  # what was decided, as JSON
     ]
 )
 
@@ -66,7 +73,7 @@ class Scan:
 
     Attributes:
         paths (list): The images' paths, or the mask files.
-        rows (np.ndarray): All fields but the thumbnail, shape (N,).
+        rows (np.ndarray): All fields but the large ones, shape (N,).
     """
 
     def __init__(
@@ -97,7 +104,7 @@ class Scan:
         """Return thumbnails, read from disk only now.
 
         Returns:
-            np.ndarray: uint8 (n, 64, 64), each stretched to 0..255.
+            np.ndarray: uint8 (n, 128, 128), each stretched to 0..255.
         """
         out = np.zeros((len(indices), THUMB, THUMB), np.uint8)
         places = self._places[np.asarray(indices, np.int64)]
@@ -106,6 +113,22 @@ class Scan:
                 here = places[:, 0] == number
                 out[here] = self._chunks[number]['thumb'][places[here, 1]]
         return out
+
+    def readings(self) -> list[dict[str, Any]]:
+        """Return what was decided of each file while it was read.
+
+        Returns:
+            list[dict]: What ``read_xray`` or ``read_mask`` says with
+            ``decisions``; of a file that cannot be read, ``error``.
+        """
+        found: list[dict[str, Any]] = []
+        for index, (number, row) in enumerate(self._places.tolist()):
+            error = self.error(index)
+            if error:
+                found.append(dict(error=error))
+            else:
+                found.append(json.loads(self._chunks[number]['reading'][row]))
+        return found
 
 
 def scan_images(
@@ -133,6 +156,7 @@ def scan_masks(
         ('top', 'i8'),  # the largest value
         ('ignored', 'i8'),
         ('areas', 'i8', (-(-most // BITS) * BITS,)),
+        ('reading', f'S{ROOM}'),
     ]
     return _scan(
         masks, Path(folder), 'masks', np.dtype(row), _measure, workers
@@ -145,7 +169,8 @@ def _look(path: str, row: np.void) -> None:
         while block := file.read(1 << 20):
             digest.update(block)
     row['digest'] = digest.digest()
-    image = read_xray(path)
+    image, reading = read_xray(path, decisions=True)
+    row['reading'] = _packed(reading)
     row['height'], row['width'] = image.shape
     # One pass over the pixels instead of one for each number.
     counts = np.bincount(image.ravel(), minlength=256)
@@ -159,21 +184,30 @@ def _look(path: str, row: np.void) -> None:
     row['thumb'] = thumbnail(image)
 
 
-def thumbnail(image: np.ndarray) -> np.ndarray:
-    """Reduce an image to 64x64 pixels, stretched to 0..255."""
-    small = cv2.resize(
-        image.astype(np.float32), (THUMB, THUMB), interpolation=cv2.INTER_AREA
-    )
-    # cv2 says that dst is an array, and takes None for a new one
-    return cv2.normalize(  # type: ignore[call-overload]
-        small, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U
-    )
+def _packed(reading: dict[str, Any]) -> bytes:
+    """Return what was decided as JSON, without the warnings beyond a few."""
+    warnings = list(reading['warnings'])
+    while True:
+        text = json.dumps(dict(reading, warnings=warnings), ensure_ascii=False)
+        data = text.encode()
+        if len(data) <= ROOM or not warnings:
+            return data
+        del warnings[-1]
 
 
 def _measure(mask: MaskFile, row: np.void) -> None:
     path, code = mask
     plane = code.read(path)
     row['height'], row['width'] = plane.values.shape
+    row['reading'] = _packed(
+        dict(
+            format=plane.decisions.format,
+            mask_format=plane.format,
+            values=plane.found[:VALUES],
+            orientation=plane.decisions.orientation,
+            warnings=list(plane.decisions.warnings.values()),
+        )
+    )
     row['format'] = plane.format.encode()
     row['top'] = max(plane.found, default=0)
     values, counts = np.unique(plane.values, return_counts=True)
@@ -201,7 +235,7 @@ def _scan(
     home.mkdir(parents=True, exist_ok=True)
     remove_leftovers(home)
     names = [
-        key for key in cast('tuple[str, ...]', dtype.names) if key != 'thumb'
+        key for key in cast('tuple[str, ...]', dtype.names) if key not in LARGE
     ]
     small = np.dtype([(key, dtype[key]) for key in names])
     files = np.zeros(len(items), small)
@@ -214,6 +248,8 @@ def _scan(
             stat = os.stat(path)
             files['size'][index] = stat.st_size
             files['mtime'][index] = stat.st_mtime_ns
+        except FileNotFoundError:
+            files['error'][index] = MISSING
         except OSError as error:
             files['error'][index] = (error.strerror or 'no file').encode()
     chunks = _load(home, dtype)

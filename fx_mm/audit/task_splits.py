@@ -2,7 +2,8 @@
 
 import os.path as osp
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmengine.config import Config
@@ -32,6 +33,8 @@ class TaskSplit:
         paths (list[str]): Absolute, normalised paths of the images.
         patients (list[str]): The image's name where nothing is known.
         known_patients (bool): Whether anything is known.
+        annotated (bool): Whether the reader took the file; if not, only the
+            images' names and patients are known.
     """
 
     task: Task
@@ -42,6 +45,7 @@ class TaskSplit:
     paths: list[str]
     patients: list[str]
     known_patients: bool = False
+    annotated: bool = True
 
     @property
     def name(self) -> str:
@@ -104,9 +108,13 @@ def open_splits(
         built (Iterable[TaskDataset]): Datasets that need not be read again.
             Defaults to none.
 
+    Images that are missing on disk stay in. Of a split that its reader
+    refuses, the images and patients are taken all the same, so that one wrong
+    row does not hide a leak.
+
     Returns:
-        tuple: The splits that can be read; an ``unread-split`` finding for
-        each one that cannot, and a note for each that is not there.
+        tuple: The splits; an ``unread-split`` finding for each one that its
+        reader refuses, and a note for each that is not there.
 
     Raises:
         UserError: If a pattern is wrong.
@@ -129,6 +137,7 @@ def open_splits(
                 findings.append(
                     Finding('unread-split', place, 'error', str(error))
                 )
+                splits += _open_names(task, split)
     datasets = cfg.get('datasets') or cfg
     for dataset in dict.fromkeys(each.task.dataset for each in splits):
         own = [each for each in splits if each.task.dataset == dataset]
@@ -140,11 +149,50 @@ def _open(task: Task, split: str, known: dict[Any, Any]) -> TaskSplit:
     ann_file = task.ann_file(split)
     records = known.get((task.name, ann_file))
     if records is None:
-        records = TaskDataset(task, split, test_mode=True).data_list
+        reader = dict(task.config['reader'], max_missing=1.0)
+        lenient = replace(task, config=dict(task.config, reader=reader))
+        records = TaskDataset(lenient, split, test_mode=False).data_list
         known[task.name, ann_file] = records
+    return _of_records(task, split, ann_file, records)
+
+
+def _open_names(task: Task, split: str) -> list[TaskSplit]:
+    """Open what can be known of a split that its reader refuses."""
+    ann_file, reader = task.ann_file(split), reader_of(task)
+    images = reader.images(ann_file, task.image_folder)
+    try:
+        names = dict.fromkeys(reader.names(ann_file, task))
+    except UserError:
+        return []
+    for number, name in enumerate(names):
+        # a name that leads out of the data is refused
+        with suppress(UserError):
+            images.add(name, number)
+    if not images.names:
+        return []
+    records = Records.of_columns(img_path=images.paths, img_id=images.names)
+    return [_of_records(task, split, ann_file, records, annotated=False)]
+
+
+def _of_records(
+    task: Task,
+    split: str,
+    ann_file: str,
+    records: Records,
+    annotated: bool = True,
+) -> TaskSplit:
     names = column(records, 'img_id')
     paths = list(map(_absolute, column(records, 'img_path')))
-    return TaskSplit(task, split, ann_file, records, names, paths, list(names))
+    return TaskSplit(
+        task,
+        split,
+        ann_file,
+        records,
+        names,
+        paths,
+        list(names),
+        annotated=annotated,
+    )
 
 
 def column(records: Records, key: str) -> list[Any]:

@@ -228,7 +228,7 @@ class ImageCache:
                 event, cached = 'confirmed', entry.cached
             else:
                 event = 'rebuilt' if osp.exists(file) else 'built'
-                cached = self._read(path, kind)
+                cached = self.reduced(path, kind)
             settled = file_state(path) == source
         except OSError as error:
             raise ImageReadError(
@@ -257,8 +257,17 @@ class ImageCache:
             name = f'mask{kind.tag}_{self.size}px'
         return f'{name}_v{READER_VERSION}'
 
-    def _read(self, path: str, kind: Kind) -> Cached:
-        """Read and reduce a source."""
+    def reduced(self, path: str, kind: Kind) -> Cached:
+        """Read and reduce a source, whatever the cache has; keep nothing.
+
+        Args:
+            path (str): Path of the source.
+            kind (str | MaskCode): 'image', or how the mask is read.
+
+        Raises:
+            ImageReadError: If it cannot be read.
+            UserError: If a mask's values do not fit the code.
+        """
         if kind == 'image':
             pixels = read_xray(path, percentiles=self.percentiles)
             reduce: Callable[..., np.ndarray] = reduce_image

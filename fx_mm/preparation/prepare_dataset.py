@@ -234,24 +234,40 @@ class _Preparation:
             return [prepare_image(images[index]) for index in chunk]
 
         files = FileIndex()
-        missing = [
+        todo = [
             index
             for index in chosen
             if keys[index] not in journal.done
             or self.spec.image_path(images[index].name) not in files
         ]
-        if len(missing) < len(chosen):
-            done = len(chosen) - len(missing)
+        if len(todo) < len(chosen):
+            done = len(chosen) - len(todo)
             log(f'Going on: {done} of {len(chosen)} images are done.')
         unreadable: dict[int, PreparedImage] = {}
         allowed = math.floor(max_unreadable_ratio * len(chosen))
+        advice = (
+            f'{self.spec.root} holds {self.raw.holds}; complete the official '
+            'files, or allow a larger ratio than '
+            f'{max_unreadable_ratio:g} with --max-unreadable-ratio.'
+        )
+        gone = [
+            source
+            for source in (str(images[index].source) for index in todo)
+            if source not in files
+        ]
+        if len(gone) > allowed:
+            raise UserError(
+                f'{len(gone)} of {len(chosen)} images of {self.spec.name} '
+                f'are missing (the first is {gone[0]}); {advice}'
+            )
+        seen = 0
         try:
             for chunk, results in track_forked(
                 f'Preparing {self.spec.name}',
                 work,
-                chunked(missing, _CHUNK),
+                chunked(todo, _CHUNK),
                 workers,
-                done=len(chosen) - len(missing),
+                done=len(chosen) - len(todo),
             ):
                 # what could not be read is tried again by another run
                 journal.add(
@@ -266,15 +282,12 @@ class _Preparation:
                     for index, image in zip(chunk, results)
                     if image.unreadable
                 }
+                seen += len(chunk)
                 if len(unreadable) > allowed:
                     first = next(iter(unreadable.values())).unreadable
                     raise UserError(
-                        f'{len(unreadable)} of {len(chosen)} images of '
-                        f'{self.spec.name} cannot be read ({first}); '
-                        f'{self.spec.root} holds {self.raw.holds}; '
-                        'complete the official files, or allow a larger '
-                        f'ratio than {max_unreadable_ratio:g} with '
-                        '--max-unreadable-ratio.'
+                        f'{len(unreadable)} of the first {seen} images of '
+                        f'{self.spec.name} cannot be read ({first}); {advice}'
                     )
         finally:
             journal.close()

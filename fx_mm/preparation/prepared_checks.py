@@ -23,6 +23,7 @@ from fx_mm.preparation.splits import shared_patients
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.parallel import chunked, track_forked
+from fx_mm.utils.turns import take_turns
 
 _CHUNK = 8
 _TILES = 24
@@ -296,7 +297,7 @@ def _draw_sheet(
     )
     from fx_mm.visualization.tiles import save_picture
 
-    chosen = {spec.image_path(record.name) for record in _choose(records)}
+    chosen = {spec.image_path(name) for name in _choose(spec, records)}
     names = list(
         dict.fromkeys(c for form in spec.forms.values() for c in form.classes)
     )
@@ -320,7 +321,7 @@ def _draw_sheet(
             if os.path.normpath(path) not in chosen:
                 continue
             try:
-                tiles.append(draw_sample(path, places, names, _SIZE)[0])
+                tiles.append(draw_sample(path, places, names, _SIZE))
             except UserError as error:
                 problems['images cannot be loaded'].append(str(error))
     if not tiles:
@@ -330,17 +331,23 @@ def _draw_sheet(
     return save_picture(make_grid(tiles, _COLUMNS, title), out_file)
 
 
-def _choose(records: Iterable[PreparedRecord]) -> list[PreparedRecord]:
-    """Choose images in turn of each class and of none, the same each time."""
-    groups: dict[str, list[PreparedRecord]] = defaultdict(list)
+def _choose(spec: DatasetSpec, records: Iterable[PreparedRecord]) -> list[str]:
+    """Choose images in turn of each form and class, and of none."""
+    groups: dict[tuple[str, str], list[str]] = {
+        (form, name): []
+        for form, files in spec.forms.items()
+        for name in files.classes
+    }
+    groups['', ''] = []
     for record in sorted(records, key=lambda r: zlib.crc32(r.name.encode())):
-        for name in record.classes() or {''}:
-            groups[name].append(record)
-    chosen: dict[str, PreparedRecord] = {}
-    for row in itertools.zip_longest(*(groups[n] for n in sorted(groups))):
-        for record in row:
-            if record is not None and len(chosen) < _TILES:
-                chosen[record.name] = record
-        if len(chosen) == _TILES:
-            break
-    return list(chosen.values())
+        present = [
+            (form, name)
+            for form, files in spec.forms.items()
+            for name, here in (
+                FORMS[form].presence(record, files.classes) or {}
+            ).items()
+            if here and (form, name) in groups
+        ]
+        for key in present or [('', '')]:
+            groups[key].append(record.name)
+    return take_turns(groups, _TILES)

@@ -1,12 +1,13 @@
 """Contact sheets of datasets: what training will read, drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fx_mm.datasets.io.xray import read_xray
+from fx_mm.datasets.presence import presence
 from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.tasks import TaskTable
 from fx_mm.visualization.contact_sheet import draw_tile
@@ -55,9 +56,52 @@ def collect_images(datasets: Sequence[TaskDataset]) -> dict[str, list[Place]]:
     return places
 
 
+def present_classes(
+    datasets: Sequence[TaskDataset],
+) -> dict[tuple[str, str], list[str]]:
+    """Map each task and class, as names, to the paths of what has it.
+
+    An image has a number that is known. Of kinds that tell neither, all images
+    have all. What nobody found anything on comes last, under two empty names.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    rest: dict[str, None] = {}
+    for dataset in datasets:
+        task, records = dataset.task, dataset.data_list
+        paths = list(records.column('img_path'))
+        rest.update(dict.fromkeys(paths))
+        has = presence(task, records) > 0
+        if records.has('gt_value'):
+            has = ~np.isnan(np.stack(list(records.column('gt_value'))))
+        elif not has.shape[1]:
+            has = np.ones((len(paths), len(task.classes)), bool)
+        for name, here in zip(task.classes, has.T):
+            rows = here.nonzero()[0]
+            found[task.name, name] = [paths[row] for row in rows]
+    for members in found.values():
+        for path in members:
+            rest.pop(path, None)
+    return {**found, ('', ''): list(rest)}
+
+
+def reading_line(reading: Mapping[str, Any]) -> str:
+    """Return in short what was decided while an image was read."""
+    parts = [f'{reading["format"]} {reading["depth"]} bit']
+    if reading['mapping'] != 'as stored':
+        low, high = reading['range'] or (None, None)
+        ends = '' if low is None else f' {low:g}..{high:g}'
+        parts.append(f'{reading["mapping"]}{ends}')
+    if reading['inverted']:
+        parts.append('inverted')
+    if reading['orientation'] != 1:
+        parts.append(f'orientation {reading["orientation"]}')
+    warned = [f'! {reading["warnings"][0]}'] if reading['warnings'] else []
+    return ', '.join([*parts, *warned])
+
+
 def draw_sample(
     path: str, places: Sequence[Place], names: Sequence[str], size: int
-) -> tuple[np.ndarray, set[str]]:
+) -> np.ndarray:
     """Draw one image with the annotation of all tasks.
 
     Args:
@@ -67,10 +111,10 @@ def draw_sample(
         size (int): Pixels along an edge of the tile.
 
     Returns:
-        tuple: The tile, uint8 (H, W, 3) RGB, and the set of the classes that
-        the image has.
+        np.ndarray: The tile, uint8 (H, W, 3) RGB.
     """
-    drawn = Marks(lines=[Path(path).name])
+    image, reading = read_xray(path, decisions=True)
+    drawn = Marks(lines=[Path(path).name, reading_line(reading)])
     for dataset, index in places:
         task = dataset.task
         sample = dataset.sample(index, 0)['data_samples']
@@ -78,15 +122,8 @@ def draw_sample(
         drawn.boxes += marks.boxes
         drawn.masks += marks.masks
         drawn.lines += marks.lines
-        drawn.present |= marks.present
         if marks.ignored is not None:
             drawn.ignored = marks.ignored
-    tile = draw_tile(
-        read_xray(path),
-        drawn.boxes,
-        drawn.masks,
-        drawn.lines,
-        size,
-        drawn.ignored,
+    return draw_tile(
+        image, drawn.boxes, drawn.masks, drawn.lines, size, drawn.ignored
     )
-    return tile, drawn.present

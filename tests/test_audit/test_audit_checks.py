@@ -8,6 +8,7 @@ import pytest
 
 from fx_mm.audit import audit
 from fx_mm.audit.labels import find_shifts
+from fx_mm.datasets.io.xray import read_xray
 
 
 @pytest.fixture
@@ -42,7 +43,11 @@ def test_clean_data_and_the_report(clean, tmp_path):
     assert content['ok']
     assert content['findings'] == []
     assert content == json.loads((tmp_path / 'out/audit.json').read_text())
-    assert content['schema'] == 1
+    assert content['schema'] == 2
+    lines = (tmp_path / 'out/audit.json').read_text().splitlines()
+    assert sum('"mapping": "as stored"' in line for line in lines) == 30
+    path = str(clean.home('one') / 'images' / 'a0.png')
+    assert content['images'][path] == read_xray(path, decisions=True)[1]
     assert content['scanned'] == dict(images=30, masks=0)
     table = content['tasks']['one/cls']['train']
     assert (table['images'], table['patients']) == (9, 5)
@@ -127,6 +132,28 @@ def test_odd_images(data, run, phantoms, make_rows, make_noise, tmp_path):
     examples = found['unreadable-images'][0]['examples']
     assert 'the PNG is cut off' in examples[0]
     assert (tmp_path / 'out/odd_images.png').exists()
+
+
+def test_warnings_of_reading_are_summed_up(data, run, phantoms, monkeypatch):
+    def read(path, decisions=False):
+        image, made = read_xray(path, decisions=True)
+        number = int(path.split('/a')[-1][:-4])
+        warned = [f'The window {number}.5 fits no pixel.'] * (number < 3)
+        warned += ['The tag is empty.'] * (number == 2)
+        made = dict(made, warnings=warned)
+        return (image, made) if decisions else image
+
+    monkeypatch.setattr('fx_mm.audit.scan.read_xray', read)
+    data.cls('one', train=[(f'a{i}.png', phantoms[i], 1, 0) for i in range(5)])
+    (finding,) = run()['reading-warnings']
+    assert finding['name'] == 'reading-warnings:one/train'
+    assert finding['message'] == (
+        '3 of 5 images of one/train were read with a warning: 3 x "The window '
+        '0.5 fits no pixel."; 1 x "The tag is empty.".'
+    )
+    assert finding['examples'][2].endswith(
+        'a2.png: The window 2.5 fits no pixel. The tag is empty.'
+    )
 
 
 def test_unreadable_images_stop_an_evaluation(data, run, phantoms, make_rows):

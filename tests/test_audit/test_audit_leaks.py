@@ -123,14 +123,63 @@ def test_levels_between_datasets(data, phantoms, make_rows):
 
 
 def test_split_that_cannot_be_read_or_is_not_there(data, phantoms, make_rows):
+    """What its reader refuses does not hide its leaks."""
     rows = make_rows(phantoms[:3], 'a')
-    data.cls('one', train=rows, val=[('gone.png', None, 0, 1)])
+    val = [('wrong.png', phantoms[4], 'x', 1), rows[0]]
+    data.cls('one', train=rows, val=val)
     findings = {f.check: f for f in quick_audit(data.cfg())}
     assert findings['unread-split'].name == 'unread-split:one/cls/val'
     assert findings['unread-split'].level == 'error'
-    assert 'gone.png' in findings['unread-split'].message
+    assert 'row 2' in findings['unread-split'].message
+    assert findings['shared-images'].examples == ['a0.png']
     assert findings['no-split'].name == 'no-split:one/cls/test'
     assert findings['no-split'].level == 'note'
+
+
+def test_boxes_that_are_refused_hide_no_leak(data, phantoms, make_rows):
+    data.cls('one', train=make_rows(phantoms[:2], 'a'))
+    bad = ('a0.png', 256, [('A', 9, 9, 0, 10)])
+    data.loc('one', test=[bad, ('gone.png', 256, [])])
+    findings = {f.check: f for f in quick_audit(data.cfg())}
+    assert 'has no area' in findings['unread-split'].message
+    assert findings['shared-images'].level == 'leak'
+    assert findings['missing-images'].name == 'missing-images:one/test'
+
+
+def test_missing_images_are_counted(data, phantoms, make_rows):
+    rows = make_rows(phantoms[:3], 'a')
+    gone = [(f'gone{i}.png', None, 0, 1) for i in range(30)]
+    data.cls('one', train=[*rows, *gone], val=[rows[1], gone[0]])
+    found = [f for f in quick_audit(data.cfg()) if f.check != 'no-split']
+    missing = {f.name: f for f in found if f.check == 'missing-images'}
+    assert [f.level for f in missing.values()] == ['error'] * 2
+    train = missing['missing-images:one/train']
+    assert train.message == '30 of 33 images of one/train do not exist.'
+    # and they hide nothing else
+    assert {f.check for f in found} >= {'shared-images', 'unknown-patients'}
+    # the few that training replaces are no error
+    reader = data.datasets['one']['tasks']['cls']['reader']
+    reader['max_missing'] = 0.95
+    levels = {f.name: f.level for f in quick_audit(data.cfg())}
+    assert levels['missing-images:one/train'] == 'warning'
+    assert levels['missing-images:one/val'] == 'error'
+
+
+def test_levels_by_config(data, phantoms, make_rows):
+    rows = make_rows(phantoms[:3], 'a')
+    data.cls('one', train=rows, test=rows)
+    levels = {'same-split': 'note', 'unknown-patients:one': 'error'}
+    found = quick_audit(data.cfg(audit=dict(levels=levels)))
+    assert {f.check: f.fails for f in found if f.check != 'no-split'} == {
+        'same-split': False,
+        'unknown-patients': True,
+    }
+    for wrong, text in (
+        ({'same-split': 'fatal'}, 'audit.levels.*same-split.*fatal'),
+        (['same-split'], 'must be a dict'),
+    ):
+        with pytest.raises(UserError, match=text):
+            quick_audit(data.cfg(audit=dict(levels=wrong)))
 
 
 def test_class_without_positives(data, phantoms):

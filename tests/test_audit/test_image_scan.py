@@ -14,6 +14,7 @@ from fx_mm.audit import scan as module
 from fx_mm.audit.scan import scan_images, scan_masks
 from fx_mm.datasets.io.mask_code import BIT_CODE, MaskCode
 from fx_mm.datasets.io.mask_format import MaskFormat
+from fx_mm.datasets.io.xray import read_xray
 
 
 @pytest.fixture
@@ -29,9 +30,9 @@ def reads(monkeypatch):
     """Count what is read."""
     read, seen = module.read_xray, []
 
-    def counted(path):
+    def counted(path, decisions):
         seen.append(os.path.basename(path))
-        return read(path)
+        return read(path, decisions)
 
     monkeypatch.setattr(module, 'read_xray', counted)
     return seen
@@ -40,7 +41,7 @@ def reads(monkeypatch):
 def test_no_files(tmp_path):
     scan = scan_images([], tmp_path, 1)
     assert len(scan) == 0
-    assert scan.thumbs([]).shape == (0, 64, 64)
+    assert scan.thumbs([]).shape == (0, 128, 128)
 
 
 def test_statistics(tmp_path):
@@ -105,7 +106,7 @@ def test_unreadable_and_missing_files(files, tmp_path):
 
 
 def test_any_failure_of_a_decoder_is_named(files, tmp_path, monkeypatch):
-    def fail(path):
+    def fail(path, decisions):
         raise MemoryError
 
     with monkeypatch.context() as patch:
@@ -145,14 +146,43 @@ def test_masks(tmp_path):
         assert row['areas'].tolist() == [400] + [0] * 15
 
 
+def test_what_was_decided_is_kept(files, reads, tmp_path, phantoms):
+    deep = phantoms[0].astype(np.uint16) * 13 + 200
+    cv2.imwrite(files[0], deep)
+    with open(files[1], 'wb') as file:
+        file.write(b'nothing')
+    for _ in range(2):
+        plain, broken, gone = scan_images(
+            [files[2], files[1], 'gone.png'], tmp_path / 'out', 1
+        ).readings()
+        assert plain == read_xray(files[2], decisions=True)[1]
+        assert plain['mapping'] == 'as stored' and plain['warnings'] == []
+        assert 'is not a PNG' in broken['error']
+        assert gone == dict(error='No such file or directory')
+    (mapped,) = scan_images(files[:1], tmp_path / 'out', 1).readings()
+    assert mapped['depth'] == 16
+    assert mapped['range'] == [int(deep.min()), int(deep.max())]
+    assert reads == ['2.png', '1.png', '1.png', '0.png']
+
+
+def test_too_many_warnings_leave_a_whole_json(files, tmp_path, monkeypatch):
+    image, reading = read_xray(files[0], decisions=True)
+    reading['warnings'] = [f'{n} \xe4' + 'x' * 600 for n in range(9)]
+    monkeypatch.setattr(module, 'read_xray', lambda *a, **k: (image, reading))
+    (kept,) = scan_images(files[:1], tmp_path / 'out', 1).readings()
+    count = len(kept['warnings'])
+    assert 0 < count < 9
+    assert kept == dict(reading, warnings=reading['warnings'][:count])
+
+
 PROGRAM = """
 import sys, time
 from fx_mm.audit import scan
 scan.JOB, scan.PATIENCE = 1, 0
 read = scan.read_xray
-def slow(path):
+def slow(path, decisions):
     time.sleep(0.05)
-    return read(path)
+    return read(path, decisions)
 scan.read_xray = slow
 scan.scan_images(sys.argv[2:], sys.argv[1], 2)
 """

@@ -161,7 +161,6 @@ def test_truth_of_a_contact_sheet(image):
     assert marks('cls', cls).lines == ['nodule, 1 unknown']
     cls.gt_score = torch.tensor([0.0, 0.55, 0.0])
     assert marks('cls', cls).lines == ['mass 0.55']
-    assert marks('cls', cls).present == {'mass'}
     cls.gt_score = torch.zeros(3)
     assert marks('cls', cls).lines == ['no finding']
 

@@ -29,12 +29,14 @@ from fx_mm.tasks import (
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.turns import take_turns
 from fx_mm.visualization.contact_sheet import make_grid
 from fx_mm.visualization.dataset_sheet import (
     PIPELINE,
     collect_images,
     draw_sample,
     open_tasks,
+    present_classes,
 )
 from fx_mm.visualization.tiles import save_picture
 
@@ -158,16 +160,27 @@ def main():
             f'No class "{args.with_class}" here; '
             f'{suggest(args.with_class, names)}.'
         )
+    groups = present_classes(datasets) if datasets else {('', ''): [*places]}
+    having = set(places)
+    if args.with_class:
+        having = {
+            path
+            for (_, name), paths in groups.items()
+            for path in paths
+            if name == args.with_class
+        }
     order = list(places)
     if args.shuffle is not None:
         random.Random(args.shuffle).shuffle(order)
-    tiles = []
-    for path in order:
-        tile, present = draw_sample(path, places[path], names, args.tile)
-        if args.with_class is None or args.with_class in present:
-            tiles.append(tile)
-        if len(tiles) == args.number:
-            break
+    rank = {path: number for number, path in enumerate(order)}
+    wanted = {
+        key: sorted(having.intersection(paths), key=rank.__getitem__)
+        for key, paths in groups.items()
+    }
+    chosen = sorted(take_turns(wanted, args.number), key=rank.__getitem__)
+    tiles = [
+        draw_sample(path, places[path], names, args.tile) for path in chosen
+    ]
     if not tiles:
         raise UserError(
             f'None of the {len(order)} images has "{args.with_class}".'

@@ -1,7 +1,7 @@
 """What all readers share: which images of a file are read, and whose."""
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +183,24 @@ class BaseReader(metaclass=ABCMeta):
         """Log where the patient IDs are from, unless it is as documented."""
         if name != PATIENT:
             log_once(f'{file}: takes the patient IDs from {where}.')
+
+    def names(self, ann_file: str, task: Task) -> Iterator[str]:
+        """Read the images' names alone, whatever else is wrong in a file.
+
+        Args:
+            ann_file (str): Path of the annotation file.
+            task (Task): What the annotation is for.
+
+        Yields:
+            str: A name, not blank; by default those of the table.
+
+        Raises:
+            UserError: If there is no way to the names.
+        """
+        table = self.open_table(ann_file, task)
+        if table is not None:
+            image = self.image_index(table)
+            yield from filter(None, (row[image].strip() for _, row in table))
 
     def images(
         self, ann_file: str, img_dir: str, unit: str = 'row'

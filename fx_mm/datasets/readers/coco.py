@@ -2,7 +2,7 @@
 
 import itertools
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,12 @@ class CocoReader(BaseReader):
             for image in images
             if (patient := read_patient(image.get(name))) is not None
         }
+
+    def names(self, ann_file: str, task: Task) -> Iterator[str]:
+        """Read the images' names alone; see :class:`BaseReader`."""
+        for entry in self._load(ann_file, task)['images']:
+            if isinstance(entry, dict) and entry.get('file_name'):
+                yield str(entry['file_name']).strip()
 
     def _read(self, ann_file: str, img_dir: str, task: Task) -> Records:
         content = self._load(ann_file, task)

@@ -69,6 +69,11 @@ class RowReader(BaseReader):
     def parser(self, task: Task) -> RowParser:
         """Return what turns the texts of a task into values."""
 
+    def names(self, ann_file: str, task: Task) -> Iterator[str]:
+        """Read the images' names alone; see :class:`BaseReader`."""
+        rows = (name.strip() for _, name, *_ in self.rows(ann_file, task))
+        return filter(None, rows)
+
     def __call__(self, ann_file: str, img_dir: str, task: Task) -> Records:
         """Read one split; see :class:`BaseReader`."""
         with without_garbage_collection():

@@ -29,7 +29,6 @@ class Marks:
         boxes (list[tuple]): x1, y1, x2, y2 in pixels, name and colour.
         masks (list[tuple]): bool (H, W) and colour.
         lines (list): Lines of text, each a string or coloured pieces.
-        present (set[str]): Classes that the image has.
         ignored (np.ndarray, optional): bool (H, W), pixels that nobody
             annotated.
     """
@@ -37,7 +36,6 @@ class Marks:
     boxes: list[Box] = field(default_factory=list)
     masks: list[tuple[np.ndarray, Color]] = field(default_factory=list)
     lines: list[str | list[Piece]] = field(default_factory=list)
-    present: set[str] = field(default_factory=set)
     ignored: np.ndarray | None = None
 
 

@@ -66,7 +66,7 @@ class ClsResult(TaskResult):
         unknown = sum(np.isnan(list(scores.values())))
         text = ', '.join(labels) or 'no finding'
         text += f', {unknown} unknown' if unknown else ''
-        return Marks(lines=[text], present=set(present))
+        return Marks(lines=[text])
 
     @classmethod
     def draw_beside_truth(

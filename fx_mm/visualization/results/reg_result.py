@@ -60,8 +60,7 @@ class RegResult(TaskResult):
     ) -> Marks:
         """List the numbers that are known."""
         values = to_numpy(sample.gt_value)
-        known = [n for n, v in zip(task.classes, values) if not np.isnan(v)]
-        return Marks(lines=[*_lines(task.classes, values)], present=set(known))
+        return Marks(lines=[*_lines(task.classes, values)])
 
     @classmethod
     def draw_beside_truth(

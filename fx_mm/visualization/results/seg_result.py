@@ -62,7 +62,6 @@ class SegResult(TaskResult):
             if mask.any():
                 color = color_of(name, names)
                 marks.masks.append((mask, color))
-                marks.present.add(name)
                 legend.append((name, color))
         ignored = _ignored(sample)
         if ignored is not None:
