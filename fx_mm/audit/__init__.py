@@ -18,8 +18,9 @@
 - ``images``: path to what was decided while the image was read (``format``,
   ``depth``, ``orientation``, ``inverted``, ``mapping``, ``range``,
   ``warnings``, ...; see :func:`fx_mm.apis.read_xray`), or ``error``.
-- ``masks``: list of ``file``, ``classes`` and what was decided: ``mask_format``,
-  ``values`` (the first 32), ``orientation``, ``warnings``; or ``error``.
+- ``masks``: list of ``file``, ``classes`` and what was decided:
+  ``mask_format``, ``values`` (the first 32), ``orientation``, ``warnings``; or
+  ``error``.
 """
 
 from fx_mm.audit.findings import Finding
