@@ -94,10 +94,12 @@ def patient_key(text: str) -> str:
     """
     if text.isascii() and text.isdigit():  # most are, and there are many
         return text.lstrip('0') or '0'
-    text = unicodedata.normalize('NFKC', text).strip(' \t\'"').casefold()
+    text = unicodedata.normalize('NFKC', text).casefold()
+    text = unicodedata.normalize('NFKC', text)
+    text = ' '.join(text.split()).strip(' \'"')
     match = _NUMBERED.fullmatch(text)
     if match is None:
-        return ' '.join(text.split())
+        return text
     prefix = _SIGNS.sub('', match[1])
     return ('' if _PREFIX.fullmatch(prefix) else prefix) + match[2]
 

@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fx_mm.datasets.readers.patient_ids import (
@@ -60,7 +60,8 @@ def test_case_signs_and_zeros_within_other_ids():
     assert patient_key('0') == patient_key('000') == '0'
 
 
-@given(st.text(max_size=12))
+@given(st.text(max_size=12) | st.text('0 1pid\'"_.\x1f#\u0345', max_size=9))
+@example('00\x1f')
 def test_a_key_is_its_own_key(text):
     assert patient_key(patient_key(text)) == patient_key(text)
 
