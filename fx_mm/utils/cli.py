@@ -7,10 +7,10 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
+from fx_mm.utils.config_options import ConfigOptions, KeptOptions
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 
@@ -25,7 +25,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         help='change the config: key=value, nested.key=value',
     )
     parser.add_argument(
@@ -99,21 +99,6 @@ def add_bootstrap_options(
     """Add the options of intervals; ``resamples`` is the default."""
     parser.add_argument('--resamples', type=at_least(1), default=resamples)
     parser.add_argument('--seed', type=at_least(0), default=0)
-
-
-class KeptOptions(DictAction):
-    """Parse ``--cfg-options``, and keep them as typed to hand them on."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        """Set the option, and ``typed_options``."""
-        namespace.typed_options = values
-        super().__call__(parser, namespace, values, option_string)
 
 
 def add_sweep_options(parser: argparse.ArgumentParser) -> None:

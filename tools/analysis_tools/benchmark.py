@@ -27,12 +27,13 @@ import sys
 import time
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from step_timing import StockTrainer, Trainer, count_waits, measure, ratio
 
 from fx_mm.apis import load_config
 from fx_mm.tasks import all_kinds, split_name
 from fx_mm.utils.cli import run_tool
+from fx_mm.utils.config_options import ConfigOptions
 from fx_mm.utils.errors import UserError
 
 # (mode, teacher) of a step
@@ -233,7 +234,7 @@ def parse_args():
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         help='change the config: key=value, nested.key=value',
     )
     return parser.parse_args()

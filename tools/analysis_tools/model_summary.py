@@ -4,7 +4,6 @@ import argparse
 import json
 from collections import defaultdict
 
-from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from rich.console import Console
@@ -15,6 +14,7 @@ from fx_mm.models import FoundationX
 from fx_mm.registry import MODELS
 from fx_mm.utils.build_errors import build_part
 from fx_mm.utils.cli import run_tool
+from fx_mm.utils.config_options import ConfigOptions
 
 
 def count_parts(model: FoundationX) -> dict[str, dict[str, int]]:
@@ -68,7 +68,7 @@ def main():
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         help='change the config: key=value, nested.key=value',
     )
     args = parser.parse_args()

@@ -9,7 +9,6 @@ and only the rest is done. docs/datasets.md says where the files come from.
 
 import argparse
 
-from mmengine.config import DictAction
 from rich.console import Console
 
 from fx_mm.preparation import (
@@ -20,6 +19,7 @@ from fx_mm.preparation import (
 )
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.cli import run_tool
+from fx_mm.utils.config_options import ConfigOptions
 from fx_mm.utils.errors import UserError
 
 
@@ -45,7 +45,7 @@ def parse_args():
     parser.add_argument(
         '--option',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         default={},
         metavar='KEY=VALUE',
         help='options of the raw dataset; --list names them',
