@@ -13,7 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from fx_mm.tasks import TaskTable
-from fx_mm.utils.checks import check_keys
+from fx_mm.utils.checks import check_keys, check_number
 from fx_mm.utils.errors import UserError
 
 CYCLE_KEYS = ('order', 'lock', 'lock_data_ratio', 'max_batches', 'min_batches')
@@ -239,8 +239,15 @@ def _expand_loaders(
 ) -> None:
     table = out.task_table
     workers = loader.setdefault('num_workers', 2)
+    check_number('loader.num_workers', workers, 0, whole=True)
     if not workers:
-        loader.pop('persistent_workers', None)
+        # torch refuses what only workers do
+        for key in ('persistent_workers', 'prefetch_factor'):
+            loader.pop(key, None)
+    if loader.get('prefetch_factor') is not None:
+        check_number(
+            'loader.prefetch_factor', loader['prefetch_factor'], 1, whole=True
+        )
     # The Runner asks for both; the batch sampler does their work. The size
     # counts where the learning rate is scaled with it.
     wrapper = out.get('optim_wrapper') or {}

@@ -1,6 +1,7 @@
 """Processes of a run that die, and those that must not."""
 
 import contextlib
+import multiprocessing
 import os
 import re
 import signal
@@ -80,7 +81,14 @@ def _init_worker(init: Callable[[int], Any] | None, worker_id: int) -> None:
 
 
 def _obey_parent() -> None:
-    """End this worker when a stop signal comes from its parent alone."""
-    while signal.sigwaitinfo(STOP_SIGNALS).si_pid != os.getppid():
+    """End this worker when its owner, the process of the loader, says so.
+
+    That is not its parent with the start method ``forkserver``: there the
+    server is.
+    """
+    owner = multiprocessing.parent_process()
+    if owner is None:
+        return
+    while signal.sigwaitinfo(STOP_SIGNALS).si_pid != owner.pid:
         pass
     os._exit(0)

@@ -1,6 +1,7 @@
 """The active tasks of a run."""
 
 import os.path as osp
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ MEAN = 'mean'
 """Stands for the dataset of a mean over tasks, in the name of a result."""
 RESERVED = (MEAN, *PREDICTORS)
 """What the name of a result may begin with besides a dataset."""
+DATASET_NAME = re.compile(r'[^\W_][\w-]*')
+"""Results are called ``dataset/kind/metric``, and modules and files after the
+dataset: no slash, dot or blank."""
 DATASET_KEYS = ('data_root', 'img_dir', 'patient', 'tasks')
 
 
@@ -77,6 +81,12 @@ class TaskTable:
         for name, dataset in datasets.items():
             if not isinstance(dataset, dict):
                 raise UserError(f'datasets.{name} must be a dict.')
+            if not DATASET_NAME.fullmatch(str(name)):
+                raise UserError(
+                    f'datasets: "{name}" cannot be the name of a dataset, '
+                    'which results, modules and files are named after; use '
+                    'letters, digits, "_" and "-" alone.'
+                )
             if name in RESERVED:
                 raise UserError(
                     f'datasets.{name}: results of a training are called '

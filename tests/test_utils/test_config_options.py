@@ -34,6 +34,7 @@ def parse(*texts, action=ConfigOptions):
         ("' padded '", ' padded '),
         ('[(1, 2), [a b, true]]', [(1, 2), ['a b', True]]),
         ('run(1,2)', 'run(1,2)'),
+        ('(a),(b)', [('a',), ('b',)]),
         ('[0.1] of it', '[0.1] of it'),
         (' 3', 3),
         (' True', True),
@@ -52,7 +53,7 @@ def test_blanks_commas_and_quotes(text, value):
         *('1,2,3', '[1,2]', '(1,2)', '[(1,2),(3,4)]', '[[1]]', '[]', '()'),
         *('[a,b]', 'a,b', '[(a,b),[1,2],false]', '(1,)', 'a,', ',', '[a,,b]'),
         *('"[1,2]"', "'[a,b]'", "['a','b']", '["a",1]', "'x'", '"1"'),
-        *('a/b.pth', 's3://b/c', '*.png', 'x[0]', '(a),(b)', 'inf'),
+        *('a/b.pth', 's3://b/c', '*.png', 'x[0]', 'inf'),
     ],
 )
 def test_without_blanks_as_mmengine(text):
