@@ -4,8 +4,11 @@ Who only loads a config, as preparing does, needs no torch: what imports it is
 imported where it is used.
 """
 
+import functools
 import inspect
 import os.path as osp
+import re
+from difflib import get_close_matches
 from pathlib import Path
 from pprint import pformat
 from typing import Any
@@ -13,7 +16,12 @@ from typing import Any
 from mmengine.config import Config
 
 from fx_mm.tasks import TaskTable
-from fx_mm.utils.checks import check_keys, check_number
+from fx_mm.utils.checks import (
+    check_arguments,
+    check_keys,
+    check_number,
+    keywords,
+)
 from fx_mm.utils.errors import UserError
 
 CYCLE_KEYS = ('order', 'lock', 'lock_data_ratio', 'max_batches', 'min_batches')
@@ -42,6 +50,29 @@ OWN_KEYS = (
     'model_wrapper_cfg',
     'sync_bn',
 )
+
+
+ENV_KEYS = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')
+DEFAULT_HOOKS = (
+    'runtime_info',
+    'timer',
+    'sampler_seed',
+    'logger',
+    'param_scheduler',
+    'checkpoint',
+    'progress',
+)
+READING = ('_file2dict', '_is_lazy_import', '_parse_lazy_import')
+"""What reads a config's file in mmengine."""
+
+
+@functools.cache
+def _known_keys() -> frozenset[str]:
+    """Return the Runner's arguments and fx_mm's own keys."""
+    from mmengine.runner import Runner
+
+    arguments = inspect.signature(Runner.__init__).parameters
+    return frozenset({*arguments, *OWN_KEYS} - {'self'})
 
 
 class PlainConfig(Config):
@@ -83,26 +114,83 @@ def load_config(
             in the paths of all datasets. Defaults to None.
 
     Raises:
-        UserError: If the file is missing or cannot be read.
+        UserError: If the file is missing or cannot be read, or an option
+            changes what the config has already used.
     """
     if not osp.isfile(path):
         raise UserError(f'Config "{path}" does not exist.')
     try:
         cfg = Config.fromfile(path)
-        if options:
-            cfg.merge_from_dict(options)
     except Exception as error:
         # A config is a program: anything can go wrong in it.
+        file = _failed_file(error) or path
+        if isinstance(error, UnicodeDecodeError) or 'U+FEFF' in str(error):
+            raise UserError(
+                f'Config "{file}" is not UTF-8 text without a byte order '
+                'mark; save it as UTF-8 without BOM.'
+            ) from error
         raise UserError(
-            f'Config "{path}" cannot be read: '
-            f'{type(error).__name__}: {str(error).splitlines()[-1]}'
+            f'Config "{file}" cannot be read: {_last_line(error)}'
         ) from error
+    for key in options or {}:
+        _check_option(cfg, key)
+    try:
+        cfg.merge_from_dict(options or {})
+    except Exception as error:
+        raise UserError(
+            f'--cfg-options do not fit config "{path}": {_last_line(error)}'
+        ) from error
+    if not isinstance(cfg.get('work_dir', ''), str | None):
+        raise UserError(
+            f'work_dir is {cfg.work_dir!r}; it must be the name of a folder '
+            '(one with a comma needs quotes: --cfg-options '
+            '"work_dir=\'a, b\'").'
+        )
     if data_root is not None:
         _move_data(cfg, data_root)
     if not cfg.get('work_dir'):
         name = osp.splitext(osp.basename(path))[0]
         cfg.work_dir = osp.join('work_dirs', name)
     return cfg
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).splitlines() or ['without a word']
+    return f'{type(error).__name__}: {lines[-1]}'
+
+
+def _failed_file(error: Exception) -> str | None:
+    """Return the config or base that mmengine was reading."""
+    file, traceback = None, error.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_code.co_name in READING:
+            file = frame.f_locals['filename']
+        traceback = traceback.tb_next
+    return file
+
+
+def _check_option(cfg: Config, option: str) -> None:
+    """Refuse an option that changes what has no effect any more.
+
+    Bases and helper variables were used when the file was read.
+
+    Raises:
+        UserError: Says what to change instead.
+    """
+    key, _, rest = option.partition('.')
+    if key not in cfg or key in _known_keys():
+        return
+    if key in (cfg.get('datasets') or {}):
+        raise UserError(
+            f'--cfg-options {option} has no effect: the experiment has its '
+            f'own copy of the dataset; write datasets.{option}.'
+        )
+    raise UserError(
+        f'--cfg-options {option} has no effect: "{key}" is a helper of the '
+        'config, used when the file was read; change the keys that it is '
+        'used in.'
+    )
 
 
 def _move_data(cfg: Config, root: str) -> None:
@@ -132,26 +220,48 @@ def _move_data(cfg: Config, root: str) -> None:
             entry[key] = osp.join(root, *parts[1:])
 
 
-def check_top_level(cfg: Config) -> None:
+def check_top_level(cfg: Config) -> dict[str, Any]:
     """Refuse a top-level key that nothing reads.
 
-    Allowed are the Runner's arguments, fx_mm's own keys and names of datasets
-    that came with a base file.
+    Allowed are the Runner's arguments, fx_mm's own keys, names of datasets
+    that came with a base file, and helpers: what the text of the config uses
+    elsewhere, and modules, classes and functions.
+
+    Returns:
+        dict: The config without its helpers.
 
     Raises:
         UserError: Names the key and the likely one.
     """
-    from mmengine.runner import Runner
+    kept = {}
+    known = _known_keys()
+    text = re.sub(r'#.*', '', cfg.text)
+    for key, value in cfg.to_dict().items():
+        is_base = isinstance(value, dict) and isinstance(
+            value.get('tasks'), dict
+        )
+        if key in known or is_base:
+            kept[key] = value
+        elif not (
+            callable(value)
+            or inspect.ismodule(value)
+            or _is_read(key, text)
+        ):
+            check_keys([key], known, 'the config')
+    return kept
 
-    runner = set(inspect.signature(Runner.__init__).parameters) - {'self'}
-    bases = {
-        key
-        for key, value in cfg.items()
-        if isinstance(value, dict) and isinstance(value.get('tasks'), dict)
-    }
-    known = runner | set(OWN_KEYS) | bases
-    plain = dict.fromkeys(cfg)
-    check_keys(plain, known, 'the config')
+
+def _is_read(name: str, text: str) -> bool:
+    """Return whether a config uses the variable of a name.
+
+    A config with ``read_base`` has no text of its bases, whose helpers are
+    told from typing errors by their looks.
+    """
+    used = rf'(?<![\w.\'"]){name}(?!\w)(?!\s*=(?!=))|_base_\.{name}\b'
+    if re.search(used, text):
+        return True
+    lazy = 'read_base' in text
+    return lazy and not get_close_matches(name, _known_keys())
 
 
 def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
@@ -173,11 +283,12 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
     """
     from fx_mm.datasets.samplers.pass_schedule import plan_cycle
 
-    check_top_level(cfg)
+    kept = check_top_level(cfg)
     if cfg.get('model') is None:
         raise UserError('The config has no "model".')
-    out = PlainConfig(cfg.to_dict(), filename=cfg.filename)
+    out = PlainConfig(kept, filename=cfg.filename)
     table = out.task_table
+    _check_sections(out)
     cycle = dict(out.get('cycle') or {})
     check_keys(cycle, CYCLE_KEYS, 'cycle')
     passes = plan_cycle(
@@ -211,8 +322,48 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
             )
         if 'Cycle' in scheduler['type']:
             scheduler.setdefault('passes_per_cycle', len(passes))
-            scheduler.setdefault('max_cycles', out.train_cfg.max_cycles)
+            # where it is missing, the loop says so
+            length = (out.get('train_cfg') or {}).get('max_cycles', 1)
+            scheduler.setdefault('max_cycles', length)
     return out
+
+
+def _check_sections(cfg: Config) -> None:
+    """Refuse unknown keys where mmengine would read past them, or crash.
+
+    All other sections are built from a registry, whose errors name the key.
+
+    Raises:
+        UserError: Names the key and the likely one.
+    """
+    from mmengine.dist import init_dist
+    from mmengine.runner import set_random_seed
+    from mmengine.utils import import_modules_from_strings
+    from mmengine.utils.dl_utils import set_multi_processing
+    from torch.distributed import init_process_group
+
+    env = cfg.get('env_cfg') or {}
+    check_keys(env, ENV_KEYS, 'env_cfg')
+    processes = env.get('mp_cfg') or {}
+    check_arguments(processes, set_multi_processing, 'env_cfg.mp_cfg')
+    group = {*keywords(init_process_group), *keywords(init_dist), 'port'}
+    check_keys(env.get('dist_cfg') or {}, group, 'env_cfg.dist_cfg')
+    seeds = cfg.get('randomness') or {}
+    check_arguments(seeds, set_random_seed, 'randomness')
+    scaling = cfg.get('auto_scale_lr') or {}
+    check_keys(scaling, ('enable', 'base_batch_size'), 'auto_scale_lr')
+    imports = cfg.get('custom_imports') or {}
+    check_arguments(imports, import_modules_from_strings, 'custom_imports')
+    # further hooks may have any name, but none that is nearly one of these
+    for name in cfg.get('default_hooks') or {}:
+        if get_close_matches(name, DEFAULT_HOOKS):
+            check_keys([name], DEFAULT_HOOKS, 'default_hooks')
+    for section in ('train_cfg', 'val_cfg', 'test_cfg'):
+        if cfg.get(section) is not None and 'type' not in cfg[section]:
+            raise UserError(
+                f'{section} has no "type"; take a schedule of '
+                'configs/_base_/schedules/ as a base, or see docs/configs.md.'
+            )
 
 
 def _expand_amp(wrapper: dict[str, Any]) -> None:

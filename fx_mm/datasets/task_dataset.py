@@ -17,6 +17,7 @@ from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.datasets.records import Records
 from fx_mm.registry import DATASETS, READERS, SCOPE, TRANSFORMS
 from fx_mm.tasks import Task
+from fx_mm.utils.build_errors import build_errors
 from fx_mm.utils.checks import suggest
 from fx_mm.utils.errors import UserError
 
@@ -191,7 +192,10 @@ class TaskDataset(BaseDataset):
             )
         try:
             # mmcv's RandomApply and the like look up what they hold there
-            with DefaultScope.overwrite_default_scope(SCOPE):
+            with (
+                DefaultScope.overwrite_default_scope(SCOPE),
+                build_errors(f'the {where}'),
+            ):
                 return registry.build(cfg)
         except (AssertionError, TypeError, KeyError, ValueError) as error:
             reason = str(error).strip().split('\n')[0]

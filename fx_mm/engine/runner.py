@@ -40,6 +40,7 @@ from fx_mm.utils.checkpoint import (
     load_source,
     register_loaders,
 )
+from fx_mm.utils.checks import check_arguments
 from fx_mm.utils.dist import start_processes
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.memory import keep_freed_memory
@@ -299,6 +300,7 @@ class MultiTaskRunner(Runner):
     def _draw_phantoms(self) -> None:
         """Draw the phantoms that the config asks for, if they are missing."""
         if self.cfg.get('phantom') and not self._synthetic:
+            check_arguments(self.cfg.phantom, ensure_phantom, 'phantom')
             ensure_phantom(**self.cfg.phantom)
 
     @property

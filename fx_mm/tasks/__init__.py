@@ -12,6 +12,7 @@ from fx_mm.tasks.kinds import (
     all_kinds,
     find_kind,
 )
+from fx_mm.tasks.schema import SPLITS
 from fx_mm.tasks.table import MEAN, TaskTable
 from fx_mm.tasks.task import Task, split_name, task_of
 
@@ -19,7 +20,6 @@ MODES = ('lock', 'lock_plus', 'release')
 """Lock states of a pass."""
 MIXED = 'mixed'
 """Stands for the task of a pass that holds several."""
-SPLITS = ('train', 'val', 'test')
 
 __all__ = [
     'MEAN',

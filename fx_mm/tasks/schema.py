@@ -32,6 +32,7 @@ COMMON_KEYS = (
 """Keys of every kind; each kind adds its own, see ``TaskKind.keys``."""
 NEEDED = ('classes', 'splits', 'img_size', 'batch_size')
 SIZES = ('img_size', 'resize_size')
+SPLITS = ('train', 'val', 'test')
 CACHE_FACTOR = 1.15
 """Reduced images are so much larger than a task's own size."""
 
@@ -39,6 +40,31 @@ CACHE_FACTOR = 1.15
 def entry_keys(kind: Kind) -> tuple[str, ...]:
     """Return the keys that a task's entry of a kind may have."""
     return (*COMMON_KEYS, *kind.keys)
+
+
+def check_entry_keys(
+    where: str, kind: Kind, entry: Mapping[str, Any]
+) -> None:
+    """Refuse an unknown key, or one of another kind, in a task's entry.
+
+    Args:
+        where (str): The entry's place in the config, for the message.
+        kind (type[TaskKind]): The task's kind.
+        entry (dict): What the dataset says of the task.
+
+    Raises:
+        UserError: Names the key and the likely one.
+    """
+    known = entry_keys(kind)
+    for key in entry:
+        owners = [k.name for k in all_kinds() if key in k.keys]
+        if key not in known and owners:
+            raise UserError(
+                f'{where}.{key} is for {" and ".join(owners)} tasks; '
+                'remove it.'
+            )
+    check_keys(entry, known, where)
+    check_keys(entry.get('splits') or {}, SPLITS, f'{where}.splits')
 
 
 def merge_entry(
@@ -61,7 +87,7 @@ def merge_entry(
     Raises:
         UserError: If a key is unknown or missing, or a value makes no sense.
     """
-    _check_keys(where, kind, entry)
+    check_entry_keys(where, kind, entry)
     config: dict[str, Any] = dict(reader=dict(type=kind.reader))
     for part in (kind.defaults, defaults, entry):
         config.update(copy.deepcopy(dict(part)))
@@ -107,19 +133,6 @@ def check_cache(cache: Any) -> None:
         )
     check_keys(cache, ('dir', 'factor'), 'cache')
     check_number('cache.factor', cache.get('factor', CACHE_FACTOR), 1)
-
-
-def _check_keys(where: str, kind: Kind, entry: Mapping[str, Any]) -> None:
-    """Refuse an unknown key, or one of another kind."""
-    known = entry_keys(kind)
-    for key in entry:
-        owners = [k.name for k in all_kinds() if key in k.keys]
-        if key not in known and owners:
-            raise UserError(
-                f'{where}.{key} is for {" and ".join(owners)} tasks; '
-                'remove it.'
-            )
-    check_keys(entry, known, where)
 
 
 def _check_views(where: str, kind: Kind, config: dict[str, Any]) -> None:

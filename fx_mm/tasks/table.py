@@ -6,7 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fx_mm.tasks.kinds import Kind, all_kinds, find_kind
-from fx_mm.tasks.schema import check_cache, entry_keys, merge_entry
+from fx_mm.tasks.schema import (
+    check_cache,
+    check_entry_keys,
+    entry_keys,
+    merge_entry,
+)
 from fx_mm.tasks.task import Task
 from fx_mm.utils.checks import check_keys, suggest
 from fx_mm.utils.errors import UserError
@@ -96,6 +101,10 @@ class TaskTable:
             entries = dataset.get('tasks') or {}
             check_keys(entries, kinds, f'datasets.{name}.tasks')
             for kind, entry in entries.items():
+                # those that no task of the run asks for, too
+                check_entry_keys(
+                    f'datasets.{name}.tasks.{kind}', kinds[kind], entry
+                )
                 known[f'{name}/{kind}'] = (name, kind, dataset, entry)
         names = cfg.get('tasks') or list(known)
         if isinstance(names, str):

@@ -1,8 +1,9 @@
 """Distinguish a mistake in a part's config from a fault of the code."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -10,21 +11,32 @@ from typing import Any
 import mmengine.registry.build_functions as build_functions
 from mmengine.registry import Registry
 
+from fx_mm.utils.checks import keywords, suggest
 from fx_mm.utils.errors import UserError
 
 BUILDER = build_functions.__file__
-WRONG_KEYWORD = re.compile(r"unexpected keyword argument '(\w+)'")
+WRONG_KEYWORD = re.compile(
+    r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'"
+)
+MISSING = re.compile(
+    r"(\w+)(?:\.__init__)?\(\) missing \d+ required [\w-]+ arguments?: '(\w+)'"
+)
+UNKNOWN_TYPE = re.compile(r'(\S+) is not in the (\S+) registry')
 OURS = str(Path(__file__).parents[1])
 
 
 @contextmanager
-def build_errors() -> Iterator[None]:
+def build_errors(whose: str = '') -> Iterator[None]:
     """Turn what a registry's build refuses into one sentence.
 
-    That is an unknown type, a wrong keyword (also one that a class of ours
-    hands on to its base), and what the constructor of another package says of
-    its arguments. What our own code raises otherwise is a fault of ours and
-    passes as it is.
+    That is an unknown type, a wrong or missing keyword (also one that a class
+    hands on to its base or to a part of it), and what the constructor of
+    another package says of its arguments. What our own code raises otherwise
+    is a fault of ours and passes as it is.
+
+    Args:
+        whose (str): What the part is, for the message: ``the reader of task
+            nih14/cls``. Defaults to '', which its type says.
 
     Raises:
         UserError: Names the part and what is wrong with it.
@@ -34,15 +46,10 @@ def build_errors() -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        cfg = _refused_part(error)
-        if cfg is None:
+        text = _refusal(error, whose)
+        if text is None:
             raise
-        text = ' '.join(str(error).split())
-        name = cfg.get('type', dict(cfg))
-        raise UserError(
-            f'The config of {name} cannot be built: '
-            f'{type(error).__name__}: {text}'
-        ) from error
+        raise UserError(text) from error
 
 
 def build_part(registry: Registry, cfg: dict[str, Any]) -> Any:
@@ -51,8 +58,8 @@ def build_part(registry: Registry, cfg: dict[str, Any]) -> Any:
         return registry.build(cfg)
 
 
-def _refused_part(error: Exception) -> dict[str, Any] | None:
-    """Return the config that a registry could not build, None if ours is it.
+def _refusal(error: Exception, whose: str) -> str | None:
+    """Say what a registry could not build; None if ours is the fault.
 
     The last call of a registry's build decides: with frames of fx_mm below
     it, its constructor was ours and came to an error by itself.
@@ -68,18 +75,75 @@ def _refused_part(error: Exception) -> dict[str, Any] | None:
     if not builds:
         return None
     below = frames[builds[-1] + 1 :]
-    cfg: Any = frames[builds[-1]].f_locals.get('cfg')
+    build = frames[builds[-1]].f_locals
+    cfg: Any = build.get('cfg')
     if not hasattr(cfg, 'get'):
         return None
-    ours = any(f.f_code.co_filename.startswith(OURS) for f in below)
-    return None if ours and not _has_wrong_keyword(cfg, error) else cfg
-
-
-def _has_wrong_keyword(cfg: dict[str, Any], error: Exception) -> bool:
-    """Return whether a key of a config is what a call did not expect."""
-    found = WRONG_KEYWORD.search(str(error))
+    text = ' '.join(str(error).split())
+    name = cfg.get('type', dict(cfg))
+    name = str(getattr(name, '__name__', name))
+    part = f'{name}, {whose}' if whose else name
+    wrong = WRONG_KEYWORD.search(text)
+    missing = MISSING.search(text)
+    if isinstance(error, TypeError) and wrong and _has_key(cfg, wrong[2]):
+        owner = _called(wrong[1], frames, build)
+        known = set(keywords(owner) if owner else ())
+        known -= set(build.get('default_args') or ())
+        if owner is not build.get('obj_cls'):
+            part = wrong[1]
+        return (
+            f'Unknown key "{wrong[2]}" in the config of {part}; '
+            f'{suggest(wrong[2], known)}.'
+        )
+    no_argument = f'{name.split(".")[-1]}() takes no arguments'
+    if isinstance(error, TypeError) and text == no_argument:
+        key = next(k for k in cfg if k not in ('type', '_scope_'))
+        return f'Unknown key "{key}" in the config of {part}; it takes none.'
+    if any(f.f_code.co_filename.startswith(OURS) for f in below):
+        return None
+    if isinstance(error, TypeError) and missing and not below:
+        return f'The config of {part} has no "{missing[2]}"; add it.'
+    unknown = UNKNOWN_TYPE.search(text)
+    registry = build.get('registry')
+    if isinstance(error, KeyError) and unknown and registry is not None:
+        return (
+            f'Unknown type "{name}": the registry of the '
+            f'{registry.name} has no such class'
+            f'{_similar(name, registry)}; correct it, or import the '
+            'module that defines it with custom_imports.'
+        )
     return (
-        isinstance(error, TypeError)
-        and found is not None
-        and (found[1] in cfg)
+        f'The config of {part} cannot be built: {type(error).__name__}: {text}'
     )
+
+
+def _has_key(cfg: Any, key: str) -> bool:
+    """Return whether a config, or a part of it, has a key."""
+    if isinstance(cfg, list | tuple):
+        return any(_has_key(each, key) for each in cfg)
+    return isinstance(cfg, dict) and (
+        key in cfg or any(_has_key(each, key) for each in cfg.values())
+    )
+
+
+def _called(
+    name: str, frames: list[FrameType], build: dict[str, Any]
+) -> Callable[..., Any] | None:
+    """Return what an error calls by name, as far as it is to be found."""
+    built = build.get('obj_cls')
+    bases = getattr(built, '__mro__', (built,))
+    if name == '__init__' or name in {b.__name__ for b in bases if b}:
+        return built
+    found = frames[-1].f_globals.get(name)
+    return found if callable(found) else None
+
+
+def _similar(name: str, registry: Registry) -> str:
+    """Return the class that a type may have meant."""
+    known: set[str] = set()
+    each: Registry | None = registry
+    while each is not None:
+        known |= set(each.module_dict)
+        each = each.parent
+    close = get_close_matches(name.split('.')[-1], sorted(known), n=1)
+    return f', did you mean "{close[0]}"?' if close else ''

@@ -1,18 +1,23 @@
 """Refuse values that make no sense before they do harm."""
 
 import difflib
+import inspect
 import os.path as osp
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from numbers import Real
 from typing import Any
 
 from fx_mm.utils.errors import UserError
 
+ANY = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+
 
 def suggest(word: str, known: Iterable[Any]) -> str:
     """Return what a mistyped word may have meant, and what is known."""
     known = sorted(map(str, known))
+    if not known:
+        return 'it takes none'
     close = difflib.get_close_matches(str(word), known, n=1)
     hint = f'did you mean "{close[0]}"? ' if close else ''
     return f'{hint}Known: {", ".join(known)}'
@@ -31,6 +36,36 @@ def check_keys(
             raise UserError(
                 f'Unknown key "{key}" in {where}; {suggest(key, known)}.'
             )
+
+
+def keywords(function: Callable[..., Any]) -> list[str]:
+    """List the keywords that a function or a class takes.
+
+    A class that takes any keyword hands them on to its base.
+    """
+    if not inspect.isclass(function):
+        parameters = inspect.signature(function).parameters.values()
+        return [p.name for p in parameters if p.kind not in ANY]
+    found: dict[str, None] = {}
+    for base in function.__mro__[:-1]:
+        if '__init__' not in vars(base):
+            continue
+        _, *parameters = inspect.signature(base.__init__).parameters.values()
+        found |= dict.fromkeys(p.name for p in parameters if p.kind not in ANY)
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return list(found)
+
+
+def check_arguments(
+    given: Iterable[str], function: Callable[..., Any], where: str
+) -> None:
+    """Refuse a key that a function or class does not take.
+
+    Raises:
+        UserError: Names the key, its place and the likely one.
+    """
+    check_keys(given, keywords(function), where)
 
 
 def check_number(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fx_mm.registry import METRICS, MODELS
+from fx_mm.registry import HOOKS, LOOPS, METRICS, MODELS
 from fx_mm.utils.build_errors import build_part
 from fx_mm.utils.errors import UserError
 
@@ -10,7 +10,21 @@ from fx_mm.utils.errors import UserError
 @pytest.mark.parametrize(
     'registry, cfg, message',
     [
-        (METRICS, dict(type='LokMetric'), 'LokMetric cannot be built: KeyEr'),
+        (METRICS, dict(type='LokMetric'), 'did you mean "LocMetric"'),
+        (METRICS, dict(type='Nothing'), '"Nothing": the registry of the metr'),
+        (HOOKS, dict(type='LockReleaseHook', lok=1), '"lok" .* none'),
+        (HOOKS, dict(type='PassLogHook', intervall=1), '"interval"'),
+        (
+            LOOPS,
+            dict(type='CyclicTrainLoop', max_cycle=3),
+            'key "max_cycle" in the config of CyclicTrainLoop; did you mean '
+            '"max_cycles"',
+        ),
+        (
+            LOOPS,
+            dict(type='CyclicTrainLoop', runner=None, dataloader=None),
+            'config of CyclicTrainLoop has no "max_cycles"; add it',
+        ),
         (METRICS, dict(type='SegMetric', clas=1), 'key "clas" in the metric'),
         # our class hands its keywords on to a base of another package
         (

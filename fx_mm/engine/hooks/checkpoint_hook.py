@@ -27,7 +27,7 @@ from fx_mm.utils.checkpoint import (
     check_meta,
     config_diff,
 )
-from fx_mm.utils.checks import check_choice
+from fx_mm.utils.checks import check_arguments, check_choice
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 
@@ -97,6 +97,8 @@ class CyclicCheckpointHook(CheckpointHook):
                     f'checkpoint.{key} is {value!r}; it must be a whole '
                     f'number, at least 1, or -1 {none}.'
                 )
+        # mmengine's takes any further key, and fails where it saves
+        check_arguments(kwargs, CheckpointHook, 'default_hooks.checkpoint')
         if '://' not in str(kwargs.get('out_dir')):
             kwargs.setdefault('backend_args', dict(backend=ATOMIC_BACKEND))
         if isinstance(save_best, Sequence) and not isinstance(save_best, str):

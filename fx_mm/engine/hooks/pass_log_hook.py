@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from mmengine.dist import master_only
 from mmengine.hooks import LoggerHook
+from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from fx_mm.datasets.samplers.pass_schedule import Pass
+from fx_mm.engine.optimizers import MultiTaskOptimWrapper
 from fx_mm.engine.pace import Pace, format_seconds
 from fx_mm.registry import HOOKS
 from fx_mm.tasks import MIXED
@@ -31,7 +33,9 @@ class PassLogHook(LoggerHook):
 
     The line of a mixed pass gives the mean loss of each of its tasks. Scalars
     go to the visualizer's backends under the task's name
-    (``phantom_b/loc/loss_bbox``), the step being the iteration. The ETA adds
+    (``phantom_b/loc/loss_bbox``), the step being the iteration; beside them
+    the learning rates that were applied, ``lr`` and, where ``paramwise_cfg``
+    multiplies it, ``lr/backbone`` and the like. The ETA adds
     the planned passes at each one's own pace: a localization step costs many
     times a classification step.
 
@@ -122,7 +126,7 @@ class PassLogHook(LoggerHook):
             for task in self._sums
             for key, value in self._means(task).items()
         }
-        scalars['lr'] = runner.optim_wrapper.optimizer.param_groups[-1]['lr']
+        scalars |= _rates(runner.optim_wrapper)
         scalars['seconds_per_iter'] = seconds / self._count
         scalars['data_wait_share'] = self._data_seconds / seconds
         self._write(runner, scalars)
@@ -223,3 +227,10 @@ class PassLogHook(LoggerHook):
         seconds = rest + left * per_cycle
         seconds += loop.validations_left * self._validation.mean('val')
         return format_seconds(seconds)
+
+
+def _rates(wrapper: OptimWrapper) -> dict[str, float]:
+    """Return the learning rates by name; of another wrapper as mmengine."""
+    if isinstance(wrapper, MultiTaskOptimWrapper):
+        return wrapper.applied_rates()
+    return {name: rates[0] for name, rates in wrapper.get_lr().items()}

@@ -10,6 +10,7 @@ from fx_mm.engine.optimizers.optim_wrapper import MultiTaskOptimWrapper
 from fx_mm.models.param_groups import check_coverage
 from fx_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from fx_mm.tasks import all_kinds
+from fx_mm.utils.checks import check_keys
 from fx_mm.utils.errors import UserError
 
 
@@ -25,7 +26,9 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     ``paramwise_cfg`` understands ``custom_keys`` (name pattern to ``lr_mult``
     and ``decay_mult``; the longest pattern that occurs in the name wins),
-    ``norm_decay_mult`` and ``bias_decay_mult``.
+    ``norm_decay_mult`` and ``bias_decay_mult``. Rates are named by the
+    patterns that multiply them, for the logs: see
+    :attr:`MultiTaskOptimWrapper.rate_names`.
 
     Raises:
         UserError: If a parameter is frozen while the groups are built, or a
@@ -34,6 +37,7 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     paramwise_cfg: dict[str, Any]
     KEYS = ('custom_keys', 'norm_decay_mult', 'bias_decay_mult')
+    _rate_names: list[str]
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the wrapper over the student's parameters.
@@ -55,6 +59,7 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             wrapper.param_names = {
                 id(p): name for name, p in student.named_parameters()
             }
+            wrapper.rate_names = self._rate_names
         return wrapper
 
     def add_params(
@@ -65,14 +70,14 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     ) -> None:
         """Fill ``params`` with the merged groups of ``module``."""
         for option in self.paramwise_cfg:
-            if option not in self.KEYS:
-                raise UserError(
-                    f'Unknown key "{option}" in optim_wrapper.paramwise_cfg; '
-                    f'known: {", ".join(self.KEYS)}.'
-                )
+            check_keys([option], self.KEYS, 'optim_wrapper.paramwise_cfg')
         custom = self.paramwise_cfg.get('custom_keys', {})
+        for pattern, settings in custom.items():
+            where = f'optim_wrapper.paramwise_cfg.custom_keys["{pattern}"]'
+            check_keys(settings, ('lr_mult', 'decay_mult'), where)
         unused = set(custom)
         groups: dict[tuple[float, float | None], dict[int, nn.Parameter]] = {}
+        patterns: dict[float, set[str]] = {}
         for prefix, child in module.named_modules():
             for name, param in child.named_parameters(recurse=False):
                 full = f'{prefix}.{name}' if prefix else name
@@ -86,6 +91,8 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 unused -= set(matches)
                 key = max(matches, key=len, default=None)
                 settings = self._settings(child, name, custom.get(key, {}))
+                if custom.get(key, {}).get('lr_mult', 1.0) != 1.0:
+                    patterns.setdefault(settings[0], set()).add(key)
                 groups.setdefault(settings, {})[id(param)] = param
         branches = [kind.branch for kind in all_kinds()]
         absent = [name for name in branches if not hasattr(module, name)]
@@ -100,6 +107,9 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             if decay is not None:
                 group['weight_decay'] = decay
             params.append(group)
+        self._rate_names = [
+            '+'.join(sorted(patterns.get(lr, ()))) for lr, _ in groups
+        ]
 
     def _settings(
         self, module: nn.Module, name: str, custom: dict[str, float]

@@ -49,6 +49,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
         skipped (int): Steps left out in a row.
         param_names (dict): Id of a parameter to its name, by which the state
             of the optimizer is saved and found again.
+        rate_names (list[str]): For each parameter group, the patterns of
+            ``custom_keys`` that multiply its rate; '' for the base rate.
 
     Raises:
         UserError: If the type or a task kind is unknown.
@@ -95,6 +97,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self._overflows = 0
         self._loss: torch.Tensor | float = 0.0
         self.param_names: dict[int, str] = {}
+        self.rate_names = [''] * len(optimizer.param_groups)
         # as configured, before any scheduler
         self._settings = self._current_settings()
 
@@ -113,6 +116,22 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self._inner_count = done
         self._max_counts = length
         self._remainder_counts = length % self._accumulative_counts
+
+    def applied_rates(self) -> dict[str, float]:
+        """Return the learning rates of what is not frozen, by name.
+
+        Returns:
+            dict[str, float]: ``lr``, the base rate, and ``lr/backbone`` and
+            the like, the rates that ``paramwise_cfg`` multiplies; as far as a
+            parameter learns at them.
+        """
+        return {
+            f'lr/{name}' if name else 'lr': group['lr']
+            for name, group in zip(
+                self.rate_names, self.optimizer.param_groups, strict=True
+            )
+            if any(p.requires_grad for p in group['params'])
+        }
 
     def begin_step(self, kind: str) -> None:
         """Clip the coming update by a kind, in a mixed pass.
