@@ -165,7 +165,7 @@ def _failed_file(error: Exception) -> str | None:
     while traceback is not None:
         frame = traceback.tb_frame
         if frame.f_code.co_name in READING:
-            file = frame.f_locals['filename']
+            file = osp.normpath(frame.f_locals['filename'])
         traceback = traceback.tb_next
     return file
 

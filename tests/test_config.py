@@ -84,3 +84,144 @@ def test_wrong_cache_is_refused(cache, message):
     cfg.cache = cache
     with pytest.raises(UserError, match=message):
         expand_config(cfg)
+
+
+BASE = f"_base_ = '{CONFIG}'\n"
+
+
+def write(tmp_path, text, name='config.py'):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return str(path)
+
+
+def test_helpers_of_a_config_are_no_keys(tmp_path):
+    """As mmengine's configs may have them; a dump has none."""
+    text = BASE + (
+        'import math\n'
+        'from math import sqrt\n'
+        'max_epochs = 3  # no key\n'
+        'img_scale = (64, 64)\n'
+        'def twice(x):\n'
+        '    return 2 * x\n'
+        'class Late:\n'
+        '    pass\n'
+        'for stage in ("val", "test"):\n'
+        '    pass\n'
+        'train_cfg = dict(max_cycles=twice(max_epochs))\n'
+        'task_defaults = dict(cls=dict(img_size=img_scale[0]))\n'
+        'loader = dict(num_workers=int(sqrt(math.floor(4.2))))\n'
+        'if stage == "test":\n'
+        '    report = stage\n'
+    )
+    cfg = expand_config(load_config(write(tmp_path, text)))
+    assert cfg.train_cfg.max_cycles == 6
+    assert cfg.train_dataloader.num_workers == 2
+    assert cfg.report == 'test'
+    cfg.dump(str(tmp_path / 'dumped.py'))
+    again = expand_config(load_config(str(tmp_path / 'dumped.py')))
+    assert again.to_dict() == cfg.to_dict()
+    assert not {'max_epochs', 'sqrt', 'Late', 'stage'} & set(cfg)
+
+
+def test_a_helper_of_a_base(tmp_path):
+    write(tmp_path, BASE + 'length = 7\n', 'base.py')
+    text = (
+        "_base_ = './base.py'\ntrain_cfg = dict(max_cycles={{_base_.length}})"
+    )
+    cfg = expand_config(load_config(write(tmp_path, text)))
+    assert cfg.train_cfg.max_cycles == 7 and 'length' not in cfg
+
+
+def test_a_lazy_config(tmp_path):
+    write(tmp_path, 'length = 7\nreport = "test"\n', 'lazy_base.py')
+    dumped = write(tmp_path, '', 'whole.py')
+    load_config(CONFIG).dump(dumped)
+    text = (
+        'import math\n'
+        'from mmengine.config import read_base\n'
+        'from fx_mm.engine.schedulers import CycleCosineLR\n'
+        'with read_base():\n'
+        '    from .lazy_base import *\n'
+        '    from .whole import *\n'
+        'def half(x):\n'
+        '    return x // 2\n'
+        'train_cfg.update(max_cycles=half(math.floor(length)))\n'
+        'param_scheduler = [dict(type=CycleCosineLR, warmup_cycles=1)]\n'
+    )
+    cfg = expand_config(load_config(write(tmp_path, text)))
+    assert cfg.train_cfg.max_cycles == 3
+    assert cfg.param_scheduler[0].passes_per_cycle == 9
+    assert not {'math', 'half', 'length', 'CycleCosineLR'} & set(cfg)
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('learning_rate = 1e-3', 'Unknown key "learning_rate"'),
+        ('learning_rate = 1  # learning_rate', 'Unknown key "learning_rate"'),
+        ('n = dict(n=1)', 'Unknown key "n"'),
+        ('trian_cfg = dict()', 'did you mean "train_cfg"'),
+    ],
+)
+def test_what_nothing_reads_is_refused(tmp_path, line, message):
+    with pytest.raises(UserError, match=message):
+        expand_config(load_config(write(tmp_path, f'{BASE}{line}\n')))
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ('phantom_c.data_root', 'write datasets.phantom_c.data_root'),
+        ('length', '"length" is a helper of the config'),
+    ],
+)
+def test_an_option_without_effect_is_refused(tmp_path, option, message):
+    text = BASE + 'length = 2\ntrain_cfg = dict(max_cycles=length)\n'
+    with pytest.raises(UserError, match=message):
+        load_config(write(tmp_path, text), {option: 3})
+
+
+@pytest.mark.parametrize(
+    'content',
+    [b'\xef\xbb\xbftasks = []\n', 'tasks = []\n'.encode('utf-16')],
+)
+def test_the_file_of_another_encoding_is_named(tmp_path, content):
+    base = write(tmp_path, content, 'base.py')
+    for path in (base, write(tmp_path, "_base_ = './base.py'\n")):
+        with pytest.raises(UserError) as caught:
+            load_config(path)
+        assert str(caught.value) == (
+            f'Config "{base}" is not UTF-8 text without a byte order mark; '
+            'save it as UTF-8 without BOM.'
+        )
+
+
+def test_errors_of_a_config_name_the_file(tmp_path):
+    base = write(tmp_path, 'a = 1\nassert a == 2\n', 'base.py')
+    with pytest.raises(UserError, match='base.py" cannot be read: Assertion'):
+        load_config(write(tmp_path, f"_base_ = '{base}'\n"))
+
+
+def test_a_list_is_no_work_dir():
+    with pytest.raises(UserError, match='needs quotes'):
+        load_config(CONFIG, dict(work_dir=['a', ' b']))
+
+
+def test_no_workers_prefetch_nothing():
+    options = {'loader.prefetch_factor': 4, 'loader.persistent_workers': True}
+    loader = expanded(**options).train_dataloader
+    assert (loader.prefetch_factor, loader.persistent_workers) == (4, True)
+    loader = expanded(**options, **{'loader.num_workers': 0}).train_dataloader
+    assert not {'prefetch_factor', 'persistent_workers'} & set(loader)
+
+
+def test_a_config_that_a_run_wrote_is_expanded_again(tmp_path):
+    """The loaders of a training, its schedule and its metrics."""
+    cfg = expanded(**{'loader.num_workers': 1})
+    cfg.dump(str(tmp_path / 'dumped.py'))
+    again = expand_config(load_config(str(tmp_path / 'dumped.py')))
+    again.pop('work_dir')
+    assert again.to_dict() == {
+        k: v for k, v in cfg.to_dict().items() if k != 'work_dir'
+    }

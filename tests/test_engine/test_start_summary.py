@@ -16,7 +16,8 @@ import runpy, sys
 config, checkpoint, work = sys.argv[1:]
 for tool, *arguments in (
     ('train', config, '--work-dir', work),
-    ('test', config, checkpoint, '--work-dir', work + '/test'),
+    # the config that the training wrote
+    ('test', work + '/config.py', checkpoint, '--work-dir', work + '/test'),
 ):
     print('==', tool, flush=True)
     sys.argv = [f'tools/{tool}.py', *arguments]

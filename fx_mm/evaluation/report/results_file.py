@@ -172,7 +172,14 @@ def to_markdown(table: BenchmarkTable) -> str:
             '',
         ]
     blocks = published.beside(table)
-    if blocks:
+    if blocks and table.split != 'test':
+        lines += [
+            'The papers\' figures are of test images and these of the split '
+            f'"{table.split}", so they do not stand side by side: run '
+            'tools/test.py.',
+            '',
+        ]
+    elif blocks:
         lines += ['## Beside the papers', '', BESIDE, '']
         for _, header, rows in blocks:
             lines += [markdown_table(header, rows), '']

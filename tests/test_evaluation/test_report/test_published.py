@@ -50,6 +50,17 @@ def test_nothing_is_shown_for_other_datasets():
     assert 'Beside the papers' not in to_markdown(table)
 
 
+def test_validation_figures_do_not_stand_beside_test_figures():
+    task = Task('nih14', 'cls', ('a',))
+    metrics = {'nih14/cls/AUC': 0.8}
+    shown = to_markdown(BenchmarkTable([task], metrics))
+    assert '## Beside the papers' in shown and '83.05' in shown
+    shown = to_markdown(BenchmarkTable([task], metrics, split='val'))
+    assert shown.startswith('# Results on the val split')
+    assert 'these of the split "val", so they do not stand side' in shown
+    assert '83.05' not in shown and 'Beside the papers' not in shown
+
+
 def test_ours_are_in_percent_and_follow_the_paper_s_definition():
     tasks = [
         Task('rsna', 'cls', ('a', 'b', 'c')),
