@@ -28,4 +28,4 @@ fi
 export PYTHONPATH=$(dirname "$here")${PYTHONPATH:+:$PYTHONPATH}
 exec "${PYTHON:-python}" -m torch.distributed.run "${meet[@]}" \
     --nproc-per-node="$num" \
-    "$here/$tool.py" "$config" --launcher pytorch "$@"
+    "$here/$tool.py" "$config" "$@" --launcher pytorch

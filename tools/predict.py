@@ -1,8 +1,8 @@
 """Predict: ``python tools/predict.py [CONFIG] CHECKPOINT IMAGE|FOLDER ...``.
 
 Writes, for each image, an annotated picture, a JSON file and the masks, and
-one CSV file with the probabilities of all images. Without a config, the one
-that the checkpoint holds is read.
+for all images a table of the probabilities and one of the numbers (of
+regression tasks). Without a config, the one that the checkpoint holds is read.
 """
 
 import argparse
@@ -26,8 +26,6 @@ from fx_mm.utils.cli import (
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 from fx_mm.visualization.results import SCORE_THR, result_class
-
-CSV_FILE = 'probabilities.csv'
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,7 +55,7 @@ def parse_args() -> argparse.Namespace:
     )
     add_model_options(parser)
     add_config_options(parser)
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def split_paths(
@@ -99,32 +97,34 @@ def list_images(paths: list[Path], out_dir: Path) -> list[ImageSource]:
     return list(list_sources(paths, exclude=out_dir)[0])
 
 
-def probability_row(result: ImageResult) -> dict[str, str]:
-    """Return ``task/class`` to probability, and what names the image."""
+def table_row(result: ImageResult) -> dict[str, str]:
+    """Return ``task/class`` to value, and what names the image."""
     row = dict(image=result.path or result.name, error=result.error or '')
     for prediction in result.predictions.values():
         row |= prediction.row()
     return row
 
 
-def write_table(
-    rows: list[dict[str, str]], infer: FoundationXInferencer, path: Path
+def write_tables(
+    rows: list[dict[str, str]], infer: FoundationXInferencer, folder: Path
 ) -> None:
-    """Write the probabilities of all images, if any task has them."""
-    columns = [
-        column
-        for task in infer.tasks
-        for column in result_class(task).columns(task)
-    ]
-    if not columns:
-        return
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, ['image', *columns, 'error'], lineterminator='\n'
-    )
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(path, text.getvalue())
+    """Write one table per kind of values: probabilities, numbers."""
+    tables: dict[str, list[str]] = {}
+    for task in infer.tasks:
+        result = result_class(task)
+        if result.table:
+            tables.setdefault(result.table, []).extend(result.columns(task))
+    for name, columns in tables.items():
+        text = io.StringIO()
+        writer = csv.DictWriter(
+            text,
+            ['image', *columns, 'error'],
+            extrasaction='ignore',
+            lineterminator='\n',
+        )
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(folder / name, text.getvalue())
 
 
 def main() -> int:
@@ -148,7 +148,7 @@ def main() -> int:
     results = infer.iterate(paths, args.batch_size, skip_unreadable=True)
     try:
         for name, result in zip(output_names(images), results, strict=True):
-            rows.append(probability_row(result))
+            rows.append(table_row(result))
             if result.error is not None:
                 print(f'error: {result.error}', file=sys.stderr)
                 continue
@@ -163,7 +163,7 @@ def main() -> int:
             )
             what = '.json' if args.no_pictures else '.png, .json'
             print(f'{result.path} -> {stem}{what}')
-        write_table(rows, infer, out_dir / CSV_FILE)
+        write_tables(rows, infer, out_dir)
     except OSError as error:
         raise UserError(
             f'{out_dir}: the results cannot be written ({error.strerror}); '

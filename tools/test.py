@@ -84,7 +84,8 @@ def parse_args():
     add_trust_option(parser)
     add_config_options(parser)
     add_launcher_options(parser)
-    args = parser.parse_args()
+    # options may stand between the config and the checkpoint
+    args = parser.parse_intermixed_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 

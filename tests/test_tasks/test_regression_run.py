@@ -110,6 +110,25 @@ def test_an_image_gets_a_number_with_its_deviation(trained, make_cfg):
     assert result.draw().ndim == 3
 
 
+def test_numbers_have_a_table_of_their_own(trained, run, tmp_path):
+    images = folder_of(trained.cfg) / 'images/test'
+    path = find_checkpoint(trained.work_dir)
+    out = tmp_path / 'out'
+    code, _, err = run(
+        *('predict', path, '--no-pictures', images, '--out-dir', out)
+    )
+    assert code == 0, err
+    assert not (out / 'probabilities.csv').exists()
+    header, *rows = (out / 'values.csv').read_text().splitlines()
+    assert header == f'image,{TASK}/{RATIO},error'
+    assert [row.split(',')[0] for row in rows] == [
+        str(images / f'00000{i}.png') for i in range(4)
+    ]
+    content = json.loads((out / '000000.json').read_text())
+    value = content['tasks'][TASK]['values'][RATIO]
+    assert float(rows[0].split(',')[1]) == pytest.approx(value, abs=1e-5)
+
+
 def test_a_constant_target_stops_before_the_training(make_cfg):
     cfg = make_cfg('constant')
     ensure_phantom(**cfg.phantom)

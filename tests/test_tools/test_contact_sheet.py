@@ -59,10 +59,17 @@ def test_folder_with_annotation_files(run, folder):
         f'{home}/images',
         '--labels', f'{home}/test.csv', '--boxes', f'{home}/test.json',
         '--masks', f'{home}/test_masks.csv',
+        '--values', f'{home}/test_values.csv',
         '--number', 2, '--shuffle', 1, '--out', 'sheets/two.png',
     )  # fmt: skip
     assert code == 0
     assert (folder / 'sheets' / 'two.png').stat().st_size > 5000
+    small = (*('--number', 1, '--columns', 1, '--tile', 128), '--out', 'a.png')
+    heights = []
+    for more in ((), ('--values', f'{home}/test_values.csv')):
+        assert run(f'{home}/images', *more, *small) == 0
+        heights.append(len(cv2.imread(str(folder / 'a.png'))))
+    assert heights[1] == heights[0] + 15  # the line of the number
 
 
 def test_wrong_class_is_one_sentence(run, folder, capsys):

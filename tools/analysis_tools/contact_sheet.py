@@ -5,10 +5,11 @@ From a config (of a dataset or an experiment), as training will read it:
     python tools/analysis_tools/contact_sheet.py \
         configs/_base_/datasets/phantom_c.py --split test --out sheet.png
 
-From a folder of images, with any of three kinds of annotation files:
+From a folder of images, with any of four kinds of annotation files:
 
     python tools/analysis_tools/contact_sheet.py data/images \
-        --labels labels.csv --boxes coco.json --masks masks.csv
+        --labels labels.csv --boxes coco.json --masks masks.csv \
+        --values values.csv
 """
 
 import argparse
@@ -23,6 +24,7 @@ from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.tasks import (
     ClassificationKind,
     LocalizationKind,
+    RegressionKind,
     SegmentationKind,
     Task,
 )
@@ -56,6 +58,7 @@ def parse_args():
     parser.add_argument('--labels', help='CSV: image, one column per class')
     parser.add_argument('--boxes', help='COCO json file')
     parser.add_argument('--masks', help='CSV: image, mask path per class')
+    parser.add_argument('--values', help='CSV: image, one number per target')
     parser.add_argument(
         '--with-class', help='only images that have this class'
     )
@@ -102,6 +105,7 @@ def open_files(folder: str, args) -> list:
         (ClassificationKind, args.labels, header_classes),
         (LocalizationKind, args.boxes, coco_classes),
         (SegmentationKind, args.masks, header_classes),
+        (RegressionKind, args.values, header_classes),
     ):
         if path is None:
             continue
@@ -139,7 +143,7 @@ def main():
     if source.is_dir():
         datasets = open_files(str(source), args)
         title = str(source)
-    elif args.labels or args.boxes or args.masks:
+    elif args.labels or args.boxes or args.masks or args.values:
         raise UserError(
             f'{source} is not a folder; annotation files go with a folder '
             'of images.'

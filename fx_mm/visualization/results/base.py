@@ -45,9 +45,12 @@ class TaskResult(ABC):
     Attributes:
         task (Task): The task.
         panels (int): Plots that :meth:`plot` draws side by side; 0 for none.
+        table (str): File of the table with a row per image, to which tasks
+            with the same file add their :meth:`columns`; '' for none.
     """
 
     panels: ClassVar[int] = 0
+    table: ClassVar[str] = ''
     task: Task
 
     @property

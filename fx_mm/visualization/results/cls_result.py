@@ -37,6 +37,7 @@ class ClsResult(TaskResult):
     """
 
     panels: ClassVar[int] = 3
+    table: ClassVar[str] = 'probabilities.csv'
     task: Task
     scores: np.ndarray
 

@@ -34,6 +34,7 @@ class RegResult(TaskResult):
     """
 
     panels: ClassVar[int] = 2
+    table: ClassVar[str] = 'values.csv'
     task: Task
     values: np.ndarray
     std: np.ndarray | None = None

@@ -59,6 +59,26 @@ def test_equal_settings_share_a_group():
     )
 
 
+def test_rates_are_named_by_what_multiplies_them():
+    model = Twins()
+    keys = {'backbone.0': dict(lr_mult=0.5), 'head': dict(lr_mult=0.5)}
+    wrapper = build(
+        model,
+        custom_keys={
+            **keys,
+            'backbone.1': dict(decay_mult=0.0),
+            'head.bias': dict(lr_mult=2.0),
+        },
+        norm_decay_mult=0.0,
+    )
+    rates = {'lr': 0.1, 'lr/backbone.0+head': 0.05, 'lr/head.bias': 0.2}
+    assert wrapper.applied_rates() == pytest.approx(rates)
+    model.student.backbone.requires_grad_(False)
+    del rates['lr']
+    assert wrapper.applied_rates() == pytest.approx(rates)
+    assert build(Twins()).applied_rates() == {'lr': 0.1}
+
+
 def test_without_settings_there_is_one_group():
     model = Twins()
     (group,) = names_of(model, build(model))
