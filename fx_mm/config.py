@@ -50,8 +50,6 @@ OWN_KEYS = (
     'model_wrapper_cfg',
     'sync_bn',
 )
-
-
 ENV_KEYS = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')
 DEFAULT_HOOKS = (
     'runtime_info',
