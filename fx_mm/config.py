@@ -241,9 +241,7 @@ def check_top_level(cfg: Config) -> dict[str, Any]:
         if key in known or is_base:
             kept[key] = value
         elif not (
-            callable(value)
-            or inspect.ismodule(value)
-            or _is_read(key, text)
+            callable(value) or inspect.ismodule(value) or _is_read(key, text)
         ):
             check_keys([key], known, 'the config')
     return kept

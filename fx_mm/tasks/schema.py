@@ -42,9 +42,7 @@ def entry_keys(kind: Kind) -> tuple[str, ...]:
     return (*COMMON_KEYS, *kind.keys)
 
 
-def check_entry_keys(
-    where: str, kind: Kind, entry: Mapping[str, Any]
-) -> None:
+def check_entry_keys(where: str, kind: Kind, entry: Mapping[str, Any]) -> None:
     """Refuse an unknown key, or one of another kind, in a task's entry.
 
     Args:

@@ -19,7 +19,14 @@ FAR = re.compile(r'(https?|mailto):')
 def tracked():
     """Files of the repository, also those that are not committed yet."""
     listed = subprocess.run(
-        ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
+        [
+            'git',
+            'ls-files',
+            '-z',
+            '--cached',
+            '--others',
+            '--exclude-standard',
+        ],
         cwd=REPO,
         capture_output=True,
         text=True,

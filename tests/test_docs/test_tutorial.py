@@ -35,8 +35,7 @@ def agree(ours, printed):
     ours, printed = values(ours), values(printed)
     # the excerpt may leave out the beginning or the end of a line
     rows = (
-        printed[i : i + len(ours)]
-        for i in range(len(printed) - len(ours) + 1)
+        printed[i : i + len(ours)] for i in range(len(printed) - len(ours) + 1)
     )
     return any(all(map(close, ours, row)) for row in rows)
 

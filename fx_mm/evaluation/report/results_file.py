@@ -174,7 +174,7 @@ def to_markdown(table: BenchmarkTable) -> str:
     blocks = published.beside(table)
     if blocks and table.split != 'test':
         lines += [
-            'The papers\' figures are of test images and these of the split '
+            "The papers' figures are of test images and these of the split "
             f'"{table.split}", so they do not stand side by side: run '
             'tools/test.py.',
             '',
