@@ -14,12 +14,8 @@ from collections import Counter
 from pathlib import Path
 
 from fx_mm.config import expand_config, load_config
-from fx_mm.preparation.plain_folder import (
-    PlainFolder,
-    look_at,
-    split_images,
-    write_splits,
-)
+from fx_mm.preparation.plain_folder import PlainFolder, look_at
+from fx_mm.preparation.plain_splits import split_images, write_splits
 from fx_mm.tasks import SPLITS, all_kinds, find_kind
 from fx_mm.utils.cli import at_least, run_tool
 from fx_mm.utils.errors import UserError

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +15,11 @@ from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.datasets.readers.masks import split_bit
 from fx_mm.datasets.readers.patient_ids import (
     find_patient_name,
-    patient_key,
     read_patient,
 )
 from fx_mm.datasets.readers.value_csv import parse_value
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.files import write_whole
 from fx_mm.utils.text_files import read_json
 
 HINT = 'it lies beside the images'
@@ -30,8 +27,6 @@ SPLIT_WORDS = dict(
     train='train', training='train', val='val', valid='val', validation='val',
     dev='val', test='test', testing='test',
 )  # fmt: skip
-SHARE = 0.15
-"""Of the patients, in each of validation and test."""
 COUNTER = re.compile(r'(.*[\W_])?(id|index|no|nr|number|#)', re.IGNORECASE)
 """Names of columns of numbers that measure nothing."""
 
@@ -222,85 +217,6 @@ def look_at(root: Path) -> PlainFolder:
     return PlainFolder(root, first.place, groups, unused)
 
 
-def split_images(folder: PlainFolder, seed: int) -> dict[str, str]:
-    """Assign every image to a split, by patient.
-
-    Images of files that are of one split stay there, and so do all other
-    images of their patients.
-
-    Args:
-        folder (PlainFolder): What is there.
-        seed (int): Of the draw.
-
-    Returns:
-        dict[str, str]: Image to split.
-
-    Raises:
-        UserError: If files contradict each other, or patients are too few.
-    """
-    patients: dict[str, str] = {}
-    split_of: dict[str, str] = {}
-    for group in folder.groups:
-        for split, each in group.items():
-            patients |= each.patients
-            for name in each.names:
-                patients.setdefault(name, '')
-                known = split_of.setdefault(name, split) if split else ''
-                if known != split and split:
-                    raise UserError(
-                        f'{each.file}: image "{name}" is of the split '
-                        f'"{split}" here, and of "{known}" elsewhere.'
-                    )
-    owner = {
-        name: patient_key(patient) if patient else f'image {name}'
-        for name, patient in patients.items()
-    }
-    taken = {owner[name]: split for name, split in split_of.items()}
-    free = sorted({owner[name] for name in owner} - set(taken))
-    if free and not taken and len(free) < len(SPLITS):
-        raise UserError(
-            f'{folder.root}: has images of {len(free)} patients, which '
-            'cannot be split into train, val and test.'
-        )
-    random.Random(seed).shuffle(free)
-    count = max(1, round(SHARE * len(free))) if free else 0
-    for number, patient in enumerate(free):
-        taken[patient] = (
-            'val' if number < count else
-            'test' if number < 2 * count else 'train'
-        )  # fmt: skip
-    return {name: split_of.get(name, taken[owner[name]]) for name in owner}
-
-
-def write_splits(
-    folder: PlainFolder, split_of: dict[str, str]
-) -> dict[str, dict[str, str]]:
-    """Write the files of the splits beside those of all images.
-
-    Args:
-        folder (PlainFolder): What is there.
-        split_of (dict[str, str]): Image to split.
-
-    Returns:
-        dict: Task kind to split to file, relative to the folder.
-    """
-    written: dict[int, dict[str, str]] = {}
-    for number, group in enumerate(folder.groups):
-        written[number] = {s: each.file.name for s, each in group.items()}
-        if '' not in group:
-            continue
-        each = group['']
-        stem, suffix = _stem(each.file)
-        written[number] = {s: f'{stem}_{s}{suffix}' for s in SPLITS}
-        for split, name in written[number].items():
-            names = {n for n in each.names if split_of[n] == split}
-            write_whole(folder.root / name, each.subset(names))
-    return {
-        kind: written[folder.groups.index(group)]
-        for kind, group in folder.tasks.items()
-    }
-
-
 def _images(root: Path) -> Iterator[Path]:
     for path in root.rglob('*'):
         hidden = any(p.startswith('.') for p in path.relative_to(root).parts)
@@ -308,7 +224,7 @@ def _images(root: Path) -> Iterator[Path]:
             yield path
 
 
-def _stem(file: Path) -> tuple[str, str]:
+def file_stem(file: Path) -> tuple[str, str]:
     """Return a name without its suffixes; what is written is not packed."""
     suffix = '.json' if '.json' in file.suffixes else '.csv'
     return re.split(r'\.(csv|tsv|json)\b', file.name)[0], suffix
@@ -441,7 +357,7 @@ def _group(
     """
     groups: dict[tuple[str, str], dict[str, Annotation]] = {}
     for each in found:
-        stem, suffix = _stem(each.file)
+        stem, suffix = file_stem(each.file)
         words = re.split(r'[\W_]+', stem)
         splits = [
             SPLIT_WORDS[w.lower()] for w in words if w.lower() in SPLIT_WORDS
