@@ -75,7 +75,11 @@ def export_backbone(
         )
     state = {k: v.clone() for k, v in swin.state_dict().items()}
     shape = SwinShape.of(state)
-    assert shape is not None, 'a Swin has tables of relative positions'
+    if shape is None:
+        raise UserError(
+            f'The backbone of "{path}" has no tables of relative positions, '
+            'as every Swin has; export the checkpoint of another model.'
+        )
     output_norms = {
         int(stage): norm.state_dict() for stage, norm in holder.norms.items()
     }

@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -251,7 +251,8 @@ def _write(
             f'torch cannot export {names} to ONNX ({text[:200]}); try fewer '
             'tasks, see --tasks.'
         ) from error
-    assert program is not None, 'torch returns none without dynamo'
+    # torch returns none without dynamo alone
+    program = cast(torch.onnx.ONNXProgram, program)
     program.model.metadata_props[METADATA_KEY] = json.dumps(description)
     program.save(str(path))
 

@@ -25,7 +25,7 @@ from fx_mm.utils.errors import UserError
 
 Job = TypeVar('Job')
 Result = TypeVar('Result')
-_work: Callable[[Any], Any] | None = None
+_work: Callable[[Any], Any]
 
 
 @contextlib.contextmanager
@@ -168,7 +168,6 @@ def _start(work: Callable[[Any], Any], parent: int) -> None:
 
 
 def _do(job: Any) -> Any:
-    assert _work is not None
     return _work(job)
 
 

@@ -83,6 +83,9 @@ def test_a_training_begins_with_one_block(shown):
     assert found['images'] == '24, counted once per task'
     assert found['cycle'] == '3 passes (1 locked), 3 iterations; 2 cycles'
     assert found['work dir'] == str(work)
+    # the warnings about the data, the block, and at once the first pass
+    before = train[: train.index('- INFO - cycle 1/2')]
+    assert len(before.splitlines()) < 20
     # two cycles of three passes, what the lock pass locks, two validations
     after = train.split(found['log'])[1].split('Cls AUC')[0]
     assert after.count('- INFO - cycle ') == 6
