@@ -61,6 +61,29 @@ def test_tasks_picks_and_orders(cfg):
     assert TaskTable.from_cfg(cfg).names == ['b/loc', 'a/cls']
 
 
+@pytest.mark.parametrize('name', ['a/b', 'a.b', 'a b', '', '_a', '../a', 1.5])
+def test_a_dataset_has_a_name_that_files_can_have(cfg, name):
+    """Before a training whose report would fail for it."""
+    cfg['datasets'][name] = cfg['datasets'].pop('a')
+    cfg['tasks'] = ['b/loc']
+    with pytest.raises(UserError, match='cannot be the name of a dataset'):
+        TaskTable.from_cfg(cfg)
+
+
+def test_letters_of_any_script_digits_and_hyphens(cfg):
+    cfg['datasets'] = {'Köln-2_ß': cfg['datasets']['a']}
+    assert TaskTable.from_cfg(cfg).names == ['Köln-2_ß/cls']
+
+
+@pytest.mark.parametrize('name', ['a', 'b'])
+def test_keys_of_every_entry_are_checked(cfg, name):
+    """Also of one that no task asks for."""
+    cfg['datasets'][name]['tasks']['cls'] = dict(ENTRY, splits=dict(trian='x'))
+    cfg['tasks'] = ['b/loc']
+    with pytest.raises(UserError, match='did you mean "train"'):
+        TaskTable.from_cfg(cfg)
+
+
 def test_entry_goes_over_the_defaults_of_its_kind(cfg):
     assert TaskTable.from_cfg(cfg).batch_sizes == {
         'a/cls': 8,
