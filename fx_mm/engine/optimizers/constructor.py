@@ -72,9 +72,9 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         for option in self.paramwise_cfg:
             check_keys([option], self.KEYS, 'optim_wrapper.paramwise_cfg')
         custom = self.paramwise_cfg.get('custom_keys', {})
-        for pattern, settings in custom.items():
+        for pattern, mults in custom.items():
             where = f'optim_wrapper.paramwise_cfg.custom_keys["{pattern}"]'
-            check_keys(settings, ('lr_mult', 'decay_mult'), where)
+            check_keys(mults, ('lr_mult', 'decay_mult'), where)
         unused = set(custom)
         groups: dict[tuple[float, float | None], dict[int, nn.Parameter]] = {}
         patterns: dict[float, set[str]] = {}
