@@ -44,13 +44,14 @@ def keywords(function: Callable[..., Any]) -> list[str]:
     A class that takes any keyword hands them on to its base.
     """
     if not inspect.isclass(function):
-        parameters = inspect.signature(function).parameters.values()
-        return [p.name for p in parameters if p.kind not in ANY]
+        own = inspect.signature(function).parameters.values()
+        return [p.name for p in own if p.kind not in ANY]
     found: dict[str, None] = {}
     for base in function.__mro__[:-1]:
         if '__init__' not in vars(base):
             continue
-        _, *parameters = inspect.signature(base.__init__).parameters.values()
+        signature = inspect.signature(vars(base)['__init__'])
+        _, *parameters = signature.parameters.values()
         found |= dict.fromkeys(p.name for p in parameters if p.kind not in ANY)
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             break

@@ -89,7 +89,7 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                     )
                 matches = [key for key in custom if key in full]
                 unused -= set(matches)
-                key = max(matches, key=len, default=None)
+                key = max(matches, key=len, default='')
                 settings = self._settings(child, name, custom.get(key, {}))
                 if custom.get(key, {}).get('lr_mult', 1.0) != 1.0:
                     patterns.setdefault(settings[0], set()).add(key)
