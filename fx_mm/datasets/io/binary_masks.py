@@ -71,9 +71,13 @@ def read_binary(
         MisfitError: If it is not such a mask.
     """
     found = _read(pixels, ignore, sure)
-    inside = found.values == INSIDE
-    sides = (inside[0], inside[-1], inside[:, 0], inside[:, -1])
-    if not sure and all(side.all() for side in sides) and not inside.all():
+    values = found.values
+    sides = (values[0], values[-1], values[:, 0], values[:, -1])
+    if (
+        not sure
+        and all((side == INSIDE).all() for side in sides)
+        and not (values == INSIDE).all()
+    ):
         kind = 'alpha' if found.format == 'alpha' else 'binary'
         raise MisfitError(
             'is inside along the whole border; if that is outside, write '
@@ -126,6 +130,11 @@ def read_alpha(
 def values_of(image: np.ndarray) -> np.ndarray:
     """Return the distinct values of an image, ascending."""
     if image.dtype in (np.uint8, np.uint16):
+        # most masks have no value but 0 and another one
+        top = int(image.max())
+        inside = cv2.countNonZero(image) if top else 0
+        if not top or inside == np.count_nonzero(image == top):
+            return np.array([0, top] if 0 < inside < image.size else [top])
         # ten times as fast as to sort
         size = 256 if image.dtype == np.uint8 else 65536
         counts = cv2.calcHist([image], [0], None, [size], [0, size])
