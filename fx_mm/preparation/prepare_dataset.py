@@ -246,19 +246,21 @@ class _Preparation:
         unreadable: dict[int, PreparedImage] = {}
         allowed = math.floor(max_unreadable_ratio * len(chosen))
         advice = (
-            f'{self.spec.root} holds {self.raw.holds}; complete the official '
-            'files, or allow a larger ratio than '
+            'complete the official files, or allow a larger ratio than '
             f'{max_unreadable_ratio:g} with --max-unreadable-ratio.'
         )
+        if self.raw.holds:
+            advice = f'{self.spec.root} holds {self.raw.holds}; {advice}'
         gone = [
             source
             for source in (str(images[index].source) for index in todo)
             if source not in files
         ]
         if len(gone) > allowed:
+            named = gone[0] if gone[0].isprintable() else repr(gone[0])
             raise UserError(
                 f'{len(gone)} of {len(chosen)} images of {self.spec.name} '
-                f'are missing (the first is {gone[0]}); {advice}'
+                f'are missing (the first is {named}); {advice}'
             )
         seen = 0
         try:

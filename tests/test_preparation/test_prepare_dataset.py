@@ -524,11 +524,16 @@ def test_sources_outside_of_the_folder_are_refused(toy, img_dir, path):
 
 
 @pytest.mark.parametrize('img_dir', ['prepared/images/', 'raw/'])
-def test_a_name_with_a_null_byte_is_an_unreadable_image(toy, img_dir):
+def test_a_name_with_a_null_byte_is_a_missing_image(toy, img_dir):
     toy.fill(12)
     toy.configure(img_dir)
     toy.images[1].source = str(toy.root / 'raw/0\x001.png')
-    with pytest.raises(UserError, match='1 of 12 images .* null byte'):
+    message = r'1 of 12 images .* missing \(the first is .*/0\\x001.png'
+    with pytest.raises(UserError, match=message):
+        run(toy)
+    ratios = dict(train=0.4, val=0.3, test=0.3)
+    toy.register(split_ratios=ratios, holds='raw/')
+    with pytest.raises(UserError, match='toy holds raw/; complete the offic'):
         run(toy)
 
 
