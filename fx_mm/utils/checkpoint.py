@@ -112,17 +112,17 @@ def load_file(
         raise
     except Exception as error:
         # Broken pickles raise whatever their bytes lead to.
-        text = next(iter(str(error).splitlines()), type(error).__name__)
+        text = _reason(error)
         whole = zipfile.is_zipfile(path) or 'GLOBAL' in str(error)
         if isinstance(error, pickle.UnpicklingError) and whole:
             raise UserError(
                 f'Checkpoint "{path}" holds more than weights, and loading '
                 'it could run code; load it with --trust if you trust its '
-                f'source ({text[:120]}).'
+                f'source ({text}).'
             ) from error
         raise UserError(
             f'Checkpoint "{path}" is not readable, it may be cut short '
-            f'({text[:120]}).'
+            f'({text}).'
         ) from error
     if not isinstance(checkpoint, dict):
         raise UserError(
@@ -136,6 +136,17 @@ def load_file(
             'mmengine would execute as Python; it is refused.'
         )
     return checkpoint
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file cannot be loaded, without torch's advice."""
+    text = str(error)
+    name = re.search(r'GLOBAL ([\w.]+)', text)
+    if name:
+        return f'it needs {name[1]}'
+    text = text.partition('WeightsUnpickler error:')[2] or text
+    lines = filter(None, map(str.strip, text.splitlines()))
+    return next(lines, type(error).__name__)[:120]
 
 
 def _move(checkpoint: dict[str, Any], device: MapLocation) -> dict[str, Any]:

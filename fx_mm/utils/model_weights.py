@@ -82,10 +82,10 @@ def find_sets(loaded: object, source: str) -> dict[str, dict[str, Tensor]]:
         return found
     weights = found.get(STUDENT) or _tensors(loaded, source)
     if not weights:
-        keys = [str(key) for key in loaded]
+        others = [str(key) for key in loaded][:SHOWN]
         raise UserError(
             f'Checkpoint "{source}" holds no weights (but '
-            f'{", ".join(keys[:SHOWN]) or "nothing"}); give a file with a '
+            f'{", ".join(others) or "nothing"}); give a file with a '
             'state dict.'
         )
     return {ONLY: weights}

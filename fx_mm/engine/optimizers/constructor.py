@@ -49,7 +49,7 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         model = getattr(model, 'module', model)
         # Merging happens in `add_params`, which runs only with this set.
         self.paramwise_cfg = self.paramwise_cfg or dict(custom_keys={})
-        student = getattr(model, 'student', model)
+        student: Any = getattr(model, 'student', model)
         wrapper = super().__call__(student)
         self._check_coverage(wrapper, model)
         if hasattr(student, 'param_groups'):

@@ -121,7 +121,7 @@ class PretrainedWeights(PretrainedInit):
         """Weights that fit, and names of the others; best prefix."""
         weights = found.state_dict
         best: tuple[dict[Any, Any], list[Any]] = ({}, [*weights])
-        places = PLACES
+        places: tuple[str, ...] = PLACES
         if self.prefix is not None:
             places = (plain_name(self.prefix),)
         roots = ('', f'{found.predict_on}.')
