@@ -76,8 +76,9 @@ def read_results(file: str | Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(Path(file).read_text(encoding='utf-8'))
-        content['metrics'][content['predict_on']], content['tasks']
         schema = content['schema_version']
+        if schema == SCHEMA_VERSION:
+            content['metrics'][content['predict_on']], content['tasks']
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f'{file} is not a results.json of a test ({error}); remove it '
