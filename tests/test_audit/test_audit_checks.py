@@ -241,7 +241,7 @@ def test_boxes_and_labels_disagree(data, run, phantoms):
     assert found['box-without-label'][0]['examples'] == ['2.png: A']
 
 
-def test_masks(data, run, phantoms, make_rows):
+def test_masks(data, run, phantoms, make_rows, tmp_path):
     data.cls('one', train=make_rows(phantoms[:4], 'a'))
     part = np.zeros((256, 256), np.uint8)
     part[50:90, 50:90] = 255
@@ -256,12 +256,47 @@ def test_masks(data, run, phantoms, make_rows):
     )
     (data.home('one') / 'masks/B_a0.png').write_bytes(b'x')
     found = run()
+    content = json.loads((tmp_path / 'out/audit.json').read_text())
+    read = {each['file'].split('/')[-1]: each for each in content['masks']}
+    assert read['A_a3.png'] == dict(
+        file=str(data.home('one') / 'masks/A_a3.png'),
+        classes=['A'],
+        format='PNG',
+        mask_format='binary',
+        values=[0, 255],
+        orientation=1,
+        warnings=[],
+    )
+    assert 'error' in read['B_a0.png']
     examples = {c: found[c][0]['examples'] for c in checks(found)}
     assert examples['masks-unreadable'][0].startswith('a0.png: B')
     assert examples['masks-empty'] == ['a1.png: A']
     assert examples['masks-full'] == ['a2.png: B']
     assert examples['masks-size'] == ['a3.png: A: 128x128, 256x256']
     assert len(examples) == 4
+
+
+def test_missing_masks_hide_no_other(data, run, phantoms, make_rows):
+    data.cls('one', train=make_rows(phantoms[:3], 'a'))
+    part = np.zeros((256, 256), np.uint8)
+    part[50:90, 50:90] = 255
+    data.seg(
+        'one',
+        train=[
+            ('a0.png', [None, part]),
+            ('a1.png', [np.zeros_like(part), part]),
+            ('a2.png', [part, None]),
+        ],
+    )
+    for name in ('B_a0.png', 'B_a1.png'):
+        (data.home('one') / 'masks' / name).unlink()
+    found = run()
+    assert 'unread-split' not in found
+    assert found['masks-unreadable'][0]['examples'] == [
+        'a0.png: B: No such file or directory',
+        'a1.png: B: No such file or directory',
+    ]
+    assert found['masks-empty'][0]['examples'] == ['a1.png: A']
 
 
 def test_bits_of_a_mask_file(data, run, phantoms, make_rows):

@@ -60,7 +60,8 @@ class BaseReader(metaclass=ABCMeta):
             such as ``.png``. Defaults to ''.
         max_missing (float): Share of the images that may be missing on disk
             in training; the log names them, and other images take their
-            place. Evaluation needs all. Defaults to 0.001.
+            place. Evaluation needs all. With 1, masks may be missing too.
+            Defaults to 0.001.
         data_root (str, optional): Folder that names with ``..`` must not
             leave. Defaults to None: the folder that they are relative to.
             :class:`TaskDataset` sets it.

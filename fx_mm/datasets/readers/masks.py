@@ -123,9 +123,7 @@ class MaskReader(BaseReader):
         if IGNORE in table and IGNORE not in columns:
             columns[IGNORE] = table.column(IGNORE)
         images = self.images(ann_file, img_dir)
-        masks = _MaskFiles(
-            osp.dirname(ann_file), self.data_root, self.mask_format
-        )
+        masks = _MaskFiles(osp.dirname(ann_file), self)
         paths: MaskPaths = {name: [] for name in columns}
         for number, cells in table:
             if not images.add(cells[image], number):
@@ -143,7 +141,7 @@ class MaskReader(BaseReader):
     def _from_folder(self, mask_dir: str, img_dir: str, task: Task) -> Records:
         suffixes = self._suffixes(task)
         images = self.images(img_dir, img_dir, 'file')
-        masks = _MaskFiles(mask_dir, self.data_root, self.mask_format)
+        masks = _MaskFiles(mask_dir, self)
         paths: MaskPaths = {name: [] for name in task.classes}
         beside = osp.realpath(mask_dir) == osp.realpath(img_dir)
         names = _image_names(img_dir, task)
@@ -206,12 +204,12 @@ def sources_of(
 class _MaskFiles:
     """Finds the mask files that a table names."""
 
-    def __init__(
-        self, folder: str, data_root: str | None, mask_format: MaskFormat
-    ) -> None:
-        self._folder = Folder(folder, data_root)
+    def __init__(self, folder: str, reader: MaskReader) -> None:
+        self._folder = Folder(folder, reader.data_root)
         self._files = FileIndex()
-        self._type = mask_format.type
+        self._type = reader.mask_format.type
+        # the audit tells of all that are missing
+        self._all_may_miss = reader.max_missing == 1
 
     def find(self, name: str, where: str) -> str | None:
         """Return the path, with its bit; None for a blank name."""
@@ -235,7 +233,9 @@ class _MaskFiles:
                 f'{self._type}; take out one of them.'
             )
         file = self._folder.find(name, self._files)
-        if file is None:
+        if file is None and self._all_may_miss:
+            file = path
+        elif file is None:
             raise UserError(
                 f'{where}: mask file {path} does not exist; correct the '
                 'path, or leave the cell blank if the class is not in the '
