@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from fx_mm.datasets.io.masks import mask_sources
 from fx_mm.datasets.io.xray import read_xray
 from fx_mm.datasets.presence import presence
 from fx_mm.datasets.task_dataset import TaskDataset
-from fx_mm.tasks import TaskTable
+from fx_mm.tasks import Task, TaskTable
 from fx_mm.visualization.contact_sheet import draw_tile
 from fx_mm.visualization.results import Marks, result_class
 
@@ -99,6 +100,21 @@ def reading_line(reading: Mapping[str, Any]) -> str:
     return ', '.join([*parts, *warned])
 
 
+def mask_lines(record: Mapping[str, Any], task: Task) -> list[str]:
+    """Return in short how the masks of an image were read; [] without any."""
+    if 'mask_paths' not in record:
+        return []
+    sources = mask_sources(
+        record['mask_paths'], task.classes, record.get('mask_format')
+    )
+    planes = [source.code.read(source.path) for source in sources]
+    formats = ', '.join(dict.fromkeys(plane.format for plane in planes))
+    warned = [w for p in planes for w in p.decisions.warnings.values()]
+    return [f'masks: {formats}'] * bool(planes) + [
+        f'! {warning}' for warning in warned[:1]
+    ]
+
+
 def draw_sample(
     path: str, places: Sequence[Place], names: Sequence[str], size: int
 ) -> np.ndarray:
@@ -122,6 +138,7 @@ def draw_sample(
         drawn.boxes += marks.boxes
         drawn.masks += marks.masks
         drawn.lines += marks.lines
+        drawn.lines += mask_lines(dataset.get_data_info(index), task)
         if marks.ignored is not None:
             drawn.ignored = marks.ignored
     return draw_tile(

@@ -63,7 +63,7 @@ def test_all_is_well(toy):
     sheet = cv2.imread(str(report.sheet))
     # four rows of six tiles, coloured boxes and contours
     assert sheet.shape[1] == 10 + 6 * (256 + 10)
-    assert sheet.shape[0] == 26 + 4 * (256 + 10 + 5 * 15)
+    assert sheet.shape[0] == 26 + 4 * (256 + 10 + 6 * 15)
     assert (np.ptp(sheet.astype(int), axis=2) > 60).sum() > 5000
 
 

@@ -46,9 +46,9 @@ def test_config_with_all_kinds(run, folder, capsys):
     assert run(config, '--split', 'test', '--columns', 4) == 0
     assert '7 of 7 images' in capsys.readouterr().out
     sheet = cv2.imread(str(folder / 'contact_sheet.png'))
-    # Two rows of tiles, four columns. A row has up to six lines: name, how it
-    # was read, classes, "no box", names of masks, measured value.
-    assert sheet.shape == (26 + 2 * (256 + 90 + 10), 10 + 4 * 266, 3)
+    # Two rows of tiles, four columns. A row has up to seven lines: name, how
+    # it was read, classes, "no box", names and form of masks, measured value.
+    assert sheet.shape == (26 + 2 * (256 + 105 + 10), 10 + 4 * 266, 3)
     spread = np.ptp(sheet.astype(int), axis=2)
     assert (spread > 60).sum() > 500  # coloured boxes and contours
 

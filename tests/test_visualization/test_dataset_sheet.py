@@ -3,10 +3,13 @@
 import csv
 import json
 
+import cv2
 import numpy as np
 
+from fx_mm.tasks import Task
 from fx_mm.utils.turns import take_turns
 from fx_mm.visualization.dataset_sheet import (
+    mask_lines,
     open_tasks,
     present_classes,
     reading_line,
@@ -39,6 +42,16 @@ def test_reading_line():
         'DICOM 12 bit, window -40..1200.5, inverted, orientation 6, '
         '! The window is not finite.'
     )
+
+
+def test_mask_lines(tmp_path):
+    task = Task('x', 'seg', ('A', 'B'))
+    assert mask_lines({}, task) == []
+    assert mask_lines(dict(mask_paths=dict(A=None, B=None)), task) == []
+    path = str(tmp_path / 'm.png')
+    cv2.imwrite(path, np.eye(9, dtype=np.uint8) * 255)
+    paths = dict(A=path, B=None)
+    assert mask_lines(dict(mask_paths=paths), task) == ['masks: binary']
 
 
 def test_few_boxes_among_many_labels_are_seen(tmp_path):
