@@ -2,11 +2,13 @@
 
 Looks in all tasks and splits for patients and images that training and
 evaluation share (also under another name, resized, re-encoded, windowed,
-cropped, mirrored or inverted, also between datasets), odd images, wrong
-boxes and masks, labels that contradict them, and classes without positives.
+cropped, padded, written on, turned, mirrored or inverted, also between
+datasets), odd images, wrong boxes and masks, labels that contradict them, and
+classes without positives.
 
-Prints a table and writes audit.json and pictures. Ends with exit code 1 if
-data leak or cannot be used, unless that is allowed by name.
+Prints a table and writes audit.json, which also says of each image and mask how
+it was read, and pictures. Ends with exit code 1 if data leak or cannot be used,
+unless that is allowed by name or given another level in the config.
 """
 
 import argparse

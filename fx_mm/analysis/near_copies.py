@@ -19,7 +19,9 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 def _jpeg(image: np.ndarray) -> np.ndarray:
     quality = [cv2.IMWRITE_JPEG_QUALITY, 20]
-    return cv2.imdecode(cv2.imencode('.jpg', image, quality)[1], 0)
+    coarse = cv2.imdecode(cv2.imencode('.jpg', image, quality)[1], 0)
+    assert coarse is not None  # for the types: its bytes are its own
+    return coarse
 
 
 def _windowed(image: np.ndarray) -> np.ndarray:
@@ -49,7 +51,7 @@ def _warped(image: np.ndarray, warp: np.ndarray) -> np.ndarray:
 
 def _shifted(image: np.ndarray) -> np.ndarray:
     height, width = image.shape
-    warp = np.float32([[1, 0, 0.05 * width], [0, 1, 0.05 * height]])
+    warp = np.array([[1, 0, 0.05 * width], [0, 1, 0.05 * height]], np.float32)
     return _warped(image, warp)
 
 

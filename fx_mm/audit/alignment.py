@@ -67,16 +67,16 @@ def similarity(
     inverted = invert and float((first * second).mean()) < 0
     if inverted:
         b, second = 255 - b, -second
-    middle = [_details(_small(image, MIDDLE)) for image in (a, b)]
+    middle = _details(_small(a, MIDDLE)), _details(_small(b, MIDDLE))
     score, warp = _coarsely(first, second, *middle)
     if score < COARSELY:
         return 0.0, inverted
     warp = _aligned(*middle, warp, 20)
-    inside = [_inside(image) for image in (a, b)]
-    halved = (_small(marks, MIDDLE) for marks in inside)
+    inside = _inside(a), _inside(b)
+    halved = _small(inside[0], MIDDLE), _small(inside[1], MIDDLE)
     if _agreement(*middle, *halved, warp) < HALFWAY:
         return 0.0, inverted
-    fine = [_details(image) for image in (a, b)]
+    fine = _details(a), _details(b)
     warp = _aligned(*fine, _doubled(warp), 10)
     return _agreement(*fine, *inside, warp), inverted
 

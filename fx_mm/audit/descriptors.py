@@ -134,7 +134,7 @@ def _pool() -> np.ndarray:
 @cache
 def _order(variant: Variant) -> np.ndarray:
     """Where the values of a changed image's descriptor stand in its own."""
-    places = np.arange(LENGTH).reshape(GRID, GRID, BINS)
+    places: np.ndarray = np.arange(LENGTH).reshape(GRID, GRID, BINS)
     bins = np.arange(BINS)
     if variant.mirror:
         places = places[:, ::-1, -bins % BINS]

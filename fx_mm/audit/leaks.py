@@ -47,7 +47,7 @@ def find_duplicates(
             'are equal files'
             if check == 'same-content'
             else 'show the same image (resized, re-encoded, windowed, '
-            'cropped, mirrored or inverted)'
+            'cropped, padded, turned, mirrored or inverted)'
         )
         finding = Finding(
             check,
