@@ -6,9 +6,9 @@ cropped, padded, written on, turned, mirrored or inverted, also between
 datasets), odd images, wrong boxes and masks, labels that contradict them, and
 classes without positives.
 
-Prints a table and writes audit.json, which also says of each image and mask how
-it was read, and pictures. Ends with exit code 1 if data leak or cannot be used,
-unless that is allowed by name or given another level in the config.
+Prints a table and writes pictures and audit.json, which also says of each
+image and mask how it was read. Ends with exit code 1 if data leak or cannot be
+used, unless that is allowed by name or given another level in the config.
 """
 
 import argparse
