@@ -7,14 +7,15 @@ DEMO_CONFIG := configs/phantom/foundation-x_tiny_phantom.py
 # machine the two spin while they wait for each other.
 test test-workflows test-all: export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-workflows test-all lint format dist env \
-	clean distclean
+.PHONY: help setup demo test test-workflows test-all fuzz lint format dist \
+	env clean distclean
 
 help:
 	@echo 'make demo      train on phantom data, with a report at the end'
 	@echo 'make test      fast tests'
 	@echo 'make test-workflows  long tests of what users do: data to results'
 	@echo 'make test-all  all tests, the long ones too'
+	@echo 'make fuzz      an hour of mutated files, configs and weights'
 	@echo 'make lint      ruff check, format check, mypy'
 	@echo 'make format    ruff format and fixes'
 	@echo 'make setup     only the set-up of .venv'
@@ -42,6 +43,14 @@ test-workflows: setup
 
 test-all: setup
 	$(PYTHON_VENV) -m pytest -m ''
+
+# Seconds per kind of input; there are 16 kinds, two at a time.
+FUZZ_SECONDS := 450
+fuzz: export FX_MM_FUZZ_SECONDS := $(FUZZ_SECONDS)
+fuzz: export FX_MM_FUZZ_REPORT := fuzz.jsonl
+fuzz: setup
+	$(PYTHON_VENV) -m pytest -n 2 -q tests/test_fuzz \
+		-o timeout=$$((2 * $(FUZZ_SECONDS) + 600))
 
 lint: setup
 	$(PYTHON_VENV) -m ruff check .

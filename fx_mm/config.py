@@ -23,6 +23,7 @@ from fx_mm.utils.checks import (
     keywords,
 )
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.value_types import check_parts
 
 CYCLE_KEYS = ('order', 'lock', 'lock_data_ratio', 'max_batches', 'min_batches')
 LOADER_KEYS = (
@@ -321,7 +322,26 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
             # where it is missing, the loop says so
             length = (out.get('train_cfg') or {}).get('max_cycles', 1)
             scheduler.setdefault('max_cycles', length)
+    _check_types(out)
     return out
+
+
+def _check_types(cfg: PlainConfig) -> None:
+    """Refuse values of a type that no part of ours takes.
+
+    Raises:
+        UserError: Says where, what and what would be right.
+    """
+    # pipelines of entries have names for sizes, which tasks put in
+    for key in _known_keys() - {'datasets', 'task_defaults'}:
+        check_parts(cfg.get(key), key)
+    for task in cfg.task_table:
+        where = f'task {task.name}'
+        check_parts(task.config['reader'], f'{where}, reader')
+        check_parts(task.metric_cfg(), f'{where}, metric')
+        for which in ('train', 'test'):
+            pipeline = task.pipeline(which)
+            check_parts(pipeline, f'{where}, {which}_pipeline')
 
 
 def _check_sections(cfg: Config) -> None:

@@ -6,6 +6,9 @@ import in the config. Classes of the other packages are written with their
 scope: ``mmdet.SwinTransformer``.
 """
 
+import functools
+from typing import Any
+
 from mmengine import registry as mm
 from mmengine.registry import Registry
 
@@ -65,3 +68,26 @@ RESULTS = Registry(
     'result', scope=SCOPE, locations=['fx_mm.visualization.results']
 )
 """Typed predictions of a task kind: how they are drawn, saved, written."""
+
+
+@functools.cache
+def _parts() -> dict[str, type]:
+    """Return all classes that register here, by name."""
+    found: dict[str, type] = {}
+    for registry in globals().values():
+        if isinstance(registry, Registry):
+            registry.import_from_location()
+            found.update(registry.module_dict)
+    return {k: v for k, v in found.items() if isinstance(v, type)}
+
+
+def find_part(name: Any) -> type | None:
+    """Find the class that a config's ``type`` names.
+
+    Returns:
+        type, optional: None for a class of another package, and for what is
+        no name.
+    """
+    if not isinstance(name, str):
+        return None
+    return _parts().get(name.removeprefix(f'{SCOPE}.'))

@@ -5,6 +5,7 @@ pictures, export. A new kind is one class here (or in a module that the config
 imports), and the branch, the metric, the reader and the result that it names.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from mmengine.registry import Registry
@@ -71,7 +72,8 @@ class TaskKind:
         result (str): Class of a typed prediction, in ``RESULTS``: how it is
             drawn, saved and written to JSON.
         reader (str): Default reader, in ``READERS``.
-        keys (tuple[str]): Keys that only this kind's entries may have.
+        keys (dict): Keys that only this kind's entries may have, and their
+            types.
         metric_keys (tuple[str]): Those of ``keys`` that the metric takes.
         defaults (dict): Values of ``keys`` where neither entry nor
             ``task_defaults`` set one.
@@ -93,7 +95,7 @@ class TaskKind:
     class_published: ClassVar[str] = ''
     result: ClassVar[str]
     reader: ClassVar[str]
-    keys: ClassVar[tuple[str, ...]] = ()
+    keys: ClassVar[dict[str, Any]] = {}
     metric_keys: ClassVar[tuple[str, ...]] = ()
     defaults: ClassVar[dict[str, Any]] = {}
     tta: ClassVar[tuple[str, ...]] = ()
@@ -157,7 +159,11 @@ class ClassificationKind(TaskKind):
     published = 'AUC'
     result = 'ClsResult'
     reader = 'CsvLabelReader'
-    keys = ('label_type', 'pos_weight', 'focal')
+    keys = dict(
+        label_type=str,
+        pos_weight=float | Sequence[float] | None,
+        focal=dict | None,
+    )
     defaults = dict(label_type='multi-label')
     tta = ('flip', *CROPS)
     lock_pass = False
@@ -178,11 +184,6 @@ class ClassificationKind(TaskKind):
         check_per_class(f'{where}.pos_weight', weight, classes)
         if focal is None:
             return
-        if not isinstance(focal, dict):
-            raise UserError(
-                f'{where}.focal is {focal!r}; write dict(gamma=2.0), or '
-                'dict(gamma=2.0, alpha=0.25).'
-            )
         check_keys(focal, ('gamma', 'alpha'), f'{where}.focal')
         check_number(f'{where}.focal.gamma', focal.get('gamma', 2.0), 0)
         alpha = focal.get('alpha')
@@ -215,7 +216,7 @@ class LocalizationKind(TaskKind):
     class_published = 'AP_40'
     result = 'LocResult'
     reader = 'CocoReader'
-    keys = ('box_free_share',)
+    keys = dict(box_free_share=float | None)
     tta = ('flip',)
 
 
@@ -237,7 +238,7 @@ class SegmentationKind(TaskKind):
     published = 'Dice'
     result = 'SegResult'
     reader = 'MaskReader'
-    keys = ('class_groups',)
+    keys = dict(class_groups=dict[str, Sequence[str]] | None)
     metric_keys = ('class_groups',)
     tta = ('flip',)
 

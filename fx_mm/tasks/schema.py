@@ -1,7 +1,7 @@
 """What the entry of a task in a config may say."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fx_mm.tasks.kinds import CROPS, Kind, all_kinds
@@ -12,24 +12,26 @@ from fx_mm.utils.checks import (
     check_number,
 )
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.value_types import check_entry, check_value
 
-COMMON_KEYS = (
-    'classes',
-    'reader',
-    'splits',
-    'batch_size',
-    'img_size',
-    'resize_size',
-    'flip_prob',
-    'tta',
-    'loss_weight',
-    'train_pipeline',
-    'test_pipeline',
-    'img_ids',
-    'few_shot',
-    'metric',
+COMMON_KEYS: dict[str, Any] = dict(
+    classes=Sequence[str],
+    reader=dict,
+    splits=dict[str, str | None],
+    batch_size=int,
+    img_size=int,
+    resize_size=int | None,
+    flip_prob=float | None,
+    tta=str | None,
+    loss_weight=float,
+    train_pipeline=Sequence[dict] | None,
+    test_pipeline=Sequence[dict] | None,
+    img_ids=Sequence[str] | None,
+    few_shot=dict | None,
+    metric=dict | None,
 )
-"""Keys of every kind; each kind adds its own, see ``TaskKind.keys``."""
+"""Keys of every kind and their types; each kind adds its own, see
+``TaskKind.keys``."""
 NEEDED = ('classes', 'splits', 'img_size', 'batch_size')
 SIZES = ('img_size', 'resize_size')
 SPLITS = ('train', 'val', 'test')
@@ -37,9 +39,9 @@ CACHE_FACTOR = 1.15
 """Reduced images are so much larger than a task's own size."""
 
 
-def entry_keys(kind: Kind) -> tuple[str, ...]:
-    """Return the keys that a task's entry of a kind may have."""
-    return (*COMMON_KEYS, *kind.keys)
+def entry_keys(kind: Kind) -> dict[str, Any]:
+    """Return the keys that a task's entry of a kind may have, with types."""
+    return {**COMMON_KEYS, **kind.keys}
 
 
 def check_entry_keys(where: str, kind: Kind, entry: Mapping[str, Any]) -> None:
@@ -54,6 +56,7 @@ def check_entry_keys(where: str, kind: Kind, entry: Mapping[str, Any]) -> None:
         UserError: Names the key and the likely one.
     """
     known = entry_keys(kind)
+    check_value(where, entry, dict)
     for key in entry:
         owners = [k.name for k in all_kinds() if key in k.keys]
         if key not in known and owners:
@@ -61,7 +64,7 @@ def check_entry_keys(where: str, kind: Kind, entry: Mapping[str, Any]) -> None:
                 f'{where}.{key} is for {" and ".join(owners)} tasks; '
                 'remove it.'
             )
-    check_keys(entry, known, where)
+    check_entry(where, entry, known)
     check_keys(entry.get('splits') or {}, SPLITS, f'{where}.splits')
 
 

@@ -16,6 +16,7 @@ from fx_mm.tasks.task import Task
 from fx_mm.utils.checks import check_keys, suggest
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
+from fx_mm.utils.value_types import check_entry
 
 MEAN = 'mean'
 """Stands for the dataset of a mean over tasks, in the name of a result."""
@@ -24,7 +25,9 @@ RESERVED = (MEAN, *PREDICTORS)
 DATASET_NAME = re.compile(r'[^\W_][\w-]*')
 """Results are called ``dataset/kind/metric``, and modules and files after the
 dataset: no slash, dot or blank."""
-DATASET_KEYS = ('data_root', 'img_dir', 'patient', 'tasks')
+DATASET_KEYS = dict(
+    data_root=str | None, img_dir=str | None, patient=str | None, tasks=dict
+)
 
 
 class TaskTable:
@@ -81,11 +84,10 @@ class TaskTable:
         defaults = cfg.get('task_defaults') or {}
         check_keys(defaults, kinds, 'task_defaults')
         for name, entry in defaults.items():
-            check_keys(entry, entry_keys(kinds[name]), f'task_defaults.{name}')
+            keys = entry_keys(kinds[name])
+            check_entry(f'task_defaults.{name}', entry, keys)
         known: dict[str, tuple[str, str, dict[Any, Any], dict[Any, Any]]] = {}
         for name, dataset in datasets.items():
-            if not isinstance(dataset, dict):
-                raise UserError(f'datasets.{name} must be a dict.')
             if not DATASET_NAME.fullmatch(str(name)):
                 raise UserError(
                     f'datasets: "{name}" cannot be the name of a dataset, '
@@ -97,7 +99,7 @@ class TaskTable:
                     f'datasets.{name}: results of a training are called '
                     f'"{name}/..."; give the dataset another name.'
                 )
-            check_keys(dataset, DATASET_KEYS, f'datasets.{name}')
+            check_entry(f'datasets.{name}', dataset, DATASET_KEYS)
             entries = dataset.get('tasks') or {}
             check_keys(entries, kinds, f'datasets.{name}.tasks')
             for kind, entry in entries.items():

@@ -41,7 +41,7 @@ class BrightKind(TaskKind):
     curves = ('error',)
     result = 'BrightResult'
     reader = 'BrightReader'
-    keys = ('scale',)
+    keys = dict(scale=float)
     defaults = dict(scale=1.0)
     tta = ('flip',)
 

@@ -195,7 +195,7 @@ def focal(cfg, value, **changes):
             lambda c: c['datasets']['a']['tasks']['cls'].update(pos_weight=-2),
             'pos_weight is -2',
         ),
-        (lambda c: focal(c, 2.0), r'focal is 2.0; write dict\(gamma=2.0\)'),
+        (lambda c: focal(c, 2.0), r'focal is 2.0; it must be a dict or None'),
         (lambda c: focal(c, dict(gama=2.0)), 'did you mean "gamma"'),
         (lambda c: focal(c, dict(gamma=-1)), 'focal.gamma is -1'),
         (lambda c: focal(c, dict(alpha=1.5)), 'focal.alpha is 1.5'),
