@@ -21,6 +21,7 @@ from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Kind, Task, TaskTable, all_kinds
 from fx_mm.utils.checks import check_keys, check_number
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.value_types import check_parts, check_value
 
 
 @MODELS.register_module()
@@ -87,8 +88,11 @@ class FoundationX(BaseModel):
                     f'task {chosen.names[0]} needs model.student.{name}, '
                     'which the config does not set.'
                 )
+            where = f'model.student.{name}'
+            check_value(where, given, dict)
             cfg = dict(copy.deepcopy(given))
             cfg.setdefault('type', kind.branch_type)
+            check_parts(cfg, where)
             cfg.update(in_channels=channels, strides=strides, tasks=chosen)
             setattr(self, name, MODELS.build(cfg))
         self.region_guidance = self._build_guidance(region_guidance, strides)

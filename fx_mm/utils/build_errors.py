@@ -62,7 +62,8 @@ def _refusal(error: Exception, whose: str) -> str | None:
     """Say what a registry could not build; None if ours is the fault.
 
     The last call of a registry's build decides: with frames of fx_mm below
-    it, its constructor was ours and came to an error by itself.
+    it, its constructor was ours and came to an error by itself, unless the
+    constructor of a base of another package did.
     """
     frames: list[FrameType] = []
     traceback = error.__traceback__
@@ -99,7 +100,7 @@ def _refusal(error: Exception, whose: str) -> str | None:
     if isinstance(error, TypeError) and text == no_argument:
         key = next(k for k in cfg if k not in ('type', '_scope_'))
         return f'Unknown key "{key}" in the config of {part}; it takes none.'
-    if any(f.f_code.co_filename.startswith(OURS) for f in below):
+    if any(_is_ours(frame) for frame in below) and not _in_base(below):
         return None
     if isinstance(error, TypeError) and missing and not below:
         return f'The config of {part} has no "{missing[2]}"; add it.'
@@ -114,6 +115,28 @@ def _refusal(error: Exception, whose: str) -> str | None:
         )
     return (
         f'The config of {part} cannot be built: {type(error).__name__}: {text}'
+    )
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(OURS)
+
+
+def _in_base(frames: list[FrameType]) -> bool:
+    """Return whether a base of another package refused what ours hands on.
+
+    Args:
+        frames (list): From the constructor of the part to the error.
+    """
+    last = max(i for i, frame in enumerate(frames) if _is_ours(frame))
+    if last + 1 == len(frames):
+        return False
+    caller, called = frames[last : last + 2]
+    built = caller.f_locals.get('self')
+    return (
+        built is not None
+        and called.f_locals.get('self') is built
+        and caller.f_code.co_name == called.f_code.co_name == '__init__'
     )
 
 

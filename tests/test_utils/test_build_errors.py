@@ -62,3 +62,9 @@ def test_a_fault_of_a_constructor_passes(name, error, monkeypatch):
     monkeypatch.setattr('fx_mm.utils.build_errors.OURS', __file__)
     with pytest.raises(error):
         build_part(METRICS, dict(type=name, number=1))
+
+
+def test_what_a_base_of_another_package_refuses_is_the_configs():
+    part = dict(type='FusedSwinTransformer', window_size=None)
+    with pytest.raises(UserError, match='of FusedSwinTransformer cannot be'):
+        build_part(MODELS, part)

@@ -11,8 +11,8 @@ from fx_mm.datasets.io.errors import UnreadableError
 from fx_mm.utils.errors import UserError
 
 FEWEST_LEVELS = 8
-MANY_LEVELS = 256
-"""Fewer than 8 grey levels of more than 256 are no picture."""
+MANY_LEVELS = 64
+"""Fewer than 8 grey levels of more than 64 are no picture."""
 ENOUGH = 2**20
 """Pixels that tell how grey levels are spread."""
 EXACT = 2**24
