@@ -12,6 +12,8 @@ from fx_mm.utils.parallel import chunked, track_forked
 
 FLAT = 4
 """Grey values that an image must span to be compared: black is no copy."""
+TIE = 0.01
+"""Scores by which another way to see a pair must be better."""
 BATCH = 64
 
 
@@ -110,7 +112,9 @@ def _verified(
     ):
         for each, (score, inverted) in zip(here, scores):
             first, second = sorted((each.first, each.second))
-            if score >= max(SAME, same.get((first, second), (0.0,))[0]):
+            known = same.get((first, second), (0.0, ''))[0]
+            # an image that is symmetric counts as it is, which comes first
+            if score >= SAME and score > known + TIE:
                 words = [each.variant.text] * bool(each.variant.text)
                 words += ['inverted'] * inverted
                 same[first, second] = score, ', '.join(words)

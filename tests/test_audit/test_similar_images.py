@@ -106,6 +106,15 @@ def test_equal_bars_do_not_make_chests_alike(phantoms, grey):
     assert min(s for s, _ in map(similarity, thumbs, copies)) > 0.8
 
 
+def test_a_symmetric_image_counts_as_it_is(make_noise):
+    quarter = cv2.resize(make_noise((16, 16)), (64, 64))
+    half = np.concatenate([quarter, quarter[:, ::-1]], 1)
+    image = np.concatenate([half, half[::-1]])
+    (pair,) = find_pairs(scan_of([image, image // 2]), workers=1)
+    assert pair.score > 0.95
+    assert pair.change == ''
+
+
 def test_mirrored_and_inverted_by_wish(phantoms):
     images = [*phantoms[:3], phantoms[0][:, ::-1], 255 - phantoms[1]]
     scan = scan_of([np.ascontiguousarray(image) for image in images])
