@@ -19,6 +19,7 @@ from fx_mm.config import load_config
 from fx_mm.datasets.image_pipeline import ImagePipeline, sample_meta
 from fx_mm.datasets.io.errors import ImageReadError
 from fx_mm.datasets.transforms.formatting import META_KEYS
+from fx_mm.engine.start_summary import import_quietly
 from fx_mm.models import MeanTeacher, open_model
 from fx_mm.registry import INFERENCERS, SCOPE
 from fx_mm.structures import FXDataSample
@@ -149,6 +150,7 @@ class FoundationXInferencer(BaseInferencer):
         tasks: str | Sequence[str] | None = None,
         trust: bool = False,
     ) -> None:
+        import_quietly()
         if weights is None and _is_checkpoint(model):
             model, weights = None, model
         if weights is None:

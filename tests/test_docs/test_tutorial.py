@@ -96,6 +96,7 @@ def test_all_blocks(checkout, capsys):
         kinds.append(kind)
         if kind == 'bash':
             output = run_bash(code)
+            assert 'OneDL' not in output  # a remark of mmdet's
         elif kind == 'python':
             capsys.readouterr()
             exec(compile(code, 'tutorial', 'exec'), session)
