@@ -51,6 +51,10 @@ USED_BY = {
     ),
     'analysis_tools/linear_probe.py': (TRANSFER, 'test_from_images_to_gaps'),
     'analysis_tools/model_summary.py': (HERE, 'test_model_summary'),
+    'analysis_tools/near_copies.py': (
+        'test_analysis/test_near_copies.py',
+        'test_tool',
+    ),
     'analysis_tools/subgroups.py': (TRANSFER, 'test_from_images_to_gaps'),
     'analysis_tools/zero_shot.py': (TRANSFER, 'test_zero_shot'),
     'audit_data.py': (

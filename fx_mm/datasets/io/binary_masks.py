@@ -91,7 +91,7 @@ def _read(
     pixels: MaskPixels, ignore: Sequence[int] | None, sure: bool
 ) -> Binary:
     if pixels.colors is not None:
-        return _of_palette(pixels, ignore)
+        return _of_palette(pixels, pixels.colors, ignore)
     values = pixels.values
     if values.ndim == 2:
         return _of_grey(values, pixels, ignore, sure)
@@ -174,12 +174,13 @@ def is_constant(image: np.ndarray) -> bool:
     return bool((image == first).all())
 
 
-def _of_palette(pixels: MaskPixels, ignore: Sequence[int] | None) -> Binary:
-    assert pixels.colors is not None
+def _of_palette(
+    pixels: MaskPixels, colors: np.ndarray, ignore: Sequence[int] | None
+) -> Binary:
     every = values_of(pixels.values)
     index = set(every.tolist())
     shades = np.zeros((256, 3), np.uint8)
-    shades[: len(pixels.colors)] = pixels.colors
+    shades[: len(colors)] = colors
     used = shades[every]
     grey = bool((used == used[:, :1]).all())
     if ignore is None and not index <= {0, 1} and not _ignores(index):
