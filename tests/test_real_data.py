@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fx_mm.datasets import read_xray
+from fx_mm.image_io.xray import read_xray
 
 REPO = Path(__file__).parents[1]
 CONFIG = 'configs/real/foundation-x_tiny_real-overfit.py'

@@ -16,12 +16,12 @@ from rich.filesize import decimal
 
 from fx_mm.apis import load_config
 from fx_mm.datasets.cache import Cached, ImageCache, Kind
-from fx_mm.datasets.io.mask_code import MaskCode
 from fx_mm.datasets.multi_task_dataset import MultiTaskDataset
 from fx_mm.datasets.readers.masks import sources_of
 from fx_mm.datasets.records import Records
 from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.datasets.transforms import LoadXray, LoadXrayAnnotations
+from fx_mm.image_io.mask_code import MaskCode
 from fx_mm.phantom import ensure_phantom
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.cli import add_config_options, run_tool

@@ -19,7 +19,7 @@ LAYERS = (
     ('config', 'load, check, expand', '#f3edc9'),
     ('datasets', 'readers, samplers, transforms, cache', '#cfe5ec'),
     ('tasks', 'kinds, Task, TaskTable', '#f3edc9'),
-    ('ops', 'the attention kernel', '#ececec'),
+    ('image_io  ops', 'image files, the attention kernel', '#ececec'),
     ('structures  registry  utils', 'samples, registries, files', '#ececec'),
 )
 """Name, content, colour; a file imports only from layers below its own."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from fx_mm.audit.duplicates import Pair, find_pairs
 from fx_mm.audit.scan import scan_images
-from fx_mm.datasets.io.xray import read_xray
+from fx_mm.image_io.xray import read_xray
 from fx_mm.visualization.tiles import save_picture
 
 Change = Callable[[np.ndarray], np.ndarray]

@@ -8,11 +8,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fx_mm.datasets.io.decisions import Decisions
-from fx_mm.datasets.io.errors import ImageReadError, UnreadableError
-from fx_mm.datasets.io.folders import split_imageless, walk_files
-from fx_mm.datasets.io.pixels import to_uint8
-from fx_mm.datasets.io.xray import IMAGE_SUFFIXES, is_dicom, read_xray
+from fx_mm.image_io.decisions import Decisions
+from fx_mm.image_io.errors import ImageReadError, UnreadableError
+from fx_mm.image_io.folders import split_imageless, walk_files
+from fx_mm.image_io.pixels import to_uint8
+from fx_mm.image_io.xray import IMAGE_SUFFIXES, is_dicom, read_xray
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.log import log
 

@@ -17,9 +17,9 @@ from fx_mm.apis.image_sources import ImageInput, ImageSource, list_sources
 from fx_mm.apis.result_files import output_names, save_result
 from fx_mm.config import load_config
 from fx_mm.datasets.image_pipeline import ImagePipeline, sample_meta
-from fx_mm.datasets.io.errors import ImageReadError
 from fx_mm.datasets.transforms.formatting import META_KEYS
 from fx_mm.engine.start_summary import import_quietly
+from fx_mm.image_io.errors import ImageReadError
 from fx_mm.models import MeanTeacher, open_model
 from fx_mm.registry import INFERENCERS, SCOPE
 from fx_mm.structures import FXDataSample
@@ -224,7 +224,7 @@ class FoundationXInferencer(BaseInferencer):
 
         Args:
             inputs (str | Path | np.ndarray | Iterable): A file that
-                :func:`fx_mm.datasets.read_xray` knows, DICOM too; a folder
+                :func:`fx_mm.apis.read_xray` knows, DICOM too; a folder
                 (with its subfolders); an array of shape (H, W) or, RGB,
                 (H, W, 3); or several of these, also from a generator. The
                 values of arrays other than uint8 are mapped from their own

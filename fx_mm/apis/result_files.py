@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fx_mm.apis.image_sources import ImageSource
-from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
+from fx_mm.image_io.xray import IMAGE_SUFFIXES
 from fx_mm.utils.files import write_whole
 from fx_mm.visualization.results import ImageResult
 

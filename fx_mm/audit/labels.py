@@ -8,11 +8,11 @@ import numpy as np
 
 from fx_mm.audit.findings import Finding
 from fx_mm.audit.task_splits import FACTS, TaskSplit
-from fx_mm.datasets.io.masks import IGNORE
 from fx_mm.datasets.presence import presence
 from fx_mm.datasets.readers.masks import SHARED, MaskReader
 from fx_mm.datasets.readers.patient_ids import find_patient_name
 from fx_mm.datasets.readers.patients import reader_of
+from fx_mm.image_io.masks import IGNORE
 from fx_mm.utils.errors import UserError
 
 LABEL_VALUES = {'', '0', '1', '-1', '0.0', '1.0', '-1.0', 'nan'}

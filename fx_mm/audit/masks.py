@@ -8,9 +8,9 @@ import numpy as np
 from fx_mm.audit.findings import Finding
 from fx_mm.audit.scan import MaskFile, Scan
 from fx_mm.audit.task_splits import TaskSplit
-from fx_mm.datasets.io.binary_masks import IGNORED
-from fx_mm.datasets.io.masks import IGNORE
 from fx_mm.datasets.readers.masks import sources_of
+from fx_mm.image_io.binary_masks import IGNORED
+from fx_mm.image_io.masks import IGNORE
 
 FULL = 0.95
 """Share of the image above which a mask is absurd."""

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from fx_mm.datasets.io.xray import read_xray
+from fx_mm.image_io.xray import read_xray
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.errors import UserError
 from fx_mm.visualization.contact_sheet import draw_tile, make_grid

@@ -18,9 +18,9 @@ import numpy as np
 from mmengine.logging import print_log
 
 from fx_mm.audit.thumbnails import THUMB, thumbnail
-from fx_mm.datasets.io.mask_code import MaskCode
-from fx_mm.datasets.io.masks import BITS
-from fx_mm.datasets.io.xray import read_xray
+from fx_mm.image_io.mask_code import MaskCode
+from fx_mm.image_io.masks import BITS
+from fx_mm.image_io.xray import read_xray
 from fx_mm.utils.files import remove_leftovers, write_whole
 from fx_mm.utils.parallel import chunked, track_forked
 

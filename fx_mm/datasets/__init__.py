@@ -8,23 +8,17 @@ import importlib
 from typing import Any
 
 _MODULES = dict(
-    ImageReadError='io.errors',
     MultiTaskDataset='multi_task_dataset',
     Records='records',
     SyntheticDataset='synthetic',
     TaskDataset='task_dataset',
-    read_mask='io.masks',
-    read_xray='io.xray',
 )
 
 __all__ = [
-    'ImageReadError',
     'MultiTaskDataset',
     'Records',
     'SyntheticDataset',
     'TaskDataset',
-    'read_mask',
-    'read_xray',
 ]
 
 

@@ -21,10 +21,10 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
-from fx_mm.datasets.io.decisions import log_warnings
-from fx_mm.datasets.io.errors import ImageReadError
-from fx_mm.datasets.io.mask_code import MaskCode
-from fx_mm.datasets.io.xray import read_xray
+from fx_mm.image_io.decisions import log_warnings
+from fx_mm.image_io.errors import ImageReadError
+from fx_mm.image_io.mask_code import MaskCode
+from fx_mm.image_io.xray import read_xray
 from fx_mm.utils.files import read_chunks
 
 READER_VERSION = 2

@@ -11,10 +11,10 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DefaultScope, Registry
 
 from fx_mm.datasets.few_shot import draw_few
-from fx_mm.datasets.io.errors import ImageReadError
 from fx_mm.datasets.readers.labels import draw_scores
 from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.datasets.records import Records
+from fx_mm.image_io.errors import ImageReadError
 from fx_mm.registry import DATASETS, READERS, SCOPE, TRANSFORMS
 from fx_mm.tasks import Task
 from fx_mm.utils.build_errors import build_errors

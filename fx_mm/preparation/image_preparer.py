@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from fx_mm.datasets.io.errors import ImageReadError
-from fx_mm.datasets.io.masks import BITS, IGNORE
-from fx_mm.datasets.io.orientation import PNG_SIGNATURE
-from fx_mm.datasets.io.xray import read_size, read_xray
+from fx_mm.image_io.errors import ImageReadError
+from fx_mm.image_io.masks import BITS, IGNORE
+from fx_mm.image_io.orientation import PNG_SIGNATURE
+from fx_mm.image_io.xray import read_size, read_xray
 from fx_mm.preparation.dataset_spec import DatasetSpec, FormSpec
 from fx_mm.preparation.mask_boxes import boxes_around
 from fx_mm.preparation.prepared_forms import round_plain

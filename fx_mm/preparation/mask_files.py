@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fx_mm.datasets.io.mask_code import MaskCode
+from fx_mm.image_io.mask_code import MaskCode
 
 ONE_CLASS = MaskCode(('mask',))
 

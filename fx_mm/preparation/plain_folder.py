@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
 from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.datasets.readers.masks import split_bit
 from fx_mm.datasets.readers.patient_ids import (
@@ -18,6 +17,7 @@ from fx_mm.datasets.readers.patient_ids import (
     read_patient,
 )
 from fx_mm.datasets.readers.value_csv import parse_value
+from fx_mm.image_io.xray import IMAGE_SUFFIXES
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.text_files import read_json

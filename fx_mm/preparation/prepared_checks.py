@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.table import Table
 
-from fx_mm.datasets.io.masks import IGNORE, mask_sources
-from fx_mm.datasets.io.xray import ImageReadError, read_xray
+from fx_mm.image_io.masks import IGNORE, mask_sources
+from fx_mm.image_io.xray import ImageReadError, read_xray
 from fx_mm.preparation.dataset_spec import DatasetSpec, read_dataset_spec
 from fx_mm.preparation.manifest import Manifest, describe_arguments
 from fx_mm.preparation.prepared_forms import FORMS

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fx_mm.datasets.io.masks import IGNORE
 from fx_mm.datasets.readers.csv_table import CsvTable
+from fx_mm.image_io.masks import IGNORE
 from fx_mm.preparation.prepared_image import (
     PREPARED,
     PreparedImage,

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fx_mm.datasets.io.masks import IGNORE
+from fx_mm.image_io.masks import IGNORE
 
 PREPARED = 'prepared'
 """Folder within a dataset's ``data_root`` of all that is written."""

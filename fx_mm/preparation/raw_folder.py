@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fx_mm.datasets.io.folders import (
+from fx_mm.datasets.readers.csv_table import CsvTable
+from fx_mm.image_io.folders import (
     is_hidden,
     split_imageless,
     walk_files,
 )
-from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.preparation.skipped import Skipped
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.text_files import read_json, read_lines

@@ -5,8 +5,8 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
 from fx_mm.datasets.readers.patient_ids import unify_patients
+from fx_mm.image_io.xray import IMAGE_SUFFIXES
 from fx_mm.preparation.prepared_forms import FORMS
 from fx_mm.preparation.prepared_image import PreparedRecord
 from fx_mm.preparation.raw_dataset import RawDataset, RawImage

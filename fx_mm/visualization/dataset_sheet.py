@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fx_mm.datasets.io.masks import mask_sources
-from fx_mm.datasets.io.xray import read_xray
 from fx_mm.datasets.presence import presence
 from fx_mm.datasets.task_dataset import TaskDataset
+from fx_mm.image_io.masks import mask_sources
+from fx_mm.image_io.xray import read_xray
 from fx_mm.tasks import Task, TaskTable
 from fx_mm.visualization.contact_sheet import draw_tile
 from fx_mm.visualization.results import Marks, result_class

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from fx_mm.datasets.io.xray import read_xray
+from fx_mm.image_io.xray import read_xray
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
 from fx_mm.visualization.contact_sheet import make_grid

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from mmengine.model import ModuleDict
 from torch import nn
 
-from fx_mm.datasets import read_xray
 from fx_mm.datasets.readers import BaseReader
 from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.evaluation.statistics.bootstrap import unweighted
+from fx_mm.image_io.xray import read_xray
 from fx_mm.models import Branch, ParamGroup
 from fx_mm.registry import METRICS, MODELS, READERS, RESULTS
 from fx_mm.tasks import TASK_KINDS, Column, TaskKind

@@ -23,7 +23,7 @@ from fx_mm.apis import (
     load_config,
 )
 from fx_mm.apis.image_sources import find_images, list_sources
-from fx_mm.datasets.io.xray import ImageReadError, read_xray
+from fx_mm.image_io.xray import ImageReadError, read_xray
 from fx_mm.models import build_model
 from fx_mm.registry import INFERENCERS, TRANSFORMS
 from fx_mm.structures import FXDataSample

@@ -8,7 +8,7 @@ import pytest
 
 from fx_mm.audit import audit
 from fx_mm.audit.labels import find_shifts
-from fx_mm.datasets.io.xray import read_xray
+from fx_mm.image_io.xray import read_xray
 
 
 @pytest.fixture

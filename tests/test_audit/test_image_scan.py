@@ -12,9 +12,9 @@ import pytest
 
 from fx_mm.audit import scan as module
 from fx_mm.audit.scan import scan_images, scan_masks
-from fx_mm.datasets.io.mask_code import BIT_CODE, MaskCode
-from fx_mm.datasets.io.mask_format import MaskFormat
-from fx_mm.datasets.io.xray import read_xray
+from fx_mm.image_io.mask_code import BIT_CODE, MaskCode
+from fx_mm.image_io.mask_format import MaskFormat
+from fx_mm.image_io.xray import read_xray
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from fx_mm.datasets.cache import (
     reduce_mask,
     reduced_shape,
 )
-from fx_mm.datasets.io.mask_code import BIT_CODE, MaskCode
-from fx_mm.datasets.io.mask_format import MaskFormat
-from fx_mm.datasets.io.xray import ImageReadError, read_xray
+from fx_mm.image_io.mask_code import BIT_CODE, MaskCode
+from fx_mm.image_io.mask_format import MaskFormat
+from fx_mm.image_io.xray import ImageReadError, read_xray
 from fx_mm.utils.errors import UserError
 
 SIZE = 20

@@ -10,7 +10,6 @@ import torch
 from mmdet.structures.mask import BitmapMasks
 
 from fx_mm.datasets.collate import collate_batch
-from fx_mm.datasets.io.mask_format import MaskFormat
 from fx_mm.datasets.readers import MaskReader
 from fx_mm.datasets.task_dataset import seeded
 from fx_mm.datasets.transforms import (
@@ -19,6 +18,7 @@ from fx_mm.datasets.transforms import (
     PackXray,
     TeacherView,
 )
+from fx_mm.image_io.mask_format import MaskFormat
 from fx_mm.registry import TRANSFORMS
 from fx_mm.utils.errors import UserError
 

@@ -13,9 +13,10 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
-from fx_mm.datasets import ImageReadError, MultiTaskDataset, TaskDataset
+from fx_mm.datasets import MultiTaskDataset, TaskDataset
 from fx_mm.datasets.samplers import SampleKey
 from fx_mm.datasets.task_dataset import seeded
+from fx_mm.image_io.errors import ImageReadError
 from fx_mm.registry import TRANSFORMS
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.errors import UserError

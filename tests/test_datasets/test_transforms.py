@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 
-from fx_mm.datasets.io.errors import ImageReadError
-from fx_mm.datasets.io.mask_code import MaskCode
 from fx_mm.datasets.task_dataset import seeded
 from fx_mm.datasets.transforms import (
     LoadXray,
     LoadXrayAnnotations,
     PackXray,
 )
+from fx_mm.image_io.errors import ImageReadError
+from fx_mm.image_io.mask_code import MaskCode
 from fx_mm.registry import TRANSFORMS
 from fx_mm.utils.errors import UserError
 

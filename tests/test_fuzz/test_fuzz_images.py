@@ -17,8 +17,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from fx_mm.datasets.io.pixels import MANY_LEVELS
-from fx_mm.datasets.io.xray import read_xray
+from fx_mm.image_io.pixels import MANY_LEVELS
+from fx_mm.image_io.xray import read_xray
 
 ODD_NUMBERS = st.sampled_from(
     ['', ' ', 'abc', '1,5', '0', '-1', '1e9', '-1e9', '1e400', 'nan', 'inf']

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toy_raw import Block, Held
 
-from fx_mm.datasets.io.masks import read_mask
-from fx_mm.datasets.io.xray import read_xray
+from fx_mm.image_io.masks import read_mask
+from fx_mm.image_io.xray import read_xray
 from fx_mm.preparation.dataset_spec import DatasetSpec, FormSpec
 from fx_mm.preparation.image_preparer import ImagePreparer, read_stamp
 from fx_mm.utils.errors import UserError

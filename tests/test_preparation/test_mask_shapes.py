@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fx_mm.datasets.io.errors import ImageReadError
-from fx_mm.datasets.io.mask_code import MaskCode
-from fx_mm.datasets.io.mask_format import MaskFormat
+from fx_mm.image_io.errors import ImageReadError
+from fx_mm.image_io.mask_code import MaskCode
+from fx_mm.image_io.mask_format import MaskFormat
 from fx_mm.preparation.mask_files import MaskFile, fit_mask
 from fx_mm.preparation.polygons import Polygon
 from fx_mm.utils.errors import UserError

@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from fx_mm.datasets.io.folders import is_hidden
-from fx_mm.datasets.io.mask_code import MaskCode
-from fx_mm.datasets.io.mask_format import MaskFormat
-from fx_mm.datasets.io.masks import (
+from fx_mm.datasets.readers.base import BaseReader, annotation_of
+from fx_mm.datasets.readers.csv_table import CsvTable
+from fx_mm.datasets.readers.images import FileIndex, Folder, ImageNames
+from fx_mm.datasets.records import Records, Same
+from fx_mm.image_io.folders import is_hidden
+from fx_mm.image_io.mask_code import MaskCode
+from fx_mm.image_io.mask_format import MaskFormat
+from fx_mm.image_io.masks import (
     BITS,
     IGNORE,
     MaskSource,
     mask_sources,
     split_bit,
 )
-from fx_mm.datasets.io.xray import IMAGE_SUFFIXES
-from fx_mm.datasets.readers.base import BaseReader, annotation_of
-from fx_mm.datasets.readers.csv_table import CsvTable
-from fx_mm.datasets.readers.images import FileIndex, Folder, ImageNames
-from fx_mm.datasets.records import Records, Same
+from fx_mm.image_io.xray import IMAGE_SUFFIXES
 from fx_mm.registry import READERS
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
@@ -58,7 +58,7 @@ class MaskReader(BaseReader):
         image_column (str): Defaults to 'image'.
         mask_format (str | Mapping, optional): What the values mean:
             ``binary``, ``bits``, ``label_map``, ``palette`` or ``alpha``, or
-            a dict, see :class:`fx_mm.datasets.io.mask_format.MaskFormat`.
+            a dict, see :class:`fx_mm.image_io.mask_format.MaskFormat`.
             Defaults to None: it is decided by the values of each file, and
             refused where they may mean more than one thing.
         kwargs: See :class:`BaseReader`.

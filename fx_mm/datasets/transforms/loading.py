@@ -10,11 +10,11 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 
 from fx_mm.datasets.cache import Cached, ImageCache, reduce_mask
-from fx_mm.datasets.io.decisions import log_warnings
-from fx_mm.datasets.io.mask_code import MaskCode
-from fx_mm.datasets.io.masks import mask_sources
-from fx_mm.datasets.io.pixels import check_percentiles
-from fx_mm.datasets.io.xray import read_xray
+from fx_mm.image_io.decisions import log_warnings
+from fx_mm.image_io.mask_code import MaskCode
+from fx_mm.image_io.masks import mask_sources
+from fx_mm.image_io.pixels import check_percentiles
+from fx_mm.image_io.xray import read_xray
 from fx_mm.registry import TRANSFORMS
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
@@ -70,7 +70,7 @@ class LoadXray(BaseTransform):
             None.
         percentiles (Sequence[float], optional): Low and high percentile of
             deeper files without a window that become 0 and 255; see
-            :func:`fx_mm.datasets.read_xray`. Defaults to None.
+            :func:`fx_mm.apis.read_xray`. Defaults to None.
 
     Raises:
         ImageReadError: If the file cannot be read.

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fx_mm.datasets.io.errors import ImageReadError
-from fx_mm.datasets.io.xray import read_xray
+from fx_mm.image_io.errors import ImageReadError
+from fx_mm.image_io.xray import read_xray
 from fx_mm.visualization.contact_sheet import draw_tile, make_grid
 from fx_mm.visualization.results.base import SCORE_THR, TaskResult
 from fx_mm.visualization.tiles import PREDICTION, caption_below, save_picture
@@ -30,7 +30,7 @@ class ImageResult:
         error (str, optional): Why the image could not be read.
         reading (dict, optional): What was decided when it was read, such as
             window, orientation and warnings; see
-            :func:`fx_mm.datasets.read_xray`.
+            :func:`fx_mm.apis.read_xray`.
     """
 
     name: str

@@ -8,7 +8,7 @@ import pytest
 
 from fx_mm.apis import image_sources
 from fx_mm.apis.image_sources import find_images
-from fx_mm.datasets.io.folders import (
+from fx_mm.image_io.folders import (
     is_hidden,
     split_imageless,
     walk_files,

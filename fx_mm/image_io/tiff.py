@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fx_mm.datasets.io.decisions import Decisions
-from fx_mm.datasets.io.errors import UnreadableError
-from fx_mm.datasets.io.orientation import note_orientation, turn_upright
-from fx_mm.datasets.io.raster import (
+from fx_mm.image_io.decisions import Decisions
+from fx_mm.image_io.errors import UnreadableError
+from fx_mm.image_io.orientation import note_orientation, turn_upright
+from fx_mm.image_io.raster import (
     Decoded,
     decode_cv2,
     open_pillow,

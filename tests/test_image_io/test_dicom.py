@@ -22,8 +22,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from fx_mm.datasets.io.dicom import decode_dicom
-from fx_mm.datasets.io.xray import ImageReadError, UnreadableError, read_xray
+from fx_mm.image_io.dicom import decode_dicom
+from fx_mm.image_io.xray import ImageReadError, UnreadableError, read_xray
 
 
 @pytest.fixture

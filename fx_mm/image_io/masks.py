@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
-from fx_mm.datasets.io.decisions import log_warnings
-from fx_mm.datasets.io.mask_code import BIT_CODE, MaskCode
-from fx_mm.datasets.io.mask_format import MaskFormat
+from fx_mm.image_io.decisions import log_warnings
+from fx_mm.image_io.mask_code import BIT_CODE, MaskCode
+from fx_mm.image_io.mask_format import MaskFormat
 from fx_mm.utils.errors import UserError
 
 BITS = 16

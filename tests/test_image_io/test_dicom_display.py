@@ -7,7 +7,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from fx_mm.datasets.io.xray import ImageReadError, read_xray
+from fx_mm.image_io.xray import ImageReadError, read_xray
 
 SIDE = 64
 RAMP12 = np.arange(SIDE * SIDE, dtype=np.uint16).reshape(SIDE, SIDE)

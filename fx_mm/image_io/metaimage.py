@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from fx_mm.datasets.io.errors import UnreadableError
+from fx_mm.image_io.errors import UnreadableError
 
 METAIMAGE_SIGNATURES = (b'ObjectType', b'NDims')
 METAIMAGE_TYPES = dict(

@@ -7,19 +7,19 @@ from typing import Any, Literal, overload
 import numpy as np
 from PIL import Image
 
-from fx_mm.datasets.io.decisions import Decisions, log_warnings
-from fx_mm.datasets.io.errors import ImageReadError, UnreadableError
-from fx_mm.datasets.io.metaimage import (
+from fx_mm.image_io.decisions import Decisions, log_warnings
+from fx_mm.image_io.errors import ImageReadError, UnreadableError
+from fx_mm.image_io.metaimage import (
     JSRT_WHITE,
     decode_jsrt,
     decode_metaimage,
     is_jsrt,
     is_metaimage,
 )
-from fx_mm.datasets.io.orientation import read_orientation
-from fx_mm.datasets.io.pixels import check_percentiles, to_grey, to_uint8
-from fx_mm.datasets.io.raster import Decoded, decode_raster
-from fx_mm.datasets.io.tiff import decode_tiff, is_tiff
+from fx_mm.image_io.orientation import read_orientation
+from fx_mm.image_io.pixels import check_percentiles, to_grey, to_uint8
+from fx_mm.image_io.raster import Decoded, decode_raster
+from fx_mm.image_io.tiff import decode_tiff, is_tiff
 from fx_mm.utils.foreign_files import name_foreign_file
 
 IMAGE_SUFFIXES = (
@@ -187,7 +187,7 @@ def _read_xray(
     data = read_bytes(path)
     if is_dicom(data, path):
         # pydicom takes 0.3 s to import, which PNG users need not wait for
-        from fx_mm.datasets.io.dicom import decode_dicom
+        from fx_mm.image_io.dicom import decode_dicom
 
         return decode_dicom(data, percentiles)
     if is_jsrt(path):

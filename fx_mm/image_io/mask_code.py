@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fx_mm.datasets.io.binary_masks import (
+from fx_mm.image_io.binary_masks import (
     IGNORED,
     INSIDE,
     MisfitError,
@@ -23,9 +23,9 @@ from fx_mm.datasets.io.binary_masks import (
     values_of,
     whole_numbers,
 )
-from fx_mm.datasets.io.decisions import Decisions
-from fx_mm.datasets.io.mask_format import MaskFormat
-from fx_mm.datasets.io.mask_pixels import MaskPixels, read_mask_pixels
+from fx_mm.image_io.decisions import Decisions
+from fx_mm.image_io.mask_format import MaskFormat
+from fx_mm.image_io.mask_pixels import MaskPixels, read_mask_pixels
 from fx_mm.utils.errors import UserError
 
 MOST_MORE = 16

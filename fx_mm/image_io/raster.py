@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from fx_mm.datasets.io.decisions import Decisions
-from fx_mm.datasets.io.errors import UnreadableError
-from fx_mm.datasets.io.orientation import (
+from fx_mm.image_io.decisions import Decisions
+from fx_mm.image_io.errors import UnreadableError
+from fx_mm.image_io.orientation import (
     PNG_SIGNATURE,
     read_orientation,
     turn_upright,

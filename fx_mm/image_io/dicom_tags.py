@@ -6,7 +6,7 @@ from typing import Any
 import pydicom
 from pydicom.multival import MultiValue
 
-from fx_mm.datasets.io.decisions import Decisions
+from fx_mm.image_io.decisions import Decisions
 
 
 class DicomTags:

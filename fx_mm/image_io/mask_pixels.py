@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from fx_mm.datasets.io.decisions import Decisions
-from fx_mm.datasets.io.errors import ImageReadError, UnreadableError
-from fx_mm.datasets.io.orientation import turn_upright
-from fx_mm.datasets.io.raster import Decoded, open_pillow
-from fx_mm.datasets.io.tiff import COMPRESSION, Directory
-from fx_mm.datasets.io.xray import decode, is_dicom, read_bytes
+from fx_mm.image_io.decisions import Decisions
+from fx_mm.image_io.errors import ImageReadError, UnreadableError
+from fx_mm.image_io.orientation import turn_upright
+from fx_mm.image_io.raster import Decoded, open_pillow
+from fx_mm.image_io.tiff import COMPRESSION, Directory
+from fx_mm.image_io.xray import decode, is_dicom, read_bytes
 
 JPEG_IN_TIFF = (6, 7, 33003, 33005, 34712)
 """Compressions of a TIFF that are JPEG, old and new, and JPEG 2000."""

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fx_mm.datasets.io.errors import ImageReadError, UnreadableError
-from fx_mm.datasets.io.metaimage import (
+from fx_mm.image_io.errors import ImageReadError, UnreadableError
+from fx_mm.image_io.metaimage import (
     METAIMAGE_TYPES,
     decode_jsrt,
     decode_metaimage,
 )
-from fx_mm.datasets.io.xray import decode, read_xray
+from fx_mm.image_io.xray import decode, read_xray
 
 
 @pytest.fixture

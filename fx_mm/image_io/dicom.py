@@ -9,11 +9,11 @@ import pydicom
 from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
 from pydicom.uid import JPEGExtended12Bit
 
-from fx_mm.datasets.io.decisions import Decisions
-from fx_mm.datasets.io.dicom_display import display
-from fx_mm.datasets.io.dicom_tags import DicomTags
-from fx_mm.datasets.io.errors import UnreadableError
-from fx_mm.datasets.io.pixels import stretch, to_grey
+from fx_mm.image_io.decisions import Decisions
+from fx_mm.image_io.dicom_display import display
+from fx_mm.image_io.dicom_tags import DicomTags
+from fx_mm.image_io.errors import UnreadableError
+from fx_mm.image_io.pixels import stretch, to_grey
 
 PIXEL_KEYWORDS = ('PixelData', 'FloatPixelData', 'DoubleFloatPixelData')
 GREY = ('MONOCHROME1', 'MONOCHROME2', 'PALETTE COLOR')
@@ -58,7 +58,7 @@ def decode_dicom(
     Args:
         data (bytes): Content of the file.
         percentiles (Sequence[float], optional): See
-            :func:`fx_mm.datasets.read_xray`. Defaults to None.
+            :func:`fx_mm.apis.read_xray`. Defaults to None.
 
     Returns:
         tuple: uint8 of shape (H, W), and what was decided.

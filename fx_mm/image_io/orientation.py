@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import ExifTags, Image
 
-from fx_mm.datasets.io.decisions import Decisions
+from fx_mm.image_io.decisions import Decisions
 
 PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 PNG_TEXTS = (b'tEXt', b'zTXt', b'iTXt')

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fx_mm import apis, datasets
-from fx_mm.datasets.io import decisions as module
-from fx_mm.datasets.io.decisions import Decisions, log_warnings
-from fx_mm.datasets.io.masks import read_mask
-from fx_mm.datasets.io.xray import read_xray
+from fx_mm import apis
+from fx_mm.image_io import decisions as module
+from fx_mm.image_io.decisions import Decisions, log_warnings
+from fx_mm.image_io.masks import read_mask
+from fx_mm.image_io.xray import read_xray
 
 KEYS = {
     'format', 'depth', 'photometric', 'orientation', 'inverted', 'mapping',
@@ -148,4 +148,4 @@ def test_one_far_pixel_of_a_deep_png_is_warned_of(tmp_path):
 
 
 def test_it_is_one_function():
-    assert apis.read_xray is datasets.read_xray is read_xray
+    assert apis.read_xray is read_xray

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fx_mm.datasets.io.mask_pixels import MaskPixels
+from fx_mm.image_io.mask_pixels import MaskPixels
 
 INSIDE, IGNORED = 1, 255
 SOFT = 0.1

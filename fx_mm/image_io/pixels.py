@@ -6,8 +6,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fx_mm.datasets.io.decisions import Decisions
-from fx_mm.datasets.io.errors import UnreadableError
+from fx_mm.image_io.decisions import Decisions
+from fx_mm.image_io.errors import UnreadableError
 from fx_mm.utils.errors import UserError
 
 FEWEST_LEVELS = 8

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from fx_mm.datasets.cache import ImageCache
-from fx_mm.datasets.io.decisions import Decisions
-from fx_mm.datasets.io.mask_code import BIT_CODE
-from fx_mm.datasets.io.mask_pixels import read_mask_pixels
-from fx_mm.datasets.io.orientation import read_orientation, turn_upright
-from fx_mm.datasets.io.xray import read_size, read_xray
 from fx_mm.datasets.transforms.loading import LoadXray
+from fx_mm.image_io.decisions import Decisions
+from fx_mm.image_io.mask_code import BIT_CODE
+from fx_mm.image_io.mask_pixels import read_mask_pixels
+from fx_mm.image_io.orientation import read_orientation, turn_upright
+from fx_mm.image_io.xray import read_size, read_xray
 
 FORMATS = ['png', 'jpeg', 'tiff', 'webp']
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from fx_mm.datasets.io.errors import UnreadableError
-from fx_mm.datasets.io.mask_code import BIT_CODE
-from fx_mm.datasets.io.tiff import decode_tiff
-from fx_mm.datasets.io.xray import ImageReadError, read_xray
+from fx_mm.image_io.errors import UnreadableError
+from fx_mm.image_io.mask_code import BIT_CODE
+from fx_mm.image_io.tiff import decode_tiff
+from fx_mm.image_io.xray import ImageReadError, read_xray
 
 FORMATS = dict(u=1, i=2, f=3)
 DEPTHS = [

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
-from fx_mm.datasets.io import decisions as decisions_module
-from fx_mm.datasets.io.errors import ImageReadError
-from fx_mm.datasets.io.mask_code import BIT_CODE, MaskCode
-from fx_mm.datasets.io.masks import read_mask
+from fx_mm.image_io import decisions as decisions_module
+from fx_mm.image_io.errors import ImageReadError
+from fx_mm.image_io.mask_code import BIT_CODE, MaskCode
+from fx_mm.image_io.masks import read_mask
 from fx_mm.utils.errors import UserError
 
 H, W = 40, 30

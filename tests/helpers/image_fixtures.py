@@ -1,4 +1,4 @@
-"""Files that the tests of the data side write."""
+"""Image files that the tests of the data side write."""
 
 import numpy as np
 import pydicom

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fx_mm.datasets.io.dicom_luts import Histogram, Table, read_table
-from fx_mm.datasets.io.dicom_tags import DicomTags
-from fx_mm.datasets.io.errors import UnreadableError
-from fx_mm.datasets.io.pixels import (
+from fx_mm.image_io.dicom_luts import Histogram, Table, read_table
+from fx_mm.image_io.dicom_tags import DicomTags
+from fx_mm.image_io.errors import UnreadableError
+from fx_mm.image_io.pixels import (
     FEWEST_LEVELS,
     MANY_LEVELS,
     map_range,
@@ -63,7 +63,7 @@ def display(
         tags (DicomTags): Of the file.
         stored (np.ndarray): Shape (H, W).
         percentiles (Sequence[float], optional): See
-            :func:`fx_mm.datasets.read_xray`. Defaults to None.
+            :func:`fx_mm.apis.read_xray`. Defaults to None.
 
     Returns:
         np.ndarray: uint8 of shape (H, W).

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fx_mm.datasets.io.dicom_tags import DicomTags
-from fx_mm.datasets.io.pixels import stretch
+from fx_mm.image_io.dicom_tags import DicomTags
+from fx_mm.image_io.pixels import stretch
 
 ENOUGH = 0.9
 """Share of its entries that a table must have."""

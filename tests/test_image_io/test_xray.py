@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from fx_mm.datasets.io.decisions import Decisions
-from fx_mm.datasets.io.errors import ImageReadError, UnreadableError
-from fx_mm.datasets.io.pixels import stretch, to_uint8
-from fx_mm.datasets.io.xray import decode, read_xray
+from fx_mm.image_io.decisions import Decisions
+from fx_mm.image_io.errors import ImageReadError, UnreadableError
+from fx_mm.image_io.pixels import stretch, to_uint8
+from fx_mm.image_io.xray import decode, read_xray
 from fx_mm.utils.errors import UserError
 
 
