@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -20,8 +21,8 @@ Change = Callable[[np.ndarray], np.ndarray]
 def _jpeg(image: np.ndarray) -> np.ndarray:
     quality = [cv2.IMWRITE_JPEG_QUALITY, 20]
     coarse = cv2.imdecode(cv2.imencode('.jpg', image, quality)[1], 0)
-    assert coarse is not None  # for the types: its bytes are its own
-    return coarse
+    # cv2 returns none where the bytes are not its own
+    return cast(np.ndarray, coarse)
 
 
 def _windowed(image: np.ndarray) -> np.ndarray:
