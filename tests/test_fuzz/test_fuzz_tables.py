@@ -61,7 +61,7 @@ PLACE = st.tuples(
 
 def change(content, place):
     """Change one place of a COCO file."""
-    part, number, key, what, value = place
+    part, number, key, what, value = copy.deepcopy(place)
     entries = content[part]
     if number == 3 and isinstance(entries, list):
         for i in range(min(3, len(entries))):
