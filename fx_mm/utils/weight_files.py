@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
+from fx_mm.utils.foreign_files import name_foreign_file
+
 SAFETENSORS = '.safetensors'
 META_KEY = 'fx_mm'
 """Where a safetensors file of fx_mm has its meta, as JSON."""
@@ -21,23 +23,11 @@ LENGTH_BYTES = 8
 """A safetensors file begins with the length of its header."""
 UNPACK = 'unpack it and give the file inside'
 STARTS = {
-    b'version https://git-lfs': 'a Git LFS pointer and not the weights; run '
-    '"git lfs pull" in its repository, or download the file itself',
-    b'\x1f\x8b': f'a gzip archive; {UNPACK}',
-    b'BZh': f'a bzip2 archive; {UNPACK}',
-    b'\xfd7zXZ': f'an xz archive; {UNPACK}',
-    b'7z\xbc\xaf': f'a 7z archive; {UNPACK}',
-    b'Rar!': f'a RAR archive; {UNPACK}',
     b'\x89HDF': 'an HDF5 file, as Keras writes; convert it to PyTorch first',
     b'\x93NUMPY': 'an array of NumPy and not weights by name',
     b'\x89PNG': 'a picture',
     b'\xff\xd8\xff': 'a picture',
-    b'%PDF': 'a PDF document',
 }
-WEB_PAGE = (
-    'a web page and not the weights: the link leads to a page, such as one '
-    'to log in or to confirm; open it in a browser and download the file'
-)
 
 
 def name_other_file(path: str | Path) -> str:
@@ -66,9 +56,10 @@ def name_other_file(path: str | Path) -> str:
         return _name_zip(path)
     if _begins_as_safetensors(head):
         return ''
+    foreign = name_foreign_file(head)
+    if foreign:
+        return foreign.removeprefix('is ')
     text = _as_text(head)
-    if text.lstrip().lower().startswith(('<!doctype', '<html', '<?xml')):
-        return WEB_PAGE
     if text:
         first = ' '.join(text.split())[:60]
         return f'text ("{first}") and not weights'

@@ -44,13 +44,13 @@ POINTER = (
 )
 OTHERS = {
     'empty': (b'', 'is empty; copy or download it again'),
-    'html': (HTML, 'is a web page and not the weights'),
-    'xml': (b'<?xml version="1.0"?><Error/>', 'is a web page'),
-    'pointer': (POINTER, 'is a Git LFS pointer.*git lfs pull'),
+    'html': (HTML, 'is a web page and not the file'),
+    'xml': (b'<?xml version="1.0"?><Error/>', 'is an error page'),
+    'pointer': (POINTER, 'is a pointer of Git LFS.*git lfs pull'),
     'not found': (b'404: Not Found', 'is text ."404: Not Found".'),
     'json': (b'{"error": "no access"}', 'is text ."{"error": "no access"}".'),
     'letters': ('Zugriff f\xfcr '.encode() + b'x' * 501, 'is text'),
-    'gzip': (gzip.compress(b'x'), 'is a gzip archive; unpack it'),
+    'gzip': (gzip.compress(b'x'), 'is packed by gzip; unpack it'),
     'tar': (a_tar(), 'is a tar archive; unpack it'),
     'zip': (a_zip('a.txt', 'b/c.bin'), 'with a.txt, b/c.bin in it; unpack'),
     'empty zip': (a_zip(), 'a zip archive with nothing in it'),
