@@ -1,0 +1,11 @@
+"""Load, check and expand a config.
+
+Who only loads one, as preparing does, needs no torch: what imports it is
+imported where it is used.
+"""
+
+from fx_mm.config.expand import expand_config
+from fx_mm.config.file import load_config
+from fx_mm.config.plain import PlainConfig
+
+__all__ = ['PlainConfig', 'expand_config', 'load_config']
