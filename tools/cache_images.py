@@ -22,7 +22,7 @@ from fx_mm.datasets.records import Records
 from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.datasets.transforms import LoadXray, LoadXrayAnnotations
 from fx_mm.image_io.mask_code import MaskCode
-from fx_mm.phantom import ensure_phantom
+from fx_mm.phantom import draw_phantoms
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.cli import add_config_options, run_tool
 from fx_mm.utils.errors import UserError
@@ -189,8 +189,7 @@ def main() -> int:
             'The config has no "cache"; add cache = dict(dir="data/cache"), '
             'or --cfg-options cache.dir=data/cache here and in training.'
         )
-    if cfg.get('phantom'):
-        ensure_phantom(**cfg.phantom)
+    draw_phantoms(cfg)
     images = collect(cfg)
     if args.verify:
         what = f'Comparing {len(images)} entries'

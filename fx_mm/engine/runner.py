@@ -31,7 +31,7 @@ from fx_mm.engine.start_summary import (
 from fx_mm.models import with_tasks
 from fx_mm.models.loading import load_all_weights
 from fx_mm.models.mean_teacher import bare_model
-from fx_mm.phantom import ensure_phantom
+from fx_mm.phantom import draw_phantoms
 from fx_mm.registry import RUNNERS
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.build_errors import build_errors
@@ -40,7 +40,6 @@ from fx_mm.utils.checkpoint import (
     load_source,
     register_loaders,
 )
-from fx_mm.utils.checks import check_arguments
 from fx_mm.utils.dist import start_processes
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.memory import keep_freed_memory
@@ -299,9 +298,8 @@ class MultiTaskRunner(Runner):
 
     def _draw_phantoms(self) -> None:
         """Draw the phantoms that the config asks for, if they are missing."""
-        if self.cfg.get('phantom') and not self._synthetic:
-            check_arguments(self.cfg.phantom, ensure_phantom, 'phantom')
-            ensure_phantom(**self.cfg.phantom)
+        if not self._synthetic:
+            draw_phantoms(self.cfg)
 
     @property
     def _synthetic(self) -> bool:

@@ -9,6 +9,7 @@ from fx_mm.phantom.writer import (
     DEFAULT_COUNTS,
     DIFFICULTIES,
     MASK_CLASSES,
+    draw_phantoms,
     ensure_phantom,
 )
 
@@ -22,6 +23,7 @@ __all__ = [
     'RAW_LAYOUTS',
     'TARGETS',
     'Phantom',
+    'draw_phantoms',
     'ensure_phantom',
     'render_phantom',
     'write_raw',

@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from mmengine.config import Config
 from mmengine.logging import print_log
 
 from fx_mm.phantom.draw_findings import FINDINGS
@@ -20,6 +21,7 @@ from fx_mm.phantom.render import ORGANS, SPLITS, TARGETS, render_phantom
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import locked, write_whole
 from fx_mm.utils.parallel import track_forked
+from fx_mm.utils.value_types import check_call
 
 GENERATOR_VERSION = 2
 """Raised with every change that alters pixels or files."""
@@ -47,6 +49,22 @@ Job = tuple[Path, str, str, range, Mapping[str, Any]]
 def image_name(split: str, index: int) -> str:
     """Return an image's name, relative to the hospital's ``images``."""
     return f'{split}/{index:06d}.png'
+
+
+def draw_phantoms(cfg: Config) -> None:
+    """Draw the phantoms that a config asks for, if they are missing.
+
+    Args:
+        cfg (Config): Its ``phantom`` has the arguments of
+            :func:`ensure_phantom`; without one, nothing is drawn.
+
+    Raises:
+        UserError: If an argument is wrong.
+    """
+    entry = cfg.get('phantom')
+    if entry:
+        check_call('phantom', ensure_phantom, entry)
+        ensure_phantom(**entry)
 
 
 def ensure_phantom(

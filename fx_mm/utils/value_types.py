@@ -6,13 +6,13 @@ import math
 import operator
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union
 
 import typeguard
 
 from fx_mm.registry import find_part
-from fx_mm.utils.checks import check_keys
+from fx_mm.utils.checks import check_arguments, check_keys
 from fx_mm.utils.errors import UserError
 
 OURS = 'fx_mm.'
@@ -117,18 +117,45 @@ def check_part_values(
         if not each.__module__.startswith(OURS):
             return
         parameters = inspect.signature(init).parameters
-        for key, value in arguments.items():
-            known = parameters.get(key)
-            # a quoted class, such as that of the runner, is not from a config
-            if known is None or isinstance(known.annotation, str):
-                continue
-            if known.annotation is known.empty or _is_built(
-                value, known.annotation
-            ):
-                continue
-            check_value(f'{where}.{key}', value, known.annotation)
+        _check_parameters(where, parameters, arguments)
         if all(p.kind != p.VAR_KEYWORD for p in parameters.values()):
             return
+
+
+def check_call(
+    where: str, function: Callable[..., Any], arguments: Mapping[str, Any]
+) -> None:
+    """Refuse arguments that a function of ours does not take.
+
+    Args:
+        where (str): Their place in the config, for the message.
+        function (Callable): The function.
+        arguments (Mapping): What the config says.
+
+    Raises:
+        UserError: Says where, what and what would be right.
+    """
+    check_value(where, arguments, dict)
+    check_arguments(arguments, function, where)
+    parameters = inspect.signature(function).parameters
+    _check_parameters(where, parameters, arguments)
+
+
+def _check_parameters(
+    where: str,
+    parameters: Mapping[str, inspect.Parameter],
+    arguments: Mapping[str, Any],
+) -> None:
+    for key, value in arguments.items():
+        known = parameters.get(key)
+        # a quoted class, such as that of the runner, is not from a config
+        if known is None or isinstance(known.annotation, str):
+            continue
+        if known.annotation is known.empty or _is_built(
+            value, known.annotation
+        ):
+            continue
+        check_value(f'{where}.{key}', value, known.annotation)
 
 
 def _is_built(value: Any, hint: Any) -> bool:

@@ -16,6 +16,7 @@ from fx_mm.phantom import (
     FINDINGS,
     MASK_CLASSES,
     TARGETS,
+    draw_phantoms,
     ensure_phantom,
     render_phantom,
     writer,
@@ -219,3 +220,16 @@ def test_killed_call_leaves_nothing_and_is_repeated(tmp_path):
     assert manifest['args']['counts'] == counts
     assert len(list(folder.rglob('images/train/*.png'))) == 3 * 60
     assert {p.name for p in tmp_path.iterdir()} == {'easy', '.easy.lock'}
+
+
+@pytest.mark.parametrize(
+    'entry, message',
+    [
+        (dict(counts='12'), "phantom.counts is '12'; it must be a dict"),
+        (dict(siz=64), 'Unknown key "siz" in phantom; did you mean "size"'),
+        (dict(size=True), 'phantom.size is True; it must be a whole number'),
+    ],
+)
+def test_what_a_config_says_wrong(entry, message):
+    with pytest.raises(UserError, match=message):
+        draw_phantoms(Config(dict(phantom=entry)))

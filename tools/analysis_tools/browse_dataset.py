@@ -18,7 +18,7 @@ from mmengine.visualization import Visualizer
 
 from fx_mm.apis import load_config
 from fx_mm.engine.start_summary import import_quietly
-from fx_mm.phantom import ensure_phantom
+from fx_mm.phantom import draw_phantoms
 from fx_mm.utils.cli import add_config_options, at_least, run_tool
 from fx_mm.visualization.training_sheet import draw_training_sheets
 
@@ -65,8 +65,7 @@ def main():
     args = parse_args()
     import_quietly()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
-    if cfg.get('phantom'):
-        ensure_phantom(**cfg.phantom)
+    draw_phantoms(cfg)
     folder = args.output_dir or Path(cfg.work_dir, 'browse')
     window = None
     if has_display() and not args.not_show:
