@@ -296,6 +296,8 @@ def test_pipelines_run(tmp_path):
     path = str(tmp_path / 'image.png')
     image = np.random.default_rng(0).integers(0, 255, (90, 131), np.uint8)
     cv2.imwrite(path, image)
+    mask = str(tmp_path / 'mask.png')
+    cv2.imwrite(mask, (image > 128) * np.uint8(255))
     pipelines = {}
     for name in EXPERIMENTS:
         cfg = load_config(str(CONFIGS / name))
@@ -319,7 +321,7 @@ def test_pipelines_run(tmp_path):
                 boxes=np.array([[20, 10, 70, 60]], np.float32),
                 box_labels=np.array([classes - 1]),
             ),
-            seg=dict(mask_paths=dict.fromkeys(task.classes, path)),
+            seg=dict(mask_paths=dict.fromkeys(task.classes, f'{mask}#0')),
         )
         results = dict(
             task.meta,

@@ -64,8 +64,9 @@ def check_entry_keys(where: str, kind: Kind, entry: Mapping[str, Any]) -> None:
                 f'{where}.{key} is for {" and ".join(owners)} tasks; '
                 'remove it.'
             )
+    if isinstance(entry.get('splits'), Mapping):
+        check_keys(entry['splits'], SPLITS, f'{where}.splits')
     check_entry(where, entry, known)
-    check_keys(entry.get('splits') or {}, SPLITS, f'{where}.splits')
 
 
 def merge_entry(
@@ -183,7 +184,7 @@ def _check_few_shot(where: str, few_shot: Any) -> None:
     if few_shot is None:
         return
     where = f'{where}.few_shot'
-    if not isinstance(few_shot, dict) or 'n' not in few_shot:
+    if 'n' not in few_shot:
         raise UserError(
             f'{where} is {few_shot!r}; write dict(n=12), or '
             'dict(n=12, seed=1).'

@@ -166,7 +166,7 @@ def test_too_few_images_are_refused(make):
 @pytest.mark.parametrize(
     ('value', 'message'),
     [
-        (12, r'few_shot is 12; write dict\(n=12\)'),
+        (12, 'few_shot is 12; it must be a dict or None'),
         (dict(seed=1), r'write dict\(n=12\)'),
         (dict(n=0), 'few_shot.n is 0'),
         (dict(n=3.5), 'few_shot.n is 3.5'),

@@ -401,7 +401,7 @@ def test_a_transform_that_drops_images_is_named(table):
         ),
         (
             dict(reader=dict(type='CsvLabelReader', colum='x')),
-            ['reader of task toy/cls', "argument 'colum'"],
+            ['reader of task toy/cls', 'Unknown key "colum"'],
         ),
         (
             dict(pipeline=[dict(type='LoadXrai')]),

@@ -152,7 +152,6 @@ def test_multi_class_loss_by_config():
         ('classification.pool', 'sum'),
         ('classification.projector', 'conv'),
         ('localization.queries', 'own'),
-        ('localization.share_decoder', 'no'),
     ],
 )
 def test_unknown_options_are_refused(option, value):

@@ -60,7 +60,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self,
         optimizer: Optimizer,
         accumulative_counts: int = 1,
-        clip_grad: dict[str, dict[str, Any] | None] | None = None,
+        clip_grad: dict[str, Any] | None = None,
         amp_dtype: str | None = None,
     ) -> None:
         check_number(
