@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor
@@ -47,7 +46,7 @@ from fx_mm.tasks import (
     TaskTable,
 )
 from fx_mm.utils.build_errors import build_part
-from fx_mm.utils.checkpoint import check_meta
+from fx_mm.utils.checkpoint import check_finite, check_meta
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.model_weights import ONLY
 from fx_mm.utils.predictors import PREDICTORS
@@ -194,7 +193,7 @@ def import_checkpoint(
     model = build_part(MODELS, dict(expanded.model.student, tasks=table))
     state_dict: dict[str, Tensor] = {}
     for role, tensors in chosen.items():
-        _check_finite(tensors, source.path)
+        check_finite(tensors, source.path)
         result, notes = _convert(source, tensors, model, table, datasets)
         prefix = f'{role}.' if len(chosen) > 1 else ''
         wanted = model.state_dict()
@@ -229,15 +228,6 @@ def import_checkpoint(
     return Imported(
         source, checkpoint, rows, result.unused, [n for n in notes if n]
     )
-
-
-def _check_finite(tensors: dict[str, Tensor], path: str) -> None:
-    for name, value in tensors.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise UserError(
-                f'Checkpoint "{path}" has values in "{name}" that are not '
-                'finite; it is broken.'
-            )
 
 
 def _convert(

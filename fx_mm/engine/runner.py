@@ -23,6 +23,7 @@ from fx_mm.audit import warn_of_leaks
 from fx_mm.config import PlainConfig, expand_config
 from fx_mm.engine.closing_report import ClosingReport, ReportOptions
 from fx_mm.engine.hooks import LockReleaseHook, MeanTeacherHook
+from fx_mm.engine.optimizers.constructor import check_trained
 from fx_mm.engine.start_summary import (
     QuietStart,
     import_quietly,
@@ -173,6 +174,8 @@ class MultiTaskRunner(Runner):
             self._train_loop = self.build_train_loop(self._train_loop)
             wrapper = self.build_optim_wrapper(self.optim_wrapper)
             self.optim_wrapper = wrapper
+            # whatever constructor the config names
+            check_trained(self.model, wrapper)
             if self._val_loop is not None:
                 self._val_loop = self.build_val_loop(self._val_loop)
             if self._test_loop is not None:

@@ -7,7 +7,7 @@ import os.path as osp
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +309,20 @@ def check_meta(
             )
 
 
+def check_finite(state_dict: Mapping[str, Tensor], source: str) -> None:
+    """Refuse weights that are not finite: their model predicts nothing.
+
+    Raises:
+        UserError: Names the first one.
+    """
+    for name, value in state_dict.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise UserError(
+                f'Checkpoint "{source}" has values in "{name}" that are not '
+                'finite; it is broken.'
+            )
+
+
 def load_weights(
     model: nn.Module,
     state_dict: dict[str, Tensor],
@@ -327,8 +341,10 @@ def load_weights(
             not needed. Defaults to none.
 
     Raises:
-        UserError: Counts and names the missing or misshapen weights.
+        UserError: Counts and names the missing or misshapen weights, or
+            those that are not finite.
     """
+    check_finite(state_dict, source)
     try:
         result = model.load_state_dict(state_dict, strict=False)
     except RuntimeError as error:

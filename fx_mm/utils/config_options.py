@@ -16,7 +16,8 @@ class ConfigOptions(DictAction):
     are read as mmengine's :class:`DictAction` reads them. That one takes the
     blanks out of every value (``work_dir=my dir`` becomes ``mydir``); here
     only those around an element go. Quotes inside a value keep a comma and
-    brackets as well: ``classes=['Edema, acute',Mass]``.
+    brackets as well, and what is in them is text:
+    ``classes=['Edema, acute',Mass]``, ``img_ids=['007','010']``.
     """
 
     def __call__(
@@ -85,7 +86,7 @@ def read_value(text: str) -> Any:
     if inner is not None:
         bare = inner.strip()
         if bare[:1] not in BRACKETS:
-            return _scalar(inner)
+            return inner
     if bare[:1] in BRACKETS and _end_of(bare) == len(bare) - 1:
         values = [read_value(each.strip()) for each in _split(bare[1:-1])]
         return tuple(values) if bare[0] == '(' else values
@@ -97,6 +98,8 @@ def read_value(text: str) -> Any:
 
 def _scalar(text: str) -> Any:
     """Read a number, truth value or None; other text stays as it is."""
+    if '_' in text:
+        return text  # Python reads 2024_01 as a number
     value = DictAction._parse_int_float_bool(text.strip())
     return text if isinstance(value, str) else value
 

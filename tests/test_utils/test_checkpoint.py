@@ -131,3 +131,11 @@ def test_heads_are_compared_by_name():
 def test_config_diff_shows_only_what_differs():
     diff = module.config_diff('a = 1\nb = 2\n', 'a = 1\nb = 3\n')
     assert diff == '-b = 2\n+b = 3'
+
+
+def test_weights_that_are_not_finite_are_refused():
+    model = torch.nn.Linear(1, 1)
+    broken = {**model.state_dict(), 'bias': torch.tensor([float('nan')])}
+    with pytest.raises(UserError, match='"x.pth" has values in "bias" that'):
+        module.load_weights(model, broken, 'x.pth')
+    module.load_weights(model, model.state_dict(), 'x.pth')

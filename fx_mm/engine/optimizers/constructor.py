@@ -51,10 +51,7 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         self.paramwise_cfg = self.paramwise_cfg or dict(custom_keys={})
         student: Any = getattr(model, 'student', model)
         wrapper = super().__call__(student)
-        self._check_coverage(wrapper, model)
-        if hasattr(student, 'param_groups'):
-            names = (name for name, _ in student.named_parameters())
-            check_coverage(student.param_groups(), names)
+        check_trained(model, wrapper)
         if isinstance(wrapper, MultiTaskOptimWrapper):
             wrapper.param_names = {
                 id(p): name for name, p in student.named_parameters()
@@ -126,22 +123,39 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             decay *= self.paramwise_cfg.get('bias_decay_mult', 1.0)
         return lr, self.base_wd * decay
 
-    @staticmethod
-    def _check_coverage(wrapper: OptimWrapper, model: nn.Module) -> None:
-        """Refuse what would never learn, or twice in a step."""
-        count = Counter(
-            id(param)
-            for group in wrapper.optimizer.param_groups
-            for param in group['params']
+
+def check_trained(model: nn.Module, wrapper: OptimWrapper) -> None:
+    """Refuse parameters that would never learn, twice in a step, or unlocked.
+
+    Args:
+        model (nn.Module): The whole model, or a student alone.
+        wrapper (OptimWrapper): Its optimizer.
+
+    Raises:
+        UserError: If a trainable parameter is not the student's, is in no
+            group of the optimizer or in several, or in none of the groups
+            that passes lock.
+    """
+    model = getattr(model, 'module', model)
+    student: Any = getattr(model, 'student', model)
+    count = Counter(
+        id(param)
+        for group in wrapper.optimizer.param_groups
+        for param in group['params']
+    )
+    trained = {id(param) for param in student.parameters()}
+    wrong = [
+        name
+        for name, param in model.named_parameters()
+        if param.requires_grad
+        and (count[id(param)] != 1 or id(param) not in trained)
+    ]
+    if wrong:
+        raise UserError(
+            f'{len(wrong)} trainable parameters are in no optimizer group, in '
+            f"two, or not the student's: {', '.join(wrong[:5])}; only the "
+            "student's are trained: put them there, or freeze them."
         )
-        wrong = [
-            name
-            for name, param in model.named_parameters()
-            if param.requires_grad and count[id(param)] != 1
-        ]
-        if wrong:
-            raise UserError(
-                f'{len(wrong)} trainable parameters are in no optimizer '
-                f'group or in two: {", ".join(wrong[:5])}; only the '
-                "student's are trained: put them there, or freeze them."
-            )
+    if hasattr(student, 'param_groups'):
+        names = (name for name, _ in student.named_parameters())
+        check_coverage(student.param_groups(), names)

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import nn
 
+from fx_mm.engine.optimizers.constructor import check_trained
 from fx_mm.engine.optimizers.optim_wrapper import MultiTaskOptimWrapper
 from fx_mm.models.param_groups import ParamGroup
 from fx_mm.registry import OPTIM_WRAPPERS
@@ -124,7 +125,7 @@ def test_a_frozen_parameter_stops_the_build():
 def test_a_parameter_outside_the_student_stops_the_build():
     model = Twins()
     model.scale = nn.Parameter(torch.ones(1))
-    with pytest.raises(UserError, match='no optimizer group or in two: scale'):
+    with pytest.raises(UserError, match="or not the student's: scale"):
         build(model)
     model.scale.requires_grad_(False)
     build(model)
@@ -317,3 +318,12 @@ def test_state_without_names_must_fit():
     del state['param_names']
     with pytest.raises(UserError, match='does not fit the model'):
         wrapper.load_state_dict(state)
+
+
+def test_an_optimizer_of_another_constructor_is_held_to_the_same():
+    model = Twins()
+    model.scale = nn.Parameter(torch.ones(1))
+    every = [p for p in model.parameters() if p.requires_grad]
+    wrapper = OptimWrapper(torch.optim.SGD(every, lr=0.1))
+    with pytest.raises(UserError, match="or not the student's: scale"):
+        check_trained(model, wrapper)
