@@ -1,8 +1,11 @@
 """Tables with a header: one row per image, one column per class."""
 
+import logging
 import os.path as osp
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 from fx_mm.datasets.readers.base import annotation_of
@@ -11,10 +14,13 @@ from fx_mm.datasets.readers.images import Folder
 from fx_mm.datasets.readers.rows import Row, RowReader
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.log import log_once
 from fx_mm.utils.text_files import read_lines
 
 Pick = Callable[[int, Sequence[str]], Sequence[str]]
 """From the number of a row and its cells to the texts of the classes."""
+_COMMA = re.compile(r'\s*([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)\s*')
+"""A number with a decimal comma."""
 
 
 class CsvRowReader(RowReader):
@@ -52,6 +58,8 @@ class CsvRowReader(RowReader):
     def pick(self, table: CsvTable, task: Task) -> Pick:
         """Return what finds the texts of the classes in a row's cells.
 
+        Decimal commas become points where semicolons separate the columns.
+
         Raises:
             UserError: If the table lacks a column.
         """
@@ -59,6 +67,10 @@ class CsvRowReader(RowReader):
             table.column(name, f'a class of task {task.name}')
             for name in task.classes
         ]
+        if table.delimiter == ';':  # a table program's, of some languages
+            return lambda number, cells: [
+                _with_point(cells[column], table.path) for column in columns
+            ]
         if len(columns) > 1:
             cells_of = itemgetter(*columns)
             return lambda number, cells: cells_of(cells)
@@ -150,3 +162,16 @@ class CsvRowReader(RowReader):
         table = CsvTable(path, annotation_of(task, path))
         image = self.image_index(table)
         return {cells[image].strip() for _, cells in table}
+
+
+def _with_point(cell: str, path: str | Path) -> str:
+    """Return a number with a point for its decimal comma."""
+    match = _COMMA.fullmatch(cell) if ',' in cell else None
+    if match is None:
+        return cell
+    log_once(
+        f'{path}: reads the commas in its numbers as decimal points, 0,5 as '
+        '0.5.',
+        logging.WARNING,
+    )
+    return f'{match[1]}.{match[2]}'

@@ -21,6 +21,8 @@ DELIMITERS = {
     '\t': 'tabs',
     '|': 'vertical bars',
 }
+_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+"""What table programs write into a line of its own above the header."""
 SAMPLE = 20
 """Lines that tell what separates the columns."""
 
@@ -29,9 +31,10 @@ class CsvTable:
     """A CSV file with a header, read row by row.
 
     Columns are separated by commas, or by what :func:`find_delimiter` finds;
-    the log says so. Blanks around the names in the header do not count, nor
-    does how Unicode composes their letters. Columns without a name may be
-    missing at the end of a row. Each iteration reads the file again.
+    the log says so. A first line ``sep=;`` says it too. Blanks around the
+    names in the header do not count, nor does how Unicode composes their
+    letters. Columns without a name may be missing at the end of a row. Each
+    iteration reads the file again.
 
     Args:
         path (str | Path): The file; see :func:`read_lines`.
@@ -64,8 +67,14 @@ class CsvTable:
         self._hint = hint
         # Run-length codes and polygons exceed the module's 131,072 characters.
         csv.field_size_limit(sys.maxsize)
-        sample = itertools.islice(read_lines(path, hint), SAMPLE)
-        self.delimiter = find_delimiter(sample)
+        sample = list(itertools.islice(read_lines(path, hint), SAMPLE))
+        stated = _SEPARATOR.fullmatch(sample[0])
+        self._skipped = 0 if stated is None else 1
+        self.delimiter = (
+            find_delimiter(sample[self._skipped :])
+            if stated is None or stated[1] not in DELIMITERS
+            else stated[1]
+        )
         if self.delimiter != ',':
             log_once(
                 f'{path}: its columns are separated by '
@@ -186,8 +195,9 @@ class CsvTable:
 
     def _cells(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the rows of the file that are not blank, the header first."""
+        lines = read_lines(self.path, self._hint)
         reader = csv.reader(
-            read_lines(self.path, self._hint),
+            itertools.islice(lines, self._skipped, None),
             delimiter=self.delimiter,
             strict=True,  # else an open quote swallows rows
         )
@@ -198,11 +208,11 @@ class CsvTable:
                     ' ' < cells[0][:1] < '\x7f'
                     or any(cell.strip() for cell in cells)
                 ):
-                    yield reader.line_num, cells
+                    yield reader.line_num + self._skipped, cells
         except csv.Error as error:
+            number = reader.line_num + self._skipped
             raise UserError(
-                f'{self.path}, row {reader.line_num}: is not valid CSV '
-                f'({error}).'
+                f'{self.path}, row {number}: is not valid CSV ({error}).'
             ) from error
 
 

@@ -143,3 +143,15 @@ def test_marks_and_forms_of_unicode_in_a_header(tmp_path):
     assert rows(path, 'image', 'O\xe9dema') == [['a.png', '1']]
     assert rows(path, 'image', 'Oe\u0301dema') == [['a.png', '1']]
     assert 'Oe\u0301dema' in CsvTable(path, HINT)
+
+
+@pytest.mark.parametrize('first', ['sep=;', '"sep=;"', 'SEP=;', 'sep=:'])
+def test_the_line_that_states_the_separator_is_no_header(tmp_path, log, first):
+    path = tmp_path / 'x.csv'
+    path.write_text(f'{first}\r\nname;code, a\r\na;1\r\n', newline='')
+    table = CsvTable(path, HINT)
+    assert table.header == ['name', 'code, a']
+    assert list(table) == list(table) == [(3, ['a', '1'])]
+    path.write_text('sep=;\nname;code\na;1\nb\n')
+    with pytest.raises(UserError, match='row 4: has 1 cells'):
+        rows(path, 'name')

@@ -326,3 +326,19 @@ class TestRealFiles:
         records = reader(str(path), '', make_task('cls', classes))
         header = isinstance(reader, CsvLabelReader)
         assert len(records) == len(rows) - header
+
+
+def test_decimal_commas_between_semicolons(read_labels, scores, log):
+    text = 'image;A;B\na.png;0,5;1,0\nb.png;1;0,25\nc.png;;0\n'
+    np.testing.assert_array_equal(
+        scores(read_labels(text)), [[0.5, 1], [1, 0.25], [np.nan, 0]]
+    )
+    assert log.text.count('reads the commas in its numbers as decimal') == 1
+
+
+@pytest.mark.parametrize(
+    'text', ['image;A;B\na.png;0,5,1;1\n', 'image,A,B\na.png,"0,5",1\n']
+)
+def test_other_commas_are_refused(read_labels, text):
+    with pytest.raises(UserError, match='"0,5.*is not a number'):
+        read_labels(text)

@@ -193,3 +193,9 @@ def test_made_up_numbers():
     numbers = np.stack([fields['gt_value'] for fields in made])
     assert numbers.shape == (200, 2) and numbers.dtype == np.float32
     assert abs(numbers.mean()) < 0.2 and 0.8 < numbers.std() < 1.2
+
+
+def test_decimal_commas_between_semicolons(read, log):
+    records = read('image;age;ratio\na.png;61,5;-0,25\nb.png;7;1,5e2\n')
+    np.testing.assert_array_equal(values(records), [[61.5, -0.25], [7, 150]])
+    assert log.text.count('reads the commas in its numbers as decimal') == 1
