@@ -15,6 +15,7 @@ from fx_mm.datasets.readers.masks import split_bit
 from fx_mm.datasets.readers.patient_ids import (
     find_patient_name,
     read_patient,
+    warn_of_patients,
 )
 from fx_mm.datasets.readers.value_csv import parse_value
 from fx_mm.image_io.xray import IMAGE_SUFFIXES
@@ -243,6 +244,8 @@ def _read_table(path: Path, root: Path, places: list[str]) -> Table | None:
     if place is None:
         return None
     patient = find_patient_name(columns)
+    if patient is None:
+        warn_of_patients(str(path), set(columns) - {image})
     found = Table(
         path, place, list(columns[image]), {}, {}, header=table.header,
         rows=rows,

@@ -1,7 +1,7 @@
 """What all readers share: which images of a file are read, and whose."""
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from fx_mm.datasets.readers.patient_ids import (
     PATIENT,
     find_patient_name,
     read_patient,
+    warn_of_patients,
 )
 from fx_mm.tasks import Task
 from fx_mm.utils.checks import check_number
@@ -167,10 +168,10 @@ class BaseReader(metaclass=ABCMeta):
             return {}
         image = self.image_index(table)
         taken = {table.header[image], *task.classes}
-        name = find_patient_name(n for n in table.header if n not in taken)
+        names = [name for name in table.header if name not in taken]
+        name = self.find_patient(str(table.path), 'column', names)
         if name is None:
             return {}
-        self.say_patients(str(table.path), f'column "{name}"', name)
         patient = table.column(name)
         found = ((row[image].strip(), row[patient]) for _, row in table)
         return {
@@ -180,10 +181,25 @@ class BaseReader(metaclass=ABCMeta):
         }
 
     @staticmethod
-    def say_patients(file: str, where: str, name: str) -> None:
-        """Log where the patient IDs are from, unless it is as documented."""
-        if name != PATIENT:
-            log_once(f'{file}: takes the patient IDs from {where}.')
+    def find_patient(
+        file: str, where: str, names: Collection[str]
+    ) -> str | None:
+        """Find where the patient IDs are; see :func:`find_patient_name`.
+
+        The log says where they are from, unless it is as documented, and
+        warns of names that may mean them.
+
+        Args:
+            file (str): The file, for the log.
+            where (str): What the names are of, for the log.
+            names (Collection[str]): All names that may be it.
+        """
+        name = find_patient_name(names)
+        if name is None:
+            warn_of_patients(file, names)
+        elif name != PATIENT:
+            log_once(f'{file}: takes the patient IDs from {where} "{name}".')
+        return name
 
     def names(self, ann_file: str, task: Task) -> Iterator[str]:
         """Read the images' names alone, whatever else is wrong in a file.

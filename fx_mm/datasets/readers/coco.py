@@ -9,10 +9,7 @@ import numpy as np
 
 from fx_mm.datasets.readers.base import BaseReader, annotation_of
 from fx_mm.datasets.readers.images import ImageNames
-from fx_mm.datasets.readers.patient_ids import (
-    find_patient_name,
-    read_patient,
-)
+from fx_mm.datasets.readers.patient_ids import read_patient
 from fx_mm.datasets.records import Ragged, Records
 from fx_mm.registry import READERS
 from fx_mm.tasks import Task
@@ -81,10 +78,9 @@ class CocoReader(BaseReader):
         """
         images = self._load(ann_file, task)['images']
         keys = dict.fromkeys(itertools.chain.from_iterable(images))
-        name = find_patient_name(keys)
+        name = self.find_patient(ann_file, "the images'", keys)
         if name is None:
             return {}
-        self.say_patients(ann_file, f'the images\' "{name}"', name)
         return {
             str(image['file_name']).strip(): patient
             for image in images

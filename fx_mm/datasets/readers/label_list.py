@@ -5,10 +5,7 @@ from typing import Any
 
 from fx_mm.datasets.readers.base import annotation_of
 from fx_mm.datasets.readers.labels import LabelReader
-from fx_mm.datasets.readers.patient_ids import (
-    find_patient_name,
-    read_patient,
-)
+from fx_mm.datasets.readers.patient_ids import read_patient
 from fx_mm.datasets.readers.rows import Row
 from fx_mm.registry import READERS
 from fx_mm.tasks import Task
@@ -105,10 +102,9 @@ class ListLabelReader(LabelReader):
             for column, name in enumerate(header)
             if column not in taken
         }
-        name = find_patient_name(names)
+        name = self.find_patient(ann_file, 'column', names)
         if name is None:
             return {}
-        self.say_patients(ann_file, f'column "{name}"', name)
         return {
             row[self.image_column].strip(): patient
             for row in rows

@@ -1,11 +1,13 @@
 """Patient IDs: under which name a file has them, and which are the same."""
 
+import logging
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from fx_mm.utils.log import log_once
 from fx_mm.utils.memory import without_garbage_collection
 
 PATIENT = 'patient'
@@ -23,11 +25,30 @@ UNKNOWN = frozenset((
     'nil', 'unknown', 'missing', 'anonymous', 'anonymized', 'anonymised',
 ))  # fmt: skip
 """What stands in the cell of an image whose patient nobody knows."""
-_NUMBERED = re.compile(r'(\D*?)0*(\d+)(?:\.0+)?')
+PEOPLE = frozenset((
+    'patient', 'patients', 'subject', 'subjects', 'participant',
+    'participants',
+))  # fmt: skip
+NUMBERS = frozenset((
+    'id', 'ids', 'identifier', 'uid', 'key', 'code', 'number', 'num', 'no',
+    'nr', 'sn', 'hash', 'name',
+))  # fmt: skip
+DISGUISES = frozenset((
+    'anon', 'anonymous', 'anonymized', 'anonymised', 'deid', 'deidentified',
+    'hash', 'hashed', 'pseudo', 'pseudonym', 'pseudonymized',
+    'pseudonymised',
+))  # fmt: skip
+"""Words that make up the name of a column of patient IDs."""
+LIKE_PEOPLE = PEOPLE | {'pt', 'pat', 'person', 'case', 'record'}
+"""Words that may mean patients where one of NUMBERS is with them."""
+_NUMBERED = re.compile(r'(\D*?)0*(\d+)(?:\.0+|,00?)?')
 _SIGNS = re.compile(r'[\W_]+')
+_WORDS = re.compile('[A-Z]?[a-z]+|[A-Z]+(?![a-z])')
+_PERSON = re.compile('(patients?|subjects?)', re.IGNORECASE)
+_INVISIBLE = re.compile('[\xad\u200b-\u200f\u2060\ufeff]')
 _PREFIX = re.compile(
     '(?:patients?|pat|pt|p|subject|subj|sub|participant|person|id|number|num|'
-    'no|nr)*'
+    'no|nr|case|mrn)*'
 )
 """Words that only say that a number is a patient's."""
 
@@ -61,6 +82,9 @@ class Unified(NamedTuple):
 def find_patient_name(names: Iterable[str]) -> str | None:
     """Find the column, or key, with the patient IDs.
 
+    The best of :data:`NAMES`; where none is there, the only name that is
+    made up of such words, such as ``anon_patient_id`` or ``PatientName``.
+
     Args:
         names (Iterable[str]): Names of all columns, such as ``Patient ID``.
 
@@ -70,7 +94,48 @@ def find_patient_name(names: Iterable[str]) -> str | None:
     found: dict[str, str] = {}
     for name in names:
         found.setdefault(_SIGNS.sub('', name).casefold(), name)
-    return next((found[name] for name in NAMES if name in found), None)
+    exact = next((found[name] for name in NAMES if name in found), None)
+    if exact is not None:
+        return exact
+    likely = [name for name in found.values() if _is_likely(name)]
+    return likely[0] if len(likely) == 1 else None
+
+
+def warn_of_patients(file: str, names: Iterable[str]) -> None:
+    """Warn of names that may mean patients, but are too unlike or many.
+
+    Args:
+        file (str): The file that has them, for the log.
+        names (Iterable[str]): Of which :func:`find_patient_name` finds none.
+    """
+    doubtful = sorted(filter(_is_doubtful, names))
+    if doubtful:
+        shown = ', '.join(f'"{name}"' for name in doubtful[:5])
+        log_once(
+            f'{file}: takes no patient IDs, though {shown} may be them; name '
+            f'the one that has them "{PATIENT}".',
+            logging.WARNING,
+        )
+
+
+def _words(name: str) -> set[str]:
+    words = _WORDS.findall(_PERSON.sub(r' \1 ', name))
+    return {word.lower() for word in words}
+
+
+def _is_likely(name: str) -> bool:
+    """Whether a name says patients, how they are told and nothing else."""
+    words = _words(name)
+    return bool(words & PEOPLE) and words <= PEOPLE | NUMBERS | DISGUISES
+
+
+def _is_doubtful(name: str) -> bool:
+    words = _words(name)
+    return (
+        bool(words & {'mrn', 'caseid', 'caseno', 'recordid'})
+        or _is_likely(name)
+        or bool(words & LIKE_PEOPLE and words & NUMBERS)
+    )
 
 
 def read_patient(value: object) -> str | None:
@@ -84,19 +149,22 @@ def read_patient(value: object) -> str | None:
 def patient_key(text: str) -> str:
     """Return what IDs of the same patient have in common.
 
-    Case, blanks, signs before the number, zeros before it and the ``.0``
-    that a table program adds to it do not count, nor words such as
-    ``patient`` before it: 13, 13.0, 0013, P13 and ``Patient_13`` are the
-    same. Other words before it count: A13 and B13 differ.
+    Case, blanks, brackets, signs before the number, zeros before it, a full
+    stop or slash behind it and the ``.0`` that a table program adds to it do
+    not count, nor words such as ``patient`` before it: 13, 13.0, 0013, (13),
+    P13 and ``Patient_13`` are the same. Other words before it count: A13 and
+    B13 differ.
 
     Args:
         text (str): The ID as written.
     """
     if text.isascii() and text.isdigit():  # most are, and there are many
         return text.lstrip('0') or '0'
+    text = _INVISIBLE.sub('', text)
     text = unicodedata.normalize('NFKC', text).casefold()
     text = unicodedata.normalize('NFKC', text)
-    text = ' '.join(text.split()).strip(' \'"')
+    text = ' '.join(text.split())
+    text = text.strip(' \'"()[]{}<>./') or text
     match = _NUMBERED.fullmatch(text)
     if match is None:
         return text

@@ -34,7 +34,9 @@ def test_nothing_to_unify():
         '13', '13.0', '13.00', '0013', '00000013', ' 13 ', 'P13', 'p0013',
         'patient13', 'Patient 13', 'PATIENT_0013', 'patient-13.0', 'pt13',
         'Pat. 13', 'subject 13', 'sub-13', 'Patient ID: 13', 'ID13', '"13"',
-        "'13", '#13', 'patient_id_00013', 'Patient No. 13', '\uff11\uff13',
+        '(13)', '[13]', '13.', '13,0', '13\u200b', 'patient13/', 'MRN13',
+        'case_13', "'13", '#13', 'patient_id_00013', 'Patient No. 13',
+        '\uff11\uff13',
     ],
 )  # fmt: skip
 def test_ways_to_write_patient_13(text):
@@ -45,7 +47,8 @@ def test_ways_to_write_patient_13(text):
     'text',
     [
         '130', '1.3', '13.5', '13a', '1-3', '1_13', '13-1', 'A13', 'B13',
-        'site2/13', '1.2.840.13', 'COVID-00013', 'ANON13', 'C13', '013-0013',
+        '1,3', '13,000', 'S-013', 'site2/13', '1.2.840.13', 'COVID-00013',
+        'ANON13', 'C13', '013-0013',
     ],
 )  # fmt: skip
 def test_other_patients_than_13(text):
@@ -107,7 +110,9 @@ def test_what_is_a_patient(value, text):
     'name',
     ['patient', 'Patient', 'PatientID', 'patient_id', 'Patient ID',
      'patientId', 'PATIENT-ID', 'Patient Number', 'subject_id', 'Subject',
-     'subjectID', 'ParticipantID', 'MRN', 'pid'],
+     'subjectID', 'ParticipantID', 'MRN', 'pid', 'anon_patient_id',
+     'deid_patient_id', 'id_patient', 'ID Patient', 'patients', 'PatientName',
+     'patient_sn', 'hashed_patient_id', 'anon_patientid'],
 )  # fmt: skip
 def test_the_column_is_found_and_said(tmp_path, log, name):
     file = tmp_path / 'test.csv'
@@ -128,9 +133,11 @@ def test_the_documented_column_comes_first(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'header', ['PatientID,other', 'image,Patient Age', 'image,patients']
-)
-def test_other_columns_are_no_patients(tmp_path, header):
+    'header',
+    ['PatientID,other', 'image,Patient Age', 'image,Patient Gender',
+     'image,patient_weight', 'image,Patient Position', 'image,outpatient'],
+)  # fmt: skip
+def test_other_columns_are_no_patients(tmp_path, log, header):
     """The image's own column, a class, what only begins so."""
     file = tmp_path / 'test.csv'
     file.write_text(f'{header},a\n1.png,7,0\n')
@@ -138,6 +145,35 @@ def test_other_columns_are_no_patients(tmp_path, header):
     file.write_text('image,patient_id\n1.png,1\n')
     one = Task('x', 'cls', ('patient_id',), config=task().config)
     assert find_patients(one, str(file), ['1.png'], None) is None
+    assert not log.records
+
+
+@pytest.mark.parametrize(
+    ('names', 'shown'),
+    [
+        ('pt_no', '"pt_no"'),
+        ('case_id', '"case_id"'),
+        ('CaseID,caseno', '"CaseID", "caseno"'),
+        ('medical record number', '"medical record number"'),
+        ('hospital_mrn,age', '"hospital_mrn"'),
+        ('patient_study_id', '"patient_study_id"'),
+        ('anon_patient_id,patient_sn', '"anon_patient_id", "patient_sn"'),
+    ],
+)
+def test_columns_that_may_be_patients_are_warned_of(
+    tmp_path, log, names, shown
+):
+    file = tmp_path / 'test.csv'
+    cells = ',1' * len(names.split(','))
+    file.write_text(f'image,{names},a\n1.png{cells},0\n')
+    assert find_patients(task(), str(file), ['1.png'], None) is None
+    assert [(r.levelname, r.getMessage()) for r in log.records] == [
+        (
+            'WARNING',
+            f'{file}: takes no patient IDs, though {shown} may be them; name '
+            'the one that has them "patient".',
+        )
+    ]
 
 
 def test_unknown_patients_are_not_one_patient(tmp_path):
@@ -147,7 +183,7 @@ def test_unknown_patients_are_not_one_patient(tmp_path):
     assert found == ['image 1.png', 'image 2.png', '7']
 
 
-@pytest.mark.parametrize('key', ['patient', 'patient_id', 'PatientID'])
+@pytest.mark.parametrize('key', ['patient', 'patient_id', 'PatientName'])
 def test_images_of_a_coco_file(tmp_path, key):
     file = tmp_path / 'test.json'
     patients = [0, 13, 13.0, '0013', None, 'nan']
