@@ -22,6 +22,8 @@ MADE_UP = 2
 
 IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
 BOX_KEYS = ('image_id', 'category_id', 'bbox')
+FIRST_PIXEL = 1.001
+"""Where boxes end at most that are in shares of the image, rounded."""
 NO_BOX = (np.nan,) * 4
 NUMBERS = frozenset((int, float))
 Labels = dict[Any, tuple[str, int | None]]
@@ -197,8 +199,8 @@ class _Boxes:
             index = _find(known, image)
             if index is None:
                 raise UserError(
-                    f'{ann_file}, annotation {number + 1}: image id {image} '
-                    'is not among the images.'
+                    f'{ann_file}, annotation {number + 1}: image id '
+                    f'{_unlike(image, known)} is not among the images.'
                 )
             if index >= 0:  # among img_ids
                 self._kept.append((number, index, category, box, image))
@@ -208,6 +210,11 @@ class _Boxes:
                 raise UserError(
                     f'{self._where(row)}: crowd regions (iscrowd=1) are not '
                     'supported; give each finding its own box.'
+                )
+            if entries[number].get('ignore'):
+                raise UserError(
+                    f'{self._where(row)}: ignored regions (ignore=1) are not '
+                    'supported; leave the annotation out.'
                 )
 
     def _where(self, row: int) -> str:
@@ -224,8 +231,9 @@ class _Boxes:
             entry = _find(labels, category)
             if entry is None:
                 raise UserError(
-                    f'{self._where(row)}: category id {category} is not '
-                    'among the categories.'
+                    f'{self._where(row)}: category id '
+                    f'{_unlike(category, labels)} is not among the '
+                    'categories.'
                 )
             name, label = entry
             if label is None:
@@ -256,6 +264,17 @@ class _Boxes:
         no_area = 'box {box} has no area; a box is x, y, width, height'
         self._refuse(flat, no_area)
         limits = sizes[self.image]
+        with np.errstate(over='ignore'):
+            shares = np.all(
+                (values[:, :2] >= 0)
+                & (values[:, :2] + values[:, 2:] <= FIRST_PIXEL)
+                & (limits > 1)
+            )
+        self._refuse(
+            np.full(len(values), shares),
+            'box {box} lies within the first pixel, as all boxes of the file '
+            'do, so they are in shares of the image; write pixels',
+        )
         low = np.maximum(values[:, :2], 0)
         with np.errstate(over='ignore'):
             high = np.minimum(values[:, :2] + values[:, 2:], limits)
@@ -286,11 +305,26 @@ class _Boxes:
 
 
 def _find(known: dict[Any, Any], key: Any) -> Any:
-    """Return what an id stands for; None also if it is a list or object."""
+    """Return what an id stands for; None also if it can be none.
+
+    A list or an object cannot, nor can a truth value, which is 0 or 1 to
+    Python.
+    """
     try:
-        return known.get(key)
+        return None if isinstance(key, bool) else known.get(key)
     except TypeError:
         return None
+
+
+def _unlike(key: Any, known: dict[Any, Any]) -> str:
+    """Return an id that is unknown, and how it differs from a known one."""
+    if isinstance(key, bool):
+        return f'{key} (neither a number nor a text)'
+    if isinstance(key, str) and any(str(each) == key for each in known):
+        return f'"{key}" (a text, while {key} there is a number)'
+    if str(key) in known:
+        return f'{key} (a number, while "{key}" there is a text)'
+    return f'{key}'
 
 
 def _whole_numbers(
@@ -355,7 +389,7 @@ def _four(box: Any) -> Sequence[float]:
 
 
 def _check_id(key: Any, where: str) -> None:
-    if not isinstance(key, (int, float, str)):
+    if isinstance(key, bool) or not isinstance(key, (int, float, str)):
         raise UserError(f'{where}: id {key} is neither a number nor a text.')
 
 

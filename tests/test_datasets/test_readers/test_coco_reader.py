@@ -93,6 +93,17 @@ def test_box_over_the_border_is_cut(read):
     np.testing.assert_array_equal(record['boxes'], [[0, 20, 7, 24]])
 
 
+def test_boxes_below_a_pixel_are_pixels_beside_others(read):
+    boxes = [[0, 0, 0.5, 0.5], [1, 2, 3, 4]]
+    (record, _) = read(coco([box(5, each, ignore=0) for each in boxes]))
+    np.testing.assert_array_equal(
+        record['boxes'], [[0, 0, 0.5, 0.5], [1, 2, 4, 6]]
+    )
+    tiny = coco([box(5, [0, 0, 1, 1])], [image(5, 'a.png', 1, 1)])
+    (record,) = read(tiny)
+    np.testing.assert_array_equal(record['boxes'], [[0, 0, 1, 1]])
+
+
 def test_img_ids(read):
     content = coco(
         [box(5, [1, 2, 3, 4]), box(2, [2, 2, 3, 4])],
@@ -230,6 +241,28 @@ def test_packed_and_marked_files(tmp_path, write_images, make_task):
         ),
         (coco([box(5, [1, 2, 3, 4], iscrowd=1)]), ['annotation 1', 'crowd']),
         (
+            coco([box(5, [1, 2, 3, 4]), box(2, [1, 2, 3, 4], ignore=1)]),
+            ['annotation 2', '"sub/c.png"', 'ignored regions (ignore=1)'],
+        ),
+        (
+            coco([box(5, [0.1, 0.1, 0.5, 0.5]), box(2, [0, 0.25, 1, 0.75])]),
+            ['annotation 1', '"a.png"', 'shares of the image; write pixels'],
+        ),
+        (coco([box('5', [1, 2, 3, 4])]), ['"5" (a text, while 5', 'number']),
+        (
+            coco([box(5, [1, 2, 3, 4], '3')]),
+            ['category id "3" (a text, while 3 there is a number)'],
+        ),
+        (
+            coco([box(0, [1, 2, 3, 4])], [image('0', 'a.png')]),
+            ['image id 0 (a number, while "0" there is a text)'],
+        ),
+        (
+            coco([box(True, [1, 2, 3, 4])], [image(1, 'a.png')]),
+            ['annotation 1', 'image id True (neither'],
+        ),
+        (coco(images=[image(True, 'a.png')]), ['image 1', 'id True is nei']),
+        (
             coco([dict(image_id=5, bbox=[1, 2, 3, 4])]),
             ['annotation 1', 'has no "category_id"'],
         ),
@@ -269,7 +302,7 @@ def test_bad_files_are_named(read, content, parts):
 
 
 corner = st.floats(0, 1000, width=32)
-side = st.floats(0.5, 500, width=32)
+side = st.floats(1.5, 500, width=32)
 
 
 @settings(
