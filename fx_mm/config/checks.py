@@ -3,6 +3,7 @@
 import functools
 import inspect
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,7 +12,7 @@ from mmengine.config import Config
 from fx_mm.config.plain import PlainConfig
 from fx_mm.utils.checks import check_arguments, check_keys, keywords
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.value_types import check_parts
+from fx_mm.utils.value_types import check_parts, check_value
 
 OWN_KEYS = (
     'datasets',
@@ -32,6 +33,25 @@ OWN_KEYS = (
     'model_wrapper_cfg',
     'sync_bn',
 )
+SECTION = dict[str, Any] | None
+SECTION_TYPES: dict[str, Any] = dict(
+    **dict.fromkeys(
+        (
+            *('datasets', 'task_defaults', 'cycle', 'loader', 'audit'),
+            *('phantom', 'custom_imports', 'env_cfg', 'model', 'visualizer'),
+            *('optim_wrapper', 'train_cfg', 'val_cfg', 'test_cfg'),
+            *('default_hooks', 'randomness', 'auto_scale_lr'),
+        ),
+        SECTION,
+    ),
+    tasks=Sequence[str] | str | None,
+    custom_hooks=Sequence[dict[str, Any]] | None,
+    param_scheduler=Sequence[dict[str, Any]] | SECTION,
+    report=str | None,
+    load_from=str | None,
+    work_dir=str | None,
+)
+"""What the sections of a config are; what they hold is checked apart."""
 ENV_KEYS = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')
 DEFAULT_HOOKS = (
     'runtime_info',
@@ -73,6 +93,8 @@ def check_top_level(cfg: Config) -> dict[str, Any]:
         is_base = isinstance(value, dict) and isinstance(
             value.get('tasks'), dict
         )
+        if key in SECTION_TYPES:
+            check_value(key, value, SECTION_TYPES[key])
         if key in known or is_base:
             kept[key] = value
         elif not (

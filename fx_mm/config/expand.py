@@ -64,7 +64,7 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
     if isinstance(schedulers, dict):
         schedulers = out.param_scheduler = [schedulers]
     for scheduler in schedulers:
-        if scheduler.get('type') is None:
+        if not isinstance(scheduler.get('type'), str):
             raise UserError(
                 f'param_scheduler {dict(scheduler)} has no "type".'
             )

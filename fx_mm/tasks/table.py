@@ -16,7 +16,7 @@ from fx_mm.tasks.task import Task
 from fx_mm.utils.checks import check_keys, suggest
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
-from fx_mm.utils.value_types import check_entry
+from fx_mm.utils.value_types import check_entry, check_value
 
 MEAN = 'mean'
 """Stands for the dataset of a mean over tasks, in the name of a result."""
@@ -80,8 +80,10 @@ class TaskTable:
                 'The config has no "datasets"; list at least one, such as '
                 'datasets = dict(nih14={{_base_.nih14}}).'
             )
+        check_value('datasets', datasets, dict)
         kinds = {kind.name: kind for kind in all_kinds()}
         defaults = cfg.get('task_defaults') or {}
+        check_value('task_defaults', defaults, dict)
         check_keys(defaults, kinds, 'task_defaults')
         for name, entry in defaults.items():
             keys = entry_keys(kinds[name])
@@ -111,6 +113,7 @@ class TaskTable:
         names = cfg.get('tasks') or list(known)
         if isinstance(names, str):
             names = [names]
+        check_value('tasks', names, Sequence[str])
         tasks = []
         for name in names:
             if name not in known:

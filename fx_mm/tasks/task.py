@@ -110,7 +110,13 @@ class Task:
         Raises:
             UserError: If the task lacks a value that a transform asks for.
         """
-        steps = copy.deepcopy(self.config[f'{which}_pipeline'])
+        key = f'{which}_pipeline'
+        if not self.config.get(key):
+            raise UserError(
+                f'task {self.name} has no "{key}"; add it there or to '
+                f'task_defaults.{self.kind.name}.'
+            )
+        steps = copy.deepcopy(self.config[key])
         steps = [self._filled(step, which) for step in steps]
         cache = self.config.get('cache')
         if cache and which == 'train':
