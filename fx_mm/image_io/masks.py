@@ -226,7 +226,8 @@ def mask_sources(
     if path is not None:
         file, held = split_bit(path)
         if held is None:
-            code = _code((IGNORE,), MaskFormat())
+            # a frame is no mistake: what the collimator covers
+            code = _code((IGNORE,), MaskFormat('binary'))
             sources.append(MaskSource(file, code, [], [], 0))
         else:
             same = [s for s in sources if (s.path, s.code) == (file, BIT_CODE)]

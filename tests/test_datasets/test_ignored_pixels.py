@@ -230,6 +230,22 @@ def test_a_column_of_ignored_pixels(tmp_path, records, make_task, bit):
     np.testing.assert_array_equal(found.data[1], VALUES == 255)
 
 
+def test_the_frame_of_a_collimator_is_ignored(tmp_path, records, make_task):
+    frame = np.full((H, W), 255, np.uint8)
+    frame[5:-5, 5:-5] = 0
+    cv2.imwrite(str(tmp_path / 'held.png'), frame)
+    table = tmp_path / 'masks.csv'
+    table.write_text(
+        'image,Lung,Heart,ignore\na.png,bits.png#0,bits.png#1,held.png\n'
+    )
+    read = MaskReader()(str(table), str(tmp_path), make_task('seg', CLASSES))
+    sample = run(
+        records[0] | read[0], LoadXray(), LoadXrayAnnotations(), PackXray()
+    )
+    found = sample['data_samples'].gt_sem_seg
+    np.testing.assert_array_equal(found.ignore[0], frame == 255)
+
+
 def test_one_folder_per_split(tmp_path, records, make_task):
     """The folders of mmseg."""
     task = make_task('seg', CLASSES)
