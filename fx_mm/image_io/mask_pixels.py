@@ -63,8 +63,11 @@ def read_mask_pixels(path: str) -> MaskPixels:
 
 
 def _pixels(data: bytes, decoded: Decoded) -> MaskPixels:
-    values, decisions, _ = decoded
+    values, decisions, white = decoded
     depth = decisions.depth
+    lossy = _is_lossy(data, decisions.format)
+    if white is not None and values.ndim == 2 and not lossy:
+        values = _not_inverted(values, white, decisions)
     if decisions.photometric == 'palette':
         image = open_pillow(data)
         if image.mode in ('P', 'PA'):
@@ -75,13 +78,36 @@ def _pixels(data: bytes, decoded: Decoded) -> MaskPixels:
         if values.shape[2] == 3 and decisions.format not in ('PNG', 'JPEG'):
             values = _with_alpha(data, values, decisions)
     elif depth < 8:  # decoders stretch it to 8 bits
-        white = 2**depth - 1
-        values = values // np.uint8(255 // white)
-        return MaskPixels(values, white, decisions)
-    white = 65535 if values.dtype == np.uint16 else 255
-    return MaskPixels(
-        values, white, decisions, lossy=_is_lossy(data, decisions.format)
-    )
+        most = 2**depth - 1
+        values = values // np.uint8(255 // most)
+        return MaskPixels(values, most, decisions)
+    most = 65535 if values.dtype == np.uint16 else 255
+    return MaskPixels(values, most, decisions, lossy=lossy)
+
+
+def _not_inverted(
+    values: np.ndarray, white: float, decisions: Decisions
+) -> np.ndarray:
+    """Take back that a TIFF's dark values are high, where they are labels.
+
+    Of a picture, 0 is white then. Of small numbers such as 0 to 3, few
+    writers of masks mean that: they are the values of the classes.
+    """
+    if abs(white) >= 2**53 or decisions.depth == 1:
+        return values
+    stored = values.dtype.type(white) - values
+    if white > 0 and not stored.any():
+        decisions.warn(
+            'white',
+            'All pixels of the TIFF are 0, which it says is white, so that '
+            'they count as the highest value.',
+        )
+        return values
+    highest = white // 2 if white > 0 else np.inf
+    if stored.min() < 0 or stored.max() > highest:
+        return values
+    decisions.inverted = False
+    return stored
 
 
 def _is_lossy(data: bytes, file_format: str) -> bool:
