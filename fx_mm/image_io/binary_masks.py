@@ -23,6 +23,11 @@ are a large part, twice as many."""
 MOST_FLAT = 0.1
 """Share of the pixels between black and white that may lie in areas of one
 value: edges have none, classes have little else."""
+MOST_OF_BORDER, MOST_OF_IMAGE = 0.75, 0.6
+"""Shares of the pixels inside, of the border and of the image, from which
+on a mask may be inverted: no organ has as many."""
+GREY = 4
+"""Difference of the colours up to which a pixel of a lossy file is grey."""
 SHOWN = 12
 
 
@@ -71,20 +76,31 @@ def read_binary(
         MisfitError: If it is not such a mask.
     """
     found = _read(pixels, ignore, sure)
-    values = found.values
-    sides = (values[0], values[-1], values[:, 0], values[:, -1])
-    if (
-        not sure
-        and all((side == INSIDE).all() for side in sides)
-        and not (values == INSIDE).all()
-    ):
-        kind = 'alpha' if found.format == 'alpha' else 'binary'
-        raise MisfitError(
-            'is inside along the whole border; if that is outside, write '
-            f"mask_format=dict(type='{kind}', invert=True), else "
-            f"mask_format='{kind}'"
+    inside = found.values == INSIDE
+    share = _share_of_border(inside)
+    if sure or share < MOST_OF_BORDER or inside.all():
+        return found
+    kind = 'alpha' if found.format == 'alpha' else 'binary'
+    advice = (
+        'if that is outside, write '
+        f"mask_format=dict(type='{kind}', invert=True), else "
+        f"mask_format='{kind}'"
+    )
+    if share == 1:
+        raise MisfitError(f'is inside along the whole border; {advice}')
+    if inside.mean() > MOST_OF_IMAGE:
+        pixels.decisions.warn(
+            'inverted mask',
+            f'{inside.mean():.0%} of the mask and {share:.0%} of its border '
+            f'are inside; {advice}.',
         )
     return found
+
+
+def _share_of_border(inside: np.ndarray) -> float:
+    """Return which part of the pixels along the border is inside."""
+    sides = (inside[0], inside[-1], inside[1:-1, 0], inside[1:-1, -1])
+    return float(np.concatenate(sides).mean())
 
 
 def _read(
@@ -114,16 +130,35 @@ def _read(
 
 
 def read_alpha(
-    pixels: MaskPixels, ignore: Sequence[int] | None = None
+    pixels: MaskPixels,
+    ignore: Sequence[int] | None = None,
+    invert: bool = False,
 ) -> Binary:
     """Decide what is inside, from the alpha channel.
+
+    Args:
+        pixels (MaskPixels): Of the file; its decisions take warnings.
+        ignore (Sequence[int], optional): Values of ignored pixels. Defaults
+            to None: as of :func:`read_binary`.
+        invert (bool): Whether the user says that opaque is outside: then, an
+            opaque picture may be an empty mask. Defaults to False.
 
     Raises:
         MisfitError: If there is none, or it is not such a mask.
     """
     if pixels.values.ndim != 3 or pixels.values.shape[2] != 4:
         raise MisfitError("has no alpha channel; mask_format='binary' may fit")
-    found = _of_grey(pixels.values[..., 3], pixels, ignore, False)
+    alpha = pixels.values[..., 3]
+    if (
+        alpha[0, 0]
+        and is_constant(alpha)
+        and not is_constant(pixels.values[..., :3])
+    ):
+        text = 'opaque all over, so that its alpha channel has no mask'
+        if not invert:
+            raise MisfitError(f"is {text}; mask_format='binary' may fit")
+        pixels.decisions.warn('opaque', f'The file is {text}; it is empty.')
+    found = _of_grey(alpha, pixels, ignore, False)
     return found._replace(format='alpha')
 
 
@@ -213,7 +248,13 @@ def _of_colors(
     if all(np.array_equal(first, values[..., i]) for i in (1, 2)):
         return _of_grey(first, pixels, ignore, sure)
     if pixels.lossy:
-        raise MisfitError('is a JPEG in colours; save the mask as a grey PNG')
+        # a lossy WebP has no form without colours, and rounds them
+        if np.ptp(values, axis=2).max() <= GREY:
+            return _of_grey(values[..., 1], pixels, ignore, sure)
+        kind = pixels.decisions.format
+        raise MisfitError(
+            f'is a {kind} in colours that blur; save the mask as a grey PNG'
+        )
     colors = np.unique(values.reshape(-1, 3), axis=0)[:, ::-1]
     if len(colors) == 2 and not colors[0].any():
         inside = np.asarray(values.any(axis=2)).view(np.uint8)

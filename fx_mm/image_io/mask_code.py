@@ -31,6 +31,9 @@ from fx_mm.utils.errors import UserError
 MOST_MORE = 16
 """Number of values beside those of the classes that are worth listing."""
 
+MOST_IGNORED = 0.5
+"""Share of a label map above which ignored pixels are worth a warning."""
+
 
 class MaskPlane(NamedTuple):
     """A mask file, read; what its values mean is in the :class:`MaskCode`.
@@ -185,7 +188,7 @@ class MaskCode:
             return self._read_map(pixels)
         ignore = self.format.ignore_index
         if self.type == 'alpha':
-            found = read_alpha(pixels, ignore)
+            found = read_alpha(pixels, ignore, self.format.invert)
         else:
             sure = self.format.type is not None
             found = read_binary(pixels, ignore, sure)
@@ -224,8 +227,28 @@ class MaskCode:
         if guessed and here & ignored and not here & classes:
             # the mask of one class, rather than an image without any
             raise MisfitError('holds the values', found)
+        self._warn_of_ignored(values, ignored & here, pixels.decisions)
         kind = 'label_map' if pixels.colors is None else 'palette'
         return MaskPlane(values, kind, found.tolist(), pixels.decisions)
+
+    def _warn_of_ignored(
+        self, values: np.ndarray, ignored: set[int], decisions: Decisions
+    ) -> None:
+        """Warn if most of a map is ignored, though nobody has said so.
+
+        A map whose background is 255 may count its classes from 0.
+        """
+        if not ignored or self.format.ignore_index is not None:
+            return
+        (value,) = ignored
+        share = np.count_nonzero(values == value) / values.size
+        if share > MOST_IGNORED:
+            decisions.warn(
+                'mostly ignored',
+                f'{share:.0%} of the label map are {value} and so ignored; '
+                'if that is outside, write mask_format with values and '
+                f'background={value}, else with ignore_index={value}.',
+            )
 
     def _hint(self, found: Sequence[int] | None) -> str:
         """Return which format would fit, behind the values found."""
@@ -269,8 +292,8 @@ def _stored(pixels: MaskPixels) -> np.ndarray:
     """
     if pixels.lossy:
         raise MisfitError(
-            'is a JPEG, whose values blur, so that it cannot hold several '
-            'classes; save the mask as PNG'
+            'is a JPEG, or compressed like one, whose values blur, so that '
+            'it cannot hold several classes; save the mask as PNG'
         )
     values = pixels.values
     if values.ndim == 3:

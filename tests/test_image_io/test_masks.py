@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageFilter, ImageOps
 
 from fx_mm.image_io import decisions as decisions_module
@@ -408,6 +409,59 @@ def test_inverted(save):
     np.testing.assert_array_equal(found['ignore'], HELD)
 
 
+@pytest.mark.parametrize('kind', ['touching', 'one black corner'])
+def test_what_may_be_inverted_is_noted(save, kind):
+    mask = np.ones((H, W), bool)
+    mask[12:28, 10:20] = False
+    if kind == 'touching':
+        mask[12:28, :10] = False
+    else:
+        mask[0, 0] = False
+    path = save(mask.astype(np.uint8) * 255)
+    found, noted = read_mask(path, ['Lung'], decisions=True)
+    np.testing.assert_array_equal(found[0], mask)
+    assert "dict(type='binary', invert=True)" in noted['warnings'][0]
+    for form in ('binary', dict(type='binary', invert=True)):
+        assert not read_mask(path, ['Lung'], form, True)[1]['warnings']
+    # a lung that touches the border is none
+    found, noted = read_mask(
+        save((~mask).astype(np.uint8) * 255), ['Lung'], decisions=True
+    )
+    np.testing.assert_array_equal(found[0], ~mask)
+    assert not noted['warnings']
+
+
+def test_alpha_of_an_opaque_file(save):
+    grey = Image.fromarray(shades(0, 255))
+    path = save(Image.merge('LA', [grey, Image.new('L', (W, H), 255)]))
+    refuse(path, 'opaque', "'binary' may fit", mask_format='alpha')
+    np.testing.assert_array_equal(
+        read_mask(path, ['Lung'], 'binary')[0], INSIDE
+    )
+    form = dict(type='alpha', invert=True)
+    mask, found = read_mask(path, ['Lung'], form, True)
+    assert not mask.any() and 'opaque' in found['warnings'][0]
+
+
+@pytest.mark.parametrize('mask_format', [None, 'label_map'])
+def test_a_map_that_is_mostly_ignored_is_noted(save, mask_format):
+    counted_from_0 = np.where(THREE, THREE - 1, 255).astype(np.uint8)
+    counted_from_0 = np.pad(counted_from_0, 5, constant_values=255)
+    path = save(counted_from_0)
+    found = read_mask(path, NAMES, mask_format, True)[1]
+    assert 'background=255' in found['warnings'][0]
+    form = dict(
+        type='label_map',
+        values=dict(zip(NAMES, range(3))),
+        background=255,
+    )
+    masks, found = read_mask(path, NAMES, form, True)
+    assert masks.sum((1, 2)).tolist() == [180, 180, 260]
+    assert not found['warnings'] and not found['ignore'].any()
+    form = dict(type='label_map', ignore_index=255)
+    assert not read_mask(path, NAMES, form, True)[1]['warnings']
+
+
 def test_bits(save):
     path = save(np.array([[0, 1, 2], [4, 3, 6]], np.uint8))
     masks = read_mask(path, NAMES, 'bits')
@@ -526,6 +580,17 @@ def test_what_is_compressed_like_a_jpeg_holds_no_classes(save, suffix, how):
     assert (mask[0] != INSIDE).sum() <= 12
 
 
+@pytest.mark.parametrize('quality', [30, 50, 80, 95])
+def test_lossy_webp_in_grey(save, quality):
+    values = cv2.resize(shades(0, 255), (160, 120))
+    path = save(Image.fromarray(values), '.webp', quality=quality)
+    mask = read_mask(path, ['Lung'])[0]
+    assert (mask != (values > 127)).sum() < 0.01 * mask.size
+    red = np.dstack([values, 0 * values, 0 * values])
+    path = save(Image.fromarray(red), '.webp', quality=quality)
+    refuse(path, 'a WEBP in colours', 'PNG')
+
+
 def test_lossless_webp(save):
     path = save(Image.fromarray(THREE), '.webp', lossless=True)
     assert read_mask(path, NAMES).sum((1, 2)).tolist() == [180, 180, 260]
@@ -606,8 +671,30 @@ def test_a_tiff_whose_white_is_0_is_read_as_it_looks(save):
     path = save(Image.fromarray(THREE), '.tif', tiffinfo={262: 0})
     for value, mask in enumerate(read_mask(path, NAMES), 1):
         np.testing.assert_array_equal(mask, value == THREE)
-    path = save(Image.fromarray(shades(254, 255)), '.tif', tiffinfo={262: 0})
-    refuse(path, '254, 255')
+    path = save(Image.fromarray(shades(0, 255)), '.tif', tiffinfo={262: 0})
+    np.testing.assert_array_equal(read_mask(path, ['Lung'])[0], INSIDE)
+
+
+@pytest.mark.parametrize(
+    'dtype', ['u1', 'u2', 'u4', 'i1', 'i2', 'i4', 'f4', 'f8']
+)
+def test_small_values_of_a_tiff_are_kept_where_0_is_white(tmp_path, dtype):
+    path = str(tmp_path / 'mask.tif')
+    tifffile.imwrite(path, THREE.astype(dtype), photometric='miniswhite')
+    masks, found = read_mask(path, NAMES, decisions=True)
+    for value, mask in enumerate(masks, 1):
+        np.testing.assert_array_equal(mask, value == THREE)
+    assert found['values'] == [0, 1, 2, 3] and found['warnings'] == []
+    tifffile.imwrite(path, shades(0, 1).astype(dtype), photometric=0)
+    np.testing.assert_array_equal(read_mask(path, ['Lung'])[0], INSIDE)
+
+
+def test_nothing_but_0_where_0_is_white(tmp_path):
+    """An empty mask or a full one: as it looks, and not in silence."""
+    path = str(tmp_path / 'mask.tif')
+    tifffile.imwrite(path, np.zeros((H, W), 'u1'), photometric='miniswhite')
+    mask, found = read_mask(path, ['Lung'], decisions=True)
+    assert mask.all() and 'says is white' in found['warnings'][0]
 
 
 def test_a_dicom_is_refused(save, tmp_path):
