@@ -309,9 +309,7 @@ def _threshold(
     """
     top = int(found[-1]) if len(found) else 0
     low = int(found[0]) if len(found) else 0
-    full = pixels.white
-    if full >= 255:
-        full = max(255, 2 ** top.bit_length() - 1)
+    full = full_scale(pixels.white, top)
     if top == 0 and low == 0:
         return 0
     if pixels.lossy:
@@ -322,6 +320,16 @@ def _threshold(
     elif low >= 0 and _is_soft(values, found, full):
         return full // 2
     raise MisfitError('holds the values', found)
+
+
+def full_scale(white: int, top: int) -> int:
+    """Return what is white, of a file of 12 of 16 bits 4095.
+
+    Args:
+        white (int): Largest value of the file's depth.
+        top (int): Largest value in the file.
+    """
+    return white if white < 255 else max(255, 2 ** top.bit_length() - 1)
 
 
 def _jpeg_threshold(

@@ -8,7 +8,7 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from fx_mm.image_io.binary_masks import (
     IGNORED,
     INSIDE,
     MisfitError,
+    full_scale,
     is_constant,
     listed,
     read_alpha,
@@ -125,7 +126,7 @@ class MaskCode:
             return self._read(pixels)
         except MisfitError as error:
             raise UserError(
-                f'{path} {error}{self._hint(error.found)}.'
+                f'{path} {error}{self._hint(error.found, pixels.white)}.'
             ) from error
 
     def inside(
@@ -250,34 +251,80 @@ class MaskCode:
                 f'background={value}, else with ignore_index={value}.',
             )
 
-    def _hint(self, found: Sequence[int] | None) -> str:
-        """Return which format would fit, behind the values found."""
-        names = ', '.join(f'"{name}"' for name in self.classes)
+    def _hint(self, found: Sequence[int] | None, white: int) -> str:
+        """Return which format would fit, behind the values found.
+
+        Which value is which class is said only where the values leave one
+        way: a wrong advice that is followed gives wrong masks.
+
+        Args:
+            found (Sequence[int], optional): The file's values, ascending.
+            white (int): Largest value of its depth.
+        """
         if found is None:
             return ''
+        names = ', '.join(f'"{name}"' for name in self.classes)
         what = f', which are not those of {self.type} for {names}'
         if len(found) > len(self.classes) + MOST_MORE:
             return (
                 f'{what}; if it is a picture, correct the path, if a label '
                 "map, write mask_format=dict(type='label_map', values=...)"
             )
-        inside = [v for v in found if v not in self.format.background]
+        if self.is_map and self.format != MaskFormat(self.format.type):
+            known = {v for values in self._class_values for v in values}
+            known.update(self._ignored_values, self.format.background)
+            rest = [v for v in found if v not in known]
+            return (
+                f'{what} as mask_format says; add {listed(rest)} to its '
+                'values, background or ignore_index'
+            )
         if self.type != 'bits' and len(self.classes) > 1:
-            if min(found) >= 0 and max(found) < 2 ** len(self.classes):
+            if found[0] == 0 and found[-1] < 2 ** len(self.classes):
                 what += "; mask_format='bits' fits if classes are bits"
-            elif set(inside) <= set(self._ignored_values):
+            elif {*found} - {0} <= {*self._ignored_values}:
                 return (
-                    f"{what}; mask_format='label_map' fits if {inside[0]} "
+                    f"{what}; mask_format='label_map' fits if {found[-1]} "
                     'is for ignored pixels'
                 )
-        if len(inside) < len(self.classes):
-            inside = [*inside, *range(1, len(self.classes))]
-        values = dict(zip(self.classes, inside))
-        fits = f"mask_format=dict(type='label_map', values={values}"
-        rest = sorted(set(inside) - set(values.values()))
-        if rest:
-            fits += f', background={[0, *rest]}'
-        return f'{what}; {fits}) fits if these are the classes'
+        return f'{what}; {self._fitting(found, white)}'
+
+    def _fitting(self, found: Sequence[int], white: int) -> str:
+        """Return what of a label map or a binary mask would fit."""
+        low, top = found[0], found[-1]
+        usual = MaskFormat().class_values(self.classes)
+        default = [value for (value,) in usual]
+        rest = [v for v in found if v not in (0, *default)]
+        if low == 0 and rest and {*default} <= {*found}:
+            outside = [v for v in (0, *rest) if v not in default]
+            kept = outside[:-1]
+            values = dict(zip(self.classes, default))
+            more = f', background={kept}' if kept not in ([], [0]) else ''
+            return (
+                f'{_label_map(values)}{more}, ignore_index={top}) fits if '
+                f'nobody annotated {top}, or background={outside} without '
+                'ignore_index if it is none of the classes'
+            )
+        single = self.type in ('binary', 'alpha') and len(found) == 3
+        if single and low == 0 and top == full_scale(white, top):
+            return (
+                f"mask_format=dict(type='{self.type}', "
+                f'ignore_index={found[1]}) fits if nobody annotated '
+                f'{found[1]}'
+            )
+        if len(rest) == len(self.classes) and not {*default} & {*found}:
+            values = dict(zip(self.classes, rest))
+            return f'{_label_map(values)}) fits if these are the classes'
+        values = dict.fromkeys(self.classes, ...)
+        text = _label_map(values).replace('Ellipsis', '...')
+        return (
+            f'write which of the {len(found)} values belong to which class, '
+            f'{text}, background=..., ignore_index=...)'
+        )
+
+
+def _label_map(values: dict[str, Any]) -> str:
+    """Return the beginning of a format that has these values."""
+    return f"mask_format=dict(type='label_map', values={values}"
 
 
 BIT_CODE = MaskCode((), MaskFormat('bits'), any_bits=True)

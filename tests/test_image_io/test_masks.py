@@ -1,6 +1,7 @@
 """Mask files of all kinds, drawn here and read as they are meant."""
 
 import io
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -543,8 +544,73 @@ def test_the_hint_of_a_misfit_fits(save):
     path = save(THREE * 80)
     refuse(
         path,
-        "values={'Lung': 80, 'Heart': 160}, background=[0, 240])",
+        "values={'Lung': 80, 'Heart': 160, 'Clavicle': 240}) fits if",
+        classes=NAMES,
+    )
+
+
+def advised(path, classes):
+    """Return the format that the refusal advises."""
+    with pytest.raises(UserError) as info:
+        read_mask(path, classes)
+    text = str(info.value).split('mask_format=')[-1]
+    # the lazy end is that of dict(
+    return eval(re.match(r'dict\(.*?\)', text)[0])
+
+
+@pytest.mark.parametrize('count', [1, 2, 3])
+@pytest.mark.parametrize('held', [4, 15, 200, 65535])
+def test_advice_keeps_the_usual_values(save, count, held):
+    values = THREE.astype(np.uint16)
+    values[36:] = held
+    form = advised(save(values), NAMES[:count])
+    masks, found = read_mask(save(values), NAMES[:count], form, True)
+    for value, mask in enumerate(masks, 1):
+        np.testing.assert_array_equal(mask, value == THREE)
+    np.testing.assert_array_equal(found['ignore'], values == held)
+    refuse(save(values), f'if nobody annotated {held}', classes=NAMES[:count])
+
+
+def test_advice_on_grey_between_black_and_white(save):
+    for content in (
+        shades(0, 255, 128),
+        shades(0, 65535, 30000, np.uint16),
+        shallow_png(shades(0, 15, 8), 4),
+        rgba(shades(7, 7), shades(0, 255, 128)),
+    ):
+        path = save(content)
+        form = advised(path, ['Lung'])
+        mask, found = read_mask(path, ['Lung'], form, True)
+        np.testing.assert_array_equal(mask[0], INSIDE)
+        np.testing.assert_array_equal(found['ignore'], HELD)
+
+
+@pytest.mark.parametrize(
+    ('values', 'classes'),
+    [
+        (THREE + 1, NAMES),  # 1 may be outside
+        (THREE * 80, NAMES[:2]),
+        (np.where(THREE == 1, 0, THREE), NAMES[:2]),
+        (THREE * (THREE != 1) * 80, NAMES),
+        (shades(254, 255), NAMES[:1]),
+    ],
+)
+def test_advice_invents_no_classes(save, values, classes):
+    path = save(values.astype(np.uint8))
+    form = advised(path, classes)
+    assert set(form['values'].values()) == {...}
+    with pytest.raises(UserError, match='write a whole number'):
+        read_mask(path, classes, form)
+    refuse(path, 'values belong to which class', classes=classes)
+
+
+def test_advice_on_a_format_that_lacks_values(save):
+    form = dict(type='label_map', values=dict(Lung=1, Heart=3))
+    refuse(
+        save(THREE + (HELD * 9).astype(np.uint8)),
+        'add 2, 9 to its values, background or ignore_index',
         classes=NAMES[:2],
+        mask_format=form,
     )
 
 
