@@ -76,9 +76,11 @@ def read_binary(
         MisfitError: If it is not such a mask.
     """
     found = _read(pixels, ignore, sure)
+    share = _share_of_border(found.values)
+    if sure or share < MOST_OF_BORDER:
+        return found
     inside = found.values == INSIDE
-    share = _share_of_border(inside)
-    if sure or share < MOST_OF_BORDER or inside.all():
+    if inside.all():
         return found
     kind = 'alpha' if found.format == 'alpha' else 'binary'
     advice = (
@@ -97,10 +99,10 @@ def read_binary(
     return found
 
 
-def _share_of_border(inside: np.ndarray) -> float:
+def _share_of_border(values: np.ndarray) -> float:
     """Return which part of the pixels along the border is inside."""
-    sides = (inside[0], inside[-1], inside[1:-1, 0], inside[1:-1, -1])
-    return float(np.concatenate(sides).mean())
+    sides = (values[0], values[-1], values[1:-1, 0], values[1:-1, -1])
+    return float((np.concatenate(sides) == INSIDE).mean())
 
 
 def _read(
