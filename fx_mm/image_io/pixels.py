@@ -13,6 +13,8 @@ from fx_mm.utils.errors import UserError
 FEWEST_LEVELS = 8
 MANY_LEVELS = 64
 """Fewer than 8 grey levels of more than 64 are no picture."""
+NARROW = 16
+"""Grey levels of 98 % of the pixels; fewer leave nothing to see."""
 ENOUGH = 2**20
 """Pixels that tell how grey levels are spread."""
 EXACT = 2**24
@@ -88,25 +90,37 @@ def sample(pixels: np.ndarray) -> np.ndarray:
 def warn_of_few_levels(
     values: np.ndarray, mapped: np.ndarray, decisions: Decisions
 ) -> None:
-    """Warn if hardly any of many grey levels are left.
+    """Warn if hardly any of many grey levels are left, or hardly used.
 
     Args:
         values (np.ndarray): Before.
         mapped (np.ndarray): uint8, after.
         decisions (Decisions): Takes the warning.
     """
-    if np.count_nonzero(np.bincount(sample(mapped))) >= FEWEST_LEVELS:
+    counts = np.bincount(sample(mapped), minlength=256)
+    reached = np.cumsum(counts) / counts.sum()
+    darkest, brightest = np.searchsorted(reached, (0.01, 0.99))
+    few = np.count_nonzero(counts) < FEWEST_LEVELS
+    if not few and brightest - darkest >= NARROW:
         return
-    left, many = np.unique(mapped).size, np.unique(values).size
-    if left >= FEWEST_LEVELS:
+    many = np.unique(values).size
+    if many <= MANY_LEVELS:
         return
-    if many > MANY_LEVELS:
-        decisions.warn(
-            'grey levels',
-            f'Only {left} of {many} grey levels are left, since a few pixels '
-            'are far from the others; set percentiles=(0.5, 99.5) of '
-            'LoadXray, or correct the file.',
+    left = np.unique(mapped).size
+    if left < FEWEST_LEVELS:
+        reason = f'Only {left} of {many} grey levels are left'
+    elif brightest - darkest < NARROW:
+        reason = (
+            f'98 % of the pixels lie within {brightest - darkest + 1} of 256 '
+            'grey levels'
         )
+    else:
+        return
+    decisions.warn(
+        'grey levels',
+        f'{reason}, since a few pixels are far from the others; set '
+        'percentiles=(0.5, 99.5) of LoadXray, or correct the file.',
+    )
 
 
 def value_range(
