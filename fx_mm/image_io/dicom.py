@@ -13,7 +13,7 @@ from fx_mm.image_io.decisions import Decisions
 from fx_mm.image_io.dicom_display import display
 from fx_mm.image_io.dicom_tags import DicomTags
 from fx_mm.image_io.errors import UnreadableError
-from fx_mm.image_io.pixels import stretch, to_grey
+from fx_mm.image_io.pixels import stretch, to_grey, warn_of_few_levels
 
 PIXEL_KEYWORDS = ('PixelData', 'FloatPixelData', 'DoubleFloatPixelData')
 GREY = ('MONOCHROME1', 'MONOCHROME2', 'PALETTE COLOR')
@@ -36,6 +36,8 @@ NUMBERS = (
     'BitsStored',
     'PixelRepresentation',
 )
+MANY_OVERLAYS = 8
+"""So many values of the bits that are not stored are no overlays."""
 LIBJPEG = 'pip install pylibjpeg-libjpeg (licensed GPL-3.0)'
 """Decodes all of JPEG; python-gdcm all but 12 bits of JPEG Extended."""
 
@@ -196,8 +198,10 @@ def _pixels(tags: DicomTags) -> np.ndarray:
     dataset, high = tags.dataset, tags.number('HighBit')
     stored = dataset.BitsStored
     compressed = dataset.file_meta.TransferSyntaxUID.is_compressed
-    if high is None or high == stored - 1 or 'PixelData' not in dataset:
+    if 'PixelData' not in dataset:
         return pixel_array(dataset)
+    if high is None or high == stored - 1:
+        return pixel_array(dataset) if compressed else _stored_values(tags)
     shift = int(high) + 1 - stored
     if shift > 0 and high < dataset.BitsAllocated and not compressed:
         dataset.BitsStored = int(high) + 1
@@ -219,6 +223,48 @@ def _pixels(tags: DicomTags) -> np.ndarray:
         f'HighBit {high:g} does not fit {stored} stored bits; it is not used.',
     )
     return pixel_array(dataset)
+
+
+def _stored_values(tags: DicomTags) -> np.ndarray:
+    """Return the values of the bits that are stored, uncompressed.
+
+    What is above them is dropped, such as overlays, unless it belongs to the
+    values: a picture is smoother with all of its bits than without its
+    highest ones.
+    """
+    dataset, stored = tags.dataset, tags.dataset.BitsStored
+    colours = dataset.PhotometricInterpretation.startswith('YBR')
+    if stored == dataset.BitsAllocated or colours:
+        return pixel_array(dataset)
+    dataset.BitsStored = dataset.BitsAllocated
+    values = pixel_array(dataset)
+    dataset.BitsStored = stored
+    low, high = int(values.min()), int(values.max())
+    lowest = -(2 ** (stored - 1)) if dataset.PixelRepresentation else 0
+    if lowest <= low and high < lowest + 2**stored:
+        return values
+    masked = pixel_array(dataset)
+    smoother = _steps(values) < _steps(masked)
+    if not smoother and np.unique(values >> stored).size >= MANY_OVERLAYS:
+        # of a noisy picture, what is left of its bits is noise alone
+        smoother = _steps(values) * masked.std() < (
+            _steps(masked) * values.std()
+        )
+    if not smoother:
+        return masked
+    bits = max(high, ~low if low < 0 else low).bit_length()
+    bits += int(dataset.PixelRepresentation)
+    tags.fill('BitsStored', bits)
+    tags.decisions.depth = bits
+    return values
+
+
+def _steps(values: np.ndarray) -> float:
+    """Return how much neighbours differ, summed up."""
+    values = values.astype(np.float32)
+    return sum(
+        float(np.abs(np.diff(values, axis=axis)).sum()) for axis in (0, 1)
+    )
 
 
 def _to_uint8(
@@ -246,10 +292,19 @@ def _to_uint8(
         return image
     # colour: a photo of a film, or an export
     grey = to_grey(stored[..., ::-1])
-    if bits <= 8:
-        return stretch(grey, 0, np.iinfo(grey.dtype).max)
     high = int(grey.max())
-    if high * 4 < 2**bits:
+    if high >= 2**bits:
+        decisions.warn(
+            'colour depth',
+            f'The colours are said to have {bits} bits, but reach {high}; '
+            f'{high.bit_length()} bits are taken.',
+        )
+        bits = high.bit_length()
+    if bits == 8:
+        image = stretch(grey, 0, 255)
+        warn_of_few_levels(grey, image, decisions)
+        return image
+    if bits > 8 and high * 4 < 2**bits:
         decisions.warn(
             'colour depth',
             f'The colours have {bits} bits, but no value above {high}; '
@@ -259,4 +314,6 @@ def _to_uint8(
     else:
         low, high = 0, 2**bits - 1
     decisions.mapping, decisions.range = 'value range', [low, high]
-    return stretch(grey, low, high)
+    image = stretch(grey, low, high)
+    warn_of_few_levels(grey, image, decisions)
+    return image
