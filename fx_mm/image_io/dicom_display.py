@@ -26,6 +26,20 @@ from fx_mm.image_io.pixels import (
 Transform = Callable[[np.ndarray], np.ndarray]
 CLIPPED = 0.9
 """Share of black and white pixels with which a window does not fit."""
+CUT_OFF = 0.8
+"""Share of one end with which a window does not fit, of the pixels between
+the frame's or the air's values and a letter's."""
+EDGE = 16
+"""Grey levels next to either end of the value range that are such values."""
+LEFT_OVER = 2
+"""A window from below the pixels that they exceed so many times may be of
+fewer bits than they have, ..."""
+LEFT_OVER_WHITE = 0.5
+"""... does not fit if it makes more than this share of them white, ..."""
+LEFT_OVER_DOUBT = 0.25
+"""... and is warned of from this one on."""
+UNCOVERED = 0.5
+"""Share of pixels that a modality LUT must not lack an entry for."""
 FEWER = 3
 """A window with so many times less contrast than the value range does not
 fit."""
@@ -82,11 +96,19 @@ def display(
         raise UnreadableError('the DICOM has pixel values that are not finite')
     fits = True
     for mapping in _mappings(tags, modality, count):
-        seen = count()
-        reason = _misfit(mapping.apply, modality(seen.values), seen.shares)
+        inputs = Histogram(modality(count().values), count().shares)
+        reason = _misfit(mapping, inputs)
         if reason is None:
             decisions.mapping = mapping.kind
             decisions.range = list(mapping.range)
+            white = _left_over(mapping, inputs)
+            if white > LEFT_OVER_DOUBT:
+                decisions.warn(
+                    mapping.kind,
+                    f'{mapping.name} is used, but may be of fewer bits than '
+                    f'the pixels: {white:.0%} of those not at the ends are '
+                    'white.',
+                )
             image = mapping.apply(values)
             warn_of_few_levels(stored, image, decisions)
             return image
@@ -179,7 +201,7 @@ def _modality_table(
             np.unique(table.look_up(seen.values)).size,
             len(seen.values),
         )
-        if outside >= CLIPPED:
+        if outside > UNCOVERED:
             reason = f'{outside:.0%} of the pixels are outside of it'
         elif left < FEWEST_LEVELS and many > MANY_LEVELS:
             reason = f'it would leave {left} of {many} grey levels'
@@ -296,21 +318,15 @@ def _window(center: float, width: float, function: str) -> Display:
     return Display('window', name, (low, high), apply)
 
 
-def _misfit(
-    apply: Transform, values: np.ndarray, shares: np.ndarray
-) -> str | None:
+def _misfit(mapping: Display, inputs: Histogram) -> str | None:
     """Return why a mapping does not suit the pixels; None if it does.
 
     It is compared with the value range: a picture of few values, or of which
     most is background, is not the mapping's fault.
-
-    Args:
-        apply (Callable): Values to uint8.
-        values (np.ndarray): Each value of the pixels once.
-        shares (np.ndarray): Their shares of the pixels.
     """
-    plain = stretch(values, float(values.min()), float(values.max()))
-    mapped = apply(values)
+    values, shares = inputs
+    plain = _plain(values)
+    mapped = mapping.apply(values)
     clipped, clipped_plain = (
         float(shares[(image == 0) | (image == 255)].sum())
         for image in (mapped, plain)
@@ -321,6 +337,13 @@ def _misfit(
     )
     if clipped >= CLIPPED and clipped_plain < 0.5:
         return f'{clipped:.0%} of them would be black or white'
+    ends = [(0, 'black', CUT_OFF), (255, 'white', CUT_OFF)]
+    if _left_over(mapping, inputs):
+        ends[1] = (255, 'white', LEFT_OVER_WHITE)
+    for end, word, most in ends:
+        share = _share_cut_off(end, mapped, inputs)
+        if share > most and levels_plain >= MANY:
+            return f'{share:.0%} of those not at the ends would be {word}'
     few = clipped >= 0.5 and levels * FEW_OF_MANY < levels_plain
     lost = levels < FEWEST_LEVELS <= levels_plain
     if (
@@ -330,6 +353,37 @@ def _misfit(
     ):
         return f'{levels} of {levels_plain} grey levels would be left'
     return None
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    return stretch(values, float(values.min()), float(values.max()))
+
+
+def _share_cut_off(end: int, mapped: np.ndarray, inputs: Histogram) -> float:
+    """Return which share of pixels becomes one end.
+
+    Pixels near the ends of the value range are not counted: collimation and
+    air on one side, as much as half of a good X-ray, and letters on the
+    other, whichever side the file has them on.
+    """
+    plain = _plain(inputs.values)
+    inner = (plain >= EDGE) & (plain <= 255 - EDGE)
+    total = float(inputs.shares[inner].sum())
+    cut_off = float(inputs.shares[inner & (mapped == end)].sum())
+    return cut_off / total if total else 0.0
+
+
+def _left_over(mapping: Display, inputs: Histogram) -> float:
+    """Return what becomes white of a mapping that may be of fewer bits.
+
+    Returns:
+        float: Share of the pixels; 0 if the mapping is not of that kind.
+    """
+    brightest, darkest = _quantiles(*inputs)
+    low, high = mapping.range
+    if low > darkest or brightest - low < LEFT_OVER * (high - low):
+        return 0.0
+    return _share_cut_off(255, mapping.apply(inputs.values), inputs)
 
 
 def _quantiles(image: np.ndarray, shares: np.ndarray) -> tuple[float, float]:

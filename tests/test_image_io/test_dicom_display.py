@@ -173,6 +173,63 @@ def test_a_window_that_fits_is_used(read, pixels, center, width):
     assert not decisions['warnings']
 
 
+def body(bits, dark_frame=False):
+    """Noisy values from 0.1 to 0.6 of the range of so many bits."""
+    rng = np.random.default_rng(0)
+    values = np.add.outer(np.arange(96), np.arange(96)) / 190 * 0.5 + 0.1
+    values += rng.normal(0, 0.02, (96, 96))
+    if dark_frame:
+        values[:40] = rng.uniform(0, 0.04, (40, 96))
+    dtype = np.uint8 if bits == 8 else np.uint16
+    return (values * (2**bits - 1)).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ('bits', 'center', 'width', 'dark_frame'),
+    [
+        (14, 2048, 4096, False),
+        (12, 512, 1024, False),
+        (16, 2048, 4096, True),
+        (12, 300, 1500, False),  # of a CT's bones
+        (8, 30, 60, False),
+    ],
+)
+@pytest.mark.parametrize('photometric', ['MONOCHROME1', 'MONOCHROME2'])
+def test_a_window_of_fewer_bits_gives_way(
+    read, bits, center, width, dark_frame, photometric
+):
+    pixels = body(bits, dark_frame)
+    image, decisions = read(
+        pixels,
+        WindowCenter=center,
+        WindowWidth=width,
+        BitsStored=bits,
+        PhotometricInterpretation=photometric,
+    )
+    assert decisions['range'] == [pixels.min(), pixels.max()]
+    assert levels(image) > 100
+    (warning,) = decisions['warnings']
+    assert 'would be white; it is not used' in warning
+
+
+def test_a_window_that_may_be_of_fewer_bits_is_warned_of(read):
+    pixels = body(12)
+    pixels[::2] //= 4
+    _, decisions = read(pixels, WindowCenter=530, WindowWidth=1060)
+    assert decisions['mapping'] == 'window'
+    (warning,) = decisions['warnings']
+    assert 'may be of fewer bits than the pixels' in warning
+
+
+@pytest.mark.parametrize('kind', ['VOI', 'Modality'])
+def test_a_lut_of_fewer_bits_gives_way(read, kind):
+    item = table(0, 1024, 10, list(range(1024)))
+    pixels = body(12)
+    image, decisions = read(pixels, **{f'{kind}LUTSequence': [item]})
+    np.testing.assert_array_equal(image, read(pixels)[0])
+    assert 'not used' in decisions['warnings'][0]
+
+
 @pytest.mark.parametrize(
     ('centers', 'widths'),
     [
@@ -529,6 +586,61 @@ def test_colours_below_their_bits_are_stretched(write_dicom):
     image, decisions = read_xray(path, True)
     assert levels(image) == 256
     assert 'no value above 4095' in decisions['warnings'][0]
+
+
+@pytest.mark.parametrize('bits', [7, 8])
+def test_colours_of_few_bits_in_16(write_dicom, bits):
+    grey = (RAMP12 % 2**bits).astype(np.uint16)
+    path = write_dicom(
+        np.stack([grey] * 3, -1),
+        SamplesPerPixel=3,
+        PlanarConfiguration=0,
+        PhotometricInterpretation='RGB',
+        Rows=SIDE,
+        Columns=SIDE,
+        BitsStored=bits,
+    )
+    image, decisions = read_xray(path, True)
+    expected = np.rint(grey / (2**bits - 1) * 255)
+    np.testing.assert_array_equal(image, expected)
+    assert not decisions['warnings']
+
+
+@pytest.mark.parametrize('stored', [8, 10, 12, 13])
+@pytest.mark.parametrize('noisy', [False, True])
+@pytest.mark.parametrize('signed', [False, True])
+def test_values_above_the_stored_bits_count(read, stored, noisy, signed):
+    smooth = np.add.outer(np.arange(96), np.arange(96)) * 80
+    pixels = body(14) if noisy else smooth.astype(np.uint16)
+    if signed:
+        pixels = pixels.astype(np.int16) - 8192
+    image, decisions = read(pixels, BitsStored=stored)
+    np.testing.assert_array_equal(image, read(pixels, BitsStored=14)[0])
+    assert decisions['depth'] == 14
+    assert decisions['warnings'] == [f'BitsStored is {stored}; 14 is taken.']
+
+
+@pytest.mark.parametrize('planes', [0x1000, 0x3000, 0xF000])
+def test_overlays_above_the_stored_bits_do_not_count(read, planes):
+    smooth = (body(12) // 64 + RAMP12.max() // 2).astype(np.uint16)
+    rng = np.random.default_rng(0)
+    overlay = rng.integers(0, 2**16, smooth.shape).astype(np.uint16) & planes
+    overlay[:, 20:] = 0
+    image, decisions = read(smooth | overlay)
+    np.testing.assert_array_equal(image, read(smooth)[0])
+    assert not decisions['warnings']
+
+
+@pytest.mark.parametrize('size', [1, 12])
+def test_a_picture_within_few_levels_is_warned_of(read, size):
+    pixels = body(12)
+    good = read(pixels, BitsStored=16)[1]
+    pixels[0, :size] = 65535
+    image, decisions = read(pixels, BitsStored=16)
+    assert levels(image) >= 8
+    assert not good['warnings']
+    (warning,) = decisions['warnings']
+    assert 'of the pixels lie within' in warning
 
 
 def test_few_levels_of_many_are_warned_of(read):
