@@ -314,8 +314,8 @@ class MaskCode:
         if len(rest) == len(self.classes) and not {*default} & {*found}:
             values = dict(zip(self.classes, rest))
             return f'{_label_map(values)}) fits if these are the classes'
-        values = dict.fromkeys(self.classes, ...)
-        text = _label_map(values).replace('Ellipsis', '...')
+        unknown = dict.fromkeys(self.classes, ...)
+        text = _label_map(unknown).replace('Ellipsis', '...')
         return (
             f'write which of the {len(found)} values belong to which class, '
             f'{text}, background=..., ignore_index=...)'
