@@ -225,3 +225,24 @@ def test_a_config_that_a_run_wrote_is_expanded_again(tmp_path):
     assert again.to_dict() == {
         k: v for k, v in cfg.to_dict().items() if k != 'work_dir'
     }
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (
+            {'randomness.seed': 'x'},
+            "randomness.seed is 'x'; it must be a whole",
+        ),
+        ({'randomness.seed': -1}, 'randomness.seed is -1; it must be a whole'),
+        ({'param_scheduler': True}, 'param_scheduler is True; it must be'),
+        ({'tasks': [['phantom_a/cls']]}, 'tasks is .*; it must be a list'),
+        (
+            {'task_defaults.cls.train_pipeline': None},
+            'task phantom_a/cls has no "train_pipeline"',
+        ),
+    ],
+)
+def test_sections_of_another_type(options, message):
+    with pytest.raises(UserError, match=message):
+        expanded(**options)

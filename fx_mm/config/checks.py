@@ -10,9 +10,14 @@ from typing import Any
 from mmengine.config import Config
 
 from fx_mm.config.plain import PlainConfig
-from fx_mm.utils.checks import check_arguments, check_keys, keywords
+from fx_mm.utils.checks import (
+    check_arguments,
+    check_keys,
+    check_number,
+    keywords,
+)
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.value_types import check_parts, check_value
+from fx_mm.utils.value_types import check_call, check_parts, check_value
 
 OWN_KEYS = (
     'datasets',
@@ -156,7 +161,11 @@ def check_sections(cfg: Config) -> None:
     group = {*keywords(init_process_group), *keywords(init_dist), 'port'}
     check_keys(env.get('dist_cfg') or {}, group, 'env_cfg.dist_cfg')
     seeds = cfg.get('randomness') or {}
-    check_arguments(seeds, set_random_seed, 'randomness')
+    check_call('randomness', set_random_seed, seeds)
+    if seeds.get('seed') is not None:
+        check_number(
+            'randomness.seed', seeds['seed'], 0, 2**32 - 1, whole=True
+        )
     scaling = cfg.get('auto_scale_lr') or {}
     check_keys(scaling, ('enable', 'base_batch_size'), 'auto_scale_lr')
     imports = cfg.get('custom_imports') or {}
