@@ -111,7 +111,7 @@ class Task:
             UserError: If the task lacks a value that a transform asks for.
         """
         key = f'{which}_pipeline'
-        if not self.config.get(key):
+        if self.config.get(key) is None:
             raise UserError(
                 f'task {self.name} has no "{key}"; add it there or to '
                 f'task_defaults.{self.kind.name}.'
