@@ -1,17 +1,13 @@
 """README's "Add a dataset" is run as it stands, block by block."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from mmengine.registry import DefaultScope
+from bash_blocks import run_bash
 
 from fx_mm.apis import build_runner, dry_run, load_config
 
@@ -19,6 +15,7 @@ REPO = Path(__file__).parents[2]
 SECTION = re.compile(r'^## Add a dataset$(.*?)^## ', re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r'^```bash\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 COUNTS = dict(train=8, val=4, test=4)
+TIMEOUT = 500
 
 
 def blocks():
@@ -52,35 +49,17 @@ def draw(root):
 
 
 @pytest.fixture
-def checkout(tmp_path, monkeypatch):
-    """A folder like a checkout, that may be written to."""
-    (tmp_path / 'tools').symlink_to(REPO / 'tools')
-    shutil.copytree(REPO / 'configs', tmp_path / 'configs')
-    draw(tmp_path / 'data' / 'my_hospital')
-    paths = [str(Path(sys.executable).parent), os.environ['PATH']]
-    monkeypatch.setenv('PATH', os.pathsep.join(paths))
-    monkeypatch.setenv('PYTHONPATH', str(REPO))
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    DefaultScope._instance_dict.clear()
+def hospital(checkout):
+    """A checkout with the folder that the blocks are about."""
+    draw(checkout / 'data' / 'my_hospital')
+    return checkout
 
 
-def run_bash(code):
-    done = subprocess.run(
-        ['bash', '-euo', 'pipefail', '-c', code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=500,
-    )
-    assert done.returncode == 0, f'{code}\n{done.stdout[-3000:]}'
-
-
-def test_three_blocks_make_an_experiment(checkout):
+def test_three_blocks_make_an_experiment(hospital):
     dataset, experiment, commands = blocks()
     assert dataset.count('\n') <= 42  # 40 lines, and those of the shell
-    run_bash(dataset)
-    run_bash(experiment)
+    run_bash(dataset, TIMEOUT)
+    run_bash(experiment, TIMEOUT)
     (config,) = re.findall(r'^config=(\S+)$', commands, re.MULTILINE)
     cfg = load_config(config)
     (work,) = re.findall(r'^work=(\S+)$', commands, re.MULTILINE)
@@ -91,19 +70,19 @@ def test_three_blocks_make_an_experiment(checkout):
 
 
 @pytest.mark.slow
-def test_three_blocks_train_a_model(checkout):
+def test_three_blocks_train_a_model(hospital):
     for block in blocks():
-        run_bash(block)
-    work = checkout / 'work_dirs/foundation-x_my_hospital'
+        run_bash(block, TIMEOUT)
+    work = hospital / 'work_dirs/foundation-x_my_hospital'
     assert (work / 'results.md').is_file()
     assert len(list((work / 'predictions').glob('*.json'))) == 16
 
 
 @pytest.mark.slow
-def test_the_tool_writes_what_trains(checkout):
+def test_the_tool_writes_what_trains(hospital):
     words = 'new_experiment.py data/my_hospital --name mine'
-    run_bash(f'python tools/{words}')
+    run_bash(f'python tools/{words}', TIMEOUT)
     config = 'configs/mine/foundation-x_mine.py'
     options = '--cfg-options train_cfg.max_cycles=1'
-    run_bash(f'python tools/train.py {config} {options}')
-    assert (checkout / 'work_dirs/foundation-x_mine/results.md').is_file()
+    run_bash(f'python tools/train.py {config} {options}', TIMEOUT)
+    assert (hospital / 'work_dirs/foundation-x_mine/results.md').is_file()

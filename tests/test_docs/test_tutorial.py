@@ -1,13 +1,10 @@
 """docs/tutorial.md is run as it stands, block by block."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from mmengine.registry import DefaultScope
+from bash_blocks import run_bash
 
 REPO = Path(__file__).parents[2]
 TUTORIAL = REPO / 'docs/tutorial.md'
@@ -64,38 +61,13 @@ def missing_lines(excerpt, output):
     return missing
 
 
-@pytest.fixture
-def checkout(tmp_path, monkeypatch):
-    """A folder like a checkout, that may be written to."""
-    for name in ('tools', 'configs'):
-        (tmp_path / name).symlink_to(REPO / name)
-    paths = [str(Path(sys.executable).parent), os.environ['PATH']]
-    monkeypatch.setenv('PATH', os.pathsep.join(paths))
-    monkeypatch.setenv('PYTHONPATH', str(REPO))
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    DefaultScope._instance_dict.clear()
-
-
-def run_bash(code):
-    done = subprocess.run(
-        ['bash', '-euo', 'pipefail', '-c', code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, f'{code}\n{done.stdout[-3000:]}'
-    return done.stdout
-
-
 @pytest.mark.slow
 def test_all_blocks(checkout, capsys):
     session, output, kinds = {}, '', []
     for kind, code in BLOCK.findall(TUTORIAL.read_text()):
         kinds.append(kind)
         if kind == 'bash':
-            output = run_bash(code)
+            output = run_bash(code, timeout=300)
             assert 'OneDL' not in output  # a remark of mmdet's
         elif kind == 'python':
             capsys.readouterr()

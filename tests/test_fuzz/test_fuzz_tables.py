@@ -157,21 +157,19 @@ def table(draw):
     return data, draw(st.sampled_from(['x.csv', 'x.csv.gz', 'x.txt']))
 
 
-def write_table(folder, drawn):
+def read_table(folder, drawn, reader, kind):
+    """Write a table and read it; None for the records if it is refused."""
     data, name = drawn
     path = folder / name
     path.write_bytes(gzip.compress(data) if name.endswith('gz') else data)
-    return path
+    task = Task('d', kind, ('x', 'y'), config=dict())
+    return outcome_of(lambda: reader(str(path), str(folder), task), path)
 
 
 @fuzz(table(), examples=300)
 def test_label_table(folder, drawn):
     """Labels are 0, 1 or unknown, or the file is refused."""
-    path = write_table(folder, drawn)
-    task = Task('d', 'cls', ('x', 'y'), config=dict())
-    records, outcome = outcome_of(
-        lambda: CsvLabelReader()(str(path), str(folder), task), path
-    )
+    records, outcome = read_table(folder, drawn, CsvLabelReader(), 'cls')
     if records is None:
         return outcome
     for i in range(len(records)):
@@ -186,11 +184,7 @@ def test_label_table(folder, drawn):
 @fuzz(table(), examples=200)
 def test_value_table(folder, drawn):
     """Values are finite or unknown, or the file is refused."""
-    path = write_table(folder, drawn)
-    task = Task('d', 'reg', ('x', 'y'), config=dict())
-    records, outcome = outcome_of(
-        lambda: CsvValueReader()(str(path), str(folder), task), path
-    )
+    records, outcome = read_table(folder, drawn, CsvValueReader(), 'reg')
     if records is None:
         return outcome
     for i in range(len(records)):

@@ -557,49 +557,44 @@ def test_more_pixels_than_one_frame_are_refused(read):
         )
 
 
+@pytest.fixture
+def write_colors(write_dicom):
+    """Write three equal channels."""
+
+    def write(grey, **tags):
+        return write_dicom(
+            np.stack([grey] * 3, -1),
+            SamplesPerPixel=3,
+            PlanarConfiguration=0,
+            PhotometricInterpretation='RGB',
+            Rows=SIDE,
+            Columns=SIDE,
+            **tags,
+        )
+
+    return write
+
+
 @pytest.mark.parametrize('depth', [12, 16])
-def test_deep_colours_use_their_bits(write_dicom, depth):
+def test_deep_colours_use_their_bits(write_colors, depth):
     grey = (RAMP12.astype(np.uint32) * (2**depth - 1) // 4095).astype('u2')
-    path = write_dicom(
-        np.stack([grey] * 3, -1),
-        SamplesPerPixel=3,
-        PlanarConfiguration=0,
-        PhotometricInterpretation='RGB',
-        Rows=SIDE,
-        Columns=SIDE,
-        BitsStored=depth,
-    )
+    path = write_colors(grey, BitsStored=depth)
     image, decisions = read_xray(path, True)
     assert np.abs(image - FULL).max() <= 1
     assert not decisions['warnings']
 
 
-def test_colours_below_their_bits_are_stretched(write_dicom):
-    path = write_dicom(
-        np.stack([RAMP12] * 3, -1),
-        SamplesPerPixel=3,
-        PlanarConfiguration=0,
-        PhotometricInterpretation='RGB',
-        Rows=SIDE,
-        Columns=SIDE,
-    )
+def test_colours_below_their_bits_are_stretched(write_colors):
+    path = write_colors(RAMP12)
     image, decisions = read_xray(path, True)
     assert levels(image) == 256
     assert 'no value above 4095' in decisions['warnings'][0]
 
 
 @pytest.mark.parametrize('bits', [7, 8])
-def test_colours_of_few_bits_in_16(write_dicom, bits):
+def test_colours_of_few_bits_in_16(write_colors, bits):
     grey = (RAMP12 % 2**bits).astype(np.uint16)
-    path = write_dicom(
-        np.stack([grey] * 3, -1),
-        SamplesPerPixel=3,
-        PlanarConfiguration=0,
-        PhotometricInterpretation='RGB',
-        Rows=SIDE,
-        Columns=SIDE,
-        BitsStored=bits,
-    )
+    path = write_colors(grey, BitsStored=bits)
     image, decisions = read_xray(path, True)
     expected = np.rint(grey / (2**bits - 1) * 255)
     np.testing.assert_array_equal(image, expected)
