@@ -42,21 +42,21 @@ SECTION = dict[str, Any] | None
 SECTION_TYPES: dict[str, Any] = dict(
     **dict.fromkeys(
         (
-            *('datasets', 'task_defaults', 'cycle', 'loader', 'audit'),
-            *('phantom', 'custom_imports', 'env_cfg', 'model', 'visualizer'),
-            *('optim_wrapper', 'train_cfg', 'val_cfg', 'test_cfg'),
-            *('default_hooks', 'randomness', 'auto_scale_lr'),
+            *('cycle', 'loader', 'audit', 'phantom', 'custom_imports'),
+            *('env_cfg', 'model', 'visualizer', 'optim_wrapper'),
+            *('train_cfg', 'val_cfg', 'test_cfg', 'default_hooks'),
+            *('randomness', 'auto_scale_lr'),
         ),
         SECTION,
     ),
-    tasks=Sequence[str] | str | None,
     custom_hooks=Sequence[dict[str, Any]] | None,
     param_scheduler=Sequence[dict[str, Any]] | SECTION,
     report=str | None,
     load_from=str | None,
     work_dir=str | None,
 )
-"""What the sections of a config are; what they hold is checked apart."""
+"""What the sections of a config are; what they hold is checked apart, and
+``datasets``, ``tasks`` and ``task_defaults`` by their ``TaskTable``."""
 ENV_KEYS = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')
 DEFAULT_HOOKS = (
     'runtime_info',

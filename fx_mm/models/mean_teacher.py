@@ -369,7 +369,7 @@ class MeanTeacher(BaseModel):
 def _copy_below(
     state_dict: dict[str, Tensor], source: str, target: str
 ) -> None:
-    """Give the weights of one model to another one as well."""
+    """Add the weights of one model as those of another one."""
     for key in list(state_dict):
         if key.startswith(source):
             state_dict[target + key.removeprefix(source)] = state_dict[key]

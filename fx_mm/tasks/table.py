@@ -13,7 +13,7 @@ from fx_mm.tasks.schema import (
     merge_entry,
 )
 from fx_mm.tasks.task import Task
-from fx_mm.utils.checks import check_keys, suggest
+from fx_mm.utils.checks import as_list, check_keys, suggest
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.utils.value_types import check_entry, check_value
@@ -25,6 +25,11 @@ RESERVED = (MEAN, *PREDICTORS)
 DATASET_NAME = re.compile(r'[^\W_][\w-]*')
 """Results are called ``dataset/kind/metric``, and modules and files after the
 dataset: no slash, dot or blank."""
+SECTION_TYPES: dict[str, Any] = dict(
+    datasets=dict | None,  # whose names are checked with a reason
+    tasks=Sequence[str] | str | None,
+    task_defaults=dict[str, Any] | None,
+)
 DATASET_KEYS = dict(
     data_root=str | None, img_dir=str | None, patient=str | None, tasks=dict
 )
@@ -74,16 +79,16 @@ class TaskTable:
         Raises:
             UserError: If a task, dataset or key is unknown or incomplete.
         """
+        for key, hint in SECTION_TYPES.items():
+            check_value(key, cfg.get(key), hint)
         datasets = cfg.get('datasets')
         if not datasets:
             raise UserError(
                 'The config has no "datasets"; list at least one, such as '
                 'datasets = dict(nih14={{_base_.nih14}}).'
             )
-        check_value('datasets', datasets, dict)
         kinds = {kind.name: kind for kind in all_kinds()}
         defaults = cfg.get('task_defaults') or {}
-        check_value('task_defaults', defaults, dict)
         check_keys(defaults, kinds, 'task_defaults')
         for name, entry in defaults.items():
             keys = entry_keys(kinds[name])
@@ -110,10 +115,7 @@ class TaskTable:
                     f'datasets.{name}.tasks.{kind}', kinds[kind], entry
                 )
                 known[f'{name}/{kind}'] = (name, kind, dataset, entry)
-        names = cfg.get('tasks') or list(known)
-        if isinstance(names, str):
-            names = [names]
-        check_value('tasks', names, Sequence[str])
+        names = as_list(cfg.get('tasks')) or list(known)
         tasks = []
         for name in names:
             if name not in known:

@@ -59,7 +59,7 @@ def build_part(registry: Registry, cfg: dict[str, Any]) -> Any:
 
 
 def _refusal(error: Exception, whose: str) -> str | None:
-    """Say what a registry could not build; None if ours is the fault.
+    """Return what a registry could not build; None if ours is the fault.
 
     The last call of a registry's build decides: with frames of fx_mm below
     it, its constructor was ours and came to an error by itself, unless the

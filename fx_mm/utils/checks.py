@@ -38,24 +38,36 @@ def check_keys(
             )
 
 
-def keywords(function: Callable[..., Any]) -> list[str]:
-    """List the keywords that a function or a class takes.
+def keywords(
+    function: Callable[..., Any], package: str = ''
+) -> dict[str, inspect.Parameter]:
+    """Return the keywords that a function or a class takes.
 
     A class that takes any keyword hands them on to its base.
+
+    Args:
+        function (Callable): The function or class.
+        package (str): What the modules of the bases begin with; those of
+            others, and what is behind them, are left out. Defaults to '',
+            no base.
     """
     if not inspect.isclass(function):
-        own = inspect.signature(function).parameters.values()
-        return [p.name for p in own if p.kind not in ANY]
-    found: dict[str, None] = {}
+        own = inspect.signature(function).parameters
+        return {name: p for name, p in own.items() if p.kind not in ANY}
+    found: dict[str, inspect.Parameter] = {}
     for base in function.__mro__[:-1]:
         if '__init__' not in vars(base):
             continue
+        if not base.__module__.startswith(package):
+            break
         signature = inspect.signature(vars(base)['__init__'])
         _, *parameters = signature.parameters.values()
-        found |= dict.fromkeys(p.name for p in parameters if p.kind not in ANY)
+        for parameter in parameters:
+            if parameter.kind not in ANY:
+                found.setdefault(parameter.name, parameter)
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             break
-    return list(found)
+    return found
 
 
 def check_arguments(

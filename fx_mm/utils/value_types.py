@@ -12,7 +12,7 @@ from typing import Any, Union
 import typeguard
 
 from fx_mm.registry import find_part
-from fx_mm.utils.checks import check_arguments, check_keys
+from fx_mm.utils.checks import check_arguments, check_keys, keywords
 from fx_mm.utils.errors import UserError
 
 OURS = 'fx_mm.'
@@ -110,16 +110,7 @@ def check_part_values(
     Raises:
         UserError: Says where, what and what would be right.
     """
-    for each in part.__mro__:
-        init = each.__dict__.get('__init__')
-        if init is None:
-            continue
-        if not each.__module__.startswith(OURS):
-            return
-        parameters = inspect.signature(init).parameters
-        _check_parameters(where, parameters, arguments)
-        if all(p.kind != p.VAR_KEYWORD for p in parameters.values()):
-            return
+    _check_annotated(where, keywords(part, OURS), arguments)
 
 
 def check_call(
@@ -137,11 +128,10 @@ def check_call(
     """
     check_value(where, arguments, dict)
     check_arguments(arguments, function, where)
-    parameters = inspect.signature(function).parameters
-    _check_parameters(where, parameters, arguments)
+    _check_annotated(where, keywords(function), arguments)
 
 
-def _check_parameters(
+def _check_annotated(
     where: str,
     parameters: Mapping[str, inspect.Parameter],
     arguments: Mapping[str, Any],

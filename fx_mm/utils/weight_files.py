@@ -31,7 +31,7 @@ STARTS = {
 
 
 def name_other_file(path: str | Path) -> str:
-    """Say what a file is that cannot hold weights, and what to do.
+    """Return what a file is that cannot hold weights, and what to do.
 
     Args:
         path (str | Path): A file.
@@ -67,7 +67,7 @@ def name_other_file(path: str | Path) -> str:
 
 
 def _name_zip(path: str | Path) -> str:
-    """Say what a zip archive is that torch did not write."""
+    """Return what a zip archive is that torch did not write."""
     with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as zf:
         names = zf.namelist()
         files = {name.rpartition('/')[2] for name in names}

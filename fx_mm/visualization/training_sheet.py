@@ -142,7 +142,7 @@ def _tile(
 
 
 def _notes(sample: FXDataSample) -> list[str]:
-    """Say what the pipeline did to an image."""
+    """Return what the pipeline did to an image, in words."""
     (height, width), (new_height, new_width) = (
         sample.ori_shape[:2],
         sample.img_shape[:2],
