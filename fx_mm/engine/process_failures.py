@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -60,17 +61,28 @@ def lost_processes() -> Iterator[None]:
         raise
 
 
-def outlive_signals(loader: DataLoader) -> None:
-    """Let a stop signal to the whole process group spare a loader's workers.
+def tie_workers(loader: DataLoader, owner: object) -> None:
+    """Let a loader's workers live as long as the loop that uses it.
 
-    torchrun and SLURM signal the workers too. The main process needs them
-    until it has finished its iteration and written its checkpoint; then it
-    ends them itself.
+    A stop signal to the whole process group spares them: torchrun and SLURM
+    signal the workers too. The main process needs them until it has finished
+    its iteration and written its checkpoint; then it ends them itself.
+
+    They end at once when the loop is gone. It is part of a circle with its
+    runner, and what the garbage collector finds in a circle with it has its
+    queues closed first: torch would then wait 5 seconds for each worker. So
+    the loader stays out of the circle.
 
     Args:
         loader (DataLoader): Before its workers start.
+        owner (object): The loop.
     """
     loader.worker_init_fn = partial(_init_worker, loader.worker_init_fn)
+    weakref.finalize(owner, _let_go, loader).atexit = False
+
+
+def _let_go(loader: DataLoader) -> None:
+    """Do nothing: what was held until now goes with the last reference."""
 
 
 def _init_worker(init: Callable[[int], Any] | None, worker_id: int) -> None:

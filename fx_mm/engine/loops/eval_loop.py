@@ -13,7 +13,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
 
-from fx_mm.engine.process_failures import lost_processes, outlive_signals
+from fx_mm.engine.process_failures import lost_processes, tie_workers
 from fx_mm.models.mean_teacher import MeanTeacher, bare_model
 from fx_mm.registry import LOOPS
 from fx_mm.tasks import MEAN
@@ -43,7 +43,7 @@ class _MultiTaskEvalLoop(BaseLoop):
         if tasks is not None:
             dataloader, evaluator = self._choose(dataloader, evaluator, tasks)
         super().__init__(runner, dataloader)
-        outlive_signals(self.dataloader)
+        tie_workers(self.dataloader, self)
         self.asked = tuple(dict.fromkeys(as_list(predict_on) or ()))
         for name in self.asked:
             check_choice(f'{self.stage}_cfg.predict_on', name, PREDICTORS)

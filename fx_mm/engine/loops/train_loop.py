@@ -18,7 +18,7 @@ from fx_mm.engine.process_failures import (
     STOP_SIGNALS,
     is_lost_rank,
     lost_processes,
-    outlive_signals,
+    tie_workers,
 )
 from fx_mm.models.mean_teacher import bare_model
 from fx_mm.registry import LOOPS
@@ -84,7 +84,7 @@ class CyclicTrainLoop(BaseLoop):
         max_nonfinite_steps: int = 10,
     ) -> None:
         super().__init__(runner, dataloader)
-        outlive_signals(self.dataloader)
+        tie_workers(self.dataloader, self)
         self.sampler = self.dataloader.batch_sampler
         self.schedule = self.sampler.schedule
         for key, value in (
