@@ -80,7 +80,7 @@ def test_one_version_everywhere():
     assert f'\nversion: {__version__}\n' in cited
     released = re.search(r'\ndate-released: (\S+)\n', cited)[1]
     changes = (ROOT / 'CHANGELOG.md').read_text()
-    newest = re.search(r'\n## (.*)\n', changes)[1]
+    newest = re.search(r'\n## (\[\d.*)\n', changes)[1]
     assert newest == f'[{__version__}] - {released}'
 
 
