@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from fx_mm.tasks import MEAN, all_kinds, find_kind, split_name, task_of
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.visualization.contact_sheet import line_color
+from fx_mm.visualization.panels import make_panels
 
 MAIN_LOSS = re.compile(r'(?:(lock\w*)/)?(loss(?:_\w+)?)')
 """A task's loss and its parts in lock and release passes, but not those of
@@ -66,8 +66,7 @@ def plot_curves(
 
     per_row = min(TASKS_PER_ROW, len(panels))
     n_rows = -(-len(panels) // per_row)
-    figure = Figure(figsize=(8 * per_row, 2.6 * n_rows), layout='constrained')
-    axes = figure.subplots(n_rows, 2 * per_row, squeeze=False)
+    figure, axes = make_panels(n_rows, 2 * per_row, 4, 2.6)
     for ax in axes.flat:
         ax.set_visible(False)
     parts = sorted(

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.registry import RESULTS
 from fx_mm.tasks import find_kind
 from fx_mm.visualization.contact_sheet import PALETTE, line_color
+from fx_mm.visualization.panels import make_panels
 from fx_mm.visualization.text import font_families, printable
 
 SHOWN = 20
@@ -43,8 +43,7 @@ def plot_task(
     panels = result.panels
     if not panels:
         return None
-    figure = Figure(figsize=(4.6 * panels, 4.4), layout='constrained')
-    axes = figure.subplots(1, panels, squeeze=False)[0]
+    figure, ((*axes,),) = make_panels(1, panels, 4.6, 4.1, head=0.3)
     figure.suptitle(f'{title}, {len(records)} images', fontsize=10)
     result.plot(axes, metric, records, metrics)
     for ax in axes:
