@@ -34,9 +34,10 @@ test: setup
 	$(PYTHON_VENV) -m pytest -n 2 --dist loadfile
 
 # Slow tests of what users do: raw data to results, the tutorial, real files,
-# export.
+# export, two processes.
 WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
-	tests/test_real_data.py tests/test_deployment
+	tests/test_real_data.py tests/test_deployment \
+	tests/test_engine/test_distributed.py
 
 test-workflows: setup
 	$(PYTHON_VENV) -m pytest -n 2 --dist loadfile -m slow $(WORKFLOWS)

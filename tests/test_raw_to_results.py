@@ -92,6 +92,7 @@ def result_tasks(work):
     return {f'{row["dataset"]}/{row["kind"]}' for row in rows}
 
 
+@pytest.mark.slow
 def test_two_datasets_to_results(tool, tmp_path):
     data, work = tmp_path / 'data', tmp_path / 'work'
     names = ('siim_acr', 'node21')
