@@ -21,7 +21,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def options(data, tmp_path):
-    """Cut the demo to seconds: 64 px, 12 images a hospital, one cycle."""
+    """Cut the demo to seconds: 64 px, 12 images per hospital, one cycle."""
     roots = {
         f'datasets.phantom_{x}.data_root': f'{data}/easy/hospital_{x}/'
         for x in 'abc'
@@ -42,6 +42,8 @@ def options(data, tmp_path):
         'loader.num_workers': 0,
         'cycle.max_batches': 2,
         'train_cfg.max_cycles': 1,
+        'tasks': '[phantom_a/cls,phantom_b/cls,phantom_b/loc,phantom_c/seg]',
+        'test_cfg.predict_on': '[teacher]',
         'log_level': 'WARNING',
         # loggers of one name are one, which may hold an earlier test's stream
         'experiment_name': tmp_path.name,
