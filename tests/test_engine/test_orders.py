@@ -192,24 +192,16 @@ def test_the_plan_of_a_mixed_pass_is_that_of_its_tasks(mixed, mode):
         assert (part.name in locked) == any(plans)
 
 
-@pytest.fixture(scope='module', params=['shuffled', 'ratios'])
-def whole(request, phantom_root, tmp_path_factory):
-    """Train two cycles without a stop."""
+@pytest.mark.parametrize('order, stop_at', [('shuffled', 2), ('ratios', 6)])
+def test_resume_inside_a_pass_changes_nothing(make_runner, order, stop_at):
     options = {
         'tasks': TASKS,
         'train_cfg.max_cycles': 2,
-        'cycle.order': ORDERS[request.param],
+        'cycle.order': ORDERS[order],
         'val_cfg': None,
     }
-    work = tmp_path_factory.mktemp('whole')
-    runner = build_runner(small_cfg(phantom_root, work, **options))
+    runner = make_runner(work_dir='whole', **options)
     runner.train()
-    return runner, options
-
-
-@pytest.mark.parametrize('stop_at', [2, 6])
-def test_resume_inside_a_pass_changes_nothing(whole, make_runner, stop_at):
-    runner, options = whole
     # in the second cycle, whose order may be another
     stop_at += runner.train_loop.schedule.iters_per_cycle
 

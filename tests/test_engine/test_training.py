@@ -15,6 +15,14 @@ from fx_mm.engine.loops import seed_iteration, train_loop
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 from fx_mm.utils.errors import UserError
 
+EACH_KIND = {
+    'tasks': [
+        'phantom_a/cls',
+        'phantom_b/cls',
+        'phantom_b/loc',
+        'phantom_c/seg',
+    ]
+}
 ONE_TASK = {'tasks': ['phantom_a/cls'], 'train_cfg.max_cycles': 1}
 
 
@@ -45,7 +53,7 @@ def log_of(runner):
 def whole(phantom_root, tmp_path_factory):
     """Train without a stop and remember the state of each pass."""
     work = tmp_path_factory.mktemp('whole')
-    runner = build_runner(small_cfg(phantom_root, work))
+    runner = build_runner(small_cfg(phantom_root, work, **EACH_KIND))
     seen = []
 
     def watch(runner):
@@ -104,7 +112,7 @@ def test_a_stop_signal_and_resume_change_nothing(whole, make_runner, stop_at):
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    cut = make_runner()
+    cut = make_runner(**EACH_KIND)
     cut.register_hook(Watcher(kick))
     cut.train()
     assert cut.train_loop.stopped_by == 'SIGTERM'
@@ -112,7 +120,7 @@ def test_a_stop_signal_and_resume_change_nothing(whole, make_runner, stop_at):
     saved = load_file(find_checkpoint(cut.work_dir))
     assert saved['meta']['iter'] == cut.iter == stop_at
 
-    resumed = make_runner(resume=True)
+    resumed = make_runner(resume=True, **EACH_KIND)
     resumed.train()
     assert resumed.iter == whole[0].iter
     assert not differing(final_state(resumed), final_state(whole[0]))

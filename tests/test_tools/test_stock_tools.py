@@ -2,8 +2,9 @@
 
 Each runs in a process of its own, and must leave what ours leave: the same
 weights and the same results, bit for bit. A training ends with the results of
-its test, and tools/test.py gives the same (test_train_test_predict.py). mmseg's
-test.py is missing: it makes mmengine's Runner whatever ``runner_type`` says.
+its test, and tools/test.py gives the same (test_train_test_predict.py).
+mmseg's test.py is missing: it makes mmengine's Runner whatever ``runner_type``
+says.
 """
 
 import importlib.util
