@@ -1,0 +1,188 @@
+"""The Triton kernels of deformable attention as an operator of PyTorch.
+
+``torch.ops.fx_mm.sample_levels`` has a shape function and a gradient, so
+``torch.compile`` takes it into its graph. Triton itself is imported at the
+first call.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+
+TILE = 2048
+"""Values of a program at a time: 16 for each of the threads of 4 warps."""
+MAX_POINTS = 64
+"""Points of a program at a time: fewer than threads, so that Triton reads
+coordinates where they are needed, without a detour over shared memory."""
+
+
+@lru_cache(maxsize=1024)
+def _sizes(shapes: tuple[int, ...], device: torch.device) -> Tensor:
+    """Height, width and first token of each level, (levels, 3), int32.
+
+    They are copied once per list of sizes, without a wait for the device.
+    """
+    pairs = list(zip(shapes[::2], shapes[1::2]))
+    starts = accumulate((h * w for h, w in pairs), initial=0)
+    rows = [[h, w, start] for (h, w), start in zip(pairs, starts)]
+    table = torch.tensor(rows, dtype=torch.int32)
+    return table.to(device, non_blocking=True)
+
+
+def _launch(
+    kernel: Any, tensors: Sequence[Tensor | None], value: Tensor, points: Tensor
+) -> None:
+    """Run a kernel over all blocks of queries, heads and images."""
+    import triton
+
+    batch, queries, heads, levels, per_level, _ = points.shape
+    tokens, _, dims = value.shape[1:]
+    block_p = triton.next_power_of_2(per_level)
+    block_d = triton.next_power_of_2(dims)
+    block_q = max(min(MAX_POINTS, TILE // block_d) // block_p, 1)
+    grid = (triton.cdiv(queries, block_q) * heads, batch)
+    if not batch * queries * heads * dims:
+        return
+    with torch.cuda.device_of(value):
+        kernel[grid](
+            *tensors,
+            tokens,
+            queries,
+            HEADS=heads,
+            DIMS=dims,
+            LEVELS=levels,
+            POINTS=per_level,
+            BLOCK_Q=block_q,
+            BLOCK_P=block_p,
+            BLOCK_D=block_d,
+            num_warps=4,
+        )
+
+
+@torch.library.custom_op('fx_mm::sample_levels', mutates_args=())
+def triton_sample_levels(
+    value: Tensor, shapes: Sequence[int], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """Weighted bilinear samples of all levels, by Triton.
+
+    Args:
+        value (Tensor): (B, tokens, heads, dims), float32, bfloat16, float16
+            or float64.
+        shapes (list[int]): Height and width of each level, in one row.
+        locations (Tensor): Relative x, y in 0..1, (B, Q, heads, levels,
+            points, 2). Their type, float32 or float64, is that of the sums.
+        weights (Tensor): (B, Q, heads, levels, points), of the same type.
+
+    Returns:
+        Tensor: (B, Q, heads * dims), in the type of ``value``.
+    """
+    from fx_mm.ops.triton_kernels import forward_kernel
+
+    value = value.contiguous()
+    batch, queries, heads = locations.shape[:3]
+    output = value.new_empty((batch, queries, heads * value.shape[3]))
+    sizes = _sizes(tuple(shapes), value.device)
+    tensors = (value, sizes, locations.contiguous(), weights.contiguous())
+    _launch(forward_kernel, (*tensors, output), value, locations)
+    return output
+
+
+@torch.library.custom_op('fx_mm::sample_levels_backward', mutates_args=())
+def triton_sample_levels_backward(
+    grad: Tensor,
+    value: Tensor,
+    shapes: Sequence[int],
+    locations: Tensor,
+    weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of value, locations and weights.
+
+    Programs add to the gradient of a value in any order. With
+    ``torch.use_deterministic_algorithms(True)`` they add integers of 64 bits
+    in units of 2**-62 of the largest sum that could be, so any order gives
+    the same bits.
+    """
+    from fx_mm.ops.triton_kernels import backward_kernel
+
+    value, grad = value.contiguous(), grad.contiguous()
+    locations, weights = locations.contiguous(), weights.contiguous()
+    sizes = _sizes(tuple(shapes), value.device)
+    grad_locations = torch.empty_like(locations)
+    grad_weights = torch.empty_like(weights)
+    scale, kind = None, locations.dtype
+    if torch.are_deterministic_algorithms_enabled() and locations.numel():
+        scale, kind = _scale(grad, weights), torch.int64
+    grad_value = torch.zeros_like(value, dtype=kind)
+    _launch(
+        backward_kernel,
+        (
+            *(grad, value, sizes, locations, weights, scale),
+            *(grad_value, grad_locations, grad_weights),
+        ),
+        value,
+        locations,
+    )
+    if scale is not None:
+        grad_value = grad_value.to(locations.dtype) / scale
+    return grad_value.to(value.dtype), grad_locations, grad_weights
+
+
+def _scale(grad: Tensor, weights: Tensor) -> Tensor:
+    """A power of two that makes all sums fit into 63 bits.
+
+    A cell is at most once a corner of a point, so it sums at most as many
+    parts as there are points of a level. NaN if a gradient is not finite,
+    which makes all of the result NaN.
+    """
+    _, queries, _, _, points = weights.shape
+    largest = grad.abs().amax().to(weights.dtype) * weights.abs().amax()
+    _, exponent = torch.frexp(largest)
+    # float32 ends at 2**127
+    exponent = 62 - (queries * points).bit_length() - exponent
+    scale = torch.ldexp(torch.ones_like(largest), exponent.clamp(-120, 120))
+    return scale + 0 * largest
+
+
+@triton_sample_levels.register_fake
+def _fake(
+    value: Tensor, shapes: Sequence[int], locations: Tensor, weights: Tensor
+) -> Tensor:
+    batch, queries = locations.shape[:2]
+    return value.new_empty((batch, queries, value.shape[2] * value.shape[3]))
+
+
+@triton_sample_levels_backward.register_fake
+def _fake_backward(
+    grad: Tensor,
+    value: Tensor,
+    shapes: Sequence[int],
+    locations: Tensor,
+    weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    inputs = (value, locations, weights)
+    first, second, third = (each.new_empty(each.shape) for each in inputs)
+    return first, second, third
+
+
+def _keep(
+    ctx: Any, inputs: tuple[Any, ...], output: Tensor
+) -> None:
+    value, ctx.shapes, locations, weights = inputs
+    ctx.save_for_backward(value, locations, weights)
+
+
+def _backward(
+    ctx: Any, grad: Tensor
+) -> tuple[Tensor, None, Tensor, Tensor]:
+    value, locations, weights = ctx.saved_tensors
+    grads = triton_sample_levels_backward(
+        grad, value, ctx.shapes, locations, weights
+    )
+    return grads[0], None, grads[1], grads[2]
+
+
+triton_sample_levels.register_autograd(_backward, setup_context=_keep)
