@@ -1,15 +1,13 @@
 """Deformable attention that knows the level sizes as Python numbers."""
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from mmcv.ops import MultiScaleDeformableAttention
-from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from torch import Tensor
 
-Shapes = Sequence[tuple[int, int]]
+from fx_mm.ops.sampling import KERNELS, Shapes, sample_levels
+from fx_mm.utils.checks import check_choice
 
 
 def grid_centers(shape: tuple[int, int], device: torch.device) -> Tensor:
@@ -31,49 +29,29 @@ def grid_centers(shape: tuple[int, int], device: torch.device) -> Tensor:
     return torch.stack([xs, ys], dim=-1).view(1, -1, 2)
 
 
-def sample_levels(
-    value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor
-) -> Tensor:
-    """Weighted bilinear samples of all levels, by ``grid_sample``.
-
-    Args:
-        value (Tensor): (B, tokens, heads, dims).
-        shapes (list[tuple[int, int]]): Height and width of each level.
-        locations (Tensor): Relative x, y in 0..1, (B, Q, heads, levels,
-            points, 2).
-        weights (Tensor): (B, Q, heads, levels * points).
-
-    Returns:
-        Tensor: (B, Q, heads * dims).
-    """
-    batch, queries, heads, _, points, _ = locations.shape
-    dims = value.shape[-1]
-    value = value.permute(0, 2, 3, 1).reshape(batch * heads, dims, -1)
-    grids = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5)
-    grids = grids.reshape(len(shapes), batch * heads, queries, points, 2)
-    levels = value.split([h * w for h, w in shapes], dim=-1)
-    samples = [
-        F.grid_sample(
-            level.unflatten(-1, shape),
-            grid,
-            mode='bilinear',
-            padding_mode='zeros',
-            align_corners=False,
-        )
-        for level, shape, grid in zip(levels, shapes, grids)
-    ]
-    weights = weights.transpose(1, 2).reshape(batch * heads, 1, queries, -1)
-    output = (torch.cat(samples, dim=-1) * weights).sum(-1)
-    return output.view(batch, heads * dims, queries).transpose(1, 2)
-
-
 class DeformableAttention(MultiScaleDeformableAttention):
     """``mmcv.MultiScaleDeformableAttention`` for batch-first inputs.
 
     Same weights and values. The level sizes come as Python numbers, so
-    nothing waits for the device, and the sampling runs in float32 under
-    autocast, where locations in bfloat16 would be off by whole pixels.
+    nothing waits for the device, and locations and weights are in float32
+    under autocast, where locations in bfloat16 would be off by whole pixels.
+
+    Args:
+        *args (Any): Arguments of mmcv's module.
+        kernel (str): See :func:`fx_mm.ops.sampling.sample_levels`. Defaults
+            to ``'auto'``.
+        **kwargs (Any): Further arguments of mmcv's module.
+
+    Raises:
+        UserError: If the kernel is unknown.
     """
+
+    def __init__(
+        self, *args: Any, kernel: str = 'auto', **kwargs: Any
+    ) -> None:
+        check_choice('kernel', kernel, KERNELS)
+        super().__init__(*args, **kwargs)
+        self.kernel = kernel
 
     def forward(
         self,
@@ -86,7 +64,6 @@ class DeformableAttention(MultiScaleDeformableAttention):
         reference_points: Tensor | None = None,
         shapes: Shapes = (),
         spatial_shapes: Tensor | None = None,
-        level_start_index: Tensor | None = None,
         **kwargs: Any,
     ) -> Tensor:
         """Attend to sampled points of the levels.
@@ -103,7 +80,6 @@ class DeformableAttention(MultiScaleDeformableAttention):
                 (B, Q, levels, 4) cxcywh boxes, relative to the image.
             shapes (list[tuple[int, int]]): Height and width of each level.
             spatial_shapes (Tensor): The same on the device.
-            level_start_index (Tensor): First token of each level.
             **kwargs: Not used; mmdet's layers hand on all they get.
 
         Returns:
@@ -124,13 +100,12 @@ class DeformableAttention(MultiScaleDeformableAttention):
             -1, (self.num_heads, -1)
         )
         output = self._sample(
-            value.float(),
+            value,
             offsets.float(),
             weights.float().softmax(-1),
             cast(Tensor, reference_points)[:, :, None, :, None].float(),
             shapes,
             spatial_shapes,
-            level_start_index,
         )
         return self.dropout(self.output_proj(output)) + identity
 
@@ -142,7 +117,6 @@ class DeformableAttention(MultiScaleDeformableAttention):
         points: Tensor,
         shapes: Shapes,
         sizes: Tensor | None,
-        starts: Tensor | None,
     ) -> Tensor:
         with torch.autocast(value.device.type, enabled=False):
             if points.shape[-1] == 2:
@@ -151,13 +125,7 @@ class DeformableAttention(MultiScaleDeformableAttention):
             else:
                 scale = points[..., 2:] * (0.5 / self.num_points)
                 locations = points[..., :2] + offsets * scale
-            if not value.is_cuda:
-                return sample_levels(value, shapes, locations, weights)
-            return MultiScaleDeformableAttnFunction.apply(
-                value.contiguous(),
-                sizes,
-                starts,
-                locations,
-                weights.view(offsets.shape[:-1]).contiguous(),
-                self.im2col_step,
+            weights = weights.view(offsets.shape[:-1])
+            return sample_levels(
+                value, shapes, locations, weights, self.kernel
             )

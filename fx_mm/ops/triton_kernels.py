@@ -19,21 +19,23 @@ import triton.language as tl
 
 
 @triton.jit
-def read_level(
+def read_points(
     sizes: tl.tensor,
     locations: tl.tensor,
     row: tl.tensor,
     point: tl.tensor,
     kept: tl.tensor,
-    level: tl.constexpr,
+    level: tl.tensor,
     LEVELS: tl.constexpr,
     POINTS: tl.constexpr,
 ) -> tuple[tl.tensor, ...]:
-    """Size of a level, and its points in units of its cells.
+    """The points of a level, in units of its cells; cell i is around i.
 
     Returns:
-        tuple: Height, width and first token; position of each point in
-        ``locations``; x and y, where the middle of cell i is at i.
+        tuple: Height, width and first token of the level; where its points
+        are in ``locations``; column and row of the cell left of and above
+        each point, one beyond the map for all that is further outside and for
+        NaN; how far right of it and below it the point is, NaN for NaN.
     """
     height = tl.load(sizes + 3 * level)
     width = tl.load(sizes + 3 * level + 1)
@@ -41,14 +43,11 @@ def read_level(
     slot = ((row * LEVELS + level) * POINTS)[:, None] + point[None, :]
     x = tl.load(locations + 2 * slot, mask=kept, other=0.0) * width - 0.5
     y = tl.load(locations + 2 * slot + 1, mask=kept, other=0.0) * height - 0.5
-    return height, width, start, slot, x, y
-
-
-@triton.jit
-def cell_of(position: tl.tensor, size: tl.tensor) -> tl.tensor:
-    """The cell below a coordinate; far outside or NaN: one beyond the map."""
-    cell = tl.maximum(tl.floor(position), -2.0)
-    return tl.minimum(cell, size.to(cell.dtype)).to(tl.int32)
+    left, top = tl.floor(x), tl.floor(y)
+    right, below = x - left, y - top
+    left = tl.minimum(tl.maximum(left, -2.0), width.to(x.dtype)).to(tl.int32)
+    top = tl.minimum(tl.maximum(top, -2.0), height.to(x.dtype)).to(tl.int32)
+    return height, width, start, slot, left, top, right, below
 
 
 @triton.jit
@@ -119,13 +118,11 @@ def forward_kernel(
     total = tl.zeros(
         (BLOCK_Q, BLOCK_P, BLOCK_D), dtype=locations.dtype.element_ty
     )
-    for level in tl.static_range(LEVELS):
-        height, width, start, slot, x, y = read_level(
+    for level in range(LEVELS):
+        height, width, start, slot, left, top, right, below = read_points(
             sizes, locations, row, point, kept, level, LEVELS, POINTS
         )
         weight = tl.load(weights + slot, mask=kept, other=0.0)
-        right, below = x - tl.floor(x), y - tl.floor(y)
-        left, top = cell_of(x, width), cell_of(y, height)
         for corner in tl.static_range(4):
             across = right if corner % 2 else 1 - right
             down = below if corner // 2 else 1 - below
@@ -212,13 +209,11 @@ def backward_kernel(
         mask=(query < queries)[:, None] & (dim < DIMS)[None, :],
         other=0.0,
     ).to(locations.dtype.element_ty)[:, None, :]
-    for level in tl.static_range(LEVELS):
-        height, width, start, slot, x, y = read_level(
+    for level in range(LEVELS):
+        height, width, start, slot, left, top, right, below = read_points(
             sizes, locations, row, point, kept, level, LEVELS, POINTS
         )
         weight = tl.load(weights + slot, mask=kept, other=0.0)
-        right, below = x - tl.floor(x), y - tl.floor(y)
-        left, top = cell_of(x, width), cell_of(y, height)
         grad_weight = tl.zeros_like(weight)
         grad_x = tl.zeros_like(weight)
         grad_y = tl.zeros_like(weight)

@@ -7,7 +7,7 @@ from mmdet.models import detectors
 from mmdet.registry import MODELS as MMDET
 from mmengine.registry import DefaultScope
 
-from fx_mm.models.layers.dino_config import DINO, dino_config
+from fx_mm.models.layers.dino_config import DEFORMABLE, DINO, dino_config
 from fx_mm.tasks.kinds import IMAGENET
 
 
@@ -29,6 +29,9 @@ def build_stock_dino(
         {key: localization.get(key) for key in DINO}, in_channels
     )
     cfg['bbox_head']['num_classes'] = num_classes
+    for path in DEFORMABLE:
+        coder, layer, attention = path.split('.')
+        cfg[coder][layer][attention].pop('kernel', None)
     backbone = copy.deepcopy(dict(student['backbone']))
     backbone['out_indices'] = tuple(localization.get('stages', (1, 2, 3)))
     backbone.pop('init_cfg', None)

@@ -19,7 +19,8 @@ from mmdet.models.layers import (
     SinePositionalEncoding,
 )
 
-from fx_mm.utils.checks import check_keys, check_number
+from fx_mm.ops.sampling import KERNELS
+from fx_mm.utils.checks import check_choice, check_keys, check_number
 from fx_mm.utils.errors import UserError
 
 DINO = dict(
@@ -113,6 +114,8 @@ LEVELS = {
     f'{LAYER}.self_attn_cfg.num_levels': 1,
     f'{DECODER_LAYER}.cross_attn_cfg.num_levels': 1,
 }
+DEFORMABLE = (f'{LAYER}.self_attn_cfg', f'{DECODER_LAYER}.cross_attn_cfg')
+"""Where ``kernel`` may stand: in one place for both, or in each."""
 FIXED = {
     'with_box_refine': True,
     'as_two_stage': True,
@@ -126,15 +129,15 @@ KEYS: dict[str, set[str]] = {
     'neck': set(),
     'encoder': _arguments(DeformableDetrTransformerEncoder),
     LAYER: _arguments(DeformableDetrTransformerEncoderLayer),
-    f'{LAYER}.self_attn_cfg': _arguments(MultiScaleDeformableAttention),
+    **{
+        path: _arguments(MultiScaleDeformableAttention) | {'kernel'}
+        for path in DEFORMABLE
+    },
     f'{LAYER}.ffn_cfg': _arguments(FFN),
     'decoder': _arguments(DinoTransformerDecoder),
     DECODER_LAYER: _arguments(DeformableDetrTransformerDecoderLayer),
     f'{DECODER_LAYER}.self_attn_cfg': _arguments(MultiheadAttention)
     | {'bias', 'dropout'},
-    f'{DECODER_LAYER}.cross_attn_cfg': _arguments(
-        MultiScaleDeformableAttention
-    ),
     f'{DECODER_LAYER}.ffn_cfg': _arguments(FFN),
     'positional_encoding': _arguments(SinePositionalEncoding),
     'bbox_head': set(),
@@ -155,7 +158,8 @@ def dino_config(
 
     A dict goes over the default key by key; where the default has another
     ``type``, it replaces it. Width and number of levels may stand in any of
-    their places, or in none (256, 4); the other places follow.
+    their places, or in none (256, 4); the other places follow. So may the
+    ``kernel`` of deformable attention, one of :data:`KERNELS`.
 
     Args:
         given (Mapping[str, Any]): Arguments of ``mmdet.DINO``; None where
@@ -187,6 +191,7 @@ def dino_config(
     width = _settle(cfg, WIDTH, 256)
     levels = _settle(cfg, LEVELS, 4)
     check_number(_name('neck.num_outs'), levels, len(in_channels))
+    _settle_kernel(cfg)
     heads = [f'{path}.num_heads' for path in ATTENTIONS]
     dynamic = _at(cfg, 'dn_cfg.group_cfg.dynamic', True)
     groups = 'num_dn_queries' if dynamic else 'num_groups'
@@ -290,3 +295,21 @@ def _settle(cfg: dict[str, Any], places: dict[str, int], default: int) -> int:
             )
         _put(cfg, path, result // factor)
     return result
+
+
+def _settle_kernel(cfg: dict[str, Any]) -> None:
+    """Check the kernel; what one attention has goes for the other.
+
+    Raises:
+        UserError: If it is unknown.
+    """
+    given = {
+        path: kernel
+        for path in DEFORMABLE
+        if (kernel := _at(cfg, f'{path}.kernel')) is not None
+    }
+    for path, kernel in given.items():
+        check_choice(_name(f'{path}.kernel'), kernel, KERNELS)
+    for path in DEFORMABLE if given else ():
+        other = next(iter(given.values()))
+        _put(cfg, f'{path}.kernel', given.get(path, other))

@@ -25,7 +25,8 @@ class TaskDINODecoder(DinoTransformerDecoder):
     Args:
         layer_cfg (dict): Config of a layer. ``dropout`` in its
             ``self_attn_cfg`` is that of the attention and of its output,
-            as in ``mmdet``.
+            as in ``mmdet``; ``cross_attn_cfg`` may have a ``kernel``, see
+            :class:`DeformableAttention`.
         **kwargs (Any): Further arguments of ``mmdet``'s decoder.
     """
 
@@ -40,13 +41,20 @@ class TaskDINODecoder(DinoTransformerDecoder):
             ),
             **attention,
         )
-        layer_cfg = dict(layer_cfg, self_attn_cfg=attention)
+        # mmdet's layer builds mmcv's module of the same dict first.
+        deformable = dict(layer_cfg['cross_attn_cfg'])
+        self.kernel = deformable.pop('kernel', 'auto')
+        layer_cfg = dict(
+            layer_cfg, self_attn_cfg=attention, cross_attn_cfg=deformable
+        )
         super().__init__(layer_cfg=layer_cfg, **kwargs)
 
     def _init_layers(self) -> None:
         super()._init_layers()
         for layer in self.layers:
-            layer.cross_attn = DeformableAttention(**layer.cross_attn_cfg)
+            layer.cross_attn = DeformableAttention(
+                kernel=self.kernel, **layer.cross_attn_cfg
+            )
         dims = self.embed_dims
         self.ref_point_head = MLP(2 * dims, dims, dims, 2)
 

@@ -15,11 +15,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fx_mm.models.layers.map_norm import build_map_norm
-from fx_mm.ops.deformable_attention import (
-    DeformableAttention,
-    Shapes,
-    grid_centers,
-)
+from fx_mm.ops.deformable_attention import DeformableAttention, grid_centers
+from fx_mm.ops.sampling import Shapes
 from fx_mm.registry import MODELS
 
 
@@ -27,20 +24,30 @@ class TaskDeformableEncoder(DeformableDetrTransformerEncoder):
     """mmdet's deformable encoder with :class:`DeformableAttention`.
 
     Args:
+        layer_cfg (dict): Config of a layer. ``self_attn_cfg`` may have a
+            ``kernel``, see :class:`DeformableAttention`.
         num_cp (int): Number of layers whose activations are recomputed in
             the backward pass. Defaults to -1: none.
-        **kwargs (Any): Arguments of mmdet's encoder.
+        **kwargs (Any): Further arguments of mmdet's encoder.
     """
 
-    def __init__(self, num_cp: int = -1, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self, layer_cfg: dict[str, Any], num_cp: int = -1, **kwargs: Any
+    ) -> None:
+        # mmdet's layer builds mmcv's module of the same dict first.
+        attention = dict(layer_cfg['self_attn_cfg'])
+        self.kernel = attention.pop('kernel', 'auto')
+        layer_cfg = dict(layer_cfg, self_attn_cfg=attention)
+        super().__init__(layer_cfg=layer_cfg, **kwargs)
         # mmdet's own way needs another package.
         self.num_cp = num_cp
 
     def _init_layers(self) -> None:
         super()._init_layers()
         for layer in self.layers:
-            layer.self_attn = DeformableAttention(**layer.self_attn_cfg)
+            layer.self_attn = DeformableAttention(
+                kernel=self.kernel, **layer.self_attn_cfg
+            )
 
     def forward(
         self,
@@ -160,11 +167,9 @@ class PyramidEncoder(BaseModule):
         spatial_shapes = torch.tensor(shapes).to(
             tokens.device, non_blocking=True
         )
-        starts = spatial_shapes.prod(1).cumsum(0)
         layout = dict(
             shapes=shapes,
             spatial_shapes=spatial_shapes,
-            level_start_index=torch.cat([starts.new_zeros(1), starts[:-1]]),
             valid_ratios=(
                 torch.stack(ratios, dim=-1).permute(1, 2, 0)
                 if ratios

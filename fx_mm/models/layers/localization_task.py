@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from fx_mm.models.layers.denoising import DenoisingQueries
 from fx_mm.models.layers.dino_head import TaskDINOHead
-from fx_mm.ops.deformable_attention import Shapes, grid_centers
+from fx_mm.ops.deformable_attention import grid_centers
+from fx_mm.ops.sampling import Shapes
 
 
 def grid_proposals(
