@@ -20,6 +20,10 @@ pytest_plugins = ['image_fixtures']
 # other programs use the cores.
 torch.set_num_threads(1)
 
+# Triton reads it when it is imported, which fx_mm.models does.
+if not torch.cuda.is_available():
+    os.environ['TRITON_INTERPRET'] = '1'
+
 # Flushing guards against a power cut, which no test can make, and a busy disk
 # takes up to 20 s for it. Processes that tests start do flush.
 os.fsync = lambda descriptor: None

@@ -23,7 +23,7 @@ the coordinates that it needs, without a detour over shared memory."""
 
 
 @lru_cache(maxsize=1024)
-def _sizes(shapes: tuple[int, ...], device: torch.device) -> Tensor:
+def level_table(shapes: tuple[int, ...], device: torch.device) -> Tensor:
     """Height, width and first token of each level, (levels, 3), int32.
 
     They are copied once per list of sizes, without a wait for the device.
@@ -117,7 +117,7 @@ def triton_sample_levels(
     value = value.contiguous()
     batch, queries, heads = locations.shape[:3]
     output = value.new_empty((batch, queries, heads * value.shape[3]))
-    sizes = _sizes(tuple(shapes), value.device)
+    sizes = level_table(tuple(shapes), value.device)
     locations, weights = locations.contiguous(), weights.contiguous()
     _launch(
         *(forward_kernel, FORWARD_TILE, value, locations),
@@ -145,7 +145,7 @@ def triton_sample_levels_backward(
 
     value, grad = value.contiguous(), grad.contiguous()
     locations, weights = locations.contiguous(), weights.contiguous()
-    sizes = _sizes(tuple(shapes), value.device)
+    sizes = level_table(tuple(shapes), value.device)
     grad_locations = torch.empty_like(locations)
     grad_weights = torch.empty_like(weights)
     scale, kind = None, locations.dtype
@@ -172,9 +172,9 @@ def _scale(grad: Tensor, weights: Tensor) -> Tensor:
     _, queries, _, _, points = weights.shape
     largest = grad.abs().amax().to(weights.dtype) * weights.abs().amax()
     _, exponent = torch.frexp(largest)
-    # float32 ends at 2**127
     exponent = 62 - (queries * points).bit_length() - exponent
-    scale = torch.ldexp(torch.ones_like(largest), exponent.clamp(-120, 120))
+    # float32 ends at 2**127
+    scale = torch.ldexp(torch.ones_like(largest), exponent.clamp(max=126))
     return scale + 0 * largest
 
 
