@@ -88,24 +88,23 @@ def sample_levels(
 def _by_grid_sample(
     value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor
 ) -> Tensor:
-    batch, queries, heads, _, points, _ = locations.shape
+    batch, queries, heads, levels, points, _ = locations.shape
     dims = value.shape[-1]
-    value = value.permute(0, 2, 3, 1).reshape(batch * heads, dims, -1)
+    value = value.permute(0, 2, 3, 1).flatten(0, 1)
     grids = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5)
-    grids = grids.reshape(len(shapes), batch * heads, queries, points, 2)
-    levels = value.split([h * w for h, w in shapes], dim=-1)
+    grids = grids.reshape(levels, batch * heads, queries, points, 2)
+    maps = value.split([h * w for h, w in shapes], dim=-1)
     samples = [
         F.grid_sample(
-            level.unflatten(-1, shape),
+            each.unflatten(-1, shape),
             grid,
             mode='bilinear',
             padding_mode='zeros',
             align_corners=False,
         )
-        for level, shape, grid in zip(levels, shapes, grids)
+        for each, shape, grid in zip(maps, shapes, grids)
     ]
-    weights = weights.flatten(3).transpose(1, 2)
-    weights = weights.reshape(batch * heads, 1, queries, -1)
+    weights = weights.transpose(1, 2).flatten(3).flatten(0, 1)[:, None]
     output = (torch.cat(samples, dim=-1) * weights).sum(-1)
     return output.view(batch, heads * dims, queries).transpose(1, 2)
 

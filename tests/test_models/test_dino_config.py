@@ -7,6 +7,7 @@ from inspect import signature
 import model_helpers as h
 import pytest
 import torch
+from mmcv.ops import MultiScaleDeformableAttention
 from mmdet.registry import MODELS as MMDET
 from mmengine.config import ConfigDict
 from mmengine.hub import get_config
@@ -179,6 +180,53 @@ def test_width_and_levels_follow_from_any_place(given):
     assert cfg['neck']['num_outs'] == cfg['num_feature_levels'] == 5
     assert encoder['self_attn_cfg']['num_levels'] == 5
     assert decoder['cross_attn_cfg']['num_levels'] == 5
+
+
+@pytest.mark.parametrize(
+    'given, encoder, decoder',
+    [
+        ((None, None), None, None),
+        (('triton', None), 'triton', 'triton'),
+        ((None, 'mmcv'), 'mmcv', 'mmcv'),
+        (('grid_sample', 'auto'), 'grid_sample', 'auto'),
+    ],
+)
+def test_the_kernel_follows_from_any_place(given, encoder, decoder):
+    places = ('encoder', 'self_attn_cfg'), ('decoder', 'cross_attn_cfg')
+    options = {
+        coder: dict(layer_cfg={attention: dict(kernel=kernel)})
+        for (coder, attention), kernel in zip(places, given)
+        if kernel
+    }
+    cfg = settle(**options)
+    assert [
+        cfg[coder]['layer_cfg'][attention].get('kernel')
+        for coder, attention in places
+    ] == [encoder, decoder]
+
+
+def test_an_unknown_kernel_is_refused_at_its_place():
+    decoder = dict(layer_cfg=dict(cross_attn_cfg=dict(kernel='cuda')))
+    with pytest.raises(
+        UserError,
+        match=r"decoder\.layer_cfg\.cross_attn_cfg\.kernel is 'cuda'",
+    ):
+        settle(decoder=decoder)
+
+
+def test_all_attentions_take_the_kernel():
+    key = 'encoder.layer_cfg.self_attn_cfg.kernel'
+    student = build(**{key: 'grid_sample'})
+    found = [
+        module.kernel
+        for module in student.modules()
+        if isinstance(module, MultiScaleDeformableAttention)
+    ]
+    assert found == ['grid_sample'] * len(found) and len(found) >= 2
+    # mmdet's own knows no such key
+    options = {**h.TINY, f'student.localization.{key}': 'triton'}
+    cfg = h.model_cfg(tasks=LOC, **options).student
+    build_stock_dino(cfg, 3, [32, 64, 128])
 
 
 def test_another_type_replaces_the_default():
