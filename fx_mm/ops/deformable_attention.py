@@ -125,7 +125,6 @@ class DeformableAttention(MultiScaleDeformableAttention):
             else:
                 scale = points[..., 2:] * (0.5 / self.num_points)
                 locations = points[..., :2] + offsets * scale
-            weights = weights.view(offsets.shape[:-1])
             return sample_levels(
                 value, shapes, locations, weights, self.kernel
             )

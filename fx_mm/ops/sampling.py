@@ -55,7 +55,8 @@ def sample_levels(
         shapes (list[tuple[int, int]]): Height and width of each level.
         locations (Tensor): Relative x, y in 0..1, (B, Q, heads, levels,
             points, 2).
-        weights (Tensor): (B, Q, heads, levels, points).
+        weights (Tensor): (B, Q, heads, levels, points), or levels and points
+            in one.
         kernel (str): ``'triton'``, ``'mmcv'``, ``'grid_sample'``, or
             ``'auto'``: the first of them that runs on the device. Defaults to
             ``'auto'``.
@@ -76,7 +77,8 @@ def sample_levels(
             f'{value.device} here; take {" or ".join(available)}, or "auto".'
         )
     precise = torch.promote_types(value.dtype, torch.float32)
-    locations, weights = locations.to(precise), weights.to(precise)
+    locations = locations.to(precise)
+    weights = weights.to(precise).reshape(locations.shape[:-1])
     if kernel == 'triton':
         sizes = [size for shape in shapes for size in shape]
         return triton_sample_levels(value, sizes, locations, weights)

@@ -29,6 +29,14 @@ def test_no_query():
     assert sample_levels(*arguments(queries=0)).shape == (2, 0, 8)
 
 
+def test_levels_and_points_in_one():
+    value, shapes, locations, weights = arguments()
+    assert torch.equal(
+        sample_levels(value, shapes, locations, weights.flatten(3)),
+        sample_levels(value, shapes, locations, weights),
+    )
+
+
 @pytest.mark.parametrize(
     'device, parts, kernels',
     [

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import torch
-from mmcv.ops import MultiScaleDeformableAttention, batched_nms
+from mmcv.ops import MultiScaleDeformableAttention
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_flip
 from mmengine.model import ModuleDict
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+from torchvision.ops import batched_nms
 
 from fx_mm.models.branches.base import Branch, State
 from fx_mm.models.layers import (
@@ -30,7 +31,7 @@ from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.errors import UserError
 
 SHARING = ('shared', 'per_task')
-NMS = dict(type='nms', iou_threshold=0.5)
+NMS_IOU = 0.5
 """Merges the boxes of two views, as mmdet's test-time augmentation does."""
 
 
@@ -520,7 +521,8 @@ def _merge(
     both = InstanceData.cat([plain, mirrored])
     if not len(both):
         return plain
-    _, kept = batched_nms(
-        both.bboxes.float(), both.scores.float(), both.labels, NMS
+    # mmcv's needs operators that were compiled for the device
+    kept = batched_nms(
+        both.bboxes.float(), both.scores.float(), both.labels, NMS_IOU
     )
     return both[kept[: max(len(plain), len(mirrored))]]
