@@ -128,5 +128,5 @@ def _by_mmcv(
         starts,
         locations.contiguous(),
         weights.contiguous(),
-        len(value),
+        max(len(value), 1),
     )
