@@ -13,43 +13,48 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORWARD_TILE, BACKWARD_TILE = 2048, 1024
-"""Values of a program at a time. With 4 warps, that makes 56 and 80 registers
-a thread in bfloat16 (sm_90), so that 9 and 6 programs share a multiprocessor.
-"""
-MAX_POINTS = 64
-"""Points of a program at a time: fewer than threads, so that each thread reads
-the coordinates that it needs, without a detour over shared memory."""
+FORWARD, BACKWARD = (4, 16), (4, 8)
+"""Warps of a program, and values of each thread at a time. For an H100 (sm_90)
+this makes 56 and 80 registers a thread in bfloat16, so that 9 and 6 programs
+share a multiprocessor; ``benchmark_deformable_attention.py --sweep`` tries
+others."""
 
 
 @lru_cache(maxsize=1024)
 def level_table(shapes: tuple[int, ...], device: torch.device) -> Tensor:
     """Height, width and first token of each level, (levels, 3), int32.
 
-    They are copied once per list of sizes, without a wait for the device.
+    They are copied once per list of sizes; that copy waits for the device, so
+    that all streams may read it.
     """
     pairs = list(zip(shapes[::2], shapes[1::2]))
     starts = accumulate((h * w for h, w in pairs), initial=0)
     rows = [(h, w, start) for (h, w), start in zip(pairs, starts)]
-    table = torch.tensor(rows, dtype=torch.int32)
-    return table.to(device, non_blocking=True)
+    return torch.tensor(rows, dtype=torch.int32, device=device)
 
 
 def _launch(
     kernel: Any,
-    tile: int,
+    form: tuple[int, int],
     value: Tensor,
     locations: Tensor,
     *tensors: Tensor | None,
 ) -> None:
-    """Run a kernel over all blocks of queries, heads and images."""
+    """Run a kernel over all blocks of queries, heads and images.
+
+    A program has fewer points than threads, so that Triton lets each thread
+    read the coordinates it needs, without a detour over shared memory.
+    """
     import triton
+
+    warps, values = form
 
     batch, queries, heads, levels, points, _ = locations.shape
     tokens, _, dims = value.shape[1:]
     block_p = triton.next_power_of_2(points)
     block_d = triton.next_power_of_2(dims)
-    block_q = max(min(MAX_POINTS, tile // block_d) // block_p, 1)
+    block_q = min(16 * warps, 32 * warps * values // block_d) // block_p
+    block_q = max(block_q, 1)
     grid = (triton.cdiv(queries, block_q) * heads, batch)
     if not batch * queries * heads * dims:
         return
@@ -65,7 +70,7 @@ def _launch(
             BLOCK_Q=block_q,
             BLOCK_P=block_p,
             BLOCK_D=block_d,
-            num_warps=4,
+            num_warps=warps,
         )
 
 
@@ -120,7 +125,7 @@ def triton_sample_levels(
     sizes = level_table(tuple(shapes), value.device)
     locations, weights = locations.contiguous(), weights.contiguous()
     _launch(
-        *(forward_kernel, FORWARD_TILE, value, locations),
+        *(forward_kernel, FORWARD, value, locations),
         *(value, sizes, locations, weights, output),
     )
     return output
@@ -153,7 +158,7 @@ def triton_sample_levels_backward(
         scale, kind = _scale(grad, weights), torch.int64
     grad_value = torch.zeros_like(value, dtype=kind)
     _launch(
-        *(backward_kernel, BACKWARD_TILE, value, locations),
+        *(backward_kernel, BACKWARD, value, locations),
         *(grad, value, sizes, locations, weights, scale),
         *(grad_value, grad_locations, grad_weights),
     )

@@ -37,8 +37,8 @@ USED_BY = {
         'test_report_of_all_kinds',
     ),
     'analysis_tools/benchmark_deformable_attention.py': (
-        HERE,
-        'test_benchmark_deformable_attention',
+        'test_tools/test_benchmark_deformable_attention.py',
+        'test_kernels_of_a_cpu',
     ),
     'analysis_tools/browse_dataset.py': (
         'test_tools/test_browse_dataset.py',
@@ -196,20 +196,6 @@ def test_benchmark_attention(run, tmp_path):
     (forward, both) = json.loads(out.read_text())['results']
     assert (forward['pass'], both['pass']) == ('fwd', 'fwd+bwd')
     assert set(both['ratio']) == {'mmdet', 'stock', 'sdpa', 'auto'}
-
-
-def test_benchmark_deformable_attention(run, tmp_path):
-    out = tmp_path / 'out.json'
-    code, table, err = run(
-        *('analysis_tools/benchmark_deformable_attention', '--runs', 1),
-        *('--sizes', 'demo', '--batch', 1, '--dtypes', 'bf16'),
-        *('--device', 'cpu', '--out', out),
-    )
-    assert code == 0, err
-    assert 'a copy moves' in table
-    (forward, backward) = json.loads(out.read_text())['results']
-    assert (forward['pass'], backward['pass']) == ('forward', 'backward')
-    assert set(forward['ms']) == set(backward['share']) == {'grid_sample'}
 
 
 def test_model_summary(run, tmp_path):

@@ -5,6 +5,8 @@ them. Beside the milliseconds stands how near a kernel comes to the bandwidth
 of a plain copy on the same device: the bytes that any kernel must move at
 least, each input read and each result written once, over what a copy would
 have moved in that time.
+
+With ``--sweep``, Triton alone, in other forms of its programs.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fx_mm.ops import triton_sampling
 from fx_mm.ops.deformable_attention import grid_centers
 from fx_mm.ops.sampling import available_kernels, sample_levels
 from fx_mm.utils.cli import run_tool
@@ -37,6 +40,8 @@ SIZES: dict[str, dict[str, Any]] = {
 """Of the demo's encoder, of Swin-B at 224 px and Swin-L at 768 px. Without a
 number of queries there is one for each token, at its place."""
 DEFAULT = dict(strides=(8, 16, 32, 64), heads=8, dims=32, points=4)
+FORMS = [(warps, values) for warps in (1, 2, 4, 8) for values in (8, 16)]
+"""Warps of a program and values of a thread that ``--sweep`` tries."""
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 WARMUP = 3
 CALLS = 10
@@ -56,6 +61,9 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         help="default: all of the device; a CPU's without Triton's "
         'interpreter',
+    )
+    parser.add_argument(
+        '--sweep', action='store_true', help="forms of Triton's programs"
     )
     parser.add_argument('--batch', type=int, help='images of a batch')
     parser.add_argument('--runs', type=int, default=15)
@@ -172,6 +180,28 @@ def measure(
     return rows
 
 
+def sweep(
+    size: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    runs: int,
+    batch: int | None = None,
+) -> list[dict[str, Any]]:
+    """Medians of Triton's kernels in all :data:`FORMS`.
+
+    Returns:
+        list[dict]: As of :func:`measure`, with ``form``.
+    """
+    rows = []
+    ours = triton_sampling.FORWARD, triton_sampling.BACKWARD
+    for form in FORMS:
+        triton_sampling.FORWARD = triton_sampling.BACKWARD = form
+        for row in measure(size, dtype, device, ['triton'], runs, batch):
+            rows.append(dict(row, form=form))
+    triton_sampling.FORWARD, triton_sampling.BACKWARD = ours
+    return rows
+
+
 def main() -> None:
     args = parse_args()
     if args.runs < 1:
@@ -189,9 +219,11 @@ def main() -> None:
     results = []
     for size in args.sizes:
         for dtype in args.dtypes:
-            for row in measure(
-                *(size, DTYPES[dtype], device, kernels, args.runs),
-                batch=args.batch,
+            case = (size, DTYPES[dtype], device)
+            for row in (
+                sweep(*case, args.runs, args.batch)
+                if args.sweep
+                else measure(*case, kernels, args.runs, args.batch)
             ):
                 row['share'] = {
                     kernel: round(1e3 * row['bytes'] / ms / bandwidth, 3)
@@ -204,6 +236,7 @@ def main() -> None:
                 )
                 print(
                     f'{size:<12} {dtype:<5} {row["pass"]:<13} {cells}',
+                    row.get('form', ''),
                     flush=True,
                 )
     if args.out:
