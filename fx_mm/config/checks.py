@@ -2,22 +2,29 @@
 
 import functools
 import inspect
+import multiprocessing
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from mmengine.config import Config
 
 from fx_mm.config.plain import PlainConfig
 from fx_mm.utils.checks import (
     check_arguments,
+    check_choice,
     check_keys,
     check_number,
     keywords,
 )
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.value_types import check_call, check_parts, check_value
+from fx_mm.utils.value_types import (
+    check_call,
+    check_entry,
+    check_parts,
+    check_value,
+)
 
 OWN_KEYS = (
     'datasets',
@@ -45,19 +52,34 @@ SECTION_TYPES: dict[str, Any] = dict(
             *('cycle', 'loader', 'audit', 'phantom', 'custom_imports'),
             *('env_cfg', 'model', 'visualizer', 'optim_wrapper'),
             *('train_cfg', 'val_cfg', 'test_cfg', 'default_hooks'),
-            *('randomness', 'auto_scale_lr'),
+            *('randomness', 'auto_scale_lr', 'log_processor'),
+            *('data_preprocessor', 'model_wrapper_cfg'),
         ),
         SECTION,
     ),
+    compile=bool | SECTION,
     custom_hooks=Sequence[dict[str, Any]] | None,
+    default_scope=str | None,
+    experiment_name=str | None,
+    find_unused_parameters=bool | None,
+    launcher=Literal['none', 'pytorch', 'slurm', 'mpi'],
+    log_level=Literal['DEBUG', 'INFO', 'WARN', 'WARNING', 'ERROR', 'CRITICAL']
+    | int,
     param_scheduler=Sequence[dict[str, Any]] | SECTION,
     report=str | None,
     load_from=str | None,
+    resume=bool,
+    sync_bn=str | None,
     work_dir=str | None,
 )
 """What the sections of a config are; what they hold is checked apart, and
 ``datasets``, ``tasks`` and ``task_defaults`` by their ``TaskTable``."""
-ENV_KEYS = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')
+ENV_TYPES = dict(
+    cudnn_benchmark=bool | None,
+    mp_cfg=dict,
+    dist_cfg=dict | None,
+    resource_limit=int,
+)
 DEFAULT_HOOKS = (
     'runtime_info',
     'timer',
@@ -70,12 +92,16 @@ DEFAULT_HOOKS = (
 
 
 @functools.cache
-def known_keys() -> frozenset[str]:
-    """Return the Runner's arguments and fx_mm's own keys."""
+def _runner_arguments() -> dict[str, inspect.Parameter]:
     from mmengine.runner import Runner
 
-    arguments = inspect.signature(Runner.__init__).parameters
-    return frozenset({*arguments, *OWN_KEYS} - {'self'})
+    return keywords(Runner)
+
+
+@functools.cache
+def known_keys() -> frozenset[str]:
+    """Return the Runner's arguments and fx_mm's own keys."""
+    return frozenset({*_runner_arguments(), *OWN_KEYS})
 
 
 def check_top_level(cfg: Config) -> dict[str, Any]:
@@ -83,7 +109,8 @@ def check_top_level(cfg: Config) -> dict[str, Any]:
 
     Allowed are the Runner's arguments, fx_mm's own keys, names of datasets
     that came with a base file, and helpers: what the text of the config uses
-    elsewhere, and modules, classes and functions.
+    elsewhere, and modules, classes and functions. An argument of the Runner
+    that is None counts as left out.
 
     Returns:
         dict: The config without its helpers.
@@ -98,6 +125,9 @@ def check_top_level(cfg: Config) -> dict[str, Any]:
         is_base = isinstance(value, dict) and isinstance(
             value.get('tasks'), dict
         )
+        argument = _runner_arguments().get(key)
+        if value is None and argument and argument.default is not None:
+            continue
         if key in SECTION_TYPES:
             check_value(key, value, SECTION_TYPES[key])
         if key in known or is_base:
@@ -155,9 +185,14 @@ def check_sections(cfg: Config) -> None:
     from torch.distributed import init_process_group
 
     env = cfg.get('env_cfg') or {}
-    check_keys(env, ENV_KEYS, 'env_cfg')
-    processes = env.get('mp_cfg') or {}
-    check_arguments(processes, set_multi_processing, 'env_cfg.mp_cfg')
+    check_entry('env_cfg', env, ENV_TYPES)
+    processes = env.get('mp_cfg', {})
+    check_call('env_cfg.mp_cfg', set_multi_processing, processes)
+    check_choice(
+        'env_cfg.mp_cfg.mp_start_method',
+        processes.get('mp_start_method', 'fork'),
+        multiprocessing.get_all_start_methods(),
+    )
     group = {*keywords(init_process_group), *keywords(init_dist), 'port'}
     check_keys(env.get('dist_cfg') or {}, group, 'env_cfg.dist_cfg')
     seeds = cfg.get('randomness') or {}
@@ -167,13 +202,16 @@ def check_sections(cfg: Config) -> None:
             'randomness.seed', seeds['seed'], 0, 2**32 - 1, whole=True
         )
     scaling = cfg.get('auto_scale_lr') or {}
-    check_keys(scaling, ('enable', 'base_batch_size'), 'auto_scale_lr')
+    check_entry(
+        'auto_scale_lr', scaling, dict(enable=bool, base_batch_size=int)
+    )
     imports = cfg.get('custom_imports') or {}
     check_arguments(imports, import_modules_from_strings, 'custom_imports')
     # further hooks may have any name, but none that is nearly one of these
-    for name in cfg.get('default_hooks') or {}:
+    for name, hook in (cfg.get('default_hooks') or {}).items():
         if get_close_matches(name, DEFAULT_HOOKS):
             check_keys([name], DEFAULT_HOOKS, 'default_hooks')
+        check_value(f'default_hooks.{name}', hook, SECTION)
     for section in ('train_cfg', 'val_cfg', 'test_cfg'):
         if cfg.get(section) is not None and 'type' not in cfg[section]:
             raise UserError(

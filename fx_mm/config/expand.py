@@ -52,6 +52,8 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
     check_keys(loader, LOADER_KEYS, 'loader')
     # A batch runs one branch and one head.
     out.setdefault('find_unused_parameters', True)
+    # The Runner asks for it; None is a seed of its own choice.
+    out.setdefault('randomness', {}).setdefault('seed', None)
     if 'student' not in out.model:
         raise UserError(
             f'model.type is "{out.model.get("type")}"; wrap it: '
@@ -120,6 +122,9 @@ def _expand_loaders(
     # counts where the learning rate is scaled with it.
     wrapper = out.get('optim_wrapper') or {}
     accumulated = wrapper.get('accumulative_counts', 1)
+    check_number(
+        'optim_wrapper.accumulative_counts', accumulated, 1, whole=True
+    )
     stock = dict(
         sampler=dict(type='DefaultSampler', shuffle=False),
         batch_size=max(table.batch_sizes.values()) * accumulated,

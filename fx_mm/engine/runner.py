@@ -110,9 +110,9 @@ class MultiTaskRunner(Runner):
         import_quietly()
         if not torch.cuda.is_available():
             keep_freed_memory()
-        env = cfg.get('env_cfg') or {}
-        start_processes(cfg.get('launcher', 'none'), env.get('dist_cfg'))
         cfg = expand_config(cfg, synthetic)
+        env = cfg.get('env_cfg', {})
+        start_processes(cfg.get('launcher', 'none'), env.get('dist_cfg'))
         if cfg.get('resume'):
             found = cfg.get('load_from') or find_checkpoint(cfg.work_dir)
             # On a disk of several machines, some may not see the newest yet.

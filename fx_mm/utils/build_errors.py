@@ -29,10 +29,10 @@ OURS = str(Path(__file__).parents[1])
 def build_errors(whose: str = '') -> Iterator[None]:
     """Turn what a registry's build refuses into one sentence.
 
-    That is an unknown type, a wrong or missing keyword (also one that a class
-    hands on to its base or to a part of it), and what the constructor of
-    another package says of its arguments. What our own code raises otherwise
-    is a fault of ours and passes as it is.
+    That is an unknown type or none, a wrong or missing keyword (also one that
+    a class hands on to its base or to a part of it), and what the constructor
+    of another package says of its arguments. What our own code raises
+    otherwise is a fault of ours and passes as it is.
 
     Args:
         whose (str): What the part is, for the message: ``the reader of task
@@ -61,9 +61,9 @@ def build_part(registry: Registry, cfg: dict[str, Any]) -> Any:
 def _refusal(error: Exception, whose: str) -> str | None:
     """Return what a registry could not build; None if ours is the fault.
 
-    The last call of a registry's build decides: with frames of fx_mm below
-    it, its constructor was ours and came to an error by itself, unless the
-    constructor of a base of another package did.
+    The last call of a registry's build decides, or without one all calls:
+    with frames of fx_mm below it, its constructor was ours and came to an
+    error by itself, unless the constructor of another package did.
     """
     frames: list[FrameType] = []
     traceback = error.__traceback__
@@ -73,15 +73,25 @@ def _refusal(error: Exception, whose: str) -> str | None:
     builds = [
         i for i, f in enumerate(frames) if f.f_code.co_filename == BUILDER
     ]
-    if not builds:
-        return None
-    below = frames[builds[-1] + 1 :]
-    build = frames[builds[-1]].f_locals
-    cfg: Any = build.get('cfg')
-    if not hasattr(cfg, 'get'):
-        return None
     text = ' '.join(str(error).split())
-    name = cfg.get('type', dict(cfg))
+    refusal = f'{type(error).__name__}: {text}'
+    last = builds[-1] if builds else 0
+    below = frames[last + 1 :]
+    ours = any(map(_is_ours, below)) and not _in_constructor(below)
+    build = frames[last].f_locals
+    cfg: Any = build.get('cfg')
+    registry = build.get('registry')
+    if registry is None:
+        return None if ours else f'The config cannot be built: {refusal}'
+    if not hasattr(cfg, 'get'):
+        return f'A {registry.name} is {cfg!r}; it must be a dict.'
+    name = cfg.get('type')
+    if not (isinstance(name, str) or callable(name)):
+        keys = ', '.join(map(str, cfg))
+        return (
+            f'The config of a {registry.name} with the keys {keys or "none"} '
+            f'has {name!r} for its "type"; write the name of a class.'
+        )
     name = str(getattr(name, '__name__', name))
     part = f'{name}, {whose}' if whose else name
     wrong = WRONG_KEYWORD.search(text)
@@ -100,44 +110,33 @@ def _refusal(error: Exception, whose: str) -> str | None:
     if isinstance(error, TypeError) and text == no_argument:
         key = next(k for k in cfg if k not in ('type', '_scope_'))
         return f'Unknown key "{key}" in the config of {part}; it takes none.'
-    if any(_is_ours(frame) for frame in below) and not _in_base(below):
+    if ours:
         return None
     if isinstance(error, TypeError) and missing and not below:
         return f'The config of {part} has no "{missing[2]}"; add it.'
     unknown = UNKNOWN_TYPE.search(text)
-    registry = build.get('registry')
-    if isinstance(error, KeyError) and unknown and registry is not None:
+    if isinstance(error, KeyError) and unknown:
         return (
             f'Unknown type "{name}": the registry of the '
             f'{registry.name} has no such class'
             f'{_similar(name, registry)}; correct it, or import the '
             'module that defines it with custom_imports.'
         )
-    return (
-        f'The config of {part} cannot be built: {type(error).__name__}: {text}'
-    )
+    return f'The config of {part} cannot be built: {refusal}'
 
 
 def _is_ours(frame: FrameType) -> bool:
     return frame.f_code.co_filename.startswith(OURS)
 
 
-def _in_base(frames: list[FrameType]) -> bool:
-    """Return whether a base of another package refused what ours hands on.
+def _in_constructor(frames: list[FrameType]) -> bool:
+    """Return whether another package's constructor refused what ours gave.
 
     Args:
         frames (list): From the constructor of the part to the error.
     """
     last = max(i for i, frame in enumerate(frames) if _is_ours(frame))
-    if last + 1 == len(frames):
-        return False
-    caller, called = frames[last : last + 2]
-    built = caller.f_locals.get('self')
-    return (
-        built is not None
-        and called.f_locals.get('self') is built
-        and caller.f_code.co_name == called.f_code.co_name == '__init__'
-    )
+    return any(f.f_code.co_name == '__init__' for f in frames[last + 1 :])
 
 
 def _has_key(cfg: Any, key: str) -> bool:

@@ -113,6 +113,25 @@ def check_part_values(
     _check_annotated(where, keywords(part, OURS), arguments)
 
 
+def check_type(where: str, part: Mapping[str, Any]) -> None:
+    """Refuse a part of a config whose ``type`` names no class.
+
+    Args:
+        where (str): The part's place in the config, for the message.
+        part (Mapping): What the config says of it.
+
+    Raises:
+        UserError: Says where and what to do.
+    """
+    kind = part.get('type')
+    if kind is None:
+        raise UserError(f'{where} has no "type"; add the name of a class.')
+    if not (isinstance(kind, str) or callable(kind)):
+        raise UserError(
+            f'{where}.type is {kind!r}; it must be the name of a class.'
+        )
+
+
 def check_call(
     where: str, function: Callable[..., Any], arguments: Mapping[str, Any]
 ) -> None:

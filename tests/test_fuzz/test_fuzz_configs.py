@@ -1,5 +1,6 @@
 """Configs with mutated keys and values."""
 
+import copy
 import itertools
 
 from fuzzing import fuzz
@@ -47,6 +48,8 @@ CHANGE = st.tuples(
 
 def change(content, path, what, value):
     """Change one place of a config, if it is still there."""
+    # a value drawn twice must not end up inside itself
+    value = copy.deepcopy(value)
     for key in path[:-1]:
         try:
             content = content[key]

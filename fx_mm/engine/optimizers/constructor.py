@@ -1,6 +1,7 @@
 """Optimizer groups."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
@@ -10,8 +11,9 @@ from fx_mm.engine.optimizers.optim_wrapper import MultiTaskOptimWrapper
 from fx_mm.models.param_groups import check_coverage
 from fx_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from fx_mm.tasks import all_kinds
-from fx_mm.utils.checks import check_keys
+from fx_mm.utils.checks import check_keys, check_number
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.value_types import check_type, check_value
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -44,8 +46,9 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
         Raises:
             UserError: If a parameter is in no group, of the optimizer or of
-                what passes lock, or in several.
+                what passes lock, or in several, or a setting makes no sense.
         """
+        self._check_settings()
         model = getattr(model, 'module', model)
         # Merging happens in `add_params`, which runs only with this set.
         self.paramwise_cfg = self.paramwise_cfg or dict(custom_keys={})
@@ -66,12 +69,7 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         **kwargs: Any,
     ) -> None:
         """Fill ``params`` with the merged groups of ``module``."""
-        for option in self.paramwise_cfg:
-            check_keys([option], self.KEYS, 'optim_wrapper.paramwise_cfg')
         custom = self.paramwise_cfg.get('custom_keys', {})
-        for pattern, mults in custom.items():
-            where = f'optim_wrapper.paramwise_cfg.custom_keys["{pattern}"]'
-            check_keys(mults, ('lr_mult', 'decay_mult'), where)
         unused = set(custom)
         groups: dict[tuple[float, float | None], dict[int, nn.Parameter]] = {}
         patterns: dict[float, set[str]] = {}
@@ -108,6 +106,21 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             '+'.join(sorted(patterns.get(lr, ()))) for lr, _ in groups
         ]
 
+    def _check_settings(self) -> None:
+        """Refuse what the optimizer cannot be built of."""
+        where = 'optim_wrapper.optimizer'
+        check_type(where, self.optimizer_cfg)
+        check_number(f'{where}.lr', self.base_lr, 0)
+        if self.base_wd is not None:
+            check_number(f'{where}.weight_decay', self.base_wd, 0)
+        where = 'optim_wrapper.paramwise_cfg'
+        mults = dict(self.paramwise_cfg)
+        custom = mults.pop('custom_keys', {})
+        _check_mults(where, mults, self.KEYS)
+        for pattern, mults in custom.items():
+            place = f'{where}.custom_keys["{pattern}"]'
+            _check_mults(place, mults, ('lr_mult', 'decay_mult'))
+
     def _settings(
         self, module: nn.Module, name: str, custom: dict[str, float]
     ) -> tuple[float, float | None]:
@@ -122,6 +135,13 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         elif name == 'bias':
             decay *= self.paramwise_cfg.get('bias_decay_mult', 1.0)
         return lr, self.base_wd * decay
+
+
+def _check_mults(where: str, mults: Any, known: Sequence[str]) -> None:
+    check_value(where, mults, dict)
+    check_keys(mults, known, where)
+    for key, value in mults.items():
+        check_number(f'{where}.{key}', value, 0)
 
 
 def check_trained(model: nn.Module, wrapper: OptimWrapper) -> None:

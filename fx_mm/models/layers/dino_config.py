@@ -249,8 +249,7 @@ def _type(cfg: Mapping[str, Any]) -> str | None:
     value = cfg.get('type')
     if value is None:
         return None
-    name = value if isinstance(value, str) else value.__name__
-    return name.removeprefix('mmdet.')
+    return str(getattr(value, '__name__', value)).removeprefix('mmdet.')
 
 
 def _merge(
