@@ -237,6 +237,36 @@ def test_a_config_that_a_run_wrote_is_expanded_again(tmp_path):
         ({'randomness.seed': -1}, 'randomness.seed is -1; it must be a whole'),
         ({'param_scheduler': True}, 'param_scheduler is True; it must be'),
         ({'tasks': [['phantom_a/cls']]}, 'tasks is .*; it must be a list'),
+        ({'env_cfg': 'x'}, "env_cfg is 'x'; it must be a dict"),
+        (
+            {'env_cfg.mp_cfg': None},
+            'env_cfg.mp_cfg is None; it must be a d',
+        ),
+        ({'env_cfg.mp_cfg': [[]]}, 'env_cfg.mp_cfg is .*; it must be a dict'),
+        (
+            {'env_cfg.mp_cfg.mp_start_method': True},
+            'mp_start_method is True; it must be a text',
+        ),
+        (
+            {'env_cfg.mp_cfg.mp_start_method': 'x'},
+            "mp_start_method is 'x'; use one of .*fork",
+        ),
+        ({'env_cfg.dist_cfg': 1}, 'env_cfg.dist_cfg is 1; it must be a dict'),
+        ({'env_cfg.resource_limit': 'x'}, 'resource_limit is .* whole number'),
+        ({'auto_scale_lr.enable': 1}, 'auto_scale_lr.enable is 1; .* True or'),
+        (
+            {'default_hooks.timer': True},
+            'default_hooks.timer is True; .* di',
+        ),
+        ({'default_scope': 1.5}, 'default_scope is 1.5; it must be a text'),
+        ({'launcher': 'x'}, "launcher is 'x'; it must be one of .none"),
+        ({'log_level': 'x'}, "log_level is 'x'; it must be one of .DEBUG"),
+        ({'log_processor': 1}, 'log_processor is 1; it must be a dict'),
+        ({'resume': 'x'}, "resume is 'x'; it must be True or False"),
+        (
+            {'optim_wrapper.accumulative_counts': None},
+            'optim_wrapper.accumulative_counts is None; it must be a whole',
+        ),
         (
             {'task_defaults.cls.train_pipeline': None},
             'task phantom_a/cls has no "train_pipeline"',
@@ -246,3 +276,14 @@ def test_a_config_that_a_run_wrote_is_expanded_again(tmp_path):
 def test_sections_of_another_type(options, message):
     with pytest.raises(UserError, match=message):
         expanded(**options)
+
+
+def test_what_the_runner_needs_may_be_none():
+    """As in a config that takes back what its base says."""
+    keys = ('env_cfg', 'randomness', 'log_level', 'resume', 'launcher')
+    cfg = expanded(**dict.fromkeys(keys))
+    assert cfg.randomness == dict(seed=None)
+    assert not {*keys} - {'randomness'} & {*cfg}
+    randomness = dict(_delete_=True, deterministic=True)
+    cfg = expanded(randomness=randomness)
+    assert cfg.randomness == dict(deterministic=True, seed=None)

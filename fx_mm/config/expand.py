@@ -53,7 +53,7 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
     # A batch runs one branch and one head.
     out.setdefault('find_unused_parameters', True)
     # The Runner asks for it; None is a seed of its own choice.
-    out.setdefault('randomness', {}).setdefault('seed', None)
+    out.randomness = {'seed': None, **out.get('randomness', {})}
     if 'student' not in out.model:
         raise UserError(
             f'model.type is "{out.model.get("type")}"; wrap it: '

@@ -1,6 +1,7 @@
 """Distinguish a mistake in a part's config from a fault of the code."""
 
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -73,7 +74,8 @@ def _refusal(error: Exception, whose: str) -> str | None:
     builds = [
         i for i, f in enumerate(frames) if f.f_code.co_filename == BUILDER
     ]
-    text = ' '.join(str(error).split())
+    # torch lists all the forms of a function
+    text = textwrap.shorten(str(error), 300)
     refusal = f'{type(error).__name__}: {text}'
     last = builds[-1] if builds else 0
     below = frames[last + 1 :]
@@ -130,13 +132,14 @@ def _is_ours(frame: FrameType) -> bool:
 
 
 def _in_constructor(frames: list[FrameType]) -> bool:
-    """Return whether another package's constructor refused what ours gave.
+    """Return whether another package could not build what ours asked for.
 
     Args:
         frames (list): From the constructor of the part to the error.
     """
     last = max(i for i, frame in enumerate(frames) if _is_ours(frame))
-    return any(f.f_code.co_name == '__init__' for f in frames[last + 1 :])
+    names = [frame.f_code.co_name for frame in frames[last + 1 :]]
+    return any(n == '__init__' or n.startswith('build_') for n in names)
 
 
 def _has_key(cfg: Any, key: str) -> bool:

@@ -1,10 +1,13 @@
 """A user's mistake in a part of a config, and a fault of our own."""
 
 import pytest
+from torch import nn
 
 from fx_mm.registry import HOOKS, LOOPS, METRICS, MODELS
-from fx_mm.utils.build_errors import build_part
+from fx_mm.utils.build_errors import build_errors, build_part
 from fx_mm.utils.errors import UserError
+
+PYRAMID = dict(type='PyramidDecoder', in_channels=(8, 8, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -33,11 +36,41 @@ from fx_mm.utils.errors import UserError
             'did you mean "max_boxes"',
         ),
         (MODELS, dict(type='mmdet.ResNet', depth=19), 'invalid depth 19'),
+        (
+            HOOKS,
+            dict(interval=1),
+            'hook with the keys interval, _scope_ has',
+        ),
+        (HOOKS, dict(type=[1]), r'has \[1\] for its "type"; write the name'),
+        # a layer of another package, below a constructor of ours
+        (
+            MODELS,
+            dict(PYRAMID, norm_cfg=dict(type='GN', num_groups=None)),
+            'config of PyramidDecoder cannot be built: TypeError: unsupported',
+        ),
+        (
+            MODELS,
+            dict(PYRAMID, norm_cfg=dict(type=None)),
+            'config of PyramidDecoder cannot be built: TypeError: The key',
+        ),
     ],
 )
 def test_a_mistake_is_named(registry, cfg, message):
     with pytest.raises(UserError, match=message):
         build_part(registry, dict(cfg, _scope_='fx_mm'))
+
+
+def test_what_is_no_dict_is_refused():
+    with pytest.raises(UserError, match="A hook is 'x'; it must be a dict"):
+        build_part(HOOKS, 'x')
+
+
+def test_a_constructor_that_no_registry_calls():
+    with (
+        pytest.raises(UserError, match='config cannot be built: TypeError'),
+        build_errors(),
+    ):
+        nn.Linear(0.5, 1)
 
 
 @METRICS.register_module()

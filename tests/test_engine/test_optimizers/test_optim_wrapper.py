@@ -28,7 +28,7 @@ class Twins(nn.Module):
         self.teacher = Net().requires_grad_(False)
 
 
-def build(model, **paramwise):
+def build(model, optimizer=None, **paramwise):
     from mmengine.registry import DefaultScope
 
     with DefaultScope.overwrite_default_scope('fx_mm'):
@@ -37,7 +37,10 @@ def build(model, **paramwise):
             dict(
                 type='MultiTaskOptimWrapper',
                 constructor='MergedOptimWrapperConstructor',
-                optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.2),
+                optimizer=dict(
+                    dict(type='AdamW', lr=0.1, weight_decay=0.2),
+                    **optimizer or {},
+                ),
                 paramwise_cfg=paramwise or None,
             ),
         )
@@ -108,6 +111,21 @@ def test_norms_and_biases_may_go_without_decay():
     [
         (dict(custom_keys=dict(bakbone=dict(lr_mult=2))), '"bakbone"'),
         (dict(norm_decay=0), 'Unknown key "norm_decay"'),
+        (dict(norm_decay_mult=None), 'paramwise_cfg.norm_decay_mult is None'),
+        (dict(bias_decay_mult='x'), 'bias_decay_mult is .*must be a number'),
+        (dict(custom_keys=dict(head=None)), r'\["head"\] is None; .* a dict'),
+        (
+            dict(custom_keys=dict(head=dict(lr_mult=[]))),
+            r'custom_keys\["head"\].lr_mult is \[\]; it must be a number',
+        ),
+        (
+            dict(custom_keys=dict(head=dict(decay_mult=-1))),
+            'decay_mult is -1; it must be a number, at least 0',
+        ),
+        (dict(optimizer=dict(type=None)), 'optimizer has no "type"; add'),
+        (dict(optimizer=dict(type=[1])), r'type is \[1\]; .* name of a class'),
+        (dict(optimizer=dict(lr=None)), 'optimizer.lr is None; it must be a'),
+        (dict(optimizer=dict(weight_decay='x')), "weight_decay is 'x'; it m"),
     ],
 )
 def test_mistakes(paramwise, message):
