@@ -237,6 +237,10 @@ def test_a_config_that_a_run_wrote_is_expanded_again(tmp_path):
         ({'randomness.seed': -1}, 'randomness.seed is -1; it must be a whole'),
         ({'param_scheduler': True}, 'param_scheduler is True; it must be'),
         ({'tasks': [['phantom_a/cls']]}, 'tasks is .*; it must be a list'),
+        (
+            {'datasets.phantom_a.tasks.cls.reader.type': ''},
+            'datasets.phantom_a.tasks.cls.reader has no "type"; add the name',
+        ),
         ({'env_cfg': 'x'}, "env_cfg is 'x'; it must be a dict"),
         (
             {'env_cfg.mp_cfg': None},
@@ -276,6 +280,12 @@ def test_a_config_that_a_run_wrote_is_expanded_again(tmp_path):
 def test_sections_of_another_type(options, message):
     with pytest.raises(UserError, match=message):
         expanded(**options)
+
+
+def test_no_folder_of_images_is_the_data_root():
+    cfg = expanded(**{'datasets.phantom_a.img_dir': None})
+    task = cfg.task_table['phantom_a/cls']
+    assert task.image_folder == task.data_root
 
 
 def test_what_the_runner_needs_may_be_none():

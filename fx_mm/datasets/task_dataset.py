@@ -185,7 +185,7 @@ class TaskDataset(BaseDataset):
         """Build a reader or transform; a mistyped config is a UserError."""
         name = cfg.get('type')
         where = f'{registry.name} of task {self.task.name}'
-        if isinstance(name, str) and registry.get(name) is None:
+        if name and isinstance(name, str) and registry.get(name) is None:
             raise UserError(
                 f'Unknown {where}: "{name}"; '
                 f'{suggest(name, registry.module_dict)}.'

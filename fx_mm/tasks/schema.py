@@ -12,7 +12,7 @@ from fx_mm.utils.checks import (
     check_number,
 )
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.value_types import check_entry, check_value
+from fx_mm.utils.value_types import check_entry, check_type, check_value
 
 COMMON_KEYS: dict[str, Any] = dict(
     classes=Sequence[str],
@@ -105,6 +105,7 @@ def merge_entry(
             f'{where}.classes must be a list of distinct names, '
             f'not {classes!r}.'
         )
+    check_type(f'{where}.reader', config['reader'])
     kind.check_entry(where, config)
     _check_views(where, kind, config)
     if config.get('flip_prob') is not None:

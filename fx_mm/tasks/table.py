@@ -151,7 +151,7 @@ class TaskTable:
             kind=row,
             classes=tuple(config['classes']),
             data_root=osp.expanduser(dataset.get('data_root') or ''),
-            img_dir=dataset.get('img_dir', ''),
+            img_dir=dataset.get('img_dir') or '',
             config=config,
         )
 

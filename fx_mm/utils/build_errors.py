@@ -85,14 +85,15 @@ def _refusal(error: Exception, whose: str) -> str | None:
     registry = build.get('registry')
     if registry is None:
         return None if ours else f'The config cannot be built: {refusal}'
+    kind = whose or f'a {registry.name}'
     if not hasattr(cfg, 'get'):
-        return f'A {registry.name} is {cfg!r}; it must be a dict.'
+        return f'The config of {kind} is {cfg!r}; it must be a dict.'
     name = cfg.get('type')
-    if not (isinstance(name, str) or callable(name)):
+    if not (name and (isinstance(name, str) or callable(name))):
         keys = ', '.join(map(str, cfg))
         return (
-            f'The config of a {registry.name} with the keys {keys or "none"} '
-            f'has {name!r} for its "type"; write the name of a class.'
+            f'The config of {kind} with the keys {keys or "none"} has '
+            f'{name!r} for its "type"; write the name of a class.'
         )
     name = str(getattr(name, '__name__', name))
     part = f'{name}, {whose}' if whose else name

@@ -124,7 +124,7 @@ def check_type(where: str, part: Mapping[str, Any]) -> None:
         UserError: Says where and what to do.
     """
     kind = part.get('type')
-    if kind is None:
+    if kind in (None, ''):
         raise UserError(f'{where} has no "type"; add the name of a class.')
     if not (isinstance(kind, str) or callable(kind)):
         raise UserError(

@@ -41,6 +41,7 @@ PYRAMID = dict(type='PyramidDecoder', in_channels=(8, 8, 8, 8))
             dict(interval=1),
             'hook with the keys interval, _scope_ has',
         ),
+        (HOOKS, dict(type=''), 'keys type, _scope_ has .. for its "type"'),
         (HOOKS, dict(type=[1]), r'has \[1\] for its "type"; write the name'),
         # a layer of another package, below a constructor of ours
         (
@@ -61,7 +62,7 @@ def test_a_mistake_is_named(registry, cfg, message):
 
 
 def test_what_is_no_dict_is_refused():
-    with pytest.raises(UserError, match="A hook is 'x'; it must be a dict"):
+    with pytest.raises(UserError, match="of a hook is 'x'; it must be a dict"):
         build_part(HOOKS, 'x')
 
 
