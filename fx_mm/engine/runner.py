@@ -408,8 +408,10 @@ def build_runner(
         cfg.resume = True
         if resume is not True:
             cfg.load_from = resume
-        elif not find_checkpoint(cfg.work_dir):
-            # the weights to start from still count
+        elif newest := find_checkpoint(cfg.work_dir):
+            # not the weights that this run started from
+            cfg.load_from = newest
+        else:
             cfg.resume = False
     if not train:
         cfg.load_from, cfg.resume = checkpoint, False

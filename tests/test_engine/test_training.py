@@ -382,10 +382,17 @@ def test_load_from_is_no_resume(make_runner, tmp_path):
     other = make_runner(work_dir='other', **ONE_TASK)
     other.train()
     path = find_checkpoint(other.work_dir)
-    runner = make_runner(resume=True, load_from=path, **ONE_TASK)
+    options = {**ONE_TASK, 'load_from': path}
+    runner = make_runner(resume=True, **options)
     runner.load_or_resume()
     assert runner.iter == 0
     assert not differing(runner.model.state_dict(), final_state(other))
+
+    runner.train()
+    again = make_runner(resume=True, **options)
+    again.load_or_resume()
+    assert again.iter == runner.iter == again.max_iters
+    assert not differing(again.model.state_dict(), final_state(runner))
 
 
 def test_a_signal_to_the_group_ends_without_a_traceback(make_runner):
