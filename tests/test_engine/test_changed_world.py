@@ -29,11 +29,16 @@ def log_of(runner):
 @pytest.mark.parametrize(
     'tasks, changes',
     [
-        (
+        pytest.param(
             ['phantom_a/cls', 'phantom_b/loc', 'phantom_b/cls'],
             'with the new task phantom_b/cls',
+            marks=pytest.mark.slow,
         ),
-        (['phantom_b/loc'], 'without phantom_a/cls'),
+        pytest.param(
+            ['phantom_b/loc'],
+            'without phantom_a/cls',
+            marks=pytest.mark.slow,
+        ),
         (
             ['phantom_b/loc', 'phantom_c/cls'],
             'without phantom_a/cls and with the new task phantom_c/cls',

@@ -192,7 +192,10 @@ def test_the_plan_of_a_mixed_pass_is_that_of_its_tasks(mixed, mode):
         assert (part.name in locked) == any(plans)
 
 
-@pytest.mark.parametrize('order, stop_at', [('shuffled', 2), ('ratios', 6)])
+@pytest.mark.parametrize(
+    'order, stop_at',
+    [('shuffled', 2), pytest.param('ratios', 6, marks=pytest.mark.slow)],
+)
 def test_resume_inside_a_pass_changes_nothing(make_runner, order, stop_at):
     options = {
         'tasks': TASKS,
@@ -241,11 +244,10 @@ def samples_of(runner):
     'name',
     [
         'cyclic',
-        'concurrent',
         *(
             pytest.param(name, marks=pytest.mark.slow)
             for name in ORDERS
-            if name not in ('cyclic', 'concurrent')
+            if name != 'cyclic'
         ),
     ],
 )

@@ -10,6 +10,8 @@ from small_run import small_cfg
 
 from fx_mm.config import PlainConfig
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parents[2]
 TOOLS = """
 import runpy, sys

@@ -105,7 +105,9 @@ def test_everything_ends_trainable_and_the_teacher_follows(whole):
     assert 0 < max(gaps) < 1
 
 
-@pytest.mark.parametrize('stop_at', [1, 5])
+@pytest.mark.parametrize(
+    'stop_at', [pytest.param(1, marks=pytest.mark.slow), 5]
+)
 def test_a_stop_signal_and_resume_change_nothing(whole, make_runner, stop_at):
     def kick(runner):
         if runner.iter + 1 == stop_at:

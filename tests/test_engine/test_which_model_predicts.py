@@ -97,7 +97,13 @@ def measured_student(both, tmp_path_factory):
     return other
 
 
-@pytest.fixture(params=['alone', 'both', 'measured_student'])
+@pytest.fixture(
+    params=[
+        'alone',
+        'both',
+        pytest.param('measured_student', marks=pytest.mark.slow),
+    ]
+)
 def trained(request):
     return request.getfixturevalue(request.param)
 

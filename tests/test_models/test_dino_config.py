@@ -73,6 +73,7 @@ def test_the_defaults_are_those_of_mmdet():
     assert dino_config(pasted(), WIDTHS).keys() == mmdets.keys()
 
 
+@pytest.mark.slow
 def test_a_config_of_mmdet_is_pasted_and_trains():
     """dino-4scale_r50_8xb2-12e_coco.py as mmdet ships it."""
     mmdets = copy.deepcopy(shipped(SHIPPED))

@@ -232,6 +232,7 @@ def test_loss_step_in_each_package(trained, scope, predict_on, tmp_path):
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_one_line_is_enough():
     """Nothing of fx_mm has to be imported for it."""
     script = (

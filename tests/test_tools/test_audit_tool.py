@@ -51,6 +51,7 @@ def test_clean_data(call):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_planted_copy_and_allowing_it(call, tmp_path):
     easy = tmp_path / 'data/phantom/easy'
     source = easy / 'hospital_a/images/train/000000.png'

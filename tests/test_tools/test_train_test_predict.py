@@ -92,6 +92,7 @@ def test_train_test_and_predict(run, options, data, tmp_path):
     assert 'phantom_b/loc' in result.read_text()
 
 
+@pytest.mark.slow
 def test_one_task_of_a_checkpoint(run, options, tmp_path):
     work = tmp_path / 'work'
     tasks = 'tasks=[phantom_a/cls,phantom_b/cls]'
@@ -126,6 +127,7 @@ def test_dry_run(run, options, tmp_path):
     assert not list(tmp_path.rglob('*.pth'))
 
 
+@pytest.mark.slow
 def test_a_printed_config_trains(run, options, tmp_path):
     """It stands alone, and stays what it is when it is expanded again."""
     out = tmp_path / 'plain.py'

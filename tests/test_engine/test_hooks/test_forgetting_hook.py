@@ -37,6 +37,7 @@ def rows_of(runner):
     return json.loads(content)['rows']
 
 
+@pytest.mark.slow
 def test_rows_survive_a_stop(make_runner):
     drawn = {'default_hooks.forgetting.picture': True}
     whole = make_runner(work_dir='whole', **FORGETTING, **drawn)
