@@ -191,7 +191,8 @@ def model_weights(
 
     Raises:
         UserError: If the checkpoint does not hold the model that is asked
-            for, does not say whose its weights are, or has none.
+            for or was measured, does not say whose its weights are, or has
+            none.
     """
     if predict_on is not None:
         check_choice('predict_on', predict_on, PREDICTORS)
@@ -212,6 +213,12 @@ def model_weights(
             )
     held = held or (STUDENT,)
     if predict_on is None:
+        if stated in PREDICTORS and stated not in held:
+            raise UserError(
+                f'Checkpoint "{source}" was measured as the {stated}, but '
+                f'holds the {held[0]} alone; give the whole file, or ask for '
+                f'what it holds with --predict-on {held[0]} (predict_on).'
+            )
         predict_on = stated if stated in held else held[0]
     return ModelWeights(state_dict, held, predict_on)
 

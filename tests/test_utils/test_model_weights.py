@@ -138,7 +138,6 @@ def both():
         (both(), 'student', ('teacher', 'student'), 'student'),
         (both(), 'nobody', ('teacher', 'student'), 'teacher'),
         (weights(1.0, 'student.'), None, ('student',), 'student'),
-        (weights(1.0, 'student.'), 'teacher', ('student',), 'student'),
         (weights(2.0, 'teacher.'), None, ('teacher',), 'teacher'),
         (weights(2.0), 'teacher', ('teacher',), 'teacher'),
         (weights(1.0), 'student', ('student',), 'student'),
@@ -171,6 +170,10 @@ def test_whose_weights_they_are(state, stated, held, predict_on):
         (
             *(weights(2.0), 'teacher', 'student'),
             'has no student, it holds the teacher alone',
+        ),
+        (
+            *(weights(1.0, 'student.'), 'teacher', None),
+            'was measured as the teacher, but holds the student alone',
         ),
         (weights(), None, 'teacher', 'does not separate student and teacher'),
         (weights(), None, 'student', 'does not separate student and teacher'),
