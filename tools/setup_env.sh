@@ -1,11 +1,19 @@
 #!/bin/bash
 # Makes .venv with the tested packages and mmcv's compiled operators; returns
-# at once where that is done.  Usage: bash tools/setup_env.sh
+# at once where that is done.
+# Usage: bash tools/setup_env.sh [--offline FOLDER [--system-torch]]
+#
+# --offline       without a network, from what `make wheelhouse` collected
+# --system-torch  with the torch that PYTHON has: all that is installed there
+#                 stays and is used, .venv holds only what is missing
+# A later call without arguments repeats them; `make distclean` forgets them.
 #
 # PYTHON       interpreter to use, Python 3.10 to 3.13 (default: the first of
-#              python3.11, 3.12, 3.13, 3.10, python3 and python that is one)
+#              python3.11, 3.12, 3.13, 3.10, python3 and python that is one;
+#              offline it has the version that FOLDER is for)
 # FX_MM_CUDA   1 builds CUDA operators, 0 CPU ones (default: CUDA where a GPU,
-#              a CUDA torch and an nvcc of the same major version are present)
+#              a CUDA torch and an nvcc of the same major version are present;
+#              offline 0)
 # FX_MM_CACHE  folder of the built mmcv wheels
 #              (default: ${XDG_CACHE_HOME:-~/.cache}/fx_mm)
 # MAX_JOBS     compilers run at a time (default: the number of cores)
@@ -17,12 +25,16 @@ venv=$root/.venv
 logs=$venv/setup-logs
 stamp=$venv/setup-stamp
 py=$venv/bin/python
+options=$venv/setup-options
 constraints=requirements/constraints.txt
 cxx_flags='-g0 -O2 -std=c++20'
 recipe=1 # raise it when a change below must not reuse older wheels
 nvcc=${CUDA_HOME:-/usr/local/cuda}/bin/nvcc
 [ -x "$nvcc" ] || nvcc=$(command -v nvcc || true)
 work=
+offline='' system_torch='' for_python=''
+venv_options=()
+pip_options=(--progress-bar off)
 
 fail() { # what happened and why, what to do
   trap - ERR
@@ -33,9 +45,39 @@ fail() { # what happened and why, what to do
 trap 'fail "line $LINENO of tools/setup_env.sh failed" "run bash -x on it"' ERR
 trap '[ -z "$work" ] || rm -rf "$work"' EXIT
 
+read_arguments() {
+  local usage='usage: tools/setup_env.sh [--offline FOLDER [--system-torch]]'
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --offline)
+        [ $# -gt 1 ] || fail '--offline names no folder' "$usage"
+        case $2 in
+          /*) offline=$2 ;;
+          *) offline=$OLDPWD/$2 ;;
+        esac
+        shift
+        ;;
+      --system-torch) system_torch=yes ;;
+      *) fail "unknown argument $1" "$usage" ;;
+    esac
+    shift
+  done
+  [ -z "$system_torch" ] || [ -n "$offline" ] ||
+    fail '--system-torch needs --offline' "$usage"
+}
+
+recall() { # arguments: what an earlier call was told, unless told otherwise
+  local old
+  [ -f "$options" ] || return 0
+  mapfile -t old <"$options"
+  [ $# -gt 0 ] || { offline=${old[0]} system_torch=${old[1]}; }
+  [ "$offline|$system_torch" = "${old[0]}|${old[1]}" ] || return 0
+  PYTHON=${PYTHON:-${old[2]}} FX_MM_CUDA=${FX_MM_CUDA:-${old[3]}}
+}
+
 fingerprint() {
   {
-    echo "$root|${FX_MM_CUDA:-}|${PYTHON:-}"
+    echo "$root|${FX_MM_CUDA:-}|${PYTHON:-}|$offline|$system_torch"
     cat requirements/*.txt setup.py fx_mm/version.py tools/setup_env.sh
   } | sha256sum | cut -d' ' -f1
 }
@@ -77,33 +119,64 @@ step() { # name, remedy, command...: runs it with a log of its own
   echo "$((SECONDS - begin)) s"
 }
 
-supported() { # interpreter
-  "$1" -c 'import sys; exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
-    2>/dev/null
+check_folder() {
+  local bad
+  [ -f "$offline/WHEELHOUSE" ] || fail "$offline is no wheelhouse" \
+    "name the folder that 'make wheelhouse' made"
+  bad=$(cd "$offline" && sha256sum --quiet -c SHA256SUMS 2>&1) ||
+    fail "$offline is damaged (${bad%%$'\n'*})" 'collect or copy it again'
+  for_python=$(sed -n 's/^python //p' "$offline/WHEELHOUSE")
+  # none of the settings that name an index, or other versions
+  export PIP_CONFIG_FILE=/dev/null
+  unset PIP_CONSTRAINT
+}
+
+suits() { # interpreter
+  "$1" - "$for_python" "$system_torch" 2>/dev/null <<'EOF'
+import importlib.util
+import sys
+
+version, torch = sys.argv[1:]
+here = sys.version_info[:2]
+exit(
+    not (3, 10) <= here <= (3, 13)
+    or version not in ('', '%d.%d' % here)
+    or (torch and importlib.util.find_spec('torch') is None)
+)
+EOF
 }
 
 find_python() {
-  local try
+  local try wanted='Python 3.10 to 3.13' tries
+  local remedy='apt-get install python3 python3-venv python3-dev, or set PYTHON'
+  tries='python3.11 python3.12 python3.13 python3.10 python3 python'
+  if [ -n "$offline" ]; then
+    wanted="Python $for_python${system_torch:+ with a torch}"
+    tries="python3 python python$for_python"
+    remedy="set PYTHON, or collect $offline for another (make wheelhouse)"
+  fi
   if [ -n "${PYTHON:-}" ]; then
-    supported "$PYTHON" || fail "PYTHON=$PYTHON is no Python 3.10 to 3.13" \
-      'name one that is'
+    suits "$PYTHON" || fail "PYTHON=$PYTHON is no $wanted" 'name one that is'
     echo "$PYTHON"
     return
   fi
-  for try in python3.11 python3.12 python3.13 python3.10 python3 python; do
-    if supported "$try"; then
-      echo "$try"
+  for try in $tries; do
+    if suits "$try"; then
+      command -v "$try"
       return
     fi
   done
-  fail 'no Python 3.10 to 3.13 found' \
-    'apt-get install python3 python3-venv python3-dev, or set PYTHON'
+  fail "no $wanted found" "$remedy"
 }
 
 check_system() {
-  local version
+  local version modules='ensurepip, venv'
   version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-  "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+  if [ -n "$system_torch" ] && "$python" -c 'import pip' 2>/dev/null; then
+    venv_options=(--without-pip)
+    modules=venv
+  fi
+  "$python" -c "import $modules" 2>/dev/null ||
     fail "$python has no module venv" "apt-get install python$version-venv"
   "$python" -c '
 import os, sysconfig
@@ -120,14 +193,39 @@ make_venv() {
   local wanted
   wanted=$("$python" --version)
   [ "$("$py" --version 2>&1)" = "$wanted" ] && "$py" -m pip --version ||
-    "$python" -m venv "$venv" || {
+    "$python" -m venv "${venv_options[@]}" "$venv" || {
     rm -rf .venv/{bin,include,lib,lib64,pyvenv.cfg}
-    "$python" -m venv "$venv"
+    "$python" -m venv "${venv_options[@]}" "$venv"
   }
 }
 
+# Not by venv's --system-site-packages: where $python is that of a venv, it
+# shows what the base of that one has. What .venv holds comes first.
+share_packages() {
+  "$python" - "$("$py" -c 'import site; print(site.getsitepackages()[0])')" \
+    <<'EOF'
+import sys
+from pathlib import Path
+
+names = ('site-packages', 'dist-packages')
+shared = [path for path in sys.path if Path(path).name in names]
+lines = [f'import site; site.addsitedir({path!r})\n' for path in shared]
+Path(sys.argv[1], 'system_torch.pth').write_text(''.join(lines))
+EOF
+}
+
 pip_install() {
-  "$py" -m pip install --progress-bar off -c "$constraints" "$@"
+  "$py" -m pip install "${pip_options[@]}" "$@"
+}
+
+list_missing() { # log: fills missing.txt from the wheelhouse
+  local list=$logs/missing.txt
+  pip_install packaging >"$1" 2>&1 &&
+    "$py" tools/wheelhouse.py missing "$offline" "$list" >>"$1" 2>&1 || {
+    echo "setup: $(tail -1 "$1" | sed 's/^error: //i') (log: $1)" >&2
+    exit 1
+  }
+  sed -n 's/^stays: /setup: stays     /p' "$1"
 }
 
 look_at_torch() { # its version, its CUDA, whether a GPU is in reach; tag
@@ -219,7 +317,7 @@ compile_mmcv() { # folder for the wheel
   # Without pip's cache: it may hold a wheel of this very name that was built
   # where torch was absent and so has no operators at all.
   step build 'read the log' env "${vars[@]}" "$py" -m pip wheel \
-    --progress-bar off --no-cache-dir --no-deps --no-build-isolation \
+    "${pip_options[@]}" --no-cache-dir --no-deps --no-build-isolation \
     --no-binary onedl-mmcv -w "$work/wheel" "onedl-mmcv==$mmcv"
   "$py" -m zipfile -l "$work"/wheel/*.whl | grep '^mmcv/_ext\.' >/dev/null ||
     fail 'the mmcv wheel has no compiled operators' "read $logs/build.log"
@@ -267,24 +365,59 @@ setup_mmcv() {
   exec 8>&-
 }
 
+# All of fx_mm too: versions that nobody tested may be there.
+check_imports() {
+  "$py" - <<'EOF'
+import importlib
+import pkgutil
+
+import cv2
+import mmcv._ext
+import mmdet.models
+import mmpretrain.models
+import mmseg.models
+
+import fx_mm
+
+for module in pkgutil.walk_packages(fx_mm.__path__, 'fx_mm.'):
+    importlib.import_module(module.name)
+EOF
+}
+
 exec 9<"${BASH_SOURCE[0]}"
 flock -n 9 || {
   echo 'setup: waiting for another set-up of this checkout'
   flock 9
 }
+read_arguments "$@"
+recall "$@"
+[ -z "$offline" ] || FX_MM_CUDA=${FX_MM_CUDA:-0}
 up_to_date && exit
 
+[ -z "$offline" ] || check_folder
 python=$(find_python) || exit 1
 check_system
 echo "setup: making .venv with $("$python" --version), logs in $logs"
 mkdir -p "$logs"
-step venv 'remove .venv and run it again' make_venv
-step torch 'read the log' pip_install -r requirements/build.txt
-step packages 'read the log' pip_install -r requirements/runtime.txt \
-  -r requirements/openmmlab.txt -r requirements/tests.txt
+if [ -z "$offline" ]; then
+  pip_options+=(-c "$constraints")
+  step venv 'remove .venv and run it again' make_venv
+  step torch 'read the log' pip_install -r requirements/build.txt
+  step packages 'read the log' pip_install -r requirements/runtime.txt \
+    -r requirements/openmmlab.txt -r requirements/tests.txt
+else
+  pip_options+=(--no-index --no-deps --find-links "$offline")
+  [ "$(head -2 "$options" 2>/dev/null)" = "$offline"$'\n'"$system_torch" ] ||
+    rm -rf .venv/{bin,include,lib,lib64,pyvenv.cfg,mmcv-key,setup-stamp}
+  PYTHON=$python
+  printf '%s\n' "$offline" "$system_torch" "$PYTHON" "$FX_MM_CUDA" >"$options"
+  step venv 'remove .venv and run it again' make_venv
+  [ -z "$system_torch" ] || share_packages
+  list_missing "$logs/missing.log"
+  step packages 'read the log' pip_install -r "$logs/missing.txt"
+fi
 setup_mmcv
 step fx_mm 'read the log' pip_install --no-deps --no-build-isolation -e .
-step check 'remove .venv and run it again' "$py" -c \
-  'import cv2, mmcv._ext, mmdet.models, mmpretrain.models, mmseg.models, fx_mm'
+step check 'remove .venv and run it again' check_imports
 fingerprint >"$stamp"
 "$py" -m fx_mm.utils.collect_env "wheel cache=$cache" "set up in=$SECONDS s"
