@@ -7,8 +7,8 @@ DEMO_CONFIG := configs/phantom/foundation-x_tiny_phantom.py
 # machine the two spin while they wait for each other.
 test test-workflows test-all: export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-workflows test-all fuzz lint format dist \
-	env clean distclean
+.PHONY: help setup wheelhouse demo test test-workflows test-all fuzz lint \
+	format dist env clean distclean
 
 help:
 	@echo 'make demo      train on phantom data, with a report at the end'
@@ -19,12 +19,27 @@ help:
 	@echo 'make lint      ruff check, format check, mypy'
 	@echo 'make format    ruff format and fixes'
 	@echo 'make setup     only the set-up of .venv'
+	@echo 'make wheelhouse  packages for a machine without a network'
 	@echo 'make dist      sdist and wheel, in dist/'
 	@echo 'make env       versions, operators, devices'
 	@echo 'make clean     remove build products; distclean: .venv too'
 
 setup:
 	@bash tools/setup_env.sh
+
+# For another machine, see docs/installation.md: PYTHON is its version; TORCH
+# a version, or `installed` where it has one; HAVE its `pip list`; TESTS=0
+# leaves out what only `make test` and `make lint` need. Needs no .venv.
+OUT := wheelhouse
+wheelhouse:
+	@helper=$$(mktemp -d) && trap 'rm -rf "$$helper"' EXIT && \
+	python3 -m venv "$$helper" && \
+	"$$helper/bin/python" -m pip install -q packaging && \
+	"$$helper/bin/python" tools/wheelhouse.py collect '$(OUT)' \
+		$(if $(PYTHON),--python '$(PYTHON)') \
+		$(if $(TORCH),--torch '$(TORCH)') \
+		$(if $(HAVE),--have '$(HAVE)') \
+		$(if $(filter 0,$(TESTS)),--no-tests)
 
 demo: setup
 	$(PYTHON_VENV) tools/train.py $(DEMO_CONFIG)

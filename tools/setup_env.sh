@@ -141,7 +141,7 @@ here = sys.version_info[:2]
 exit(
     not (3, 10) <= here <= (3, 13)
     or version not in ('', '%d.%d' % here)
-    or (torch and importlib.util.find_spec('torch') is None)
+    or torch != '' and importlib.util.find_spec('torch') is None
 )
 EOF
 }
@@ -220,7 +220,9 @@ pip_install() {
 
 list_missing() { # log: fills missing.txt from the wheelhouse
   local list=$logs/missing.txt
-  pip_install packaging >"$1" 2>&1 &&
+  {
+    "$py" -c 'import packaging' || pip_install packaging
+  } >"$1" 2>&1 &&
     "$py" tools/wheelhouse.py missing "$offline" "$list" >>"$1" 2>&1 || {
     echo "setup: $(tail -1 "$1" | sed 's/^error: //i') (log: $1)" >&2
     exit 1

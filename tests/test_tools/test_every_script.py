@@ -16,7 +16,6 @@ from small_run import CONFIG, TINY
 REPO = Path(__file__).parents[2]
 TOOLS = REPO / 'tools'
 HERE = 'test_tools/test_every_script.py'
-PACKAGING = 'test_packaging.py'
 TRANSFER = 'test_analysis/test_transfer_tools.py'
 CONVERTERS = 'test_converters/test_converter_tools.py'
 
@@ -105,7 +104,10 @@ USED_BY = {
         'test_tools/test_train_test_predict.py',
         'test_a_printed_config_trains',
     ),
-    'setup_env.sh': (PACKAGING, 'test_setup_explains_a_failed_step'),
+    'setup_env.sh': (
+        'test_tools/test_setup_env.py',
+        'test_setup_explains_a_failed_step',
+    ),
     'test.py': (
         'test_tools/test_train_test_predict.py',
         'test_train_test_and_predict',
@@ -113,6 +115,10 @@ USED_BY = {
     'train.py': (
         'test_tools/test_train_test_predict.py',
         'test_train_test_and_predict',
+    ),
+    'wheelhouse.py': (
+        'test_tools/test_wheelhouse.py',
+        'test_collect_what_the_other_machine_lacks',
     ),
 }
 PYTHON = [name for name in USED_BY if name.endswith('.py')]
