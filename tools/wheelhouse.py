@@ -388,15 +388,15 @@ def reader(folder: Path) -> Fetch:
 
 
 def installed() -> Present:
-    """Return what this Python has, but for the OpenMMLab forks.
+    """Return what this Python has, mmcv excepted.
 
-    Those are always installed: the originals, or an mmcv without operators,
-    may be there under the same import names.
+    That is always compiled: what is there may have no operators, or some for
+    another torch.
     """
     present: Present = {}
     for one in metadata.distributions():
         name = canonicalize_name(one.metadata['Name'])
-        if not name.startswith('onedl-'):
+        if name != MMCV:
             present.setdefault(SAME.get(name, name), Version(one.version))
     return present
 

@@ -5,6 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -219,3 +222,99 @@ def test_packages_of_another_venv_are_shared(checkout):
         assert found.strip() == find_spec('torch').origin
     config = (venv / 'pyvenv.cfg').read_text()
     assert 'include-system-site-packages = false' in config
+
+
+FORKS = ['mmengine', 'mmdetection', 'mmsegmentation', 'mmpretrain']
+
+
+def repack(distribution, folder):
+    """Makes a wheel of what is installed."""
+    name = distribution.metadata['Name'].replace('-', '_')
+    file = folder / f'{name}-{distribution.version}-py3-none-any.whl'
+    record = []
+    with zipfile.ZipFile(file, 'w') as wheel:
+        for path in distribution.files:
+            if path.name != 'RECORD' and '..' not in path.parts:
+                wheel.write(path.locate(), str(path))
+                record.append(f'{path},,\n')
+        info = f'{name}-{distribution.version}.dist-info'
+        wheel.writestr(f'{info}/RECORD', ''.join(record))
+
+
+def make_wheelhouse(folder):
+    """A folder with the forks, and a source of mmcv that nobody compiles."""
+    folder.mkdir()
+    for fork in FORKS:
+        repack(metadata.distribution(f'onedl-{fork}'), folder)
+    top = f'onedl_mmcv-{metadata.version("onedl-mmcv")}'
+    info = folder / 'PKG-INFO'
+    info.write_text('Name: onedl-mmcv\n')
+    with tarfile.open(folder / f'{top}.tar.gz', 'w:gz') as source:
+        source.add(info, f'{top}/PKG-INFO')
+    info.unlink()
+    sums = [
+        f'{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n'
+        for file in folder.iterdir()
+    ]
+    (folder / 'SHA256SUMS').write_text(''.join(sums))
+    (folder / 'WHEELHOUSE').write_text(f'python {PYTHON}\ntests 1\n')
+
+
+def make_system(folder):
+    """A venv with all that this one has, but for OpenMMLab's and ours."""
+    command = [sys.executable, '-m', 'venv', '--without-pip', folder]
+    subprocess.run(command, check=True)
+    (site,) = folder.glob('lib/python*/site-packages')
+    hidden = {
+        path.parts[0]
+        for name in ('fx-mm', 'mmcv', *FORKS)
+        for path in metadata.distribution(f'onedl-{name}').files
+    }
+    for path in metadata.distribution('torch').locate_file('').iterdir():
+        if path.name not in hidden:
+            (site / path.name).symlink_to(path)
+    return folder / 'bin' / 'python'
+
+
+@pytest.mark.slow
+def test_rehearsal_without_a_network(tmp_path, monkeypatch):
+    key = ROOT / '.venv' / 'mmcv-key'
+    home = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache'))
+    cache = Path(os.environ.get('FX_MM_CACHE', home / 'fx_mm')) / 'wheels'
+    if not key.is_file() or not (cache / key.read_text().strip()).is_dir():
+        pytest.skip('no compiled wheel of mmcv is kept, a new takes minutes')
+    checkout = tmp_path / 'checkout'
+    ignored = ('.*', 'data', 'work_dirs', '*.egg-info', '__pycache__')
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(*ignored))
+    folder = tmp_path / 'wheel house'
+    make_wheelhouse(folder)
+    python = make_system(tmp_path / 'system')
+    # nothing listens there
+    env = {'PYTHON': str(python), 'PIP_INDEX_URL': 'http://127.0.0.1:9/'}
+    env['PYTHONPATH'] = ''
+    arguments = ('--offline', folder, '--system-torch')
+    done = setup_script(checkout, *arguments, **env)
+    assert done.returncode == 0, done.stderr
+    assert 'setup: mmcv      from the cache' in done.stdout
+
+    venv = checkout / '.venv'
+    (site,) = venv.glob('lib/python*/site-packages')
+    own = {path.name.split('-')[0] for path in site.glob('*.dist-info')}
+    assert own == {f'onedl_{name}' for name in ('fx_mm', 'mmcv', *FORKS)}
+    code = 'import fx_mm, mmdet, torch; '
+    code += 'print(fx_mm.__file__, mmdet.__file__, torch.__file__)'
+    ours, fork, torch = subprocess.check_output(
+        [venv / 'bin' / 'python', '-c', code],
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {'PYTHONPATH': ''},
+    ).split()
+    assert Path(ours).is_relative_to(checkout)
+    assert Path(fork).is_relative_to(site)
+    assert Path(torch).is_relative_to(tmp_path / 'system')
+
+    # `make test` over there, with the folder put away
+    shutil.rmtree(folder)
+    monkeypatch.delenv('PYTHON', raising=False)
+    again = setup_script(checkout, PYTHONPATH='')
+    assert (again.returncode, again.stdout, again.stderr) == (0, '', '')
