@@ -151,6 +151,32 @@ def test_check_environment(monkeypatch):
         check_env.check_environment()
 
 
+@pytest.mark.parametrize(
+    ('transformers', 'kept'), [(None, True), ('4.57.1', True), ('5.17', False)]
+)
+def test_multimodal_models_that_cannot_be_imported(
+    monkeypatch, transformers, kept
+):
+    """mmpretrain.models ends with a TypeError beside transformers 5."""
+    from mmpretrain.utils import dependency
+
+    from fx_mm.utils import check_env
+
+    real = check_env.metadata.version
+
+    def version(name):
+        if name != 'transformers':
+            return real(name)
+        if transformers is None:
+            raise check_env.metadata.PackageNotFoundError(name)
+        return transformers
+
+    monkeypatch.setattr(check_env.metadata, 'version', version)
+    monkeypatch.setattr(dependency, 'WITH_MULTIMODAL', True)
+    check_env.leave_out_multimodal()
+    assert dependency.WITH_MULTIMODAL is kept
+
+
 def test_collect_env():
     from fx_mm.utils.collect_env import collect_env
 

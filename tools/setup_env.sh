@@ -375,11 +375,11 @@ import pkgutil
 
 import cv2
 import mmcv._ext
+
+import fx_mm.apis
 import mmdet.models
 import mmpretrain.models
 import mmseg.models
-
-import fx_mm
 
 for module in pkgutil.walk_packages(fx_mm.__path__, 'fx_mm.'):
     importlib.import_module(module.name)

@@ -1,3 +1,8 @@
+from fx_mm.utils.check_env import leave_out_multimodal
+
+# Before anything imports mmpretrain's models, or mmdet's, which import them.
+leave_out_multimodal()
+
 from fx_mm.models.backbones import (
     FoundationXBackbone,
     FusedSwinTransformer,

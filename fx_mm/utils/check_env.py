@@ -5,7 +5,10 @@ setup.py names none of the OpenMMLab packages (see
 """
 
 import importlib
+from importlib import metadata
 from importlib.util import find_spec
+
+from packaging.requirements import Requirement
 
 from fx_mm.utils.errors import UserError
 
@@ -58,3 +61,24 @@ def check_environment() -> None:
             "mmcv's operators were compiled against another torch than the "
             f'installed {torch.__version__} ({error}): {COMPILE}.'
         ) from error
+
+
+def leave_out_multimodal() -> None:
+    """Let mmpretrain be imported beside a transformers that it cannot use.
+
+    Beside transformers 5, which many images hold, importing
+    ``mmpretrain.models`` and so ``mmdet.models`` ends with a TypeError in the
+    multimodal models. fx_mm uses none of them, and mmpretrain leaves them out
+    where transformers is absent; which versions they work with stands in its
+    extra ``multimodal``. Call it before the first of the two imports.
+    """
+    try:
+        version = metadata.version('transformers')
+        lines = metadata.requires(OPENMMLAB['mmpretrain']) or []
+    except metadata.PackageNotFoundError:
+        return
+    for requirement in map(Requirement, lines):
+        unfit = version not in requirement.specifier
+        if requirement.name == 'transformers' and unfit:
+            module = importlib.import_module('mmpretrain.utils.dependency')
+            vars(module)['WITH_MULTIMODAL'] = False
