@@ -100,7 +100,7 @@ def test_no_index_or_machine_path_in_the_setup_files():
     files = [
         *REQUIREMENTS.glob('*.txt'),
         *(ROOT / name for name in ('setup.py', 'pyproject.toml', 'Makefile')),
-        ROOT / 'tools' / 'setup_env.sh',
+        *(ROOT / 'tools' / name for name in ('setup_env.sh', 'wheelhouse.py')),
         ROOT / '.ci' / 'run',
     ]
     for file in files:

@@ -309,14 +309,19 @@ def digest(file: Path) -> str:
 
 
 def collect(
-    folder: Path, python: str, torch: str, have: Path | None, tests: bool
+    folder: Path,
+    python: str,
+    torch: str | None,
+    have: Path | None,
+    tests: bool,
 ) -> None:
     """Download all that another machine needs.
 
     Args:
         folder (Path): Where to; what it has already is not fetched again.
         python (str): The other machine's Python, such as '3.12'.
-        torch (str): A version, or 'installed' if the other machine has one.
+        torch (str | None): A version, or 'installed' where the other machine
+            has one; None for that if ``have`` names it, else for the tested.
         have (Path | None): What else it has: its ``pip list``.
         tests (bool): With what ``make test`` and ``make lint`` need.
     """
@@ -326,6 +331,9 @@ def collect(
         fail(f'there is no {have}: it is the pip list of the other machine')
     pins = read_pins(python)
     present = read_have(have) if have else {}
+    tested = str(pins['torch'].specifier)[2:]
+    if torch is None:
+        torch = 'installed' if 'torch' in present else tested
     if torch == 'installed':
         present = {'torch': None, 'torchvision': None} | present
     else:
@@ -333,7 +341,8 @@ def collect(
         present = {n: v for n, v in present.items() if n not in stack}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / NOTE).write_text('unfinished\n')
-    if torch not in ('installed', str(pins['torch'].specifier)[2:]):
+    (folder / 'SHA256SUMS').unlink(missing_ok=True)
+    if torch not in ('installed', tested):
         pins = {n: p for n, p in pins.items() if not TORCH_STACK.fullmatch(n)}
         download_torch(folder, python, torch, pins)
     fetch = downloader(folder, python, pins)
@@ -430,9 +439,7 @@ def parse_args() -> argparse.Namespace:
     one.add_argument('folder', type=Path)
     one.add_argument('--python', default=PYTHON, help="the other machine's")
     one.add_argument(
-        '--torch',
-        default=str(read_pins(PYTHON)['torch'].specifier)[2:],
-        help="a version, or 'installed': the other machine has one",
+        '--torch', help="a version, or 'installed' where there is one"
     )
     one.add_argument('--have', type=Path, help="the other machine's pip list")
     one.add_argument('--no-tests', action='store_true')

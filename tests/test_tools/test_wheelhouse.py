@@ -208,9 +208,11 @@ def test_collect_what_the_other_machine_lacks(tool, index, tmp_path):
 
 def test_collect_a_torch(tool, index, tmp_path):
     tested = str(tool.read_pins('3.12')['torch'].specifier)
-    tool.collect(tmp_path / 'a', '3.12', tested[2:], None, tests=False)
+    tool.collect(tmp_path / 'a', '3.12', None, None, tests=False)
     assert 'torch' in collected(tmp_path / 'a')
     assert not [call for call in index if '-c' in call]
+    note = (tmp_path / 'a' / 'WHEELHOUSE').read_text()
+    assert f'torch {tested[2:]}\n' in note
 
     index.clear()
     have = tmp_path / 'have.txt'
@@ -220,6 +222,9 @@ def test_collect_a_torch(tool, index, tmp_path):
     names = collected(tmp_path / 'b')
     assert {'torch', 'torchvision'} <= {*names} and 'scipy' not in names
     assert (tmp_path / 'b' / 'torchvision-0.24-py3-none-any.whl').is_file()
+
+    tool.collect(tmp_path / 'c', '3.12', None, have, tests=False)
+    assert 'torch' not in collected(tmp_path / 'c')
 
 
 def test_collect_refuses(run, tool, tmp_path):
