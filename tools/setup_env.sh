@@ -32,7 +32,7 @@ recipe=1 # raise it when a change below must not reuse older wheels
 nvcc=${CUDA_HOME:-/usr/local/cuda}/bin/nvcc
 [ -x "$nvcc" ] || nvcc=$(command -v nvcc || true)
 work=
-offline='' system_torch='' for_python=''
+offline='' system_torch='' for_python='' # see offline.sh
 venv_options=()
 pip_options=(--progress-bar off)
 
@@ -66,19 +66,10 @@ read_arguments() {
     fail '--system-torch needs --offline' "$usage"
 }
 
-recall() { # arguments: what an earlier call was told, unless told otherwise
-  local old
-  [ -f "$options" ] || return 0
-  mapfile -t old <"$options"
-  [ $# -gt 0 ] || { offline=${old[0]} system_torch=${old[1]}; }
-  [ "$offline|$system_torch" = "${old[0]}|${old[1]}" ] || return 0
-  PYTHON=${PYTHON:-${old[2]}} FX_MM_CUDA=${FX_MM_CUDA:-${old[3]}}
-}
-
 fingerprint() {
   {
     echo "$root|${FX_MM_CUDA:-}|${PYTHON:-}|$offline|$system_torch"
-    cat requirements/*.txt setup.py fx_mm/version.py tools/setup_env.sh
+    cat requirements/*.txt setup.py fx_mm/version.py tools/{setup_env,offline}.sh
   } | sha256sum | cut -d' ' -f1
 }
 
@@ -117,18 +108,6 @@ step() { # name, remedy, command...: runs it with a log of its own
     explain "$log" "$remedy" "step '$name'"
   }
   echo "$((SECONDS - begin)) s"
-}
-
-check_folder() {
-  local bad
-  [ -f "$offline/WHEELHOUSE" ] || fail "$offline is no wheelhouse" \
-    "name the folder that 'make wheelhouse' made"
-  bad=$(cd "$offline" && sha256sum --quiet -c SHA256SUMS 2>&1) ||
-    fail "$offline is damaged (${bad%%$'\n'*})" 'collect or copy it again'
-  for_python=$(sed -n 's/^python //p' "$offline/WHEELHOUSE")
-  # none of the settings that name an index, or other versions
-  export PIP_CONFIG_FILE=/dev/null
-  unset PIP_CONSTRAINT
 }
 
 suits() { # interpreter
@@ -199,35 +178,8 @@ make_venv() {
   }
 }
 
-# Not by venv's --system-site-packages: where $python is that of a venv, it
-# shows what the base of that one has. What .venv holds comes first.
-share_packages() {
-  "$python" - "$("$py" -c 'import site; print(site.getsitepackages()[0])')" \
-    <<'EOF'
-import sys
-from pathlib import Path
-
-names = ('site-packages', 'dist-packages')
-shared = [path for path in sys.path if Path(path).name in names]
-lines = [f'import site; site.addsitedir({path!r})\n' for path in shared]
-Path(sys.argv[1], 'system_torch.pth').write_text(''.join(lines))
-EOF
-}
-
 pip_install() {
   "$py" -m pip install "${pip_options[@]}" "$@"
-}
-
-list_missing() { # log: fills missing.txt from the wheelhouse
-  local list=$logs/missing.txt
-  {
-    "$py" -c 'import packaging' || pip_install packaging
-  } >"$1" 2>&1 &&
-    "$py" tools/wheelhouse.py missing "$offline" "$list" >>"$1" 2>&1 || {
-    echo "setup: $(tail -1 "$1" | sed 's/^error: //i') (log: $1)" >&2
-    exit 1
-  }
-  sed -n 's/^stays: /setup: stays     /p' "$1"
 }
 
 look_at_torch() { # its version, its CUDA, whether a GPU is in reach; tag
@@ -386,6 +338,9 @@ for module in pkgutil.walk_packages(fx_mm.__path__, 'fx_mm.'):
 EOF
 }
 
+# shellcheck source=tools/offline.sh
+. tools/offline.sh
+
 exec 9<"${BASH_SOURCE[0]}"
 flock -n 9 || {
   echo 'setup: waiting for another set-up of this checkout'
@@ -408,15 +363,7 @@ if [ -z "$offline" ]; then
   step packages 'read the log' pip_install -r requirements/runtime.txt \
     -r requirements/openmmlab.txt -r requirements/tests.txt
 else
-  pip_options+=(--no-index --no-deps --find-links "$offline")
-  [ "$(head -2 "$options" 2>/dev/null)" = "$offline"$'\n'"$system_torch" ] ||
-    rm -rf .venv/{bin,include,lib,lib64,pyvenv.cfg,mmcv-key,setup-stamp}
-  PYTHON=$python
-  printf '%s\n' "$offline" "$system_torch" "$PYTHON" "$FX_MM_CUDA" >"$options"
-  step venv 'remove .venv and run it again' make_venv
-  [ -z "$system_torch" ] || share_packages
-  list_missing "$logs/missing.log"
-  step packages 'read the log' pip_install -r "$logs/missing.txt"
+  install_offline
 fi
 setup_mmcv
 step fx_mm 'read the log' pip_install --no-deps --no-build-isolation -e .

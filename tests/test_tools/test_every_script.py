@@ -96,6 +96,10 @@ USED_BY = {
         'test_tools/test_new_experiment.py',
         'test_a_folder_becomes_an_experiment',
     ),
+    'offline.sh': (
+        'test_tools/test_setup_env.py',
+        'test_offline_needs_a_whole_folder',
+    ),
     'predict.py': (
         'test_tools/test_train_test_predict.py',
         'test_train_test_and_predict',
