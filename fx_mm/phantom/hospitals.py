@@ -241,17 +241,18 @@ def _print_text(
     scale: float,
     value: float,
 ) -> None:
-    thickness = max(1, round(scale * 2))
+    # OpenCV 5 writes on 8 bits alone, and older ones smooth on 8 bits alone
+    letters = np.zeros(image.shape, np.uint8)
     cv2.putText(
-        image,
+        letters,
         text,
         (int(origin[0]), int(origin[1])),
         cv2.FONT_HERSHEY_SIMPLEX,
         scale,
-        float(value),
-        thickness,
-        cv2.LINE_AA,
+        255,
+        max(1, round(scale * 2)),
     )
+    image[letters > 127] = value
 
 
 def _draw_leads(rng: np.random.Generator, image: np.ndarray) -> None:
