@@ -1,12 +1,11 @@
 # shellcheck shell=bash disable=SC2154
 # The part of setup_env.sh, which reads it, that a machine without a network
 # needs. Sets and uses its variables: offline is the folder, system_torch is
-# empty or yes, for_python is the version that the folder was collected for.
+# empty or yes, for_python is the version that the folder was collected for, old
+# has the folder, system_torch, Python and FX_MM_CUDA of the last call.
 
 recall() { # arguments: what an earlier call was told, unless told otherwise
-  local old
-  [ -f "$options" ] || return 0
-  mapfile -t old <"$options"
+  [ ! -f "$options" ] || mapfile -t old <"$options"
   [ $# -gt 0 ] || { offline=${old[0]} system_torch=${old[1]}; }
   [ "$offline|$system_torch" = "${old[0]}|${old[1]}" ] || return 0
   PYTHON=${PYTHON:-${old[2]}} FX_MM_CUDA=${FX_MM_CUDA:-${old[3]}}
@@ -53,7 +52,8 @@ list_missing() { # log: fills missing.txt from the wheelhouse
 
 install_offline() {
   pip_options+=(--no-index --no-deps --find-links "$offline")
-  [ "$(head -2 "$options" 2>/dev/null)" = "$offline"$'\n'"$system_torch" ] ||
+  # What a set-up of another kind left would be in the way.
+  [ -n "${old[0]}" ] && [ "${old[1]}" = "$system_torch" ] ||
     rm -rf .venv/{bin,include,lib,lib64,pyvenv.cfg,mmcv-key,setup-stamp}
   PYTHON=$python
   printf '%s\n' "$offline" "$system_torch" "$PYTHON" "$FX_MM_CUDA" >"$options"

@@ -32,7 +32,7 @@ recipe=1 # raise it when a change below must not reuse older wheels
 nvcc=${CUDA_HOME:-/usr/local/cuda}/bin/nvcc
 [ -x "$nvcc" ] || nvcc=$(command -v nvcc || true)
 work=
-offline='' system_torch='' for_python='' # see offline.sh
+offline='' system_torch='' for_python='' old=('' '' '' '') # see offline.sh
 venv_options=()
 pip_options=(--progress-bar off)
 

@@ -2,7 +2,7 @@
 
 ``make wheelhouse`` calls ``collect`` on a machine that has one; on the other,
 ``bash tools/setup_env.sh --offline FOLDER`` calls ``missing``, which lists
-what the folder has and the machine lacks. Nothing but ``packaging`` is needed.
+what to install from the folder. Nothing but ``packaging`` is needed.
 
 Both walk over the requirements in the same way. pip would not do: it judges
 the markers of another Python's packages by the Python that it runs on, and it
@@ -397,13 +397,15 @@ def reader(folder: Path) -> Fetch:
 
 
 def installed() -> Present:
-    """Return what this Python has, mmcv excepted.
+    """Return what this Python shares with another, mmcv excepted.
 
-    That is always compiled: what is there may have no operators, or some for
-    another torch.
+    What lies in .venv itself is not counted: it follows the folder. Mmcv is
+    always compiled: what is there may have no operators, or some for another
+    torch.
     """
+    shared = [p for p in sys.path if not Path(p).is_relative_to(sys.prefix)]
     present: Present = {}
-    for one in metadata.distributions():
+    for one in metadata.distributions(path=shared):
         name = canonicalize_name(one.metadata['Name'])
         if name != MMCV:
             present.setdefault(SAME.get(name, name), Version(one.version))
@@ -411,7 +413,7 @@ def installed() -> Present:
 
 
 def missing(folder: Path, out: Path) -> None:
-    """Write pip's list of what this Python lacks, mmcv excepted.
+    """Write pip's list of what .venv is to hold, mmcv excepted.
 
     Prints what stays although some package asks for another version.
 

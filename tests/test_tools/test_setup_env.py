@@ -313,8 +313,15 @@ def test_rehearsal_without_a_network(tmp_path, monkeypatch):
     assert Path(fork).is_relative_to(site)
     assert Path(torch).is_relative_to(tmp_path / 'system')
 
-    # `make test` over there, with the folder put away
-    shutil.rmtree(folder)
+    # `make test` over there; then with other requirements
     monkeypatch.delenv('PYTHON', raising=False)
     again = setup_script(checkout, PYTHONPATH='')
     assert (again.returncode, again.stdout, again.stderr) == (0, '', '')
+    with (checkout / 'requirements' / 'tests.txt').open('a') as file:
+        file.write('fx-mm-needs-more\n')
+    again = setup_script(checkout, PYTHONPATH='')
+    assert 'lacks fx-mm-needs-more: collect it again' in again.stderr
+    assert (site / 'mmdet').is_dir(), '.venv was made anew'
+    shutil.rmtree(folder)
+    again = setup_script(checkout, PYTHONPATH='')
+    assert again.stderr.startswith(f'setup: {folder} is no wheelhouse; ')
