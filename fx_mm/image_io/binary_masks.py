@@ -175,7 +175,8 @@ def values_of(image: np.ndarray) -> np.ndarray:
         # ten times as fast as to sort
         size = 256 if image.dtype == np.uint8 else 65536
         counts = cv2.calcHist([image], [0], None, [size], [0, size])
-        return counts[:, 0].nonzero()[0]
+        # one column, or since OpenCV 5 none
+        return counts.nonzero()[0]
     return np.unique(image)
 
 

