@@ -287,8 +287,13 @@ class TaskDINOHead(DINOHead):
         average = count_per_rank(scores.new_full((1,), float(len(images))))
         target = labels.new_full(scores.shape[:3], self.num_logits)
         target[layers, images, queries] = labels[matches]
+        # One-hot: from labels, mmdet's focal loss needs an operator of mmcv on
+        # a GPU, and waits for the labels' range elsewhere.
+        classes = torch.arange(self.num_logits, device=scores.device)
         focal = self.loss_cls(
-            scores.flatten(0, 2), target.flatten(), reduction_override='none'
+            scores.flatten(0, 2),
+            (target.flatten()[:, None] == classes).to(scores.dtype),
+            reduction_override='none',
         )
         losses = dict(loss_cls=focal.reshape(len(scores), -1).sum(1) / average)
         if len(images) == 0:
