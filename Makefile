@@ -50,7 +50,7 @@ test: setup
 
 # Slow tests of what users do: raw data to results, the tutorial, real files,
 # export, two processes, resume, the tools' further ways, the set-up without a
-# network.
+# network, the check of a GPU.
 WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_real_data.py tests/test_deployment \
 	tests/test_engine/test_changed_world.py \
@@ -59,7 +59,8 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_engine/test_training.py \
 	tests/test_engine/test_which_model_predicts.py \
 	tests/test_models/test_dino_config.py tests/test_models/test_export.py \
-	tests/test_tools/test_audit_tool.py tests/test_tools/test_setup_env.py \
+	tests/test_tools/test_audit_tool.py tests/test_tools/test_gpu_check.py \
+	tests/test_tools/test_setup_env.py \
 	tests/test_tools/test_train_test_predict.py
 
 test-workflows: setup

@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / 'fx_mm'
 LAYERS = (
     ('apis',),
-    ('analysis', 'converters', 'deployment'),
+    ('analysis',),
+    ('converters', 'deployment'),
     ('engine',),
     ('audit',),
     ('phantom',),

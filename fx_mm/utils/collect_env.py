@@ -41,7 +41,7 @@ def _version(names: Sequence[str]) -> str:
     return 'not installed'
 
 
-def _operators() -> str:
+def mmcv_operators() -> str:
     """Return what mmcv's operators were compiled for."""
     try:
         extension = importlib.import_module('mmcv._ext')
@@ -62,7 +62,7 @@ def collect_env() -> dict[str, str]:
     """
     rows = {name: str(value) for name, value in collect_base_env().items()}
     rows |= {names[0]: _version(names) for names in DISTRIBUTIONS}
-    rows['mmcv operators'] = _operators()
+    rows['mmcv operators'] = mmcv_operators()
     rows['CPU'] = f'{os.cpu_count()} cores, {torch.get_num_threads()} threads'
     rows['fx_mm'] = __version__
     return rows

@@ -5,9 +5,9 @@ import pytest
 import torch
 from made_up_weights import CONFIGS, RELEASED
 from mmengine.registry import DefaultScope
-from stock_dino import build_stock_dino
 
 import fx_mm.models  # noqa: F401
+from fx_mm.analysis.stock_models import build_stock_dino
 from fx_mm.apis import load_config, load_model
 from fx_mm.converters.foreign_checkpoint import read_foreign
 from fx_mm.converters.foundation_x import convert_foundation_x

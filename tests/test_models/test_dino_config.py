@@ -12,8 +12,8 @@ from mmdet.registry import MODELS as MMDET
 from mmengine.config import ConfigDict
 from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
-from stock_dino import build_stock_dino
 
+from fx_mm.analysis.stock_models import build_stock_dino
 from fx_mm.models import LocalizationBranch
 from fx_mm.models.layers import TaskDINOHead, dino_config
 from fx_mm.models.layers.dino_config import DINO

@@ -4,86 +4,43 @@ Runs where FX_MM_GOLDEN names the folder of ``golden_tiny.npz`` and
 ``golden_tiny_weights.npz``, which hold no code and are not shipped.
 """
 
-import dataclasses
-import json
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from dino_options import dino_options
-from mmengine.config import Config
 from mmengine.structures import InstanceData, PixelData
 
+from fx_mm.analysis.gpu_check.golden import (
+    CLS_HEADS,
+    HEADS,
+    VARIABLE,
+    build_golden,
+    read_outputs,
+    read_weights,
+)
+from fx_mm.analysis.gpu_check.golden import golden_sample as sample
 from fx_mm.converters import convert_foundation_x
 from fx_mm.models.backbones import FusedSwinTransformer
-from fx_mm.registry import MODELS
-from fx_mm.structures import FXDataSample
-from fx_mm.tasks import LocalizationKind, TaskTable
 
-GOLDEN = os.environ.get('FX_MM_GOLDEN')
+CONFIGS = Path(__file__).parents[2] / 'configs'
+GOLDEN = os.environ.get(VARIABLE)
 pytestmark = pytest.mark.skipif(not GOLDEN, reason='FX_MM_GOLDEN is not set')
-CONFIG = Path(__file__).parents[2] / 'configs' / 'foundation_x'
-TINY = {
-    'backbone.embed_dims': 16,
-    'backbone.depths': (2, 2, 2, 2),
-    'backbone.num_heads': (1, 2, 4, 8),
-    **dino_options(
-        'localization', layers=(2, 2), hidden=128, queries=100, pairs=100
-    ),
-}
-HEADS = ('tbx11k', 'node21', 'candid_ptx', 'rsna', 'chestx_det', 'siim_acr')
-CLS_HEADS = (*HEADS, 'chexpert', 'nih14', 'vindr_cxr', 'shenzhen', 'mimic_cxr')
-FINDINGS = tuple(f'class {label}' for label in range(1, 14))
 
 
 @pytest.fixture(scope='module')
 def golden():
-    arrays = np.load(Path(GOLDEN) / 'golden_tiny.npz')
-    return {
-        key: torch.from_numpy(arrays[key])
-        for key in arrays.files
-        if arrays[key].dtype.kind != 'U'
-    } | {
-        key: arrays[key].tolist()
-        for key in arrays.files
-        if arrays[key].dtype.kind == 'U'
-    }
+    return read_outputs(GOLDEN)
 
 
 @pytest.fixture(scope='module')
 def weights():
-    """All keys of a released checkpoint, the aliases too."""
-    arrays = np.load(Path(GOLDEN) / 'golden_tiny_weights.npz')
-    weights = {}
-    for key in set(arrays.files) - {'__aliases__'}:
-        value = torch.from_numpy(arrays[key])
-        # float16 is exact here: the weights lie on a grid
-        real = value.is_floating_point()
-        weights[key] = value.float() if real else value.long()
-    aliases = json.loads(str(arrays['__aliases__']))
-    return weights | {key: weights[name] for key, name in aliases.items()}
+    return read_weights(GOLDEN)
 
 
 @pytest.fixture(scope='module')
 def conversion(weights):
-    cfg = Config.fromfile(CONFIG / 'foundation-x_swin-b_released.py')
-    cfg.merge_from_dict(
-        {f'model.student.{key}': value for key, value in TINY.items()}
-    )
-    tasks = [
-        # The reference data have labels that this dataset lacks.
-        dataclasses.replace(task, classes=FINDINGS)
-        if task.kind is LocalizationKind
-        else task
-        for task in TaskTable.from_cfg(cfg)
-    ]
-    student = dict(cfg.model.student, tasks=tasks)
-    model = MODELS.build(student)
-    result = convert_foundation_x(weights, model)
-    model.load_state_dict(result.state_dict)
-    return model.eval(), result
+    return build_golden(CONFIGS, weights)
 
 
 @pytest.fixture(scope='module')
@@ -95,17 +52,6 @@ def model(conversion):
 def pyramid(model, golden):
     with torch.no_grad():
         return model.extract_feat(golden['input.image'])
-
-
-def sample(**truth):
-    """The one image of 224 px as a batch."""
-    meta = dict(
-        img_shape=(224, 224),
-        batch_input_shape=(224, 224),
-        ori_shape=(224, 224),
-        scale_factor=(1.0, 1.0),
-    )
-    return [FXDataSample(metainfo=meta, **truth)]
 
 
 def with_boxes(golden):

@@ -14,8 +14,8 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.models.losses import CrossEntropyLoss
-from stock_dino import build_stock_dino
 
+from fx_mm.analysis.stock_models import build_stock_dino
 from fx_mm.models import StackedMatcher
 from fx_mm.models.layers import DenoisingQueries
 from fx_mm.models.layers.dino_config import DINO

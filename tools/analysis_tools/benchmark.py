@@ -28,8 +28,9 @@ import time
 
 import torch
 from mmengine.config import Config
-from step_timing import StockTrainer, Trainer, count_waits, measure, ratio
 
+from fx_mm.analysis.step_timing import Trainer, count_waits, measure, ratio
+from fx_mm.analysis.stock_models import stock_dino
 from fx_mm.apis import load_config
 from fx_mm.tasks import all_kinds, split_name
 from fx_mm.utils.cli import run_tool
@@ -67,7 +68,7 @@ def suite_stock(cfg: Config, args) -> dict:
     task = trainer.tasks(('loc',)).get('loc')
     if task is None:
         raise UserError('The config has no loc task to compare with DINO.')
-    stock = StockTrainer(trainer, task)
+    stock = stock_dino(trainer, task)
     cases = dict(ours=trainer.case(task, 'release', False), mmdet=stock.case())
     result = measure(cases, args.steps, args.warmup)
     return dict(

@@ -1,28 +1,38 @@
-"""Single steps in the real trainer, and what they cost."""
+"""Single training steps in the real trainer, and what they cost."""
 
 import contextlib
 import os
 import statistics
 import time
+import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, cast
 
 import torch
 from mmcv.ops import multi_scale_deform_attn as deform_attn
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.optim import build_optim_wrapper
-from stock_dino import build_stock_dino
+from mmengine.optim import OptimWrapper
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
-from fx_mm.apis import build_runner
+from fx_mm.engine.loops.train_loop import CyclicTrainLoop
+from fx_mm.engine.runner import build_runner
+from fx_mm.models.mean_teacher import bare_model
 from fx_mm.tasks import split_name
 
-# Operators that wait for a GPU; methods that copy to the host.
 WAITING_OPS = ('aten::_local_scalar_dense', 'aten::nonzero')
+"""Operators that wait for a GPU."""
 COPYING_METHODS = ('cpu', 'tolist')
+"""Methods that copy to the host."""
+WAITING_CALLS = ('cudaStreamSynchronize', 'cudaEventSynchronize')
+"""Calls of CUDA that wait; the profiler itself calls another one."""
+LEAST_STEPS = 3
+"""Measured of each case, also where there is no time left."""
 
-Case = tuple[Callable[[], None], Callable[[], None]]
+Case = tuple[Callable[[], Any], Callable[[], Any]]
 """Brings everything into a state; takes one step."""
 
 
@@ -48,21 +58,22 @@ class Trainer:
         # the values of the weights do not matter
         cfg.model.get('student', cfg.model).backbone.pop('init_cfg', None)
         self.runner = runner = build_runner(cfg, synthetic=synthetic)
-        self.loop = runner.train_loop
+        self.loop = cast(CyclicTrainLoop, runner.train_loop)
         runner.param_schedulers = runner.build_param_scheduler(
             runner.param_schedulers
         )
         runner.init_model_weights()
         runner.call_hook('before_run')
         runner.call_hook('before_train')
+        self.model = bare_model(runner.model)
         # Ark's hook raises it from 0
-        self.weight = runner.model.consistency_weight or 0.5
-        self._batches = {}
+        self.weight = self.model.consistency_weight or 0.5
+        self._batches: dict[str, dict[str, Any]] = {}
 
-    def tasks(self, kinds) -> dict[str, str]:
+    def tasks(self, kinds: Iterable[str]) -> dict[str, str]:
         """The first task of each kind that the config has."""
         names = [entry.task for entry in self.loop.schedule.passes]
-        found = {}
+        found: dict[str, str] = {}
         for name in names:
             kind = split_name(name)[1]
             if kind in kinds:
@@ -78,13 +89,11 @@ class Trainer:
             locked = 'release' if entry.mode == 'release' else 'lock'
             if entry.task == task and locked == mode:
                 self.loop.begin_pass(index)
-                self.runner.model.consistency_weight = (
-                    self.weight if teacher else 0.0
-                )
+                self.model.consistency_weight = self.weight if teacher else 0.0
                 return True
         return False
 
-    def batch(self, task: str) -> dict:
+    def batch(self, task: str) -> dict[str, Any]:
         """A batch of a task, the same at each call."""
         if task not in self._batches:
             loop = self.loop
@@ -105,63 +114,43 @@ class Trainer:
         )
 
 
-class StockTrainer:
-    """mmdet's DINO and mmengine's optimizer wrapper, as mmdet's configs do.
+def synchronize() -> None:
+    """Wait for a GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def measure(
+    cases: Mapping[str, Case],
+    steps: int,
+    warmup: int,
+    seconds: float = float('inf'),
+) -> dict[str, dict[str, float]]:
+    """Alternate the cases and give each one's medians.
 
     Args:
-        ours (Trainer): Gives sizes, classes and the batch.
-        task (str): The localization task.
-    """
-
-    def __init__(self, ours: Trainer, task: str) -> None:
-        cfg = ours.runner.cfg
-        branch = ours.runner.model.student.localization
-        classes = branch.tasks[split_name(task)[0]].head.num_classes
-        self.model = build_stock_dino(
-            cfg.model.student, classes, branch.dino_cfg['neck']['in_channels']
-        )
-        self.model.init_weights()
-        self.model.train()
-        self.optim_wrapper = build_optim_wrapper(
-            self.model,
-            dict(
-                optimizer=dict(cfg.optim_wrapper.optimizer),
-                clip_grad=dict(max_norm=0.1),
-                paramwise_cfg=dict(
-                    custom_keys=dict(backbone=dict(lr_mult=0.1))
-                ),
-            ),
-        )
-        dtype = cfg.optim_wrapper.get('amp_dtype')
-        self.dtype = getattr(torch, dtype) if dtype else None
-        self.batch = ours.batch(task)
-
-    def case(self) -> Case:
-        """A training step."""
-
-        def step() -> None:
-            device = next(self.model.parameters()).device.type
-            with torch.autocast(
-                device, self.dtype, enabled=self.dtype is not None
-            ):
-                self.model.train_step(self.batch, self.optim_wrapper)
-
-        return lambda: None, step
-
-
-def measure(cases: dict[str, Case], steps: int, warmup: int) -> dict:
-    """Alternate the cases and give each one's medians.
+        cases (Mapping[str, Case]): What is compared.
+        steps (int): Of each case.
+        warmup (int): Steps before them.
+        seconds (float): After which it ends, with fewer steps. Defaults to no
+            limit.
 
     Returns:
         dict: Case to ``wall`` and ``processor`` milliseconds of a step, and
         ``wall_p90``.
     """
-    times = {name: [] for name in cases}
+    times: dict[str, list[list[float]]] = {name: [] for name in cases}
+    end = time.perf_counter() + seconds
     for index in range(warmup + steps):
+        late = time.perf_counter() > end
+        if late and index >= warmup + LEAST_STEPS:
+            break
         for name, (begin, step) in cases.items():
             begin()
+            synchronize()
             before = time.perf_counter(), time.process_time()
             step()
+            synchronize()
             after = time.perf_counter(), time.process_time()
             if index >= warmup:
                 times[name].append([b - a for a, b in zip(before, after)])
@@ -176,7 +165,9 @@ def measure(cases: dict[str, Case], steps: int, warmup: int) -> dict:
     return results
 
 
-def ratio(results: dict, ours: str, theirs: str) -> dict:
+def ratio(
+    results: Mapping[str, Mapping[str, float]], ours: str, theirs: str
+) -> dict[str, float]:
     """Ratios of the medians of two cases."""
     return {
         clock: round(results[ours][clock] / results[theirs][clock], 3)
@@ -184,19 +175,39 @@ def ratio(results: dict, ours: str, theirs: str) -> dict:
     }
 
 
-def _sampled(value, shapes, locations, weights) -> torch.Tensor:
+def peak_memory(case: Case) -> float:
+    """Return the peak of a GPU's memory in a step, in GiB."""
+    begin, step = case
+    begin()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    return torch.cuda.max_memory_allocated() / 2**30
+
+
+def step_flops(case: Case) -> int:
+    """Count the floating point operations of a step's products."""
+    begin, step = case
+    begin()
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops()
+
+
+def _sampled(
+    value: Tensor, shapes: Tensor, locations: Tensor, weights: Tensor
+) -> Tensor:
     """Something of the shape and type that deformable attention gives."""
     mean = value.mean(1).flatten(1)[:, None]
     return mean.expand(-1, locations.shape[1], -1)
 
 
 @contextlib.contextmanager
-def counted_copies(counts: Counter):
+def counted_copies(counts: Counter[str]) -> Iterator[None]:
     """Count calls of the tensor methods that copy to the host."""
     before = {name: getattr(torch.Tensor, name) for name in COPYING_METHODS}
 
-    def counting(name):
-        def method(self, *args, **kwargs):
+    def counting(name: str) -> Callable[..., Any]:
+        def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
             counts[f'Tensor.{name}'] += self.numel() > 0
             return before[name](self, *args, **kwargs)
 
@@ -211,19 +222,22 @@ def counted_copies(counts: Counter):
             setattr(torch.Tensor, name, method)
 
 
-def count_waits(case: Case, optim_wrapper) -> dict[str, int]:
+def count_waits(case: Case, optim_wrapper: OptimWrapper) -> dict[str, int]:
     """How often a step makes the host wait for a GPU, by cause.
 
-    The optimizer's own step counters live on the host and do not count, nor
-    does what mmcv's substitute for its CUDA operator reads on a CPU.
+    On a GPU, CUDA's own calls are counted. On a CPU, what would make them: the
+    optimizer's own step counters live on the host and do not count, nor does
+    what mmcv's substitute for its CUDA operator reads.
     """
+    if torch.cuda.is_available():
+        return _count_calls(case)
     begin, step = case
     substitute = deform_attn.multi_scale_deformable_attn_pytorch
     deform_attn.multi_scale_deformable_attn_pytorch = _sampled
     begin()
-    optimizer = optim_wrapper.optimizer
+    optimizer: Any = optim_wrapper.optimizer
     true_step, optimizer.step = optimizer.step, lambda *args: None
-    counts = Counter()
+    counts: Counter[str] = Counter()
     try:
         with (
             profile(activities=[ProfilerActivity.CPU]) as profiler,
@@ -237,3 +251,44 @@ def count_waits(case: Case, optim_wrapper) -> dict[str, int]:
         if event.key in WAITING_OPS:
             counts[event.key] += event.count
     return dict(counts, total=sum(counts.values()))
+
+
+def _count_calls(case: Case) -> dict[str, int]:
+    begin, step = case
+    begin()
+    synchronize()
+    with profile(
+        activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]
+    ) as profiler:
+        step()
+    events = {event.key: event.count for event in profiler.key_averages()}
+    if not any(key.startswith('cu') for key in events):
+        raise RuntimeError('the profiler saw no call of CUDA')
+    counts = {key: events[key] for key in WAITING_CALLS if key in events}
+    return dict(counts, total=sum(counts.values()))
+
+
+def find_waits(case: Case) -> dict[str, int]:
+    """Where a step makes the host wait for a GPU, as torch warns of it.
+
+    Returns:
+        dict[str, int]: ``file:line`` to how often; empty without a GPU.
+    """
+    if not torch.cuda.is_available():
+        return {}
+    begin, step = case
+    begin()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        torch.cuda.set_sync_debug_mode('warn')
+        try:
+            step()
+        finally:
+            torch.cuda.set_sync_debug_mode('default')
+    return dict(
+        Counter(
+            f'{os.path.basename(each.filename)}:{each.lineno}'
+            for each in caught
+            if 'called a synchronizing' in str(each.message)
+        )
+    )
