@@ -106,7 +106,7 @@ USED_BY = {
     ),
     'print_config.py': (
         'test_tools/test_train_test_predict.py',
-        'test_a_printed_config_trains',
+        'test_a_printed_config_stands_alone',
     ),
     'setup_env.sh': (
         'test_tools/test_setup_env.py',

@@ -127,16 +127,23 @@ def test_dry_run(run, options, tmp_path):
     assert not list(tmp_path.rglob('*.pth'))
 
 
-@pytest.mark.slow
-def test_a_printed_config_trains(run, options, tmp_path):
-    """It stands alone, and stays what it is when it is expanded again."""
+def print_config(run, options, tmp_path):
     out = tmp_path / 'plain.py'
-    work = tmp_path / 'work'
     code, _, err = run('print_config', CONFIG, '--out', out, *options())
     assert code == 0, err
-    cfg = Config.fromfile(out)
+    return Config.fromfile(out)
+
+
+def test_a_printed_config_stands_alone(run, options, tmp_path):
+    """It stays what it is when it is expanded again."""
+    cfg = print_config(run, options, tmp_path)
     assert expand_config(cfg).to_dict() == cfg.to_dict()
-    cfg.work_dir = str(work)
+
+
+@pytest.mark.slow
+def test_a_printed_config_trains(run, options, tmp_path):
+    cfg = print_config(run, options, tmp_path)
+    cfg.work_dir = str(tmp_path / 'work')
     runner = RUNNERS.build(cfg)
     runner.train()
     assert runner.iter == runner.max_iters > 0
