@@ -55,10 +55,12 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_real_data.py tests/test_deployment \
 	tests/test_engine/test_changed_world.py \
 	tests/test_engine/test_distributed.py tests/test_engine/test_hooks \
+	tests/test_engine/test_mean_teacher_hook.py \
 	tests/test_engine/test_orders.py tests/test_engine/test_start_summary.py \
 	tests/test_engine/test_training.py \
 	tests/test_engine/test_which_model_predicts.py \
 	tests/test_models/test_dino_config.py tests/test_models/test_export.py \
+	tests/test_phantom/test_not_a_toy.py \
 	tests/test_tools/test_audit_tool.py tests/test_tools/test_gpu_check.py \
 	tests/test_tools/test_setup_env.py \
 	tests/test_tools/test_train_test_predict.py

@@ -97,7 +97,9 @@ def run(make_runner, hook, work_dir, stop_at=None, resume=False):
     return runner, recorder
 
 
-@pytest.mark.parametrize('unit', ['pass', 'iter'])
+@pytest.mark.parametrize(
+    'unit', ['pass', pytest.param('iter', marks=pytest.mark.slow)]
+)
 def test_a_run_follows_the_schedule_through_a_resume(make_runner, unit):
     hook = ark(unit=unit)
     runner, whole = run(make_runner, hook, 'whole')

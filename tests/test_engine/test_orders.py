@@ -192,10 +192,8 @@ def test_the_plan_of_a_mixed_pass_is_that_of_its_tasks(mixed, mode):
         assert (part.name in locked) == any(plans)
 
 
-@pytest.mark.parametrize(
-    'order, stop_at',
-    [('shuffled', 2), pytest.param('ratios', 6, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('order, stop_at', [('shuffled', 2), ('ratios', 6)])
 def test_resume_inside_a_pass_changes_nothing(make_runner, order, stop_at):
     options = {
         'tasks': TASKS,

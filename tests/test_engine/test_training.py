@@ -165,6 +165,7 @@ def test_workers_do_not_change_the_result(make_runner):
     assert not differing(*states)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_at_the_end_of_a_pass_resumes(make_runner):
     tasks = dict(tasks=['phantom_a/cls', 'phantom_b/cls'])
     whole = make_runner(

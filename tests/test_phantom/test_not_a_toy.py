@@ -53,6 +53,7 @@ def linear_aucs(hospital, train, test):
     return best
 
 
+@pytest.mark.slow
 def test_linear_model_fails_on_few_images():
     aucs = linear_aucs('a', 600, 300)
     assert 0.5 < aucs.mean() < LIMIT

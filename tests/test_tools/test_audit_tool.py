@@ -85,6 +85,7 @@ def test_test_images_in_training(call, tmp_path):
     assert 'same-split:phantom_a/train:phantom_a/test' in text
 
 
+@pytest.mark.slow
 def test_unreadable_image_is_named(call, tmp_path):
     easy = tmp_path / 'data/phantom/easy'
     (easy / 'hospital_a/images/train/000002.png').write_bytes(b'broken')

@@ -8,6 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from fx_mm.apis import expand_config
+from fx_mm.phantom import ensure_phantom
 from fx_mm.registry import RUNNERS
 
 REPO = Path(__file__).parents[2]
@@ -16,7 +17,10 @@ CONFIG = REPO / 'configs/phantom/foundation-x_tiny_phantom.py'
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    return tmp_path_factory.mktemp('phantom')
+    root = tmp_path_factory.mktemp('phantom')
+    counts = dict(train=12, val=4, test=4)
+    ensure_phantom(root, size=64, counts=counts, workers=1)
+    return root
 
 
 @pytest.fixture
@@ -193,7 +197,6 @@ def test_a_missing_config_and_checkpoint(run, options, tmp_path):
 @pytest.fixture
 def spoiled(run, options, data, tmp_path):
     """Return a copy of hospital A to spoil, and how to train on it."""
-    run('train', CONFIG, '--dry-run', '--work-dir', tmp_path / 'd', *options())
     copy = tmp_path / 'copy'
     shutil.copytree(data / 'easy/hospital_a', copy)
 

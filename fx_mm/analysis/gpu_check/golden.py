@@ -145,9 +145,9 @@ def run(job: Job) -> None:
     for index in LOC_HEADS:
         name, theirs = HEADS[index], f'loc.dec{index}'
         best = golden[f'{theirs}.topk_index']
-        with Choices([best]).kept():
+        with Choices([best]).kept(model):
             ours = branch.decode(state, name, samples, denoise=False)
-        with Choices([best]).kept():
+        with Choices([best]).kept(model):
             logits, boxes = branch(state, name, samples)
         for what, value, key in (
             ('proposals', ours['proposal_scores'], 'interm_logits'),

@@ -77,7 +77,7 @@ def loss_and_gradients(
     scale = SCALE if dtype == torch.float16 else 1.0
     device = next(model.parameters()).device.type
     autocast = torch.autocast(device, dtype, enabled=dtype is not None)
-    with autocast, choices.kept():
+    with autocast, choices.kept(model):
         data = model.data_preprocessor(batch, True)
         loss, _ = model.parse_losses(model(**data, mode='loss'))
     (scale * loss).backward()

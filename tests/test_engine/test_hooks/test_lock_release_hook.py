@@ -98,6 +98,7 @@ def test_variants(make_runner, cycle, expected):
     assert locks == ({'lock_plus'} if expected else set())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_in_the_state_of_its_pass(make_runner):
     options = {
         **SHORT,
