@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import gc
 import importlib.util
 import logging
 import os
@@ -27,6 +28,13 @@ if not torch.cuda.is_available():
 # Flushing guards against a power cut, which no test can make, and a busy disk
 # takes up to 20 s for it. Processes that tests start do flush.
 os.fsync = lambda descriptor: None
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector what lives to the end anyway."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000)
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def call(run, written, tmp_path):
     return audit
 
 
+@pytest.mark.slow
 def test_clean_data(call):
     code, text, content = call()
     assert code == 0, text
@@ -97,6 +98,7 @@ def test_unreadable_image_is_named(call, tmp_path):
     assert 'train/000002.png' in finding['examples'][0]
 
 
+@pytest.mark.slow
 def test_data_that_are_not_there(call, tmp_path):
     shutil.rmtree(tmp_path / 'data/phantom/easy/hospital_b')
     code, text, content = call()

@@ -62,7 +62,7 @@ USED_BY = {
     'analysis_tools/zero_shot.py': (TRANSFER, 'test_zero_shot'),
     'audit_data.py': (
         'test_tools/test_audit_tool.py',
-        'test_clean_data',
+        'test_test_images_in_training',
     ),
     'cache_images.py': (
         'test_tools/test_cache_tool.py',
