@@ -51,9 +51,12 @@ def read_points(
 
 
 @triton.jit
-def address_of(
-    row: tl.tensor,
-    column: tl.tensor,
+def corner_of(
+    corner: tl.constexpr,
+    left: tl.tensor,
+    top: tl.tensor,
+    right: tl.tensor,
+    below: tl.tensor,
     height: tl.tensor,
     width: tl.tensor,
     start: tl.tensor,
@@ -62,12 +65,21 @@ def address_of(
     STRIDE: tl.constexpr,
     DIMS: tl.constexpr,
 ) -> tuple[tl.tensor, ...]:
-    """Where the channels of cells are, and which are on the map."""
+    """One of the four cells around each point.
+
+    Returns:
+        tuple: Its share across and down; where its channels are, and which
+        are on the map.
+    """
+    across = right if corner % 2 else 1 - right
+    down = below if corner // 2 else 1 - below
+    row, column = top + corner // 2, left + corner % 2
     inside = kept & (row >= 0) & (row < height)
     inside = inside & (column >= 0) & (column < width)
     token = (start + row * width + column).to(tl.int64)
     address = (token * STRIDE)[:, :, None] + dim[None, None, :]
-    return address, inside[:, :, None] & (dim < DIMS)[None, None, :]
+    inside = inside[:, :, None] & (dim < DIMS)[None, None, :]
+    return across, down, address, inside
 
 
 @triton.jit(do_not_specialize=['tokens', 'queries'])
@@ -124,11 +136,12 @@ def forward_kernel(
         )
         weight = tl.load(weights + slot, mask=kept, other=0.0)
         for corner in tl.static_range(4):
-            across = right if corner % 2 else 1 - right
-            down = below if corner // 2 else 1 - below
-            address, inside = address_of(
-                top + corner // 2,
-                left + corner % 2,
+            across, down, address, inside = corner_of(
+                corner,
+                left,
+                top,
+                right,
+                below,
                 height,
                 width,
                 start,
@@ -218,11 +231,12 @@ def backward_kernel(
         grad_x = tl.zeros_like(weight)
         grad_y = tl.zeros_like(weight)
         for corner in tl.static_range(4):
-            across = right if corner % 2 else 1 - right
-            down = below if corner // 2 else 1 - below
-            address, inside = address_of(
-                top + corner // 2,
-                left + corner % 2,
+            across, down, address, inside = corner_of(
+                corner,
+                left,
+                top,
+                right,
+                below,
                 height,
                 width,
                 start,

@@ -55,6 +55,24 @@ def demo(job: Job) -> Config:
     return cfg
 
 
+def set_phantoms(
+    cfg: Config, folder: Path, size: int, counts: dict[str, int]
+) -> None:
+    """Draw the phantoms into a folder of their own.
+
+    Args:
+        cfg (Config): The experiment's config.
+        folder (Path): Where to.
+        size (int): Pixels.
+        counts (dict[str, int]): Images of each split.
+    """
+    root = folder.resolve()
+    cfg.phantom.update(root=str(root), size=size, counts=counts)
+    for name, entry in cfg.datasets.items():
+        hospital = name.replace('phantom', 'hospital')
+        entry.data_root = f'{root}/easy/{hospital}/'
+
+
 def set_sizes(cfg: Config, img_size: int, batch_size: int) -> None:
     """Set image and batch size of all kinds."""
     for entry in cfg.task_defaults.values():

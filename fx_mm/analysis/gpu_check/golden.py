@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fx_mm.analysis.gpu_check.choices import Choices
 from fx_mm.analysis.gpu_check.job import Job
-from fx_mm.analysis.gpu_check.operators import relative_error
+from fx_mm.analysis.gpu_check.operators import avoid_tf32, relative_error
 from fx_mm.converters import ConvertedWeights, convert_foundation_x
 from fx_mm.models import FoundationX
 from fx_mm.registry import MODELS
@@ -116,9 +116,7 @@ def run(job: Job) -> None:
     if not folder:
         job.note(VARIABLE, 'not set: nothing to compare with')
         return
-    # a product in TF32 is off by 1e-3
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    avoid_tf32()
     golden = read_outputs(folder)
     configs = job.home / 'configs'
     model = build_golden(configs, read_weights(folder))[0].to(job.device)

@@ -6,7 +6,13 @@ import time
 
 from mmengine.config import Config
 
-from fx_mm.analysis.gpu_check.configs import DEMO, TINY_SIZE, shipped
+from fx_mm.analysis.gpu_check.configs import (
+    DEMO,
+    TINY_SIZE,
+    set_phantoms,
+    set_sizes,
+    shipped,
+)
 from fx_mm.analysis.gpu_check.job import Job
 from fx_mm.analysis.gpu_check.steps import CASES, RATE
 from fx_mm.engine.runner import build_runner
@@ -31,19 +37,13 @@ def config(job: Job, kind: str, workers: int) -> Config:
     cfg = shipped(job, DEMO)
     defaults = job.home / 'configs/_base_/task_defaults.py'
     cfg.task_defaults = Config.fromfile(defaults).task_defaults
-    root = (job.work / 'large_phantoms').resolve()
     images, size = (8, TINY_SIZE) if job.tiny else (IMAGES, SIZE)
-    cfg.phantom.update(
-        root=str(root),
-        size=size,
-        counts=dict(train=images, val=1, test=1),
-    )
-    cfg.datasets.phantom_c.data_root = f'{root}/easy/hospital_c/'
+    counts = dict(train=images, val=1, test=1)
+    set_phantoms(cfg, job.work / 'large_phantoms', size, counts)
     cfg.tasks = [f'phantom_c/{kind}']
     cfg.cache = dict(dir=str(job.work / 'cache'), factor=1.15)
     if job.tiny:
-        for entry in cfg.task_defaults.values():
-            entry.update(img_size=TINY_SIZE, batch_size=4)
+        set_sizes(cfg, TINY_SIZE, 4)
     cfg.cycle = dict(order='cyclic', lock='none')
     cfg.loader.num_workers = workers
     cfg.val_cfg = cfg.test_cfg = None

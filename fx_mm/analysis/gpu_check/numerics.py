@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fx_mm.analysis.gpu_check.choices import Choices
 from fx_mm.analysis.gpu_check.configs import demo, swin
 from fx_mm.analysis.gpu_check.job import Job
+from fx_mm.analysis.gpu_check.operators import avoid_tf32
 from fx_mm.datasets.synthetic import SyntheticTask
 from fx_mm.models import MeanTeacher, build_model
 from fx_mm.tasks import Task, TaskTable
@@ -143,9 +144,7 @@ def check_task(job: Job, model: MeanTeacher, task: Task, label: str) -> None:
 
 def run(job: Job) -> None:
     """Compare every kind, of the demo's model and of Swin-B at 224 px."""
-    # a product in TF32 is off by 1e-3
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
+    avoid_tf32()
     cfgs = {DEMO: demo(job)}
     if not job.tiny:
         cfgs['Swin-B'] = swin(job)

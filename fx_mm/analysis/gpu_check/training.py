@@ -15,7 +15,12 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from fx_mm.analysis.gpu_check.configs import TINY_SIZE, demo, set_sizes
+from fx_mm.analysis.gpu_check.configs import (
+    TINY_SIZE,
+    demo,
+    set_phantoms,
+    set_sizes,
+)
 from fx_mm.analysis.gpu_check.job import Job
 from fx_mm.config import PlainConfig
 from fx_mm.deployment import export_onnx
@@ -54,12 +59,8 @@ def small_config(job: Job, name: str, evaluate: bool = False) -> Config:
         evaluate (bool): Whether it ends with a table. Defaults to False.
     """
     cfg = demo(job)
-    root = (job.work / 'phantoms').resolve()
     counts = dict(train=12, val=4, test=4)
-    cfg.phantom.update(root=str(root), size=TINY_SIZE, counts=counts)
-    for dataset, entry in cfg.datasets.items():
-        hospital = dataset.replace('phantom', 'hospital')
-        entry.data_root = f'{root}/easy/{hospital}/'
+    set_phantoms(cfg, job.work / 'phantoms', TINY_SIZE, counts)
     set_sizes(cfg, TINY_SIZE, 4)
     cfg.work_dir = str((job.work / name).resolve())
     cfg.experiment_name = f'gpu_check_{name}'
