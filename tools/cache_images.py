@@ -11,9 +11,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from mmengine.config import Config
-from rich.filesize import decimal
-
 from fx_mm.apis import load_config
 from fx_mm.datasets.cache import Cached, ImageCache, Kind
 from fx_mm.datasets.multi_task_dataset import MultiTaskDataset
@@ -27,6 +24,9 @@ from fx_mm.tasks import TaskTable
 from fx_mm.utils.cli import add_config_options, run_tool
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.parallel import chunked, track_forked
+
+from mmengine.config import Config
+from rich.filesize import decimal
 
 CHUNK = 32
 SAMPLES = 8

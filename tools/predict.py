@@ -11,8 +11,6 @@ import io
 import sys
 from pathlib import Path
 
-from mmengine.config import Config
-
 from fx_mm.apis import FoundationXInferencer, ImageResult, load_config
 from fx_mm.apis.image_sources import ImageSource, list_sources
 from fx_mm.apis.inference import BATCH_SIZE
@@ -26,6 +24,8 @@ from fx_mm.utils.cli import (
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 from fx_mm.visualization.results import SCORE_THR, result_class
+
+from mmengine.config import Config
 
 
 def parse_args() -> argparse.Namespace:

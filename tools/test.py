@@ -8,8 +8,6 @@ See docs/evaluation.md.
 import argparse
 import os
 
-from mmengine.config import Config
-
 from fx_mm.apis import (
     ReportOptions,
     build_runner,
@@ -28,6 +26,8 @@ from fx_mm.utils.cli import (
 )
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
+
+from mmengine.config import Config
 
 
 def parse_args():

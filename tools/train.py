@@ -7,8 +7,6 @@ this one adds ``--dry-run`` and says a user's mistake in one sentence.
 import argparse
 import os
 
-from mmengine.dist import is_main_process
-
 from fx_mm.apis import build_runner, dry_run, load_config
 from fx_mm.utils.cli import (
     add_config_options,
@@ -16,6 +14,8 @@ from fx_mm.utils.cli import (
     change_config,
     run_tool,
 )
+
+from mmengine.dist import is_main_process
 
 
 def parse_args():

@@ -26,9 +26,6 @@ import subprocess
 import sys
 import time
 
-import torch
-from mmengine.config import Config
-
 from fx_mm.analysis.step_timing import Trainer, count_waits, measure, ratio
 from fx_mm.analysis.stock_models import stock_dino
 from fx_mm.apis import load_config
@@ -36,6 +33,9 @@ from fx_mm.tasks import all_kinds, split_name
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.config_options import ConfigOptions
 from fx_mm.utils.errors import UserError
+
+import torch
+from mmengine.config import Config
 
 # (mode, teacher) of a step
 CASES = dict(

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from statistics import median
 
-import torch
-from mmdet.models.backbones import SwinTransformer
-
 from fx_mm.models.backbones import FusedSwinTransformer
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
+
+import torch
+from mmdet.models.backbones import SwinTransformer
 
 SIZES = {
     'demo': ((32, (2, 2, 2, 2), (1, 2, 4, 8), 4), 128, 8),

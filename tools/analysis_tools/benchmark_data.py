@@ -31,14 +31,14 @@ import tempfile
 import time
 from pathlib import Path
 
-import cv2
-import torch
-from mmengine.config import Config
-
 from fx_mm.datasets.task_dataset import TaskDataset
 from fx_mm.phantom import ensure_phantom
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.cli import run_tool
+
+import cv2
+import torch
+from mmengine.config import Config
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_'
 STORED = ('originals', 'cache')

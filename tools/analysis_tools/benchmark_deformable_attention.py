@@ -19,14 +19,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from fx_mm.ops import triton_sampling
 from fx_mm.ops.deformable_attention import grid_centers
 from fx_mm.ops.sampling import available_kernels, sample_levels
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
+
+import torch
+from torch import Tensor
 
 SIZES: dict[str, dict[str, Any]] = {
     'demo': dict(

@@ -13,14 +13,14 @@ import os
 import sys
 from pathlib import Path
 
-import mmcv
-from mmengine.visualization import Visualizer
-
 from fx_mm.apis import load_config
 from fx_mm.engine.start_summary import import_quietly
 from fx_mm.phantom import draw_phantoms
 from fx_mm.utils.cli import add_config_options, at_least, run_tool
 from fx_mm.visualization.training_sheet import draw_training_sheets
+
+import mmcv
+from mmengine.visualization import Visualizer
 
 
 def parse_args():

@@ -14,8 +14,6 @@ finished runs are skipped. Writes ``finetune_study.json``,
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config
-
 from fx_mm.analysis.reports import write_json
 from fx_mm.analysis.sweep import Run, load_compared_config, sweep
 from fx_mm.evaluation.report.results_file import read_results
@@ -26,6 +24,8 @@ from fx_mm.utils.cli import add_sweep_options, run_tool
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 from fx_mm.visualization.variant_plot import plot_variants
+
+from mmengine.config import Config
 
 TRAIN = Path(__file__).parents[1] / 'train.py'
 CHOSEN = ('randomness.seed', 'load_from', 'few_shot')

@@ -4,17 +4,17 @@ import argparse
 import json
 from collections import defaultdict
 
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
-from rich.console import Console
-from rich.table import Table
-
 from fx_mm.apis import expand_config, load_config
 from fx_mm.models import FoundationX
 from fx_mm.registry import MODELS
 from fx_mm.utils.build_errors import build_part
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.config_options import ConfigOptions
+
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+from rich.console import Console
+from rich.table import Table
 
 
 def count_parts(model: FoundationX) -> dict[str, dict[str, int]]:

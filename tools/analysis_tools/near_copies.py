@@ -14,14 +14,14 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from fx_mm.analysis.near_copies import CopyStudy, study_copies
 from fx_mm.apis.image_sources import find_images
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.files import write_whole
+
+from rich.console import Console
+from rich.table import Table
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,8 +13,6 @@ of the same split, such as data/chexpert/prepared/test.csv, with ``sex`` or
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from fx_mm.analysis.reports import write_json
 from fx_mm.analysis.subgroups import (
     AGES,
@@ -32,6 +30,8 @@ from fx_mm.utils.cli import add_bootstrap_options, run_tool
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 from fx_mm.utils.text_table import markdown_table
+
+import numpy as np
 
 
 def parse_args() -> argparse.Namespace:

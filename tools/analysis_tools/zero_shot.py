@@ -13,9 +13,6 @@ refused. Writes ``zero_shot.json``, ``zero_shot.md`` and ``scores.csv``.
 import argparse
 from pathlib import Path
 
-import numpy as np
-from mmengine.registry import init_default_scope
-
 from fx_mm.analysis.reports import write_json, write_scores
 from fx_mm.analysis.zero_shot import (
     MEAN,
@@ -42,6 +39,9 @@ from fx_mm.utils.cli import (
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 from fx_mm.utils.text_table import markdown_table
+
+import numpy as np
+from mmengine.registry import init_default_scope
 
 
 def parse_args():

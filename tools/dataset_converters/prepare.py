@@ -9,8 +9,6 @@ and only the rest is done. docs/datasets.md says where the files come from.
 
 import argparse
 
-from rich.console import Console
-
 from fx_mm.preparation import (
     RAW_DATASETS,
     RawError,
@@ -21,6 +19,8 @@ from fx_mm.tasks import SPLITS
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.config_options import ConfigOptions
 from fx_mm.utils.errors import UserError
+
+from rich.console import Console
 
 
 def parse_args():
