@@ -7,6 +7,7 @@ products of DIFFERENT batches: these have the inner products of the expected
 gradients as their expectation.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,10 @@ class GradientConflict:
     def folds(self) -> int:
         """int: Number of folds, F."""
         return next(iter(self.products.values())).shape[1]
+
+    def reached(self, part: str) -> list[int]:
+        """Numbers of the tasks whose losses depend on a part."""
+        return np.flatnonzero(self.spreads[part]).tolist()
 
     def inner(self, part: str, left_out: int | None = None) -> np.ndarray:
         """Estimate the inner products of the expected gradients.
@@ -152,26 +157,23 @@ class GradientConflict:
         )
 
     def rows(self) -> Iterator[list[str]]:
-        """Yield part, both tasks, and their cosine with its interval."""
+        """Yield part, two tasks, cosine and interval, and ratio of norms.
+
+        Of the tasks that reach the part.
+        """
         for part in self.products:
             cosines, errors = self.cosines(part), self.cosine_errors(part)
             norms = self.norms(part)
-            for i, one in enumerate(self.tasks):
-                for j in range(i + 1, len(self.tasks)):
-                    value, error = cosines[i, j], errors[i, j]
-                    low, high = max(value - error, -1), min(value + error, 1)
-                    cell = f'{value:+.2f} [{low:+.2f}, {high:+.2f}]'
-                    if math.isnan(value):
-                        cell = 'below the noise'
-                    elif math.isnan(error):
-                        cell = f'{value:+.2f}'
-                    yield [
-                        part,
-                        one,
-                        self.tasks[j],
-                        cell,
-                        f'{norms[i] / norms[j]:.2f}',
-                    ]
+            for i, j in itertools.combinations(self.reached(part), 2):
+                value, error = cosines[i, j], errors[i, j]
+                low, high = max(value - error, -1), min(value + error, 1)
+                cell = f'{value:+.2f} [{low:+.2f}, {high:+.2f}]'
+                if math.isnan(value):
+                    cell = 'below the noise'
+                elif math.isnan(error):
+                    cell = f'{value:+.2f}'
+                ratio = f'{norms[i] / norms[j]:.2f}'
+                yield [part, self.tasks[i], self.tasks[j], cell, ratio]
 
 
 def _plain(values: np.ndarray) -> Any:

@@ -12,10 +12,10 @@ COLUMNS = 4
 
 
 def plot_conflict(conflict: GradientConflict, out_file: str | Path) -> Path:
-    """Draw the norms by part, and a matrix of cosines per part.
+    """Draw the norms by part, and cosines where two tasks or more meet.
 
-    A cosine whose 95 % interval holds 0 is grey; one that cannot be told from
-    the noise is left out.
+    A cosine whose 95 % interval holds 0, or that has none, is grey on white;
+    one that cannot be told from the noise is left out.
 
     Args:
         conflict (GradientConflict): What was measured.
@@ -25,34 +25,41 @@ def plot_conflict(conflict: GradientConflict, out_file: str | Path) -> Path:
         Path: ``out_file``.
     """
     parts = list(conflict.products)
-    count = len(conflict.tasks)
-    side = 1.6 + 0.42 * count
-    rows = math.ceil(len(parts) / COLUMNS)
+    met = [part for part in parts if len(conflict.reached(part)) > 1]
+    side = 1.6 + 0.42 * len(conflict.tasks)
+    rows = math.ceil(len(met) / COLUMNS)
     figure = Figure(
         figsize=(side * COLUMNS, 3.4 + side * rows), layout='constrained'
     )
     top, bottom = figure.subfigures(2, 1, height_ratios=(3.4, side * rows))
     ax = top.subplots()
+    places = range(len(parts))
     for number, task in enumerate(conflict.tasks):
         norms = [conflict.norms(part)[number] for part in parts]
-        ax.plot(range(len(parts)), norms, 'o-', ms=4, lw=1, label=task)
+        ax.plot(places, norms, 'o-', ms=4, lw=1, label=task)
     ax.set_yscale('log')
-    ax.set_xticks(range(len(parts)), parts, fontsize=8, rotation=15)
+    ax.set_xticks(
+        range(len(parts)), parts, fontsize=8, rotation=20, ha='right'
+    )
     ax.set_ylabel('norm of the mean gradient', fontsize=8)
     ax.tick_params(axis='y', labelsize=8)
     ax.grid(alpha=0.3)
     ax.legend(fontsize=8)
     axes = bottom.subplots(rows, COLUMNS, squeeze=False)
-    for ax in axes.flat[len(parts) :]:
+    for ax in axes.flat[len(met) :]:
         ax.set_visible(False)
-    for number, (ax, part) in enumerate(zip(axes.flat, parts)):
-        cosines, errors = conflict.cosines(part), conflict.cosine_errors(part)
+    for ax, part in zip(axes.flat, met):
+        own = conflict.reached(part)
+        pairs = np.ix_(own, own)
+        cosines = conflict.cosines(part)[pairs]
+        errors = conflict.cosine_errors(part)[pairs]
         np.fill_diagonal(cosines, np.nan)
-        ax.imshow(cosines, cmap='RdBu', vmin=-1, vmax=1)
+        sure = np.abs(cosines) > errors
+        shown = np.where(sure, cosines, np.nan)
+        ax.imshow(shown, cmap='RdBu', vmin=-1, vmax=1)
         for (i, j), value in np.ndenumerate(cosines):
             if math.isnan(value):
                 continue
-            sure = abs(value) > errors[i, j]
             ax.text(
                 j,
                 i,
@@ -60,14 +67,13 @@ def plot_conflict(conflict: GradientConflict, out_file: str | Path) -> Path:
                 ha='center',
                 va='center',
                 fontsize=7,
-                color='black' if sure else '0.55',
-                weight='bold' if sure else 'normal',
+                color='black' if sure[i, j] else '0.55',
+                weight='bold' if sure[i, j] else 'normal',
             )
         ax.set_title(part, fontsize=8)
-        ticks = range(count)
-        ax.set_xticks(ticks, conflict.tasks, fontsize=7, rotation=90)
-        names = conflict.tasks if number % COLUMNS == 0 else [''] * count
-        ax.set_yticks(ticks, names, fontsize=7)
+        names = [conflict.tasks[i] for i in own]
+        ax.set_xticks(range(len(own)), names, fontsize=7, rotation=90)
+        ax.set_yticks(range(len(own)), names, fontsize=7)
     out_file = Path(out_file)
     out_file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out_file, dpi=120)
