@@ -209,7 +209,8 @@ class MeanTeacher(BaseModel):
     def update_teacher(self, decay: float) -> None:
         """Move the teacher: ``decay * teacher + (1 - decay) * student``.
 
-        The whole model moves, whatever the task, and buffers are copied.
+        The whole model moves, whatever the task, and buffers are copied, but
+        for values that are not finite: a batch of such may have left them.
 
         Args:
             decay (float): Weight of the OLD teacher (paper: 0.80).
@@ -217,6 +218,8 @@ class MeanTeacher(BaseModel):
         theirs, ours, their_buffers, our_buffers = self._collect()
         torch._foreach_lerp_(theirs, ours, 1.0 - decay)
         for buffer, source in zip(their_buffers, our_buffers):
+            if source.is_floating_point():
+                source = torch.where(source.isfinite(), source, buffer)
             buffer.copy_(source)
 
     @torch.no_grad()

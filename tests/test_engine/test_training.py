@@ -290,7 +290,7 @@ def test_a_step_that_is_not_finite_is_left_out(make_runner):
     runner.logger.warning = lines.append
     seen = []
     runner.register_hook(
-        Watcher(lambda r: seen.append(r.optim_wrapper.skipped))
+        Watcher(lambda r: seen.append(r.train_loop.skipped))
     )
     runner.train()
     assert seen == [0, 1, 2, 0, 1, 0]

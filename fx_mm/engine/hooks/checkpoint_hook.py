@@ -160,6 +160,7 @@ class CyclicCheckpointHook(CheckpointHook):
         # checkpoint
         if self._due and runner.train_loop.at_update:
             self._due = False
+            runner.train_loop.settle()
             self._save_at(runner, runner.epoch, runner.iter + 1)
 
     def after_train_epoch(self, runner: 'MultiTaskRunner') -> None:

@@ -1,5 +1,6 @@
 """One line and one set of scalars per pass."""
 
+import math
 import re
 import time
 from collections import defaultdict
@@ -60,8 +61,10 @@ class PassLogHook(LoggerHook):
 
     def _start(self) -> None:
         """Start sums and clocks of a pass."""
-        self._sums: dict[str, dict[str, Tensor]] = defaultdict(dict)
-        self._counts: dict[str, int] = defaultdict(int)
+        # of a task and the names of its losses: their sums
+        self._sums: dict[str, dict[tuple[str, ...], Tensor]]
+        self._sums = defaultdict(dict)
+        self._counts: dict[str, Tensor | int] = defaultdict(int)
         self._count = 0
         self._window: list[tuple[str, dict[str, Any]]] = []
         self._data_seconds = 0.0
@@ -91,20 +94,26 @@ class PassLogHook(LoggerHook):
         task = data_batch['data_samples'][0].task
         self._window.append((task, outputs or {}))
         if runner.train_loop.at_update:
-            if not getattr(runner.optim_wrapper, 'last_skipped', False):
-                self._add_window(runner, batch_idx)
+            self._add_window(runner, batch_idx)
             self._window = []
         self._last = time.perf_counter()
 
     def _add_window(self, runner: 'MultiTaskRunner', batch_idx: int) -> None:
-        """Add up what made one step."""
+        """Add up what made one step, nothing if it was left out."""
         before = self._count
+        left_out = getattr(runner.optim_wrapper, 'last_skipped', None)
         for task, outputs in self._window:
-            sums = self._sums[task]
-            for key, value in outputs.items():
-                value = torch.as_tensor(value).detach().float()
-                sums[key] = sums[key] + value if key in sums else value
-            self._counts[task] += 1
+            values = torch.stack(
+                [torch.as_tensor(x).detach().float() for x in outputs.values()]
+            )
+            taken: Tensor | int = 1
+            if left_out is not None:
+                # perhaps on the device, where reading it waits
+                values = values.masked_fill(left_out, 0)
+                taken = (~left_out).int()
+            sums, names = self._sums[task], tuple(outputs)
+            sums[names] = sums[names] + values if names in sums else values
+            self._counts[task] = self._counts[task] + taken
             self._count += 1
         if self._count // self.check_interval > before // self.check_interval:
             self._check_finite(runner)
@@ -113,7 +122,7 @@ class PassLogHook(LoggerHook):
 
     def after_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Write the pass's line and scalars."""
-        if not self._count:
+        if not any(self._counts.values()):
             return
         self._check_finite(runner)
         seconds = time.perf_counter() - self._begin
@@ -175,15 +184,21 @@ class PassLogHook(LoggerHook):
         )
 
     def _means(self, task: str) -> dict[str, float]:
+        """Mean losses of a task's steps, NaN if all were left out."""
+        count = int(self._counts[task])
+        sums: dict[str, float] = defaultdict(float)
+        for names, values in self._sums[task].items():
+            for name, value in zip(names, values.tolist()):
+                sums[name] += value
         return {
-            key: float(value) / self._counts[task]
-            for key, value in self._sums[task].items()
+            name: value / count if count else math.nan
+            for name, value in sums.items()
         }
 
     def _check_finite(self, runner: 'MultiTaskRunner') -> None:
-        for task, sums in self._sums.items():
-            loss = sums.get('loss')
-            if loss is not None and not torch.isfinite(loss).all():
+        for task in self._sums:
+            loss = self._means(task).get('loss', 0.0)
+            if int(self._counts[task]) and not math.isfinite(loss):
                 raise UserError(
                     f'The loss of {task} is not finite near iteration '
                     f'{runner.iter}; lower optim_wrapper.optimizer.lr, '

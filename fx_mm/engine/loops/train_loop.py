@@ -5,7 +5,7 @@ import random
 import signal
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,20 @@ if TYPE_CHECKING:
     from fx_mm.engine.runner import MultiTaskRunner
 
 VAL_UNITS = ('cycle', 'pass')
+
+
+class _Step(NamedTuple):
+    """A step of the optimizer.
+
+    Attributes:
+        left_out (Tensor): Whether it was left out, a bool on the device.
+        place (str): Task, iteration and pass, for a message.
+        images (list[str]): Which made its gradients, of this process.
+    """
+
+    left_out: torch.Tensor
+    place: str
+    images: list[str]
 
 
 def seed_iteration(seed: int, rank: int, iteration: int) -> None:
@@ -71,6 +85,12 @@ class CyclicTrainLoop(BaseLoop):
     Raises:
         UserError: If too many images cannot be read, or too many steps in a
             row are not finite.
+
+    Attributes:
+        skipped (int): Steps left out in a row, as far as is known.
+        settle_interval (int): Steps after which it is made known, see
+            :meth:`settle`. On a GPU ``max_nonfinite_steps``, else 1; at the
+            end of a pass and before a checkpoint it is done as well.
     """
 
     def __init__(
@@ -109,6 +129,12 @@ class CyclicTrainLoop(BaseLoop):
         self._iter = 0
         self._bad_images: dict[str, str] = {}
         self._waiting: list[FXDataSample] = []
+        self._steps: list[_Step] = []
+        self._last_place = ''
+        self.skipped = 0
+        # where the host must wait for what the device knows
+        on_cpu = next(runner.model.parameters()).device.type == 'cpu'
+        self.settle_interval = 1 if on_cpu else int(max_nonfinite_steps)
 
     @property
     def max_epochs(self) -> int:
@@ -236,12 +262,10 @@ class CyclicTrainLoop(BaseLoop):
         outputs = runner.model.train_step(
             data_batch, optim_wrapper=runner.optim_wrapper
         )
-        self._waiting += data_batch['data_samples']
-        last_skipped = getattr(runner.optim_wrapper, 'last_skipped', False)
-        if last_skipped:
-            # The forward has moved running statistics before anything was
-            # known; a hook may copy them.
-            bare_model(runner.model).restore_buffers()
+        self._note_step(data_batch['data_samples'])
+        ends = index + 1 == self.schedule.length(self._epoch)
+        if ends or len(self._steps) >= self.settle_interval:
+            self.settle()
         runner.call_hook(
             'after_train_iter',
             batch_idx=index,
@@ -249,37 +273,68 @@ class CyclicTrainLoop(BaseLoop):
             outputs=outputs,
         )
         self._iter += 1
-        if last_skipped:
-            self._report_skipped(runner.optim_wrapper.skipped, self._waiting)
-        if self.at_update:
-            self._waiting = []
+        if self.skipped == self.max_nonfinite_steps:
+            self._give_up()
 
-    def _report_skipped(
-        self, skipped: int, samples: Sequence[FXDataSample]
-    ) -> None:
-        """Name a step that was left out; stop after too many in a row."""
-        runner = self.runner
-        where = (
-            f'{samples[0].task}, iteration {self._iter} of pass '
-            f'{self._epoch + 1}'
-        )
-        # One rank's image is enough to spoil the step of all.
-        names = all_gather_object([str(sample.img_id) for sample in samples])
-        images = ', '.join(name for rank in names for name in rank)
-        runner.logger.warning(
-            f'{where}: the loss or its gradients are not finite, the step is '
-            f'left out (images: {images})'
-        )
-        if skipped < self.max_nonfinite_steps:
+    def _note_step(self, samples: Sequence[FXDataSample]) -> None:
+        """Remember of what a step was made, until it is known to be finite."""
+        self._waiting += samples
+        if not self.at_update:
             return
+        flag = getattr(self.runner.optim_wrapper, 'last_skipped', None)
+        if flag is not None:
+            place = (
+                f'{samples[0].task}, iteration {self._iter + 1} of pass '
+                f'{self._epoch + 1}'
+            )
+            images = [str(sample.img_id) for sample in self._waiting]
+            self._steps.append(_Step(flag, place, images))
+        self._waiting = []
+
+    def settle(self) -> None:
+        """Learn which of the last steps were left out, and report them.
+
+        Reading the flags waits for the device. All processes must call it.
+        """
+        if not self._steps:
+            return
+        flags = torch.stack([step.left_out for step in self._steps]).tolist()
+        steps, self._steps = self._steps, []
+        for left_out, step in zip(flags, steps):
+            if left_out:
+                self._report_skipped(step)
+            if self.skipped < self.max_nonfinite_steps:
+                self.skipped = self.skipped + 1 if left_out else 0
+                self._last_place = step.place
+        if any(flags):
+            # The forward has moved running statistics before anything was
+            # known; a hook may copy them.
+            bare_model(self.runner.model).restore_buffers()
+
+    def _report_skipped(self, step: '_Step') -> None:
+        # One rank's image is enough to spoil the step of all.
+        names = all_gather_object(step.images)
+        images = ', '.join(name for rank in names for name in rank)
+        self.runner.logger.warning(
+            f'{step.place}: the loss or its gradients are not finite, the '
+            f'step is left out (images: {images})'
+        )
+
+    def _give_up(self) -> None:
+        """Stop after too many steps that were left out.
+
+        Raises:
+            UserError: In any case.
+        """
+        runner = self.runner
         weights = bare_model(runner.model).student.parameters()
         if all(weight.isfinite().all() for weight in weights):
             runner.call_hook('after_stop_signal')
         raise UserError(
-            f'{where}: {skipped} steps in a row had a loss or gradients that '
-            'are not finite and were left out; look at these images, lower '
-            'optim_wrapper.optimizer.lr or clip its gradients, and go on '
-            'from the last checkpoint with --resume.'
+            f'{self._last_place}: {self.skipped} steps in a row had a loss or '
+            'gradients that are not finite and were left out; look at these '
+            'images, lower optim_wrapper.optimizer.lr or clip its gradients, '
+            'and go on from the last checkpoint with --resume.'
         )
 
     def _validation_is_due(self) -> bool:
@@ -356,6 +411,7 @@ class CyclicTrainLoop(BaseLoop):
 
     def _save_and_stop(self) -> None:
         self.stop_training = True
+        self.settle()
         self.runner.call_hook('after_stop_signal')
         self.runner.logger.info(
             f'Stopped by {self.stopped_by} after iteration {self._iter}; '

@@ -1,7 +1,6 @@
 """The wrapper that steps the optimizer."""
 
 import contextlib
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +16,12 @@ from fx_mm.utils.dist import sum_over_ranks
 from fx_mm.utils.errors import UserError
 
 AMP_DTYPES = ('bfloat16', 'float16')
+BY_FLAG = (torch.optim.Adam, torch.optim.AdamW)
+"""Their fused kernels leave a step out by a flag on the device. (So does
+SGD's, but its momentum is not initialised if that is the first step.)"""
 MAX_OVERFLOWS = 20
 """In a row; the scale is then a millionth of what it was."""
+NOTHING_SKIPPED = torch.tensor(False)
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -29,8 +32,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
     well. Gradients are accumulated within a pass and flushed at its end, so
     none of a task leaks into the next one. In a mixed pass the gradients of
     several tasks may make one step: it is clipped by the strictest of their
-    kinds. A step whose gradients are not finite changes nothing and is
-    counted in ``skipped``.
+    kinds. A step whose gradients are not finite changes nothing; with a fused
+    Adam or AdamW the host does not wait for the device to know it.
 
     Args:
         optimizer (Optimizer): The optimizer.
@@ -42,11 +45,11 @@ class MultiTaskOptimWrapper(OptimWrapper):
             gradient scaler. Defaults to None, full precision.
 
     Attributes:
-        last_skipped (bool): Whether the last call of :meth:`update_params`
-            left a step out because loss or gradients were not finite. The
-            scaler of float16 makes gradients overflow now and then, which
+        last_skipped (Tensor): Whether the last call of :meth:`update_params`
+            left a step out because loss or gradients were not finite, a bool
+            without dimensions; perhaps on the device, where reading it waits.
+            The scaler of float16 makes gradients overflow now and then, which
             does not count until it goes on for long.
-        skipped (int): Steps left out in a row.
         param_names (dict): Id of a parameter to its name, by which the state
             of the optimizer is saved and found again.
         rate_names (list[str]): For each parameter group, the patterns of
@@ -92,9 +95,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self.scaler = torch.amp.GradScaler(
             device, enabled=amp_dtype == 'float16'
         )
-        self.last_skipped = False
-        self.skipped = 0
-        self._overflows = 0
+        self.last_skipped = NOTHING_SKIPPED
+        self._overflows: torch.Tensor | int = 0
         self._loss: torch.Tensor | float = 0.0
         self.param_names: dict[int, str] = {}
         self.rate_names = [''] * len(optimizer.param_groups)
@@ -160,7 +162,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self, loss: torch.Tensor, *args: Any, **kwargs: Any
     ) -> None:
         """Go back from a loss, and step if no more is to be accumulated."""
-        self.last_skipped = False
+        self.last_skipped = NOTHING_SKIPPED
         super().update_params(loss, *args, **kwargs)
 
     def backward(self, loss: torch.Tensor, **kwargs: Any) -> None:
@@ -190,22 +192,34 @@ class MultiTaskOptimWrapper(OptimWrapper):
         else:
             norms = torch._foreach_norm([p.grad for p in params])
             norm = torch.linalg.vector_norm(torch.stack(norms))
-        # The one thing a step waits for. Gradients are the same in all
-        # processes, the loss of float16 is not: there it is summed.
-        finite = math.isfinite(norm.item())
+        finite = norm.isfinite()
+        optimizer: Any = self.optimizer
+        # Gradients are the same in all processes, the loss of float16 is not:
+        # there it is summed.
         if self.scaler.is_enabled():
-            self.scaler.step(self.optimizer, **kwargs)
+            self.scaler.step(optimizer, **kwargs)
             self.scaler.update()
-            self._overflows = 0 if finite else self._overflows + 1
+            self._overflows = torch.where(finite, 0, self._overflows + 1)
             (loss,) = sum_over_ranks(torch.as_tensor(loss))
-            self.last_skipped = not math.isfinite(loss.item()) or (
+            self.last_skipped = ~loss.isfinite() | (
                 self._overflows > MAX_OVERFLOWS
             )
+        elif self._by_flag:
+            optimizer.found_inf = (~finite).float()
+            optimizer.step(**kwargs)
+            del optimizer.found_inf
+            self.last_skipped = ~finite
         else:
-            self.last_skipped = not finite
-            if finite:
-                self.optimizer.step(**kwargs)
-        self.skipped = self.skipped + 1 if self.last_skipped else 0
+            self.last_skipped = ~finite.cpu()
+            if not self.last_skipped:
+                optimizer.step(**kwargs)
+
+    @property
+    def _by_flag(self) -> bool:
+        groups = self.optimizer.param_groups
+        return isinstance(self.optimizer, BY_FLAG) and all(
+            group.get('fused') for group in groups
+        )
 
     @contextlib.contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:

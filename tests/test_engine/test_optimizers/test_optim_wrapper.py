@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fx_mm.engine.optimizers.constructor import check_trained
 from fx_mm.engine.optimizers.optim_wrapper import MultiTaskOptimWrapper
@@ -168,9 +169,10 @@ def test_a_parameter_of_no_part_stops_the_build():
         build(model)
 
 
-def make(**kwargs):
+def make(optimizer=None, **kwargs):
     model = nn.Linear(4, 1, bias=False)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    build = optimizer or torch.optim.SGD
+    optimizer = build(model.parameters(), lr=1.0)
     cfg = dict(type='MultiTaskOptimWrapper', optimizer=optimizer, **kwargs)
     return model, OPTIM_WRAPPERS.build(cfg)
 
@@ -229,19 +231,75 @@ def test_a_pass_that_was_begun_goes_on():
     assert not wrapper.at_update
 
 
+def fused(params, lr):
+    return torch.optim.AdamW(params, lr=lr, fused=True)
+
+
+def state_of(model, wrapper):
+    """Weights and what the optimizer keeps of them."""
+    (state,) = wrapper.optimizer.state.values() or [{}]
+    return [model.weight.detach().clone(), *map(torch.clone, state.values())]
+
+
+@pytest.mark.parametrize('optimizer', [None, torch.optim.AdamW, fused])
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 @pytest.mark.parametrize('clip', [None, dict(cls=dict(max_norm=1.0))])
-def test_what_is_not_finite_changes_nothing(value, clip):
-    model, wrapper = make(clip_grad=clip)
+def test_what_is_not_finite_changes_nothing(value, clip, optimizer):
+    model, wrapper = make(optimizer, clip_grad=clip)
     wrapper.begin_pass('cls', 0, 9)
-    before = model.weight.detach().clone()
-    for expected in (1, 2):
-        wrapper.update_params(model(torch.full((1, 4), value)).sum())
-        assert wrapper.skipped == expected
-        assert torch.equal(model.weight, before)
-    wrapper.update_params(model(torch.ones(1, 4)).sum())
-    assert wrapper.skipped == 0
-    assert not torch.equal(model.weight, before)
+    for _ in range(2):
+        wrapper.update_params(model(torch.ones(1, 4)).sum())
+        assert not wrapper.last_skipped
+        before = state_of(model, wrapper)
+        for _ in range(2):
+            wrapper.update_params(model(torch.full((1, 4), value)).sum())
+            assert wrapper.last_skipped
+            after = state_of(model, wrapper)
+            assert all(map(torch.equal, before, after))
+
+
+class Reads(TorchDispatchMode):
+    """Count how often a value is read on the host."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize('amp_dtype', [None, 'bfloat16', 'float16'])
+@pytest.mark.parametrize('clip', [None, dict(cls=dict(max_norm=1.0))])
+def test_a_fused_step_reads_nothing(clip, amp_dtype):
+    model, wrapper = make(fused, clip_grad=clip, amp_dtype=amp_dtype)
+    wrapper.begin_pass('cls', 0, 9)
+    for value in (1.0, float('nan'), 1.0):
+        with Reads() as reads:
+            wrapper.update_params(model(torch.full((1, 4), value)).sum())
+        assert reads.count == 0
+    assert model.weight.isfinite().all()
+
+
+@pytest.mark.parametrize('clip', [None, dict(cls=dict(max_norm=1.0))])
+def test_the_flag_of_a_fused_step_changes_no_bit(clip):
+    model, wrapper = make(fused, clip_grad=clip)
+    twin = nn.Linear(4, 1, bias=False)
+    twin.load_state_dict(model.state_dict())
+    plain = fused(twin.parameters(), lr=1.0)
+    wrapper.begin_pass('cls', 0, 9)
+    for _ in range(5):
+        inputs = torch.randn(1, 4)
+        wrapper.update_params(model(inputs).square().sum())
+        plain.zero_grad()
+        twin(inputs).square().sum().backward()
+        if clip:
+            nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
+        plain.step()
+    ours = state_of(model, wrapper)
+    (state,) = plain.state.values()
+    assert all(map(torch.equal, ours, [twin.weight, *state.values()]))
 
 
 def test_float16_scales_and_lowers_its_scale():
@@ -258,9 +316,9 @@ def test_float16_scales_and_lowers_its_scale():
     # gradients overflow, the loss does not
     wrapper.update_params(model(torch.full((1, 4), 1e36)).sum())
     assert wrapper.scaler.get_scale() == start / 2
-    assert wrapper.skipped == 0 and not wrapper.last_skipped
+    assert not wrapper.last_skipped
     wrapper.update_params(model(torch.full((1, 4), float('inf'))).sum())
-    assert wrapper.skipped == 1 and wrapper.last_skipped
+    assert wrapper.last_skipped
     other = make(amp_dtype='float16')[1]
     other.load_state_dict(wrapper.state_dict())
     assert other.scaler.get_scale() == start / 4
