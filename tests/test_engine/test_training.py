@@ -270,60 +270,6 @@ def test_ema_hook_beside_the_teacher_is_refused(make_cfg):
         build_runner(cfg).train()
 
 
-class Spoil(Hook):
-    """Make the loss of chosen iterations not finite."""
-
-    def __init__(self, iterations):
-        self.iterations = iterations
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        bad = runner.iter in self.iterations
-        runner.model.student.loss_weights['phantom_a/cls'] = (
-            float('nan') if bad else 1.0
-        )
-
-
-def test_a_step_that_is_not_finite_is_left_out(make_runner):
-    runner = make_runner(**{**ONE_TASK, 'train_cfg.max_cycles': 2})
-    runner.register_hook(Spoil({1, 2, 4}))
-    lines = []
-    runner.logger.warning = lines.append
-    seen = []
-    runner.register_hook(
-        Watcher(lambda r: seen.append(r.train_loop.skipped))
-    )
-    runner.train()
-    assert seen == [0, 1, 2, 0, 1, 0]
-    left_out = [line for line in lines if 'left out' in line]
-    assert len(left_out) == 3
-    assert 'phantom_a/cls, iteration 2 of pass 1' in left_out[0]
-    assert left_out[0].count('.png') == 4
-    assert all(p.isfinite().all() for p in runner.model.parameters())
-
-
-def test_too_many_steps_left_out_stop_with_a_checkpoint(make_runner):
-    runner = make_runner(**ONE_TASK, **{'train_cfg.max_nonfinite_steps': 2})
-    runner.register_hook(Spoil({1, 2}))
-    with pytest.raises(UserError, match='2 steps in a row .* not finite'):
-        runner.train()
-    file = Path(runner.work_dir) / 'iter_3.pth'
-    weights = load_file(file)['state_dict']
-    assert all(v.isfinite().all() for v in weights.values())
-
-
-def test_weights_that_are_not_finite_are_not_saved(make_runner):
-    runner = make_runner(**ONE_TASK, **{'train_cfg.max_nonfinite_steps': 2})
-
-    def spoil(runner):
-        with torch.no_grad():
-            next(runner.model.student.parameters()).fill_(float('nan'))
-
-    runner.register_hook(Watcher(spoil))
-    with pytest.raises(UserError, match='2 steps in a row'):
-        runner.train()
-    assert not list(Path(runner.work_dir).glob('iter_*.pth'))
-
-
 def test_dry_run_writes_no_checkpoint(make_runner):
     runner = make_runner()
     text = dry_run(runner)
@@ -439,24 +385,6 @@ def test_the_rate_scales_with_the_batch(make_runner):
     scheduler = runner.param_schedulers[0]
     # a batch of 4, twice, where the rate is meant for 2
     assert rates[0] == pytest.approx(4 * base * mult * scheduler.factor(0))
-
-
-def test_a_window_that_is_not_finite_is_left_out_as_a_whole(make_runner):
-    runner = make_runner(
-        **{
-            **ONE_TASK,
-            'train_cfg.max_cycles': 2,
-            'optim_wrapper.accumulative_counts': 3,
-            'log_level': 'INFO',
-        }
-    )
-    runner.register_hook(Spoil({0}))
-    runner.train()
-    warnings = [x for x in log_of(runner).splitlines() if 'left out' in x]
-    # one step of three batches in each pass, the first one spoiled
-    assert len(warnings) == 1
-    assert warnings[0].count('.png') == 12
-    assert all(p.isfinite().all() for p in runner.model.state_dict().values())
 
 
 def test_hooks_that_a_config_lost_are_missed(make_cfg):

@@ -378,6 +378,19 @@ def test_a_cycle_of_29_passes_is_the_plain_average():
         )
 
 
+def test_the_teacher_takes_no_statistics_that_are_not_finite():
+    model = h.build()
+    buffers = [
+        dict(part.named_buffers()) for part in (model.student, model.teacher)
+    ]
+    name = next(name for name in buffers[0] if 'running_mean' in name)
+    ours, theirs = (part[name] for part in buffers)
+    ours.fill_(3)
+    ours[0] = float('nan')
+    model.update_teacher(0.8)
+    assert theirs.isfinite().all() and (theirs[1:] == 3).all()
+
+
 @pytest.mark.slow
 def test_compiled_backbones_give_the_same():
     """Two shifted blocks in several stages, through the config's switch."""
