@@ -76,6 +76,7 @@ SECTION_TYPES: dict[str, Any] = dict(
 ``datasets``, ``tasks`` and ``task_defaults`` by their ``TaskTable``."""
 ENV_TYPES = dict(
     cudnn_benchmark=bool | None,
+    tf32=bool | None,
     mp_cfg=dict,
     dist_cfg=dict | None,
     resource_limit=int,

@@ -25,9 +25,16 @@ INLINE = 2**20
 class Samples(list):
     """Data samples that are sent as one message.
 
-    A process that receives them gets a plain list, whose tensors share
-    their memory.
+    Their tensors share their memory in the process that receives them.
     """
+
+    def pin_memory(self) -> 'Samples':
+        """Return them with all values in one piece of pinned memory.
+
+        torch's loader calls it where ``pin_memory`` is set.
+        """
+        _, (data, values) = self.__reduce__()
+        return _restore(data, values, pin=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the samples apart from the values of their tensors."""
@@ -78,11 +85,15 @@ class _SampleUnpickler(pickle.Unpickler):
         return values.view(dtype).reshape(shape)
 
 
-def _restore(data: bytes, values: torch.Tensor | bytearray) -> list[Any]:
+def _restore(
+    data: bytes, values: torch.Tensor | bytearray, pin: bool = False
+) -> Samples:
     if isinstance(values, bytearray):
         # an empty buffer is refused
         values = torch.frombuffer(values or bytearray(1), dtype=torch.uint8)
-    return _SampleUnpickler(data, values).load()
+    if pin:
+        values = values.pin_memory()
+    return Samples(_SampleUnpickler(data, values).load())
 
 
 @FUNCTIONS.register_module()

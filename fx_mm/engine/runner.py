@@ -41,6 +41,7 @@ from fx_mm.utils.checkpoint import (
     load_source,
     register_loaders,
 )
+from fx_mm.utils.device import allow_tf32
 from fx_mm.utils.dist import start_processes
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.memory import keep_freed_memory
@@ -128,6 +129,15 @@ class MultiTaskRunner(Runner):
 
     # ------------------------------------------------------------- building
 
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """Set the process up, TF32 off unless ``env_cfg.tf32`` is True.
+
+        torch's own default has it in convolutions, which are then off by 1e-3
+        in float32.
+        """
+        super().setup_env(env_cfg)
+        allow_tf32(bool(env_cfg.get('tf32')))
+
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger; mmengine's report of a start goes to its file."""
         logger = super().build_logger(*args, **kwargs)
@@ -151,7 +161,8 @@ class MultiTaskRunner(Runner):
             dataset = dict(dataloader['dataset'])
             names = dataset.get('tasks', self.tasks.names)
             dataset['tasks'] = self.tasks.only(names)
-            dataloader = dict(dataloader, dataset=dataset)
+            pin = torch.cuda.is_available()
+            dataloader = {'pin_memory': pin, **dataloader, 'dataset': dataset}
         return super().build_dataloader(dataloader, *args, **kwargs)
 
     def prepare(self) -> None:

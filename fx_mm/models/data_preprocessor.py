@@ -28,8 +28,8 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
             paper's values.
         pad_size_divisor (int): Height and width become multiples of it.
             Defaults to 1.
-        non_blocking (bool): Whether the copy to the device is asynchronous.
-            Defaults to False.
+        non_blocking (bool): Whether the copies to the device are
+            asynchronous; else the host waits for each. Defaults to True.
 
     Raises:
         UserError: If an entry of ``normalize`` has no mean or std, or a std
@@ -42,7 +42,7 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
         self,
         normalize: dict[str, Any] | None = None,
         pad_size_divisor: int = 1,
-        non_blocking: bool = False,
+        non_blocking: bool = True,
     ) -> None:
         super().__init__(non_blocking)
         self.pad_size_divisor = pad_size_divisor

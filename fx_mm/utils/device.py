@@ -1,9 +1,20 @@
-"""Where a trained model runs."""
+"""Which device a model runs on, and how precisely."""
 
 import torch
 from mmengine.device import get_device
 
 from fx_mm.utils.errors import UserError
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let a GPU round float32 to 10 bits in products, or not.
+
+    Args:
+        allowed (bool): torch's own default is True in convolutions, and False
+            in other products.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def find_device(name: str | torch.device | None = None) -> torch.device:

@@ -122,7 +122,6 @@ def test_every_dtype_and_shape(dtype, shape):
     first = torch.ones(shape, dtype=dtype)
     tensors = [first, torch.ones(3, dtype=torch.uint8), first.clone()]
     loaded = pickle.loads(pickle.dumps(Samples(tensors)))
-    assert type(loaded) is list
     for found, expected in zip(loaded, tensors):
         assert found.dtype == expected.dtype
         assert found.shape == expected.shape
@@ -150,3 +149,20 @@ def test_a_view_for_some_only_is_refused(order):
     samples = [make_sample('cls', teacher=teacher) for teacher in order]
     with pytest.raises(UserError, match='Some samples of task toy/cls have'):
         collate_batch(samples)
+
+
+@pytest.mark.parametrize('kind', ['cls', 'loc', 'seg'])
+def test_pinned_samples_lie_in_one_piece(kind, monkeypatch):
+    pinned = []
+
+    def pin(values):
+        pinned.append(values)
+        return values.clone()
+
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', pin)
+    samples = Samples(make_sample(kind, i)['data_samples'] for i in range(3))
+    found = pickle.loads(pickle.dumps(samples)).pin_memory()
+    assert len(pinned) == 1 and isinstance(found, Samples)
+    assert len(found) == 3
+    for ours, theirs in zip(found, samples):
+        assert_equal(ours, theirs)

@@ -278,6 +278,13 @@ def test_dry_run_writes_no_checkpoint(make_runner):
     assert not list(Path(runner.work_dir).glob('*.pth'))
 
 
+def test_tf32_is_off_unless_it_is_asked_for(make_runner):
+    for asked in (True, None):
+        make_runner(**ONE_TASK, **{'env_cfg.tf32': asked})
+        assert torch.backends.cudnn.allow_tf32 is bool(asked)
+        assert torch.backends.cuda.matmul.allow_tf32 is bool(asked)
+
+
 def test_seeds_depend_on_rank_and_iteration():
     draws = set()
     for rank in (0, 1):

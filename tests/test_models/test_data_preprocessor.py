@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
+from torch.overrides import TorchFunctionMode
 
 import fx_mm.models  # noqa: F401
 from fx_mm.registry import MODELS
@@ -134,3 +135,30 @@ def test_is_not_in_checkpoints_and_moves_with_the_model():
     assert preprocessor.device == torch.device('cpu')
     copy = pickle.loads(pickle.dumps(preprocessor))
     assert torch.equal(copy.statistics, preprocessor.statistics)
+
+
+class Copies(TorchFunctionMode):
+    """Remember how tensors are moved."""
+
+    def __init__(self):
+        super().__init__()
+        self.asynchronous = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.to:
+            self.asynchronous.append((kwargs or {}).get('non_blocking'))
+        return func(*args, **kwargs or {})
+
+
+def test_the_host_waits_for_no_copy():
+    """Neither for images nor for boxes, labels and masks."""
+    sample = FXDataSample(metainfo=dict(task='a/loc', kind='loc'))
+    sample.gt_instances = InstanceData(
+        bboxes=HorizontalBoxes(torch.ones(1, 4)), labels=torch.ones(1)
+    )
+    sample.gt_score = torch.ones(3)
+    with Copies() as copies:
+        build().cast_data(
+            dict(inputs=torch.ones(1, 3, 4, 4), data_samples=[sample])
+        )
+    assert copies.asynchronous == [True] * 4

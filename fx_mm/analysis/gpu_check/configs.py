@@ -107,7 +107,6 @@ def swin(
         tasks['reg'] = 'phantom_c/reg'
     cfg.tasks = [tasks[kind] for kind in kinds]
     cfg.optim_wrapper.amp_dtype = 'bfloat16'
-    cfg.optim_wrapper.optimizer.fused = True
     if job.tiny:
         img_size, batch_size = TINY_SIZE, 2
         cfg.merge_from_dict(

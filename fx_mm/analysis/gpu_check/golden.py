@@ -18,12 +18,13 @@ from torch import Tensor
 
 from fx_mm.analysis.gpu_check.choices import Choices
 from fx_mm.analysis.gpu_check.job import Job
-from fx_mm.analysis.gpu_check.operators import avoid_tf32, relative_error
+from fx_mm.analysis.gpu_check.operators import relative_error
 from fx_mm.converters import ConvertedWeights, convert_foundation_x
 from fx_mm.models import FoundationX
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import LocalizationKind, TaskTable
+from fx_mm.utils.device import allow_tf32
 
 VARIABLE = 'FX_MM_GOLDEN'
 RELEASED = Path('foundation_x', 'foundation-x_swin-b_released.py')
@@ -116,7 +117,7 @@ def run(job: Job) -> None:
     if not folder:
         job.note(VARIABLE, 'not set: nothing to compare with')
         return
-    avoid_tf32()
+    allow_tf32(False)
     golden = read_outputs(folder)
     configs = job.home / 'configs'
     model = build_golden(configs, read_weights(folder))[0].to(job.device)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from fx_mm.analysis.gpu_check.choices import Choices
 from fx_mm.analysis.gpu_check.configs import demo, swin
 from fx_mm.analysis.gpu_check.job import Job
-from fx_mm.analysis.gpu_check.operators import avoid_tf32
 from fx_mm.datasets.synthetic import SyntheticTask
 from fx_mm.models import MeanTeacher, build_model
 from fx_mm.tasks import Task, TaskTable
+from fx_mm.utils.device import allow_tf32
 
 DEMO = 'demo'
 FULL, HALF = 1e-3, 3e-2
@@ -144,7 +144,7 @@ def check_task(job: Job, model: MeanTeacher, task: Task, label: str) -> None:
 
 def run(job: Job) -> None:
     """Compare every kind, of the demo's model and of Swin-B at 224 px."""
-    avoid_tf32()
+    allow_tf32(False)
     cfgs = {DEMO: demo(job)}
     if not job.tiny:
         cfgs['Swin-B'] = swin(job)

@@ -119,12 +119,6 @@ def attentions(cfg: Config) -> Iterator[Attention]:
             )
 
 
-def avoid_tf32() -> None:
-    """Compute in float32: a product in TF32 is off by 1e-3."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-
-
 def relative_error(ours: Tensor, theirs: Tensor) -> float:
     """Largest difference, as a share of the largest value."""
     difference = (ours.double().cpu() - theirs.double().cpu()).abs().max()

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
 
@@ -14,6 +15,9 @@ from fx_mm.tasks import all_kinds
 from fx_mm.utils.checks import check_keys, check_number
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.value_types import check_type, check_value
+
+FUSED = ('Adam', 'AdamW')
+"""Their fused kernels need no host to leave out a step that is not finite."""
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -53,6 +57,7 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         # Merging happens in `add_params`, which runs only with this set.
         self.paramwise_cfg = self.paramwise_cfg or dict(custom_keys={})
         student: Any = getattr(model, 'student', model)
+        prefer_fused(self.optimizer_cfg, next(student.parameters()).device)
         wrapper = super().__call__(student)
         check_trained(model, wrapper)
         if isinstance(wrapper, MultiTaskOptimWrapper):
@@ -135,6 +140,19 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         elif name == 'bias':
             decay *= self.paramwise_cfg.get('bias_decay_mult', 1.0)
         return lr, self.base_wd * decay
+
+
+def prefer_fused(optimizer: dict[str, Any], device: torch.device) -> None:
+    """Take the fused kernel of Adam and AdamW on a GPU.
+
+    Args:
+        optimizer (dict): Config of the optimizer; ``fused`` is set, unless it
+            says itself how it steps.
+        device (torch.device): Where the weights are.
+    """
+    told = {'fused', 'foreach'} & optimizer.keys()
+    if device.type == 'cuda' and optimizer['type'] in FUSED and not told:
+        optimizer['fused'] = True
 
 
 def _check_mults(where: str, mults: Any, known: Sequence[str]) -> None:

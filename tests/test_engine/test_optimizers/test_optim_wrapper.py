@@ -8,7 +8,7 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fx_mm.engine.optimizers.constructor import check_trained
+from fx_mm.engine.optimizers.constructor import check_trained, prefer_fused
 from fx_mm.engine.optimizers.optim_wrapper import MultiTaskOptimWrapper
 from fx_mm.models.param_groups import ParamGroup
 from fx_mm.registry import OPTIM_WRAPPERS
@@ -167,6 +167,21 @@ def test_a_parameter_of_no_part_stops_the_build():
     model.student.groups = [own, head, replace(head, name='other')]
     with pytest.raises(UserError, match='"head.weight" is in head and other'):
         build(model)
+
+
+@pytest.mark.parametrize(
+    ('optimizer', 'device', 'fused'),
+    [
+        (dict(type='AdamW'), 'cuda', True),
+        (dict(type='AdamW'), 'cpu', None),
+        (dict(type='AdamW', fused=False), 'cuda', False),
+        (dict(type='Adam', foreach=True), 'cuda', None),
+        (dict(type='SGD'), 'cuda', None),
+    ],
+)
+def test_fused_kernels_are_taken_on_a_gpu(optimizer, device, fused):
+    prefer_fused(optimizer, torch.device(device))
+    assert optimizer.get('fused') is fused
 
 
 def make(optimizer=None, **kwargs):
