@@ -23,6 +23,9 @@ from fx_mm.utils.checks import check_keys, check_number
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.value_types import check_parts, check_value
 
+GRAPHS = 64
+"""Of one compiled part, by image and batch size, mode and what is locked."""
+
 
 @MODELS.register_module()
 class FoundationX(BaseModel):
@@ -124,6 +127,30 @@ class FoundationX(BaseModel):
     def branch(self, kind: Kind) -> Branch:
         """Return the branch of a task kind."""
         return getattr(self, kind.branch)
+
+    def compile_parts(
+        self, backbone: bool = True, branches: bool = True, **options: Any
+    ) -> None:
+        """Compile what sees the same shapes in each batch of a task.
+
+        Each part is compiled once per image and batch size, state of its
+        weights (locked or not) and mode.
+
+        Args:
+            backbone (bool): Compile the backbone. Defaults to True.
+            branches (bool): Compile the ``fixed_shapes`` of the branches.
+                Defaults to True.
+            **options (Any): Of ``torch.compile``, such as ``mode``.
+        """
+        parts: list[nn.Module] = [self.backbone] if backbone else []
+        if branches:
+            for branch in {self.branch(task.kind) for task in self.tasks}:
+                parts += map(branch.get_submodule, branch.fixed_shapes)
+        if parts:
+            allow_graphs()
+        for part in parts:
+            # else a second size would be compiled for sizes of any kind
+            part.compile(dynamic=False, **options)
 
     # ------------------------------------------------------------- forward
 
@@ -365,6 +392,17 @@ class FoundationX(BaseModel):
                         if prefix in modules:
                             modules[prefix].eval()
         return self
+
+
+def allow_graphs() -> None:
+    """Let torch keep the graphs of all sizes and states of a part.
+
+    It has room for 8, after which it runs the part without compiling, with a
+    warning: three states and three sizes are more.
+    """
+    import torch._dynamo.config as dynamo
+
+    dynamo.cache_size_limit = max(dynamo.cache_size_limit, GRAPHS)
 
 
 def _loss_weight(task: Task) -> float:

@@ -76,9 +76,11 @@ class MeanTeacher(BaseModel):
         student (dict): Config of :class:`FoundationX`.
         consistency_weight (float): ``w``; may be set at any time, by a
             schedule for example. Defaults to 0.5.
-        compile_backbone (bool): Compile both backbones with
-            ``torch.compile``, each anew for every image size. Names of
+        compile_backbone (bool): Compile the backbones with
+            ``torch.compile``, see :meth:`FoundationX.compile_parts`. Names of
             weights stay. Defaults to False.
+        compile_branches (bool): The same for the encoder of boxes and the
+            decoder of masks. Defaults to False.
         data_preprocessor (dict, optional): Config of the preprocessor.
             Defaults to None.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
@@ -92,6 +94,7 @@ class MeanTeacher(BaseModel):
         student: dict[str, Any],
         consistency_weight: float = 0.5,
         compile_backbone: bool = False,
+        compile_branches: bool = False,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -100,9 +103,10 @@ class MeanTeacher(BaseModel):
         super().__init__(data_preprocessor, init_cfg)
         self.student = MODELS.build(copy.deepcopy(student))
         self.consistency_weight = consistency_weight
-        self._compile = compile_backbone
-        if compile_backbone:
-            self.student.backbone.compile()
+        self._compiled = dict(
+            backbone=compile_backbone, branches=compile_branches
+        )
+        self.student.compile_parts(**self._compiled)
         self.teacher = None
         self.keep_predictors(PREDICTORS)
 
@@ -143,8 +147,7 @@ class MeanTeacher(BaseModel):
             self.teacher = copy.deepcopy(self.student)
             self.teacher.requires_grad_(False)
             self.teacher.eval()
-            if self._compile:
-                self.teacher.backbone.compile()
+            self.teacher.compile_parts(**self._compiled)
 
     @property
     def predict_on(self) -> str:
@@ -283,12 +286,16 @@ class MeanTeacher(BaseModel):
         """Forward in mmengine's modes, see :meth:`FoundationX.forward`.
 
         ``'loss'`` is :meth:`loss`; in the other modes the model that
-        :attr:`predict_on` names runs on ``inputs``.
+        :attr:`predict_on` names runs on ``inputs``, and nothing is compiled:
+        the last batch of an evaluation has a size of its own.
         """
         if mode == 'loss':
             samples = cast('list[FXDataSample]', data_samples)
             return self.loss(inputs, samples, teacher_inputs)
-        return self.active(inputs, data_samples, mode)
+        if not any(self._compiled.values()):
+            return self.active(inputs, data_samples, mode)
+        with torch.compiler.set_stance('eager_on_recompile'):
+            return self.active(inputs, data_samples, mode)
 
     def loss(
         self,

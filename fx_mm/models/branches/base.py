@@ -28,9 +28,12 @@ class Branch(BaseModule):
     Attributes:
         graph_outputs (tuple[str]): Names of what :meth:`graph` returns,
             behind the task's name; of a single output ``()``.
+        fixed_shapes (tuple[str]): Submodules of the shared part that see
+            the same shapes in each batch of a task, and so can be compiled.
     """
 
     graph_outputs: tuple[str, ...] = ()
+    fixed_shapes: tuple[str, ...] = ()
 
     def __init__(
         self, tasks: Iterable[Task], init_cfg: dict[str, Any] | None = None

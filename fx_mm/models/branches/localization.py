@@ -116,6 +116,7 @@ class LocalizationBranch(Branch):
     """
 
     graph_outputs = ('boxes', 'scores', 'labels')
+    fixed_shapes = ('encoder.encoder',)
 
     def __init__(
         self,

@@ -45,6 +45,8 @@ class SegmentationBranch(Branch):
         init_cfg (dict, optional): Initialisation config. Defaults to None.
     """
 
+    fixed_shapes = ('decoder',)
+
     def __init__(
         self,
         in_channels: Sequence[int],
