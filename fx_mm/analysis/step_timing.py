@@ -1,21 +1,13 @@
 """Single training steps in the real trainer, and what they cost."""
 
-import contextlib
 import os
 import statistics
 import time
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import torch
-from mmcv.ops import multi_scale_deform_attn as deform_attn
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.optim import OptimWrapper
-from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from fx_mm.engine.loops.train_loop import CyclicTrainLoop
@@ -23,12 +15,6 @@ from fx_mm.engine.runner import build_runner
 from fx_mm.models.mean_teacher import bare_model
 from fx_mm.tasks import split_name
 
-WAITING_OPS = ('aten::_local_scalar_dense', 'aten::nonzero')
-"""Operators that wait for a GPU."""
-COPYING_METHODS = ('cpu', 'tolist')
-"""Methods that copy to the host."""
-WAITING_CALLS = ('cudaStreamSynchronize', 'cudaEventSynchronize')
-"""Calls of CUDA that wait; the profiler itself calls another one."""
 LEAST_STEPS = 3
 """Measured of each case, also where there is no time left."""
 
@@ -59,6 +45,8 @@ class Trainer:
         cfg.model.get('student', cfg.model).backbone.pop('init_cfg', None)
         self.runner = runner = build_runner(cfg, synthetic=synthetic)
         self.loop = cast(CyclicTrainLoop, runner.train_loop)
+        # as on a GPU
+        self.loop.settle_interval = self.loop.max_nonfinite_steps
         runner.param_schedulers = runner.build_param_scheduler(
             runner.param_schedulers
         )
@@ -94,13 +82,16 @@ class Trainer:
         return False
 
     def batch(self, task: str) -> dict[str, Any]:
-        """A batch of a task, the same at each call."""
+        """A batch of a task as of the loader, the same at each call."""
         if task not in self._batches:
             loop = self.loop
             dataset = loop.dataloader.dataset
             names = [entry.task for entry in loop.schedule.passes]
             keys = loop.sampler.pass_batches(names.index(task))[0]
-            self._batches[task] = pseudo_collate([dataset[k] for k in keys])
+            batch = loop.dataloader.collate_fn([dataset[k] for k in keys])
+            if loop.dataloader.pin_memory:
+                batch = {key: part.pin_memory() for key, part in batch.items()}
+            self._batches[task] = batch
         return self._batches[task]
 
     def case(self, task: str, mode: str, teacher: bool) -> Case | None:
@@ -191,104 +182,3 @@ def step_flops(case: Case) -> int:
     with FlopCounterMode(display=False) as counter:
         step()
     return counter.get_total_flops()
-
-
-def _sampled(
-    value: Tensor, shapes: Tensor, locations: Tensor, weights: Tensor
-) -> Tensor:
-    """Something of the shape and type that deformable attention gives."""
-    mean = value.mean(1).flatten(1)[:, None]
-    return mean.expand(-1, locations.shape[1], -1)
-
-
-@contextlib.contextmanager
-def counted_copies(counts: Counter[str]) -> Iterator[None]:
-    """Count calls of the tensor methods that copy to the host."""
-    before = {name: getattr(torch.Tensor, name) for name in COPYING_METHODS}
-
-    def counting(name: str) -> Callable[..., Any]:
-        def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-            counts[f'Tensor.{name}'] += self.numel() > 0
-            return before[name](self, *args, **kwargs)
-
-        return method
-
-    for name in COPYING_METHODS:
-        setattr(torch.Tensor, name, counting(name))
-    try:
-        yield
-    finally:
-        for name, method in before.items():
-            setattr(torch.Tensor, name, method)
-
-
-def count_waits(case: Case, optim_wrapper: OptimWrapper) -> dict[str, int]:
-    """How often a step makes the host wait for a GPU, by cause.
-
-    On a GPU, CUDA's own calls are counted. On a CPU, what would make them: the
-    optimizer's own step counters live on the host and do not count, nor does
-    what mmcv's substitute for its CUDA operator reads.
-    """
-    if torch.cuda.is_available():
-        return _count_calls(case)
-    begin, step = case
-    substitute = deform_attn.multi_scale_deformable_attn_pytorch
-    deform_attn.multi_scale_deformable_attn_pytorch = _sampled
-    begin()
-    optimizer: Any = optim_wrapper.optimizer
-    true_step, optimizer.step = optimizer.step, lambda *args: None
-    counts: Counter[str] = Counter()
-    try:
-        with (
-            profile(activities=[ProfilerActivity.CPU]) as profiler,
-            counted_copies(counts),
-        ):
-            step()
-    finally:
-        optimizer.step = true_step
-        deform_attn.multi_scale_deformable_attn_pytorch = substitute
-    for event in profiler.key_averages():
-        if event.key in WAITING_OPS:
-            counts[event.key] += event.count
-    return dict(counts, total=sum(counts.values()))
-
-
-def _count_calls(case: Case) -> dict[str, int]:
-    begin, step = case
-    begin()
-    synchronize()
-    with profile(
-        activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]
-    ) as profiler:
-        step()
-    events = {event.key: event.count for event in profiler.key_averages()}
-    if not any(key.startswith('cu') for key in events):
-        raise RuntimeError('the profiler saw no call of CUDA')
-    counts = {key: events[key] for key in WAITING_CALLS if key in events}
-    return dict(counts, total=sum(counts.values()))
-
-
-def find_waits(case: Case) -> dict[str, int]:
-    """Where a step makes the host wait for a GPU, as torch warns of it.
-
-    Returns:
-        dict[str, int]: ``file:line`` to how often; empty without a GPU.
-    """
-    if not torch.cuda.is_available():
-        return {}
-    begin, step = case
-    begin()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter('always')
-        torch.cuda.set_sync_debug_mode('warn')
-        try:
-            step()
-        finally:
-            torch.cuda.set_sync_debug_mode('default')
-    return dict(
-        Counter(
-            f'{os.path.basename(each.filename)}:{each.lineno}'
-            for each in caught
-            if 'called a synchronizing' in str(each.message)
-        )
-    )

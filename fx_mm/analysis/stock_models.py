@@ -234,9 +234,10 @@ def stock_dino(ours: Trainer, task: str) -> StockTrainer:
         branch.tasks[split_name(task)[0]].head.num_classes,
         branch.dino_cfg['neck']['in_channels'],
     )
+    batch = ours.batch(task)
     trainer = StockTrainer(
         model,
-        ours.batch(task),
+        dict(batch, inputs=list(batch['inputs'])),
         cfg,
         clip_grad=dict(max_norm=0.1),
         paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))),
@@ -278,7 +279,7 @@ def stock_upernet(ours: Trainer, task: str) -> StockTrainer:
     )
     return StockTrainer(
         model,
-        dict(inputs=batch['inputs'], data_samples=samples),
+        dict(inputs=list(batch['inputs']), data_samples=samples),
         cfg,
         paramwise_cfg=dict(custom_keys=dict(norm=dict(decay_mult=0.0))),
     )

@@ -1,5 +1,6 @@
 """A tiny Ark on two phantom twins with labels, sex and age."""
 
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from fx_mm.phantom import write_raw
 from fx_mm.preparation import prepare
 from fx_mm.tasks import TaskTable
 
+WARNING = 'called a synchronizing CUDA operation (Triggered internally)'
 CONFIG = 'configs/ark/ark6_swin-b_200c.py'
 TINY = {
     'model.student.backbone.embed_dims': 16,
@@ -76,3 +78,34 @@ def words(ark):
         for key, value in TINY.items()
     ]
     return ['--data-root', ark.root, '--cfg-options', *pairs]
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """Calls of ``torch.cuda`` in their order."""
+    calls = []
+
+    def note(name, result=None):
+        def call(*args):
+            calls.append((name, *args))
+            return result
+
+        monkeypatch.setattr(torch.cuda, name, call)
+
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    note('synchronize')
+    note('reset_peak_memory_stats')
+    note('max_memory_allocated', 3 * 2**30)
+    note('set_sync_debug_mode')
+    return calls
+
+
+@pytest.fixture
+def case(cuda):
+    def step():
+        cuda.append('step')
+        warnings.warn('something else', stacklevel=1)
+        for _ in range(2):
+            warnings.warn(WARNING, stacklevel=1)
+
+    return lambda: cuda.append('begin'), step

@@ -26,7 +26,8 @@ import subprocess
 import sys
 import time
 
-from fx_mm.analysis.step_timing import Trainer, count_waits, measure, ratio
+from fx_mm.analysis.host_waits import count_waits
+from fx_mm.analysis.step_timing import Trainer, measure, ratio
 from fx_mm.analysis.stock_models import stock_dino
 from fx_mm.apis import load_config
 from fx_mm.tasks import all_kinds, split_name
@@ -75,8 +76,8 @@ def suite_stock(cfg: Config, args) -> dict:
         cases=result,
         ratios=dict(ours_to_mmdet=ratio(result, 'ours', 'mmdet')),
         waits=dict(
-            ours=count_waits(cases['ours'], trainer.runner.optim_wrapper),
-            mmdet=count_waits(cases['mmdet'], stock.optim_wrapper),
+            ours=count_waits(cases['ours']),
+            mmdet=count_waits(cases['mmdet']),
         ),
     )
 

@@ -107,6 +107,8 @@ def swin(
         tasks['reg'] = 'phantom_c/reg'
     cfg.tasks = [tasks[kind] for kind in kinds]
     cfg.optim_wrapper.amp_dtype = 'bfloat16'
+    # ours has it by itself on a GPU, the stock models do not
+    cfg.optim_wrapper.optimizer.fused = True
     if job.tiny:
         img_size, batch_size = TINY_SIZE, 2
         cfg.merge_from_dict(

@@ -5,13 +5,13 @@ import time
 import torch
 from mmengine.config import Config
 
+from fx_mm.analysis.device_time import device_time
 from fx_mm.analysis.gpu_check.configs import KINDS, swin
 from fx_mm.analysis.gpu_check.job import Job
+from fx_mm.analysis.host_waits import count_waits, find_waits
 from fx_mm.analysis.step_timing import (
     Case,
     Trainer,
-    count_waits,
-    find_waits,
     measure,
     peak_memory,
     step_flops,
@@ -30,6 +30,8 @@ CASES = dict(
 LOCK_GOALS = dict(loc='<= 0.45', seg='<= 0.3')
 TEACHER_GOAL = '<= 1.3'
 WAITS_GOAL = '<= 2'
+GAPS_GOAL = '<= 0.1'
+"""Above it, CUDA graphs would be worth their while."""
 UTILISATION_GOAL = '>= 0.35'
 RATE = 'images/s'
 LARGE = 'foundation_x/foundation-x_swin-l-768_150c.py'
@@ -62,6 +64,11 @@ def measure_kind(
         if job.device == 'cuda':
             memory = peak_memory(case)
             job.figure(f'{kind} {name}, peak memory', memory, 'GiB')
+        busy, launches = device_time(case)
+        job.figure(f'{kind} {name}, launches', launches)
+        job.figure(
+            f'{kind} {name}, launch gaps', 1 - busy / wall, goal=GAPS_GOAL
+        )
     alone = found['alone']['wall']
     job.figure(
         f'{kind}, release to alone',
@@ -81,7 +88,7 @@ def report_waits(job: Job, trainer: Trainer, kind: str) -> None:
     case = trainer.case(trainer.tasks([kind])[kind], *CASES['release'])
     if case is None:
         return
-    waits = count_waits(case, trainer.runner.optim_wrapper)
+    waits = count_waits(case)
     job.figure(f'{kind}, waits a step', waits['total'], goal=WAITS_GOAL)
     places = find_waits(case)
     if places:

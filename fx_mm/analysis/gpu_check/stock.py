@@ -6,7 +6,8 @@ from importlib.util import find_spec
 from fx_mm.analysis.gpu_check.configs import swin
 from fx_mm.analysis.gpu_check.job import Job
 from fx_mm.analysis.gpu_check.steps import CASES, how_often
-from fx_mm.analysis.step_timing import Trainer, count_waits, measure, ratio
+from fx_mm.analysis.host_waits import count_waits
+from fx_mm.analysis.step_timing import Trainer, measure, ratio
 from fx_mm.analysis.stock_models import (
     StockTrainer,
     stock_dino,
@@ -39,7 +40,7 @@ def compare(job: Job, trainer: Trainer, kind: str, seconds: float) -> None:
         job.figure(f'{kind} alone, {case}', times['wall'], 'ms')
     value = ratio(found, 'ours', name)['wall']
     job.figure(f'{kind} alone, ours to {name}', value, goal=goal)
-    waits = count_waits(cases[name], stock.optim_wrapper)['total']
+    waits = count_waits(cases[name])['total']
     job.figure(f'{name}, waits a step', waits)
 
 
