@@ -7,7 +7,8 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from fx_mm.analysis.step_timing import Case, synchronize
+from fx_mm.analysis.step_timing import Case
+from fx_mm.utils.device import synchronize
 
 
 class DeviceTime(NamedTuple):

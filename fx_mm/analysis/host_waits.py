@@ -16,7 +16,8 @@ from torch.overrides import TorchFunctionMode
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fx_mm.analysis.step_timing import Case, synchronize
+from fx_mm.analysis.step_timing import Case
+from fx_mm.utils.device import synchronize
 
 READ = 'aten::_local_scalar_dense'
 """The operator that reads a value."""

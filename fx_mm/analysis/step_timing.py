@@ -14,6 +14,7 @@ from fx_mm.engine.loops.train_loop import CyclicTrainLoop
 from fx_mm.engine.runner import build_runner
 from fx_mm.models.mean_teacher import bare_model
 from fx_mm.tasks import split_name
+from fx_mm.utils.device import synchronize
 
 LEAST_STEPS = 3
 """Measured of each case, also where there is no time left."""
@@ -76,6 +77,7 @@ class Trainer:
         for index, entry in enumerate(self.loop.schedule.passes):
             locked = 'release' if entry.mode == 'release' else 'lock'
             if entry.task == task and locked == mode:
+                self.loop.settle()
                 self.loop.begin_pass(index)
                 self.model.consistency_weight = self.weight if teacher else 0.0
                 return True
@@ -103,12 +105,6 @@ class Trainer:
             lambda: self.begin(task, mode, teacher),
             lambda: self.loop.run_iter(0, batch),
         )
-
-
-def synchronize() -> None:
-    """Wait for a GPU, if there is one."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def measure(

@@ -10,6 +10,7 @@ import torch
 from fx_mm.engine.loops.train_loop import CyclicTrainLoop
 from fx_mm.engine.pace import format_seconds
 from fx_mm.engine.runner import MultiTaskRunner
+from fx_mm.utils.device import synchronize
 
 
 def dry_run(runner: MultiTaskRunner) -> str:
@@ -35,11 +36,13 @@ def dry_run(runner: MultiTaskRunner) -> str:
         counts = loop.schedule.counts[loop.schedule.place(index)]
         for task, batch in _first_batches(loop, index):
             for _ in range(2):
+                synchronize()
                 begin = time.perf_counter()
                 loop.begin_step(batch)
                 runner.model.train_step(
                     batch, optim_wrapper=runner.optim_wrapper
                 )
+                synchronize()
                 seconds = time.perf_counter() - begin
             total += seconds * counts[task]
             rows.append(

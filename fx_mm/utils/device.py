@@ -17,6 +17,12 @@ def allow_tf32(allowed: bool) -> None:
     torch.backends.cudnn.allow_tf32 = allowed
 
 
+def synchronize() -> None:
+    """Wait for all that a GPU was told to do, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
 def find_device(name: str | torch.device | None = None) -> torch.device:
     """Return a device that is there.
 

@@ -15,9 +15,9 @@ from fx_mm.analysis.step_timing import (
     measure,
     peak_memory,
     step_flops,
-    synchronize,
 )
 from fx_mm.tasks import all_kinds
+from fx_mm.utils.device import synchronize
 
 STEPS, WARMUP = 12, 4
 """Of each case."""

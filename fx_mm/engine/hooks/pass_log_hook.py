@@ -109,7 +109,8 @@ class PassLogHook(LoggerHook):
             taken: Tensor | int = 1
             if left_out is not None:
                 # perhaps on the device, where reading it waits
-                values = values.masked_fill(left_out, 0)
+                mask = left_out.to(values.device, non_blocking=True)
+                values = values.masked_fill(mask, 0)
                 taken = (~left_out).int()
             sums, names = self._sums[task], tuple(outputs)
             sums[names] = sums[names] + values if names in sums else values

@@ -294,12 +294,12 @@ class CyclicTrainLoop(BaseLoop):
     def settle(self) -> None:
         """Learn which of the last steps were left out, and report them.
 
-        Reading the flags waits for the device. All processes must call it.
+        Reading the flags waits for the device. Until then running statistics
+        may hold what is not finite, which the teacher does not take over. All
+        processes must call it.
         """
-        if not self._steps:
-            return
-        flags = torch.stack([step.left_out for step in self._steps]).tolist()
         steps, self._steps = self._steps, []
+        flags = [bool(step.left_out) for step in steps]
         for left_out, step in zip(flags, steps):
             if left_out:
                 self._report_skipped(step)
