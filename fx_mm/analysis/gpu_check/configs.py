@@ -79,6 +79,20 @@ def set_sizes(cfg: Config, img_size: int, batch_size: int) -> None:
         entry.update(img_size=img_size, batch_size=batch_size)
 
 
+def shrink(cfg: Config, folder: Path) -> None:
+    """Cut a training on phantoms to seconds, for a rehearsal.
+
+    Args:
+        cfg (Config): The experiment's config.
+        folder (Path): Of the phantoms.
+    """
+    set_phantoms(cfg, folder, TINY_SIZE, dict(train=8, val=8, test=8))
+    set_sizes(cfg, TINY_SIZE, 4)
+    cfg.cycle.max_batches = dict.fromkeys(cfg.task_defaults, 1)
+    cfg.train_cfg.max_cycles = 1
+    cfg.loader.num_workers = 0
+
+
 def swin(
     job: Job,
     name: str = 'foundation_x/foundation-x_swin-b_150c.py',

@@ -5,10 +5,11 @@ import os
 import shutil
 from pathlib import Path
 
+from fx_mm.analysis.gpu_check.configs import DEMO, shrink
 from fx_mm.analysis.gpu_check.job import Job
+from fx_mm.config import PlainConfig, load_config
 from fx_mm.evaluation.report.variant_comparison import read_headlines
 
-DEMO = Path('configs', 'phantom', 'foundation-x_tiny_phantom.py')
 ABLATION = Path('configs', 'ablation')
 VARIANTS = ('foundation-x', 'no-lock', 'no-teacher', 'single-task_*')
 SEEDS = range(5)
@@ -18,32 +19,25 @@ CORES = 2
 """Of a run of the ablations."""
 
 
-def tiny_options(job: Job) -> list[str]:
-    """Options that cut a training on phantoms to seconds."""
-    root = job.work.resolve() / 'tiny'
-    options = [
-        f'phantom.root={root}',
-        'phantom.size=64',
-        *(f'phantom.counts.{split}=8' for split in ('train', 'val', 'test')),
-        'train_cfg.max_cycles=1',
-        'loader.num_workers=0',
-    ]
-    for kind in ('cls', 'loc', 'seg'):
-        options.append(f'cycle.max_batches.{kind}=1')
-        options.append(f'task_defaults.{kind}.img_size=64')
-        options.append(f'task_defaults.{kind}.batch_size=4')
-    for hospital in 'abc':
-        folder = f'{root}/easy/hospital_{hospital}/'
-        options.append(f'datasets.phantom_{hospital}.data_root={folder}')
-    return ['--cfg-options', *options]
+def rehearsed(job: Job, file: Path) -> Path:
+    """The file of a config; in a rehearsal of one that is cut to seconds."""
+    if not job.tiny:
+        return file
+    cfg = load_config(str(file))
+    shrink(cfg, job.work / 'tiny')
+    tiny = job.work / 'tiny' / file.name
+    tiny.parent.mkdir(parents=True, exist_ok=True)
+    PlainConfig(cfg.to_dict()).dump(str(tiny))
+    return tiny
 
 
 def run(job: Job) -> None:
     """Train the demo, the drawing of its phantoms included."""
     folder = job.work / 'demo'
     shutil.rmtree(folder, ignore_errors=True)
-    words = ['tools/train.py', job.home / DEMO, '--work-dir', folder]
-    seconds = job.call(words + (tiny_options(job) if job.tiny else []))
+    config = rehearsed(job, job.home / 'configs' / DEMO)
+    words = ['tools/train.py', config, '--work-dir', folder]
+    seconds = job.call(words)
     job.figure('from start to table', seconds, 's', goal=GOAL)
     for name, value in read_headlines(folder / 'results.json').items():
         job.figure(name, value)
@@ -58,7 +52,7 @@ def run_ablation(job: Job) -> None:
     variants = VARIANTS[: 1 if job.tiny else None]
     seeds = SEEDS[: 1 if job.tiny else None]
     configs = [
-        file
+        rehearsed(job, file)
         for variant in variants
         for file in sorted((job.home / ABLATION).glob(f'{variant}.py'))
     ]
@@ -67,7 +61,7 @@ def run_ablation(job: Job) -> None:
     words += ['--seeds', *seeds, '--work-dir', folder, '--jobs', jobs]
     try:
         if job.tiny:
-            job.run_tool(words + tiny_options(job))
+            job.run_tool(words)
         else:
             # stopped before its time is up, it writes what it can
             job.call(words)

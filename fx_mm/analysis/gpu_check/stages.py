@@ -40,6 +40,7 @@ STAGES = (
     Stage('stock', f'{HERE}.stock:run', 120),
     Stage('kernels', f'{HERE}.kernels:run', 60),
     Stage('loader', f'{HERE}.loader:run', 90),
+    Stage('variants', f'{HERE}.variants:run', 120),
     Stage('demo', f'{HERE}.demo:run', 300),
     Stage('compiled', f'{HERE}.compiled:run', 240),
     Stage('large', f'{HERE}.steps:run_large', 120),
