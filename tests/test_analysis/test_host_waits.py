@@ -53,6 +53,8 @@ def test_what_lies_on_the_host_does_not_wait():
     assert host_waits.count_waits((nothing, step)) == dict(total=0)
 
 
+# the profiler takes its time
+@pytest.mark.slow
 @pytest.mark.parametrize('amp_dtype', [None, 'bfloat16'])
 def test_waits_of_each_kind(tmp_path, monkeypatch, amp_dtype):
     """A step of boxes waits for the matcher, the others for nothing."""

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -63,9 +64,7 @@ def forwards(trainer: Trainer, task: str) -> list[Callable[[], object]]:
     """The forwards of student and teacher up to what is compared."""
     batch = trainer.model.data_preprocessor(trainer.batch(task), True)
     return [
-        lambda model=model: model.features(
-            batch['inputs'], batch['data_samples']
-        )
+        partial(model.features, batch['inputs'], batch['data_samples'])
         for model in trainer.model.models
     ]
 
@@ -85,7 +84,7 @@ def report_streams(job: Job, trainer: Trainer, kind: str) -> None:
             student()
 
     cases: dict[str, Case] = {
-        name: (lambda: None, lambda apart=apart: step(apart))
+        name: (synchronize, partial(step, apart))
         for name, apart in (('one', False), ('two', True))
     }
     found = measure(cases, *how_often(job))
