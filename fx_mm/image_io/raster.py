@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from fx_mm.image_io import jpeg
 from fx_mm.image_io.decisions import Decisions
 from fx_mm.image_io.errors import UnreadableError
 from fx_mm.image_io.orientation import (
@@ -23,11 +24,8 @@ from fx_mm.image_io.orientation import (
     turn_upright,
 )
 
-JPEG_SIGNATURE = b'\xff\xd8\xff'
 GIF_SIGNATURE = b'GIF8'
 PNG_COLOURS = {0: 'grey', 2: 'RGB', 3: 'palette', 4: 'grey, alpha', 6: 'RGBA'}
-JPEG_COLOURS = {1: 'grey', 3: 'YCbCr', 4: 'CMYK'}
-JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 class Decoded(NamedTuple):
@@ -63,10 +61,8 @@ def decode_raster(data: bytes) -> Decoded:
         check_png(data)
         values = decode_cv2(data)
         decisions = Decisions('PNG', data[24], PNG_COLOURS[data[25]])
-    elif data.startswith(JPEG_SIGNATURE):
-        depth, samples = check_jpeg(data)
-        values = decode_cv2(data)
-        decisions = Decisions('JPEG', depth, JPEG_COLOURS.get(samples, ''))
+    elif data.startswith(jpeg.SIGNATURE):
+        values, decisions = jpeg.decode_jpeg(data)
     else:
         if data.startswith(GIF_SIGNATURE) and not data.endswith(b';'):
             raise UnreadableError('the GIF is cut off (no trailer)')
@@ -96,42 +92,6 @@ def check_png(data: bytes) -> None:
         if view[position + 4 : position + 8] == b'IEND':
             return
         position = end
-
-
-def check_jpeg(data: bytes) -> tuple[int, int]:
-    """Walk a JPEG's segments up to the scan and look for its end marker.
-
-    The marker is looked for after the start of the scan, since a thumbnail
-    in the header has an end marker of its own.
-
-    Returns:
-        tuple[int]: Bits per sample, and the number of samples.
-
-    Raises:
-        UnreadableError: If the file ends before the scan or within it, or
-            has more bits than the decoder knows.
-    """
-    position = 2
-    depth, samples = 8, 1
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
-        (length,) = struct.unpack_from('>H', data, position + 2)
-        if marker in JPEG_FRAMES and position + 10 <= len(data):
-            depth, samples = data[position + 4], data[position + 9]
-        position += 2 + length
-        if marker == 0xDA:  # start of scan
-            if data.find(b'\xff\xd9', position) < 0:
-                break
-            if depth != 8:
-                raise UnreadableError(
-                    f'the JPEG has {depth} bits per sample, which the decoder '
-                    'does not know; save it as PNG or TIFF with 16 bits'
-                )
-            return depth, samples
-    raise UnreadableError('the JPEG is cut off (no end marker)')
 
 
 def decode_cv2(data: bytes) -> np.ndarray:

@@ -7,12 +7,13 @@ OpenCV's libtiff hands through bit by bit. Up to 8 bits go through Pillow.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from fx_mm.image_io.decisions import Decisions
 from fx_mm.image_io.errors import UnreadableError
+from fx_mm.image_io.jpeg import check_jpeg, decode_strictly
 from fx_mm.image_io.orientation import note_orientation, turn_upright
 from fx_mm.image_io.raster import (
     Decoded,
@@ -35,6 +36,17 @@ PHOTOMETRICS = {
     8: 'CIELab',
 }
 CCITT = (2, 3, 4)
+JPEG, JPEG_TABLES = 7, 347
+USUAL = (1, *CCITT, 5, 6, JPEG, 8, 32773, 32946)
+"""Compressions that the decoders know at every depth they are for."""
+RARE = {
+    34712: 'JPEG 2000',
+    34887: 'LERC',
+    34925: 'LZMA',
+    50000: 'Zstandard',
+    50001: 'WebP',
+    50002: 'JPEG XL',
+}
 UNSIGNED, SIGNED, FLOAT, UNDEFINED = 1, 2, 3, 4
 KINDS = {UNSIGNED: 'u', SIGNED: 'i', FLOAT: 'f', UNDEFINED: 'u'}
 DEPTHS = {'u': range(1, 65), 'i': (8, 16, 32, 64), 'f': (16, 32, 64)}
@@ -42,7 +54,7 @@ HANDED_THROUGH = {8: SIGNED, 16: UNSIGNED, 32: SIGNED, 64: FLOAT}
 """Bits to the sample format of which OpenCV changes no bit."""
 SEPARATE = 2
 SHORT, LONG = 3, 4
-NUMBER_TYPES = {1: 'B', SHORT: 'H', LONG: 'I', 16: 'Q', 18: 'Q'}
+NUMBER_TYPES = {1: 'B', 7: 'B', SHORT: 'H', LONG: 'I', 16: 'Q', 18: 'Q'}
 
 
 def is_tiff(data: bytes) -> bool:
@@ -65,6 +77,21 @@ def decode_tiff(data: bytes) -> Decoded:
             or a form that cannot be read.
     """
     directory = Directory(data)
+    try:
+        return _decode(directory, data)
+    except UnreadableError as error:
+        compression = directory.number(COMPRESSION, 1)
+        undecodable = str(error).startswith('cannot be decoded')
+        if not undecodable or compression in USUAL:
+            raise
+        name = RARE.get(compression, f'number {compression}')
+        raise UnreadableError(
+            f'cannot be decoded; its compression, {name}, is one that few '
+            'decoders know: save the TIFF with LZW, Deflate or none'
+        ) from error
+
+
+def _decode(directory: 'Directory', data: bytes) -> Decoded:
     if directory.pages > 1:
         raise UnreadableError(
             f'has {directory.pages} frames; save the X-ray as one'
@@ -85,6 +112,8 @@ def decode_tiff(data: bytes) -> Decoded:
         )
     decisions.photometric = PHOTOMETRICS.get(photometric, str(photometric))
     orientation = note_orientation(directory.number(ORIENTATION, 1), decisions)
+    if directory.number(COMPRESSION, 1) == JPEG:
+        _check_jpegs(directory, decisions)
     grey = photometric in (0, 1) and samples == 1
     plain = form == UNSIGNED and bits in (1, 2, 4, 8)
     white = None
@@ -112,6 +141,17 @@ def decode_tiff(data: bytes) -> Decoded:
         )
     decisions.inverted = white is not None
     return Decoded(values, decisions, white)
+
+
+def _check_jpegs(directory: 'Directory', decisions: Decisions) -> None:
+    """Refuse damaged JPEGs, of which libtiff hands on what is filled in."""
+    tables = bytes(directory.numbers(JPEG_TABLES))
+    for part in directory.parts():
+        # what several strips share, without its end and theirs without start
+        data = tables[:-2] + bytes(part[2:] if tables else part)
+        bits, samples = check_jpeg(data)
+        if bits == 8:
+            decode_strictly(data, samples, decisions)
 
 
 def _only(numbers: tuple[int, ...], tag: str) -> int:
@@ -254,13 +294,10 @@ class Directory:
             changes (Mapping[int, int]): Tag to its only number.
 
         Raises:
-            UnreadableError: If strips or tiles do not lie within the file:
-                what follows would be taken for pixels.
+            UnreadableError: If strips or tiles do not lie within the file.
         """
-        for places, sizes in PARTS:
-            pairs = zip(self.numbers(places), self.numbers(sizes))
-            if any(place + size > len(self._data) for place, size in pairs):
-                raise UnreadableError('the TIFF is cut off (pixels missing)')
+        for _ in self.parts():
+            pass
         width = struct.calcsize(self._place)
         entries = dict(self._entries)
         for tag, number in changes.items():
@@ -277,6 +314,21 @@ class Directory:
         place = self._head + width + len(body)
         head = self._data[: self._head] + struct.pack(self._place, place)
         return head + body + directory
+
+    def parts(self) -> Iterator[memoryview]:
+        """Yield the strips or tiles.
+
+        Raises:
+            UnreadableError: If one does not lie within the file: what
+                follows would be taken for pixels.
+        """
+        for places, sizes in PARTS:
+            for place, size in zip(self.numbers(places), self.numbers(sizes)):
+                if place + size > len(self._data):
+                    raise UnreadableError(
+                        'the TIFF is cut off (pixels missing)'
+                    )
+                yield memoryview(self._data)[place : place + size]
 
     def _read(
         self, place: int

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from fx_mm.image_io.errors import UnreadableError
 from fx_mm.image_io.mask_code import BIT_CODE
-from fx_mm.image_io.tiff import decode_tiff
+from fx_mm.image_io.tiff import Directory, decode_tiff
 from fx_mm.image_io.xray import ImageReadError, read_xray
 
 FORMATS = dict(u=1, i=2, f=3)
@@ -316,7 +316,12 @@ def test_several_pages_are_refused(read, bits):
         (dict(t277=2), '2 samples of 16 bits'),
         (dict(t339=6), 'sample format 6'),
         (dict(t262=32803), 'photometric|32803'),
-        (dict(t259=34712), 'cannot be decoded'),
+        (dict(t259=34712), 'its compression, JPEG 2000, is'),
+        (dict(t259=34925), 'its compression, LZMA, is'),
+        (dict(t259=50000), 'its compression, Zstandard, is'),
+        (dict(t259=12345), 'its compression, number 12345, is'),
+        (dict(t259=50000, t273=10**6), 'cut off'),
+        (dict(t259=50000, t277=2), '2 samples of 16 bits'),
         (dict(t256=2**31), 'cannot be decoded|cut off'),
         (dict(t256=2**32 - 1, t258=12), 'damaged'),
         (dict(t273=10**6), 'cut off'),
@@ -325,6 +330,21 @@ def test_several_pages_are_refused(read, bits):
 def test_what_cannot_be_read_is_named(read, tags, reason):
     with pytest.raises(ImageReadError, match=reason):
         read(write_ramp('u', 16, **tags))
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGB', 'RGBA'])
+def test_a_damaged_jpeg_within_is_refused(mode):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 4), np.uint8)
+    image = Image.fromarray(noise).convert(mode)
+    file = io.BytesIO()
+    image.save(file, 'tiff', compression='jpeg')
+    data = file.getvalue()
+    assert decode_tiff(data).values.shape[:2] == (64, 64)
+    (start, *_) = Directory(data).numbers(273)
+    middle = start + 400
+    data = data[:middle] + bytes(200) + data[middle + 200 :]
+    with pytest.raises(UnreadableError, match='damaged inside'):
+        decode_tiff(data)
 
 
 @pytest.mark.parametrize('place', [0, 2**31, 2**64 - 1])
