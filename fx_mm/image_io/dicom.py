@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pydicom
-from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
+from pydicom.pixels import apply_color_lut, get_decoder
 from pydicom.uid import JPEGExtended12Bit
 
 from fx_mm.image_io.decisions import Decisions
 from fx_mm.image_io.dicom_display import display
+from fx_mm.image_io.dicom_pixels import read_pixels
 from fx_mm.image_io.dicom_tags import DicomTags
 from fx_mm.image_io.errors import UnreadableError
 from fx_mm.image_io.pixels import stretch, to_grey, warn_of_few_levels
@@ -36,8 +37,6 @@ NUMBERS = (
     'BitsStored',
     'PixelRepresentation',
 )
-MANY_OVERLAYS = 8
-"""So many values of the bits that are not stored are no overlays."""
 LIBJPEG = 'pip install pylibjpeg-libjpeg (licensed GPL-3.0)'
 """Decodes all of JPEG; python-gdcm all but 12 bits of JPEG Extended."""
 
@@ -81,7 +80,7 @@ def decode_dicom(
             _complete(tags)
             _check_decoder(dataset)
             caught.clear()
-            stored = _pixels(tags)
+            stored = read_pixels(tags)
             if stored.shape[:2] != (dataset.Rows, dataset.Columns):
                 raise UnreadableError(
                     'the DICOM has more pixels than its one frame of '
@@ -191,80 +190,6 @@ def _complete(tags: DicomTags) -> None:
     else:  # floats
         dataset.BitsStored = int(allocated)
     tags.decisions.depth = dataset.BitsStored
-
-
-def _pixels(tags: DicomTags) -> np.ndarray:
-    """Return the stored values; of a HighBit that is odd, moved down."""
-    dataset, high = tags.dataset, tags.number('HighBit')
-    stored = dataset.BitsStored
-    compressed = dataset.file_meta.TransferSyntaxUID.is_compressed
-    if 'PixelData' not in dataset:
-        return pixel_array(dataset)
-    if high is None or high == stored - 1:
-        return pixel_array(dataset) if compressed else _stored_values(tags)
-    shift = int(high) + 1 - stored
-    if shift > 0 and high < dataset.BitsAllocated and not compressed:
-        dataset.BitsStored = int(high) + 1
-        values = pixel_array(dataset)
-        dataset.BitsStored = stored
-        if not (values & (2**shift - 1)).any():
-            tags.decisions.warn(
-                'HighBit',
-                f'HighBit {high:g} puts the {stored} bits at the upper end; '
-                'they are moved down.',
-            )
-            return values >> shift
-        if not dataset.PixelRepresentation:
-            tags.decisions.depth = int(high) + 1
-            tags.fill('BitsStored', tags.decisions.depth)
-            return values
-    tags.decisions.warn(
-        'HighBit',
-        f'HighBit {high:g} does not fit {stored} stored bits; it is not used.',
-    )
-    return pixel_array(dataset)
-
-
-def _stored_values(tags: DicomTags) -> np.ndarray:
-    """Return the values of the bits that are stored, uncompressed.
-
-    What is above them is dropped, such as overlays, unless it belongs to the
-    values: a picture is smoother with all of its bits than without its
-    highest ones.
-    """
-    dataset, stored = tags.dataset, tags.dataset.BitsStored
-    colours = dataset.PhotometricInterpretation.startswith('YBR')
-    if stored == dataset.BitsAllocated or colours:
-        return pixel_array(dataset)
-    dataset.BitsStored = dataset.BitsAllocated
-    values = pixel_array(dataset)
-    dataset.BitsStored = stored
-    low, high = int(values.min()), int(values.max())
-    lowest = -(2 ** (stored - 1)) if dataset.PixelRepresentation else 0
-    if lowest <= low and high < lowest + 2**stored:
-        return values
-    masked = pixel_array(dataset)
-    smoother = _steps(values) < _steps(masked)
-    if not smoother and np.unique(values >> stored).size >= MANY_OVERLAYS:
-        # of a noisy picture, what is left of its bits is noise alone
-        smoother = _steps(values) * masked.std() < (
-            _steps(masked) * values.std()
-        )
-    if not smoother:
-        return masked
-    bits = max(high, ~low if low < 0 else low).bit_length()
-    bits += int(dataset.PixelRepresentation)
-    tags.fill('BitsStored', bits)
-    tags.decisions.depth = bits
-    return values
-
-
-def _steps(values: np.ndarray) -> float:
-    """Return how much neighbours differ, summed up."""
-    values = values.astype(np.float32)
-    return sum(
-        float(np.abs(np.diff(values, axis=axis)).sum()) for axis in (0, 1)
-    )
 
 
 def _to_uint8(

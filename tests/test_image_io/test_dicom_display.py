@@ -221,6 +221,34 @@ def test_a_window_that_may_be_of_fewer_bits_is_warned_of(read):
     assert 'may be of fewer bits than the pixels' in warning
 
 
+@pytest.mark.parametrize(
+    ('modality', 'center', 'width', 'word'),
+    [
+        ('DX', 3400, 2000, 'black'),
+        ('CR', 950, 1300, 'white'),
+        ('CR', 1600, 2600, None),
+        ('CT', 3400, 2000, None),
+    ],
+)
+def test_a_window_that_hides_most_of_an_x_ray_is_warned_of(
+    read, modality, center, width, word
+):
+    pixels = np.random.default_rng(0).beta(2, 2, (96, 96)) * 4095
+    image, decisions = read(
+        pixels.astype(np.uint16),
+        WindowCenter=center,
+        WindowWidth=width,
+        Modality=modality,
+    )
+    assert decisions['mapping'] == 'window'
+    if word is None:
+        assert not decisions['warnings']
+    else:
+        (warning,) = decisions['warnings']
+        assert f'of the pixels not at the ends are {word}' in warning
+        assert (image == dict(black=0, white=255)[word]).mean() > 0.5
+
+
 @pytest.mark.parametrize('kind', ['VOI', 'Modality'])
 def test_a_lut_of_fewer_bits_gives_way(read, kind):
     item = table(0, 1024, 10, list(range(1024)))
