@@ -11,18 +11,15 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from fx_mm.image_io.mask_edges import (
+    SOFT,
+    has_dark_areas,
+    has_edges,
+    is_soft,
+)
 from fx_mm.image_io.mask_pixels import MaskPixels
 
 INSIDE, IGNORED = 1, 255
-SOFT = 0.1
-"""Part of the range within which a value still counts as black or white."""
-MOST_GREY = 0.25
-"""Share of the pixels between black and white above which it is a picture:
-63 % and more of X-rays. Of images with a side below 128 pixels, whose edges
-are a large part, twice as many."""
-MOST_FLAT = 0.1
-"""Share of the pixels between black and white that may lie in areas of one
-value: edges have none, classes have little else."""
 MOST_OF_BORDER, MOST_OF_IMAGE = 0.75, 0.6
 """Shares of the pixels inside, of the border and of the image, from which
 on a mask may be inverted: no organ has as many."""
@@ -320,7 +317,7 @@ def _threshold(
     if low >= 0 and set(found.tolist()) <= {0, top}:
         if top in (1, full):
             return 0
-    elif low >= 0 and _is_soft(values, found, full):
+    elif low >= 0 and is_soft(values, found, full):
         return full // 2
     raise MisfitError('holds the values', found)
 
@@ -350,36 +347,12 @@ def _jpeg_threshold(
             'cannot be told apart (0 and 1 do not survive in a JPEG); save '
             'the mask as PNG'
         )
-    if low < 128 and not _has_edges(values, 255):
+    # a WebP leaves areas too
+    areas = pixels.decisions.format != 'WEBP' and has_dark_areas(values, 255)
+    if low < 128 and (areas or not has_edges(values, 255)):
         raise MisfitError(
             f'is a JPEG with the values {listed(found)}, which are not black '
             'and white; save the mask as PNG, or correct the path if this is '
             'no mask'
         )
     return 127
-
-
-def _is_soft(values: np.ndarray, found: np.ndarray, full: int) -> bool:
-    """Return whether values are black and white with what lies between."""
-    top, low = found[-1], found[0]
-    if top <= full // 2 or low > SOFT * full:
-        return False
-    if ((found > SOFT * full) & (found < (1 - SOFT) * full)).any():
-        # with a single value between black and white, that is another class
-        return len(found) > 3 and _has_edges(values, full)
-    # what a JPEG leaves around black and white, saved as PNG
-    bright = found[found >= (1 - SOFT) * full]
-    return len(bright) > 1 or bright[0] != full
-
-
-def _has_edges(values: np.ndarray, full: int) -> bool:
-    """Return whether grey pixels are edges, and not areas or a picture."""
-    between = (values > SOFT * full) & (values < (1 - SOFT) * full)
-    most = MOST_GREY * (2 if min(values.shape) < 128 else 1)
-    if np.count_nonzero(between) > most * values.size:
-        return False
-    plain = values.astype(np.float32)
-    square = np.ones((3, 3), np.uint8)
-    flat = between & (cv2.dilate(plain, square) == cv2.erode(plain, square))
-    total = np.count_nonzero(between)
-    return np.count_nonzero(flat) <= MOST_FLAT * total

@@ -488,6 +488,14 @@ def test_bits(save):
     )
 
 
+def classes(*frame):
+    """Three classes within frames of one pixel each."""
+    image = np.kron(THREE, np.ones((4, 4), np.uint8))
+    for value in frame:
+        image = np.pad(image, 1, constant_values=value)
+    return np.pad(image, 2)
+
+
 MISFITS = {
     'several classes': (THREE, '.png', '0, 1, 2, 3'),
     'one of several classes': (shades(0, 2), '.png', '0, 2'),
@@ -524,6 +532,9 @@ MISFITS = {
         '.tif',
         '-1, 0',
     ),
+    'classes within a thin 200': (classes(200), '.png', '1, 2, 3, 200'),
+    'classes within a thin 254 and 255': (classes(254, 255), '.png', '3, 254'),
+    'classes within a thin 255 of a JPEG': (classes(255), '.jpg', 'a JPEG'),
     'dark': (cv2.GaussianBlur(shades(0, 90), (5, 5), 1), '.png', 'values 0'),
 }
 
