@@ -2,7 +2,7 @@
 
 import random
 
-from fx_mm.datasets.readers.patient_ids import patient_key
+from fx_mm.datasets.readers.patient_ids import patient_key, unify_patients
 from fx_mm.preparation.plain_folder import PlainFolder, file_stem
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.errors import UserError
@@ -41,8 +41,9 @@ def split_images(folder: PlainFolder, seed: int) -> dict[str, str]:
                         f'{each.file}: image "{name}" is of the split '
                         f'"{split}" here, and of "{known}" elsewhere.'
                     )
+    unified = unify_patients(filter(None, patients.values())).names
     owner = {
-        name: patient_key(patient) if patient else f'image {name}'
+        name: patient_key(unified[patient]) if patient else f'image {name}'
         for name, patient in patients.items()
     }
     taken = {owner[name]: split for name, split in split_of.items()}

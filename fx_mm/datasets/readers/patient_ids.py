@@ -4,7 +4,7 @@ import logging
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from fx_mm.utils.log import log_once
@@ -46,11 +46,15 @@ _SIGNS = re.compile(r'[\W_]+')
 _WORDS = re.compile('[A-Z]?[a-z]+|[A-Z]+(?![a-z])')
 _PERSON = re.compile('(patients?|subjects?)', re.IGNORECASE)
 _INVISIBLE = re.compile('[\xad\u200b-\u200f\u2060\ufeff]')
+_AROUND = ' \'"()[]{}<>./'
 _PREFIX = re.compile(
     '(?:patients?|pat|pt|p|subject|subj|sub|participant|person|id|number|num|'
     'no|nr|case|mrn)*'
 )
 """Words that only say that a number is a patient's."""
+_MAYBE = frozenset(('s', 'sj', 'sbj', 'rec', 'record', 'volunteer', 'uid'))
+"""Words that say so too, unless there are IDs of another form."""
+_WORDED = re.compile(r'([^\W\d_]+)(\d+)')
 
 
 class Unified(NamedTuple):
@@ -164,7 +168,7 @@ def patient_key(text: str) -> str:
     text = unicodedata.normalize('NFKC', text).casefold()
     text = unicodedata.normalize('NFKC', text)
     text = ' '.join(text.split())
-    text = text.strip(' \'"()[]{}<>./') or text
+    text = text.lstrip(_AROUND).rstrip(_AROUND + '_-') or text
     match = _NUMBERED.fullmatch(text)
     if match is None:
         return text
@@ -174,6 +178,10 @@ def patient_key(text: str) -> str:
 
 def unify_patients(patients: Iterable[str]) -> Unified:
     """Find the IDs that stand for the same patient.
+
+    S-013 is patient 13 (a subject, as P-013), unless there are IDs of another
+    form than these two, such as T-013: then the letters may be sites or
+    studies, each with its own patient 13.
 
     Args:
         patients (Iterable[str]): IDs as written, as often as they are.
@@ -185,6 +193,10 @@ def unify_patients(patients: Iterable[str]) -> Unified:
     with without_garbage_collection():
         for text in sorted(set(patients)):
             written[patient_key(text)].append(text)
+        words = dict(_words_before(written))
+        if len(set(words.values())) == 1 and _MAYBE.issuperset(words.values()):
+            for key, word in words.items():
+                written[key.removeprefix(word)] += written.pop(key)
     return Unified(
         {
             text: key if len(texts) > 1 else text
@@ -193,3 +205,14 @@ def unify_patients(patients: Iterable[str]) -> Unified:
         },
         {key: written[key] for key in sorted(written) if written[key][1:]},
     )
+
+
+def _words_before(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the keys that are no numbers, with the word before the number.
+
+    Of those that are no word and number, all of it.
+    """
+    for key in keys:
+        if not key.isdigit():
+            match = _WORDED.fullmatch(key)
+            yield key, match[1] if match else key

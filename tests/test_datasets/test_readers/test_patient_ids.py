@@ -36,7 +36,7 @@ def test_nothing_to_unify():
         'Pat. 13', 'subject 13', 'sub-13', 'Patient ID: 13', 'ID13', '"13"',
         '(13)', '[13]', '13.', '13,0', '13\u200b', 'patient13/', 'MRN13',
         'case_13', "'13", '#13', 'patient_id_00013', 'Patient No. 13',
-        '\uff11\uff13',
+        '\uff11\uff13', 'MRN 13', 'P_13', '13_', 'P-13-',
     ],
 )  # fmt: skip
 def test_ways_to_write_patient_13(text):
@@ -65,6 +65,7 @@ def test_case_signs_and_zeros_within_other_ids():
 
 @given(st.text(max_size=12) | st.text('0 1pid\'"_.\x1f#\u0345', max_size=9))
 @example('00\x1f')
+@example('0)_')
 def test_a_key_is_its_own_key(text):
     assert patient_key(patient_key(text)) == patient_key(text)
 
@@ -81,6 +82,26 @@ def test_ids_written_in_one_way_stay_as_they_are():
         '2 patients are written in several ways and count as one each: '
         '"13" and "13.0"; "0014" and "14"'
     )
+
+
+def test_a_letter_that_all_others_have_too_says_nothing():
+    unified = unify_patients(['S-013', '13', 'S-014', '15'])
+    assert unified.variants == {'13': ['13', 'S-013']}
+    assert unified.names['S-013'] == '13'
+    assert unified.names['S-014'] == 'S-014'
+    assert unify_patients(['Record 13', '0013']).variants
+    kept = unify_patients(['S-013', 'S-014'])
+    assert kept.names == {'S-013': 'S-013', 'S-014': 'S-014'}
+
+
+@pytest.mark.parametrize('other', ['T-014', 'site 2/14', 'Jo', '2-14', 'S1-4'])
+def test_a_letter_among_others_may_be_a_site(other):
+    assert not unify_patients(['S-013', '13', other]).variants
+
+
+@pytest.mark.parametrize('text', ['HC-013', 'anon 13', 'T-013'])
+def test_a_word_that_may_be_a_group_counts(text):
+    assert not unify_patients([text, '13']).variants
 
 
 def test_many_ids_take_no_time():
