@@ -24,6 +24,7 @@ from fx_mm.image_io.orientation import (
     turn_upright,
 )
 
+SEVERAL = 'has {} frames; save the X-ray as one'
 GIF_SIGNATURE = b'GIF8'
 PNG_COLOURS = {0: 'grey', 2: 'RGB', 3: 'palette', 4: 'grey, alpha', 6: 'RGBA'}
 
@@ -58,9 +59,7 @@ def decode_raster(data: bytes) -> Decoded:
         UnreadableError: Says what is wrong with the bytes.
     """
     if data.startswith(PNG_SIGNATURE):
-        check_png(data)
-        values = decode_cv2(data)
-        decisions = Decisions('PNG', data[24], PNG_COLOURS[data[25]])
+        values, decisions = _decode_png(data)
     elif data.startswith(jpeg.SIGNATURE):
         values, decisions = jpeg.decode_jpeg(data)
     else:
@@ -71,13 +70,17 @@ def decode_raster(data: bytes) -> Decoded:
     return Decoded(turn_upright(values, orientation), decisions)
 
 
-def check_png(data: bytes) -> None:
+def check_png(data: bytes) -> dict[bytes, slice]:
     """Walk a PNG's chunks: all there, all checksums right.
+
+    Returns:
+        dict[bytes, slice]: Name of a chunk to the place of the first one.
 
     Raises:
         UnreadableError: If the file ends early or a checksum is wrong.
     """
     view = memoryview(data)
+    chunks: dict[bytes, slice] = {}
     position = len(PNG_SIGNATURE)
     while True:
         if position + 12 > len(view):
@@ -89,8 +92,10 @@ def check_png(data: bytes) -> None:
         (expected,) = struct.unpack_from('>I', view, end - 4)
         if zlib.crc32(view[position + 4 : end - 4]) != expected:
             raise UnreadableError('the PNG is damaged (wrong checksum)')
-        if view[position + 4 : position + 8] == b'IEND':
-            return
+        name = bytes(view[position + 4 : position + 8])
+        chunks.setdefault(name, slice(position, end))
+        if name == b'IEND':
+            return chunks
         position = end
 
 
@@ -124,9 +129,7 @@ def open_pillow(data: bytes) -> Image.Image:
             with Image.open(io.BytesIO(data)) as file:
                 frames = getattr(file, 'n_frames', 1)
                 if frames > 1:
-                    raise UnreadableError(
-                        f'has {frames} frames; save the X-ray as one'
-                    )
+                    raise UnreadableError(SEVERAL.format(frames))
                 file.load()
                 return file
     except UnreadableError:
@@ -153,6 +156,26 @@ def pixels_of(image: Image.Image) -> np.ndarray:
     if values.ndim == 3:
         values = values[..., ::-1]
     return values.astype(values.dtype.newbyteorder('='), copy=False)
+
+
+def _decode_png(data: bytes) -> tuple[np.ndarray, Decisions]:
+    chunks = check_png(data)
+    decisions = Decisions('PNG', data[24], PNG_COLOURS.get(data[25], ''))
+    if b'acTL' in chunks:
+        (frames,) = struct.unpack_from('>I', data, chunks[b'acTL'].start + 8)
+        if frames > 1:
+            raise UnreadableError(SEVERAL.format(frames))
+    if decisions.photometric == 'palette' and b'PLTE' in chunks:
+        place = chunks[b'PLTE']
+        colours = (place.stop - place.start - 12) // 3
+        if colours < 2**decisions.depth:
+            highest = np.asarray(open_pillow(data).getchannel(0)).max()
+            if highest >= colours:
+                raise UnreadableError(
+                    f'the PNG has the palette index {highest}, but its '
+                    f'palette has {colours} colours'
+                )
+    return decode_cv2(data), decisions
 
 
 def _decode_pillow(data: bytes) -> tuple[np.ndarray, Decisions]:

@@ -7,15 +7,18 @@ OpenCV's libtiff hands through bit by bit. Up to 8 bits go through Pillow.
 """
 
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from PIL import UnidentifiedImageError
 
 from fx_mm.image_io.decisions import Decisions
 from fx_mm.image_io.errors import UnreadableError
 from fx_mm.image_io.jpeg import check_jpeg, decode_strictly
 from fx_mm.image_io.orientation import note_orientation, turn_upright
 from fx_mm.image_io.raster import (
+    SEVERAL,
     Decoded,
     decode_cv2,
     open_pillow,
@@ -24,6 +27,7 @@ from fx_mm.image_io.raster import (
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 ORIENTATION, SAMPLES, PLANAR, TILE_WIDTH, FORMAT = 274, 277, 284, 322, 339
+ROWS_PER_STRIP = 278
 PARTS = ((273, 279), (324, 325))
 """Tags of where strips or tiles are, and of their sizes."""
 PHOTOMETRICS = {
@@ -37,7 +41,10 @@ PHOTOMETRICS = {
 }
 CCITT = (2, 3, 4)
 JPEG, JPEG_TABLES = 7, 347
-USUAL = (1, *CCITT, 5, 6, JPEG, 8, 32773, 32946)
+DEFLATE = (8, 32946)
+CHUNK = 2**20
+"""Bytes that are decompressed at a time, only to check them."""
+USUAL = (1, *CCITT, 5, 6, JPEG, *DEFLATE, 32773)
 """Compressions that the decoders know at every depth they are for."""
 RARE = {
     34712: 'JPEG 2000',
@@ -93,9 +100,7 @@ def decode_tiff(data: bytes) -> Decoded:
 
 def _decode(directory: 'Directory', data: bytes) -> Decoded:
     if directory.pages > 1:
-        raise UnreadableError(
-            f'has {directory.pages} frames; save the X-ray as one'
-        )
+        raise UnreadableError(SEVERAL.format(directory.pages))
     bits = _only(directory.numbers(BITS) or (1,), 'BitsPerSample')
     form = _only(directory.numbers(FORMAT) or (UNSIGNED,), 'SampleFormat')
     samples = directory.number(SAMPLES, 1)
@@ -112,13 +117,22 @@ def _decode(directory: 'Directory', data: bytes) -> Decoded:
         )
     decisions.photometric = PHOTOMETRICS.get(photometric, str(photometric))
     orientation = note_orientation(directory.number(ORIENTATION, 1), decisions)
-    if directory.number(COMPRESSION, 1) == JPEG:
-        _check_jpegs(directory, decisions)
+    _check_parts(directory, decisions)
     grey = photometric in (0, 1) and samples == 1
     plain = form == UNSIGNED and bits in (1, 2, 4, 8)
     white = None
+    unknown = (
+        f'the TIFF has {samples} samples of {bits} bits per pixel (sample '
+        f'format {form}, {decisions.photometric}), which cannot be read; save '
+        'it as grey with 8 or 16 bits'
+    )
     if plain and not (grey and directory.unknown_to_pillow):
-        values = pixels_of(open_pillow(data))  # turned, and inverted
+        try:
+            values = pixels_of(open_pillow(data))  # turned, and inverted
+        except UnreadableError as error:
+            if isinstance(error.__cause__, UnidentifiedImageError):
+                raise UnreadableError(unknown) from error
+            raise
         white = 255.0 if photometric == 0 else None
     elif grey and bits in DEPTHS.get(KINDS.get(form, ''), ()):
         values = _read_grey(directory, bits, KINDS[form])
@@ -134,24 +148,47 @@ def _decode(directory: 'Directory', data: bytes) -> Decoded:
         upright = directory.rewritten({ORIENTATION: 1})
         values = turn_upright(decode_cv2(upright), orientation)
     else:
-        raise UnreadableError(
-            f'the TIFF has {samples} samples of {bits} bits per pixel '
-            f'(sample format {form}, {decisions.photometric}), which cannot '
-            'be read; save it as grey with 8 or 16 bits'
-        )
+        raise UnreadableError(unknown)
     decisions.inverted = white is not None
     return Decoded(values, decisions, white)
 
 
-def _check_jpegs(directory: 'Directory', decisions: Decisions) -> None:
-    """Refuse damaged JPEGs, of which libtiff hands on what is filled in."""
+def _check_parts(directory: 'Directory', decisions: Decisions) -> None:
+    """Refuse damaged strips and tiles, of which libtiff says nothing.
+
+    It hands on what libjpeg fills in, does not compare the checksum of what
+    is deflated, and leaves missing strips black.
+    """
+    compression = directory.number(COMPRESSION, 1)
     tables = bytes(directory.numbers(JPEG_TABLES))
-    for part in directory.parts():
-        # what several strips share, without its end and theirs without start
-        data = tables[:-2] + bytes(part[2:] if tables else part)
-        bits, samples = check_jpeg(data)
-        if bits == 8:
-            decode_strictly(data, samples, decisions)
+    parts = list(directory.parts())
+    for part in parts:
+        if compression == JPEG:
+            # what several share, without its end, and theirs without start
+            data = tables[:-2] + bytes(part[2:] if tables else part)
+            bits, samples = check_jpeg(data)
+            if bits == 8:
+                decode_strictly(data, samples, decisions)
+        elif compression in DEFLATE:
+            _check_deflated(part)
+    height = directory.number(HEIGHT, 0)
+    rows = directory.number(ROWS_PER_STRIP, height)
+    strips = -(-height // max(1, rows))
+    if directory.number(PLANAR, 1) == SEPARATE:
+        strips *= directory.number(SAMPLES, 1)
+    if len(parts) < strips and not directory.numbers(TILE_WIDTH):
+        raise UnreadableError(
+            f'the TIFF is damaged ({len(parts)} of {strips} strips are there)'
+        )
+
+
+def _check_deflated(data: memoryview) -> None:
+    engine, rest = zlib.decompressobj(), bytes(data)
+    try:
+        while engine.decompress(rest, CHUNK) or engine.unconsumed_tail:
+            rest = engine.unconsumed_tail
+    except zlib.error as error:
+        raise UnreadableError(f'the TIFF is damaged ({error})') from error
 
 
 def _only(numbers: tuple[int, ...], tag: str) -> int:

@@ -347,6 +347,33 @@ def test_a_damaged_jpeg_within_is_refused(mode):
         decode_tiff(data)
 
 
+@pytest.mark.parametrize('bits', [8, 12, 16])
+def test_damage_of_what_is_deflated_is_found(read, bits):
+    noise = np.random.default_rng(0).integers(0, 2**bits, (SIDE, SIDE))
+    packed = zlib.compress(pack(noise, 'u', bits, '<'), 1)
+    tags = dict(t258=bits, t259=8)
+    assert read(write_tiff(packed, noise.shape, **tags)).shape == noise.shape
+    half = len(packed) // 2
+    packed = packed[:half] + bytes(9) + packed[half + 9 :]
+    with pytest.raises(ImageReadError, match='damaged'):
+        read(write_tiff(packed, noise.shape, **tags))
+
+
+@pytest.mark.parametrize('bits', [8, 16])
+def test_missing_strips_are_found(read, bits):
+    data = write_ramp('u', bits, t278=SIDE // 2)
+    with pytest.raises(ImageReadError, match='1 of 3 strips'):
+        read(data)
+
+
+@pytest.mark.parametrize('photometric', [4, 9])
+def test_forms_of_8_bits_that_pillow_does_not_know(read, photometric):
+    samples = 3 if photometric == 9 else 1
+    data = write_ramp('u', 8, t262=photometric, t277=samples)
+    with pytest.raises(ImageReadError, match='samples of 8 bits'):
+        read(data)
+
+
 @pytest.mark.parametrize('place', [0, 2**31, 2**64 - 1])
 def test_a_directory_outside_of_the_file_is_named(read, place):
     data = write_ramp('u', 8, big=True)

@@ -1,6 +1,7 @@
 import io
 import pickle
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -235,6 +236,32 @@ def test_several_frames_are_refused(write, grey):
     )
     with pytest.raises(ImageReadError, match='2 frames'):
         read_xray(write(data, 'a.tif'))
+
+
+def test_several_frames_of_a_png_are_refused(write, grey):
+    frames = [Image.fromarray(grey), Image.fromarray(255 - grey)]
+    one = encode_pillow(frames[0], 'png', save_all=True)
+    np.testing.assert_array_equal(read_xray(write(one)), grey)
+    two = encode_pillow(
+        frames[0], 'png', save_all=True, append_images=frames[1:]
+    )
+    with pytest.raises(ImageReadError, match='2 frames'):
+        read_xray(write(two))
+
+
+def test_a_palette_without_a_colour_that_is_used_is_refused(write):
+    pixels = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    image = Image.fromarray(pixels).convert('P')
+    image.putpalette(bytes(range(60)))
+    data = encode_pillow(image, 'png', bits=8)
+    assert read_xray(write(data)).shape == (4, 5)
+    start = data.index(b'PLTE') - 4
+    (length,) = struct.unpack_from('>I', data, start)
+    body = b'PLTE' + bytes(range(30))
+    chunk = struct.pack('>I', 30) + body + struct.pack('>I', zlib.crc32(body))
+    data = data[:start] + chunk + data[start + 12 + length :]
+    with pytest.raises(ImageReadError, match='index 19, .* has 10 colours'):
+        read_xray(write(data))
 
 
 def test_error_survives_the_way_from_a_worker():
