@@ -27,6 +27,16 @@ from fx_mm.image_io.jpeg import check_jpeg, decode_strictly
 MANY_OVERLAYS = 8
 """So many values of the bits that are not stored are no overlays."""
 
+GREY = ('MONOCHROME1', 'MONOCHROME2')
+CLOSE = 16
+"""Neighbours differ less than this part of the range, ..."""
+WRAPS = 0.001
+"""... so that such a share of them at its two ends shows a wrong sign, ..."""
+SURE = 4
+"""... if so many times fewer show that it is right."""
+ROWS = 64
+"""Rows that tell how smooth a picture is."""
+
 
 class Stream(NamedTuple):
     """What compressed pixels say of themselves.
@@ -63,7 +73,7 @@ def read_pixels(tags: DicomTags) -> np.ndarray:
     stored = dataset.BitsStored
     compressed = dataset.file_meta.TransferSyntaxUID.is_compressed
     if high is None or high == stored - 1:
-        return _stored_values(tags)
+        return _settle_wraps(tags, _stored_values(tags))
     shift = int(high) + 1 - stored
     if shift > 0 and high < dataset.BitsAllocated and not compressed:
         values = _decode(dataset, int(high) + 1)
@@ -100,14 +110,14 @@ def _stored_values(tags: DicomTags) -> np.ndarray:
     elif stream.signed is not None and stream.signed != sign:
         values = _settle_sign(tags, bits, stream.signed)
     elif bits == stored:
-        return pixel_array(dataset)
+        return _settle_bytes(tags, pixel_array(dataset))
     elif dataset.PhotometricInterpretation.startswith('YBR'):
         raw = _decode(dataset, bits, raw=True)
         if int(raw.max()) >> stored:
             _fill_bits(tags, int(raw.max()).bit_length())
         return pixel_array(dataset)
     else:
-        values = _decode(dataset, bits)
+        values = _settle_bytes(tags, _decode(dataset, bits))
     low, high = int(values.min()), int(values.max())
     lowest = -(2 ** (stored - 1)) if dataset.PixelRepresentation else 0
     if lowest <= low and high < lowest + 2**stored:
@@ -169,6 +179,65 @@ def _settle_sign(tags: DicomTags, bits: int, signed: bool) -> np.ndarray:
         f'PixelRepresentation is {tag}, which the picture agrees with.',
     )
     return other
+
+
+def _settle_wraps(tags: DicomTags, values: np.ndarray) -> np.ndarray:
+    """Take the other sign where values wrap around at the tag's.
+
+    Neighbours then lie at the two ends of its range, and none at both sides
+    of its middle. Letters and air do not count: the very ends, unless they
+    have a neighbour that is close.
+    """
+    dataset, full = tags.dataset, 2**tags.dataset.BitsStored
+    if values.ndim != 2 or dataset.PhotometricInterpretation not in GREY:
+        return values
+    if int(values.max()) - int(values.min()) < full - full // CLOSE:
+        return values
+    rows = _some_rows(values).astype(np.int64)
+    lowest = -full // 2 if dataset.PixelRepresentation else 0
+    steps = np.abs(np.diff(rows, axis=1))
+    close = (steps > 0) & (steps < full // CLOSE)
+    inner = (rows > lowest) & (rows < lowest + full - 1)
+    inner[:, 1:] |= close
+    inner[:, :-1] |= close
+    pairs = inner[:, 1:] & inner[:, :-1]
+    upper = rows >= lowest + full // 2
+    sides = upper[:, 1:] != upper[:, :-1]
+    wraps = np.count_nonzero(pairs & (steps > full - full // CLOSE))
+    middle = np.count_nonzero(sides & close)
+    if wraps < WRAPS * steps.size or wraps < SURE * middle:
+        return values
+    tags.fill('PixelRepresentation', 1 - dataset.PixelRepresentation)
+    return _as_signed(
+        values, dataset.BitsStored, bool(dataset.PixelRepresentation)
+    )
+
+
+def _settle_bytes(tags: DicomTags, values: np.ndarray) -> np.ndarray:
+    """Exchange the bytes of values that are far smoother then."""
+    native = not tags.dataset.file_meta.TransferSyntaxUID.is_compressed
+    if not native or values.ndim != 2 or values.dtype.itemsize != 2:
+        return values
+    rows = _some_rows(values)
+    if SURE * _roughness(rows.byteswap()) >= _roughness(rows):
+        return values
+    tags.decisions.warn(
+        'bytes',
+        'The bytes of the pixels are in the other order than the transfer '
+        'syntax says; they are exchanged.',
+    )
+    return values.byteswap()
+
+
+def _some_rows(values: np.ndarray) -> np.ndarray:
+    return values[:: len(values) // ROWS + 1]
+
+
+def _roughness(rows: np.ndarray) -> float:
+    """Return how much neighbours in a row differ, of the contrast."""
+    rows = rows.astype(np.float32)
+    steps = np.abs(np.diff(rows, axis=1)).mean()
+    return float(steps / max(rows.std(), np.finfo(np.float32).tiny))
 
 
 def _decode(

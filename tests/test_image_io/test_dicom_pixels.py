@@ -188,3 +188,66 @@ def test_a_damaged_jpeg_within_is_refused(save, grey):
     path = save(pixels, JPEGBaseline8Bit, frame, **elements)
     with pytest.raises(ImageReadError, match='the JPEG is damaged inside'):
         read_xray(path)
+
+
+def wrapped(bits, signed):
+    """Noisy values around where the other sign would wrap."""
+    rng = np.random.default_rng(0)
+    values = (SMOOTH - 0.5) * 2 ** (bits - 1)
+    values += rng.normal(0, 2 ** (bits - 8), SMOOTH.shape)
+    values += 0 if signed else 2 ** (bits - 1)
+    kind = f'{"i" if signed else "u"}{1 if bits == 8 else 2}'
+    return np.rint(values).astype(kind)
+
+
+@pytest.mark.parametrize('signed', [False, True])
+@pytest.mark.parametrize('bits', [8, 12, 16])
+def test_values_that_wrap_around_have_the_other_sign(
+    write_dicom, bits, signed
+):
+    pixels = wrapped(bits, signed)
+    elements = dict(BitsStored=bits)
+    image, decisions = read_xray(
+        write_dicom(pixels, **elements), decisions=True
+    )
+    assert not decisions['warnings']
+    tag = int(not signed)
+    path = write_dicom(pixels, PixelRepresentation=tag, **elements)
+    wrong, decisions = read_xray(path, decisions=True)
+    assert np.abs(wrong.astype(int) - image).max() <= 1
+    assert decisions['warnings'][0] in (
+        f'PixelRepresentation is {tag}; {1 - tag} is taken.',
+        'BitsStored is 12; 13 is taken.',
+    )
+
+
+@pytest.mark.parametrize('bits', [8, 16])
+@pytest.mark.parametrize('background', [0, 1])
+def test_letters_and_air_are_no_wraps(write_dicom, bits, background):
+    """Content of one half of the range next to values of its other end."""
+    full = 2**bits
+    rng = np.random.default_rng(0)
+    low = full // 32 if background else full // 2 + full // 8
+    pixels = (low + SMOOTH * full / 3).astype(int)
+    pixels += rng.integers(0, full // 64, pixels.shape)
+    pixels[10:30, 5:15] = pixels[40:, ::3] = (full - 1) * background
+    path = write_dicom(pixels.astype('u1' if bits == 8 else 'u2'))
+    assert not read_xray(path, decisions=True)[1]['warnings']
+
+
+@pytest.mark.parametrize('stored', [12, 16])
+def test_bytes_in_the_wrong_order_are_exchanged(write_dicom, stored):
+    pixels = np.rint(SMOOTH * (2**stored - 1)).astype(np.uint16)
+    path = write_dicom(pixels.byteswap(), BitsStored=stored)
+    image, decisions = read_xray(path, decisions=True)
+    assert_smooth(image)
+    (warning,) = decisions['warnings']
+    assert 'bytes' in warning and 'exchanged' in warning
+
+
+@pytest.mark.parametrize('scale', [1, 256, 257])
+def test_bytes_of_8_bits_in_16_stay(write_dicom, scale):
+    pixels = np.rint(SMOOTH * 255).astype(np.uint16) * scale
+    image, decisions = read_xray(write_dicom(pixels), decisions=True)
+    assert_smooth(image)
+    assert not decisions['warnings']
