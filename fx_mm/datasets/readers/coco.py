@@ -24,6 +24,10 @@ IMAGE_KEYS = ('id', 'file_name', 'width', 'height')
 BOX_KEYS = ('image_id', 'category_id', 'bbox')
 FIRST_PIXEL = 1.001
 """Where boxes end at most that are in shares of the image, rounded."""
+ROUNDED = 2
+"""Pixels that a box may reach beyond its image by rounding."""
+FEW, MANY = 3, 0.1
+"""Boxes, and their share, that reach farther if they are corners."""
 NO_BOX = (np.nan,) * 4
 NUMBERS = frozenset((int, float))
 Labels = dict[Any, tuple[str, int | None]]
@@ -275,6 +279,7 @@ class _Boxes:
             'box {box} lies within the first pixel, as all boxes of the file '
             'do, so they are in shares of the image; write pixels',
         )
+        self._refuse_corners(values, limits)
         low = np.maximum(values[:, :2], 0)
         with np.errstate(over='ignore'):
             high = np.minimum(values[:, :2] + values[:, 2:], limits)
@@ -288,6 +293,25 @@ class _Boxes:
         # thinner than what single precision can tell
         self._refuse((corners[:, 2:] <= corners[:, :2]).any(axis=1), no_area)
         return corners
+
+    def _refuse_corners(self, values: np.ndarray, limits: np.ndarray) -> None:
+        """Refuse boxes that are x1, y1, x2, y2: cut at the border, they fit.
+
+        All are such corners, and many reach beyond as COCO's boxes.
+        """
+        with np.errstate(over='ignore'):
+            beyond = values[:, :2] + values[:, 2:] > limits + ROUNDED
+        ends = values[:, 2:]
+        corners = (ends > values[:, :2]) & (ends <= limits + ROUNDED)
+        many = beyond.any(axis=1)
+        if corners.all() and many.sum() >= max(FEW, MANY * len(many)):
+            self._refuse(
+                many,
+                'box {box} reaches beyond its image of {size[0]}x{size[1]} '
+                'pixels, as many boxes of the file do, while all of them fit '
+                'as x1, y1, x2, y2; write x, y, width, height',
+                limits,
+            )
 
     def _refuse(
         self,

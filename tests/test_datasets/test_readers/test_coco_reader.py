@@ -93,6 +93,23 @@ def test_box_over_the_border_is_cut(read):
     np.testing.assert_array_equal(record['boxes'], [[0, 20, 7, 24]])
 
 
+def test_corners_in_the_place_of_sizes_are_refused(read):
+    corners = [[2, 2, 20, 12], [18, 4, 30, 20], [20, 8, 31, 22]]
+    corners += [[16, 12, 31, 24], [1, 1, 5, 5]]
+    refuse(
+        read,
+        coco([box(5, each) for each in corners]),
+        'annotation 2',
+        'as x1, y1, x2, y2; write x, y, width, height',
+    )
+    # one that is none, and a few that reach beyond
+    more = [*corners, [9, 9, 5, 5]]
+    (record, _) = read(coco([box(5, each) for each in more]))
+    assert len(record['boxes']) == 6
+    (record, _) = read(coco([box(5, each) for each in corners[:3]]))
+    assert len(record['boxes']) == 3
+
+
 def test_boxes_below_a_pixel_are_pixels_beside_others(read):
     boxes = [[0, 0, 0.5, 0.5], [1, 2, 3, 4]]
     (record, _) = read(coco([box(5, each, ignore=0) for each in boxes]))
