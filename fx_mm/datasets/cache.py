@@ -27,7 +27,7 @@ from fx_mm.image_io.mask_code import MaskCode
 from fx_mm.image_io.xray import read_xray
 from fx_mm.utils.files import read_chunks
 
-READER_VERSION = 2
+READER_VERSION = 3
 """Raised with every change of ``read_xray``, ``MaskCode`` or the reduction
 that alters pixels; entries of other versions are not looked at."""
 

@@ -431,6 +431,6 @@ def test_version_is_raised_with_the_pixels(tmp_path):
         for name, values in sources.items()
     }
     assert (cache_module.READER_VERSION, sums) == (
-        2,
+        3,
         dict(grey8=2837785869, grey16=4230869712, colour=4265748468),
     )
