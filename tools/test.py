@@ -19,6 +19,7 @@ from fx_mm.tasks import TaskTable
 from fx_mm.utils.checks import as_list
 from fx_mm.utils.cli import (
     add_config_options,
+    add_interval_options,
     add_launcher_options,
     add_trust_option,
     change_config,
@@ -79,8 +80,9 @@ def parse_args():
         '--compare',
         metavar='PATH',
         help='saved predictions of another model: give the differences with '
-        'intervals',
+        'intervals and p-values',
     )
+    add_interval_options(parser)
     add_trust_option(parser)
     add_config_options(parser)
     add_launcher_options(parser)
@@ -136,6 +138,8 @@ def main():
     options = dict(
         resamples=args.intervals or (RESAMPLES if args.compare else 0),
         seed=args.seed,
+        bca=args.bca,
+        correction=args.correction,
         save_predictions=args.save_predictions,
         thresholds_from=args.thresholds_from,
         compare=args.compare,

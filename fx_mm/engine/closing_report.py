@@ -45,6 +45,8 @@ class ReportOptions:
     Attributes:
         resamples (int): Resamples of the bootstrap; 0 for no intervals.
         seed (int): Its seed.
+        bca (bool): Whether intervals are bias-corrected and accelerated.
+        correction (str): Of the p-values of ``compare``, ``holm`` or ``bh``.
         save_predictions (bool): Whether to write ``predictions/``.
         thresholds_from (str, optional): Where the thresholds of F1 and MCC
             come from: ``val``, the validation split, or a file or folder of
@@ -56,6 +58,8 @@ class ReportOptions:
 
     resamples: int = 0
     seed: int = 0
+    bca: bool = False
+    correction: str = 'holm'
     save_predictions: bool = False
     thresholds_from: str | None = None
     compare: str | None = None
@@ -238,7 +242,9 @@ def _finish(
         benchmark.compared_with = ', '.join(sorted(names)) or options.compare
     bootstrap = None
     if options.resamples:
-        bootstrap = Bootstrap(options.resamples, options.seed)
+        bootstrap = Bootstrap(
+            options.resamples, options.seed, options.bca, options.correction
+        )
     ours.fill(benchmark, bootstrap, other)
     save_results(benchmark, work_dir)
     for of_task in predictions:

@@ -101,6 +101,24 @@ def add_bootstrap_options(
     parser.add_argument('--seed', type=at_least(0), default=0)
 
 
+def add_interval_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what gives intervals of differences."""
+    parser.add_argument(
+        '--bca',
+        action='store_true',
+        help='bias-corrected and accelerated intervals in place of '
+        'percentiles; takes about twice the time',
+    )
+    parser.add_argument(
+        '--correction',
+        choices=('holm', 'bh'),
+        default='holm',
+        help='how p-values that are read together are adjusted: for any '
+        'false claim (Holm, the default) or for the share of false ones '
+        '(Benjamini and Hochberg)',
+    )
+
+
 def add_sweep_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of what runs many trainings."""
     parser.add_argument('--seeds', nargs='+', type=int, required=True)

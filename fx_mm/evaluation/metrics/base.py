@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from fx_mm.evaluation.statistics.bootstrap import Statistics
+from fx_mm.evaluation.statistics.bootstrap import (
+    Interval,
+    PairedInterval,
+    Statistics,
+)
 from fx_mm.evaluation.statistics.operating_points import Thresholds
 from fx_mm.utils.checks import check_keys
 from fx_mm.utils.errors import UserError
@@ -193,6 +197,39 @@ class TaskMetric(BaseMetric):
             :meth:`compute_unique` and :meth:`details`, except for counts and
             what resampling would distort.
         """
+
+    def normal_intervals(
+        self, records: list[Any], groups: np.ndarray | None
+    ) -> dict[str, Interval]:
+        """Return intervals by a formula, where the kind has one.
+
+        Args:
+            records (list[tuple]): As of :meth:`compute_unique`.
+            groups (np.ndarray, optional): (N,) the patient of each image as
+                a whole number from 0; None for independent images.
+
+        Returns:
+            dict[str, Interval]: By key; NaN where undefined.
+        """
+        return {}
+
+    def normal_differences(
+        self,
+        records: list[Any],
+        others: list[Any],
+        groups: np.ndarray | None,
+    ) -> dict[str, PairedInterval]:
+        """Return differences to another model, and tests, by a formula.
+
+        Args:
+            records (list[tuple]): As of :meth:`compute_unique`.
+            others (list[tuple]): The other's, of the same images.
+            groups (np.ndarray, optional): As of :meth:`normal_intervals`.
+
+        Returns:
+            dict[str, PairedInterval]: By key; NaN where undefined.
+        """
+        return {}
 
     def choose_thresholds(self, records: list[Any]) -> Thresholds:
         """Return the best thresholds on the validation split.

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +11,18 @@ from mmengine.logging import print_log
 from numpy.typing import ArrayLike
 
 from fx_mm.evaluation.metrics.base import TaskMetric
-from fx_mm.evaluation.statistics.bootstrap import Statistics, unweighted
-from fx_mm.evaluation.statistics.calibration import reliability
+from fx_mm.evaluation.metrics.decision_notes import decision_notes
+from fx_mm.evaluation.statistics.bootstrap import (
+    Interval,
+    PairedInterval,
+    Statistics,
+    unweighted,
+)
+from fx_mm.evaluation.statistics.calibration import likeliest, reliability
+from fx_mm.evaluation.statistics.delong import auc_covariance
 from fx_mm.evaluation.statistics.nan_mean import nan_mean
 from fx_mm.evaluation.statistics.operating_points import (
+    RATIOS,
     OperatingPoints,
     Thresholds,
     choose_thresholds,
@@ -22,11 +31,15 @@ from fx_mm.evaluation.statistics.ranking import (
     RankedScores,
     auc,
     average_precision,
+    sensitivity_at,
+    specificity_at,
 )
 from fx_mm.registry import METRICS
+from fx_mm.utils.checks import check_choice, check_number, check_per_class
 from fx_mm.utils.errors import UserError
 
 NAN = float('nan')
+POINTS = ('specificity', 'sensitivity')
 
 
 class ClsRecord(NamedTuple):
@@ -47,16 +60,35 @@ class ClsMetric(TaskMetric):
 
     Headline keys: ``AUC`` (mean), ``n_classes`` (classes behind the mean)
     and ``AUC/<class>`` for every class. Details, each with its mean and one
-    key per class: ``AP`` (average precision), ``ECE``, and ``F1`` and ``MCC``
-    at thresholds from another split (NaN without), which are
-    ``threshold_F1/<class>`` and ``threshold_MCC/<class>``; with exclusive
-    classes ``accuracy`` of the likeliest class, whose calibration is then
-    ``ECE``.
+    key per class: ``AP`` (average precision), ``Brier`` (mean squared error
+    of the probability), ``ECE``, ``Sens_at_spec_<percent>`` and
+    ``Spec_at_sens_<percent>`` of the ROC curve, and at thresholds from
+    another split (NaN without) ``F1``, ``MCC`` and, at one operating point,
+    ``Sensitivity``, ``Specificity``, ``PPV``, ``NPV``, ``LR+`` and ``LR-``
+    (the last two without a mean). The thresholds are
+    ``threshold_F1/<class>``, ``threshold_MCC/<class>`` and
+    ``threshold/<class>``. With exclusive classes there is ``accuracy`` of the
+    likeliest class, whose calibration is then ``ECE``, and ``Brier`` is the
+    sum over classes (Brier 1950).
 
     Args:
         classes (Sequence[str], optional): Classes that means are taken over,
             e.g. the five of CheXpert. Defaults to all.
+        rates (Sequence[float]): Specificities that the ROC curve's
+            sensitivity is read at, and sensitivities for its specificity,
+            in 0..1. Defaults to ``(0.9,)``.
+        operating_point (Mapping[str, float]): ``specificity`` or
+            ``sensitivity`` to the least rate that the threshold has on the
+            other split. Defaults to ``dict(specificity=0.9)``.
+        prevalence (float | Sequence[float], optional): Share of positives
+            among the people that the model is meant for, for ``PPV`` and
+            ``NPV``, for all classes or one per class. Defaults to None, that
+            of the evaluated images.
         **kwargs: See :class:`TaskMetric`.
+
+    Raises:
+        UserError: If a rate or prevalence is not in 0..1, or the operating
+            point names something else.
     """
 
     record = ClsRecord
@@ -64,18 +96,44 @@ class ClsMetric(TaskMetric):
     takes_thresholds = True
 
     def __init__(
-        self, classes: Sequence[str] | None = None, **kwargs: Any
+        self,
+        classes: Sequence[str] | None = None,
+        rates: Sequence[float] = (0.9,),
+        operating_point: Mapping[str, float] | None = None,
+        prevalence: float | Sequence[float] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.subset = None if classes is None else tuple(classes)
+        where = 'metric.{} of a cls task'.format
+        for rate in rates:
+            check_number(where('rates'), rate, 0, 1)
+        self.rates = tuple(rates)
+        point = dict(operating_point or dict(specificity=0.9))
+        if len(point) != 1:
+            raise UserError(
+                f'{where("operating_point")} is {point}; give one rate, of '
+                f'{" or ".join(POINTS)}.'
+            )
+        self.point: tuple[str, float] = next(iter(point.items()))
+        check_choice(where('operating_point'), self.point[0], POINTS)
+        check_number(where('operating_point'), self.point[1], 0, 1)
+        self.prevalence = prevalence
 
     def check_meta(self) -> None:
-        """Check that the class subset is known.
+        """Check the options against the class names.
 
         Raises:
-            UserError: If ``classes`` names an unknown class.
+            UserError: If ``classes`` names an unknown class, or
+                ``prevalence`` is no share, or not one per class.
         """
         self.check_classes(self.subset or (), 'classes')
+        check_per_class(
+            f'metric.prevalence of {self.task}',
+            self.prevalence,
+            self.classes,
+            1,
+        )
 
     @property
     def multi_class(self) -> bool:
@@ -133,8 +191,9 @@ class ClsMetric(TaskMetric):
     ) -> dict[str, float]:
         """Compute the other keys of the class."""
         labels, scores = self.stack(records)
-        nowhere = np.full(len(self.classes), NAN)
-        thresholds = thresholds or Thresholds(nowhere, nowhere)
+        thresholds = thresholds or Thresholds(
+            *np.full((3, len(self.classes)), NAN)
+        )
         usable = self._usable(labels, scores)
         ece = [
             reliability(scores[:, c], labels[:, c]).error if usable[c] else NAN
@@ -149,30 +208,102 @@ class ClsMetric(TaskMetric):
             **self.by_class('ECE', ece),
             **self.by_class('threshold_F1', map(float, thresholds.f1)),
             **self.by_class('threshold_MCC', map(float, thresholds.mcc)),
+            **self.by_class('threshold', map(float, thresholds.point)),
         }
 
     def statistics(
         self, records: list[ClsRecord], thresholds: Thresholds | None = None
     ) -> Statistics:
-        """Return AUC, AP, accuracy, and F1 and MCC with thresholds."""
+        """Return all but counts, ``ECE`` and thresholds."""
         labels, scores = self.stack(records)
-        rank = self._rank(labels, scores, AUC=auc, AP=average_precision)
-        points = thresholds and OperatingPoints(labels, scores, thresholds)
-        right = likeliest(labels, scores)[1] if self.multi_class else None
+        usable = self._usable(labels, scores)
+        measures = dict(AUC=auc, AP=average_precision)
+        for rate in self.rates:
+            name = f'{100 * rate:g}'
+            measures |= {
+                f'Sens_at_spec_{name}': partial(
+                    sensitivity_at, specificity=rate
+                ),
+                f'Spec_at_sens_{name}': partial(
+                    specificity_at, sensitivity=rate
+                ),
+            }
+        rank = self._rank(labels, scores, **measures)
+        points = None
+        if thresholds is not None:
+            points = OperatingPoints(
+                labels,
+                scores,
+                Thresholds(*(np.where(usable, t, NAN) for t in thresholds)),
+                np.broadcast_to(
+                    np.array(self.prevalence, np.float64), len(self.classes)
+                ),
+            )
+        errors = (scores - labels) ** 2
+        errors[:, ~usable] = NAN
+        right = None
+        if self.multi_class:
+            right = likeliest(labels, scores)[1]
+            total = np.where(np.isnan(right), NAN, errors.sum(axis=1))
+            errors = np.concatenate([errors, total[:, None]], axis=1)
+        known = ~np.isnan(errors)
+        sums = np.concatenate([np.where(known, errors, 0), known], axis=1)
 
         def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
             found = rank(weights)
             if points is not None:
                 for name, values in points(weights).items():
                     found.update(self._with_mean(name, values))
-            if right is not None:
-                known = ~np.isnan(right)
-                exact = weights[:, known].astype(np.float64)
-                with np.errstate(invalid='ignore'):
-                    found['accuracy'] = exact @ right[known] / exact.sum(1)
+            for name in RATIOS:
+                found.pop(name, None)
+            exact = weights.astype(np.float64)
+            with np.errstate(invalid='ignore'):
+                brier = np.divide(*np.split(exact @ sums, 2, axis=1))
+                found.update(
+                    self._with_mean('Brier', brier[:, : len(self.classes)])
+                )
+                if right is not None:
+                    found['Brier'] = brier[:, -1]
+                    defined = ~np.isnan(right)
+                    exact = exact[:, defined]
+                    found['accuracy'] = exact @ right[defined] / exact.sum(1)
             return found
 
         return compute
+
+    def normal_intervals(
+        self, records: list[ClsRecord], groups: np.ndarray | None
+    ) -> dict[str, Interval]:
+        """Return DeLong's intervals of ``AUC`` and ``AUC/<class>``."""
+        labels, scores = self.stack(records)
+        found = auc_covariance(labels, scores, groups)
+        return {
+            key: found.interval(weights)
+            for key, weights in self._auc_weights(found.aucs).items()
+        }
+
+    def normal_differences(
+        self,
+        records: list[ClsRecord],
+        others: list[ClsRecord],
+        groups: np.ndarray | None,
+    ) -> dict[str, PairedInterval]:
+        """Return DeLong's differences and tests of the same keys."""
+        pairs = zip(self.stack(records), self.stack(others), strict=True)
+        labels, scores = (np.concatenate(pair, axis=1) for pair in pairs)
+        found = auc_covariance(labels, scores, groups)
+        aucs = found.aucs[: len(self.classes)]
+        return {
+            key: found.contrast(np.concatenate([weights, -weights]))
+            for key, weights in self._auc_weights(aucs).items()
+        }
+
+    def _auc_weights(self, aucs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the weights (C,) of the classes in each AUC key."""
+        each = np.eye(len(self.classes))
+        mean = self._chosen(each).sum(axis=0) * ~np.isnan(aucs)
+        mean = mean / max(mean.sum(), 1)
+        return {'AUC': mean, **self.by_class('AUC', each)}
 
     def _rank(
         self,
@@ -213,8 +344,8 @@ class ClsMetric(TaskMetric):
         return (np.isfinite(scores) | np.isnan(labels)).all(axis=0)
 
     def choose_thresholds(self, records: list[ClsRecord]) -> Thresholds:
-        """Return the thresholds with the best F1 and MCC of each class."""
-        return choose_thresholds(*self.stack(records))
+        """Return the thresholds of each class; see the class."""
+        return choose_thresholds(*self.stack(records), *self.point)
 
     def skipped(self, metrics: Mapping[str, float]) -> list[str]:
         """Return the classes that the mean AUC had to skip."""
@@ -301,29 +432,11 @@ class ClsMetric(TaskMetric):
             )
         if not has_thresholds:
             notes.append(
-                'F1 and MCC are undefined without thresholds from the '
+                'F1, MCC, sensitivity, specificity, predictive values and '
+                'likelihood ratios are undefined without thresholds from the '
                 'validation split (--thresholds-from val).'
             )
-        return notes
-
-
-def likeliest(
-    labels: np.ndarray, scores: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Compare the likeliest of exclusive classes with the true one.
-
-    Args:
-        labels (np.ndarray): (N, C), 1 for the true class.
-        scores (np.ndarray): (N, C).
-
-    Returns:
-        tuple[np.ndarray, np.ndarray]: (N,) probability of the likeliest
-        class; 1 where it is the true one, NaN where the image does not have
-        exactly one true class.
-    """
-    usable = np.isfinite(scores).all(axis=1)
-    usable &= (labels == 1).sum(axis=1) == 1
-    right = np.full(len(labels), NAN)
-    chosen = scores.argmax(axis=1)
-    right[usable] = labels[usable, chosen[usable]] == 1
-    return scores.max(axis=1, initial=0), right
+            return notes
+        return notes + decision_notes(
+            self.classes, values, self.point, predict_on
+        )

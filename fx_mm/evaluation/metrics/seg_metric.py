@@ -12,9 +12,16 @@ from fx_mm.evaluation.metrics.mask_codes import decode, encode
 from fx_mm.evaluation.statistics.bootstrap import Statistics, unweighted
 from fx_mm.evaluation.statistics.nan_mean import nan_mean
 from fx_mm.evaluation.statistics.operating_points import Thresholds
-from fx_mm.evaluation.statistics.surface import hausdorff95
+from fx_mm.evaluation.statistics.surface import (
+    band_width,
+    boundary_iou,
+    crop,
+    hausdorff95,
+    outline_distances,
+    surface_dice,
+)
 from fx_mm.registry import METRICS
-from fx_mm.utils.checks import check_choice
+from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.errors import UserError
 
 SIZES = ('original', 'training')
@@ -27,15 +34,16 @@ class SegRecord(NamedTuple):
         img_id (str): Name of the image.
         pixels (np.ndarray): int64 (3, C): in both masks, in the true one,
             in the predicted one.
-        distances (np.ndarray, optional): float64 (C,), 95 % Hausdorff
-            distance, NaN if a mask is empty. None unless reported.
+        outlines (np.ndarray, optional): float64 (3, C): 95 % Hausdorff
+            distance, NaN if a mask is empty; normalised surface distance and
+            boundary IoU, NaN if both are. None unless reported.
         codes (dict, optional): The masks themselves, run-length encoded,
             where predictions are saved.
     """
 
     img_id: str
     pixels: np.ndarray
-    distances: np.ndarray | None = None
+    outlines: np.ndarray | None = None
     codes: dict[str, Any] | None = None
 
 
@@ -52,7 +60,9 @@ class SegMetric(TaskMetric):
     1), ``Dice_pos`` (mean over classes of the mean over the images that have
     the class), ``Dice_pos/<class>``, and ``Dice_pos/<group>`` (mean over
     the group's classes). Details: ``Dice/<class>``, ``IoU``, ``IoU_pos``,
-    ``Dice_pooled`` (of all pixels together) and ``HD95`` (over the images
+    ``Dice_pooled`` (of all pixels together), ``NSD_pos`` and ``BIoU_pos``
+    (normalised surface distance and boundary IoU, over the images that have
+    the class, 0 where nothing is predicted) and ``HD95`` (over the images
     where both masks have pixels, in pixels), with one key per class; and how
     many images they are over: ``n_present``, ``n_missed`` (present, nothing
     predicted), ``n_false`` (absent, something predicted), ``n_empty``
@@ -69,6 +79,11 @@ class SegMetric(TaskMetric):
             ``'training'`` size as in the paper: both are reduced to the
             model's input by taking the nearest pixel. Defaults to
             ``'original'``.
+        nsd_tolerance (float): How far apart outlines agree, for
+            ``NSD_pos``, in pixels of that size. Defaults to 2.
+        boundary_width (float): Width of the band for ``BIoU_pos``, as a
+            share of the diagonal of that size; at least a pixel. Defaults to
+            0.02, as in its paper.
         **kwargs: See :class:`TaskMetric`.
 
     Attributes:
@@ -81,10 +96,17 @@ class SegMetric(TaskMetric):
         self,
         class_groups: Mapping[str, Sequence[str]] | None = None,
         size: str = 'original',
+        nsd_tolerance: float = 2.0,
+        boundary_width: float = 0.02,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_choice('metric.size of a seg task', size, SIZES)
+        where = 'metric.{} of a seg task'.format
+        check_choice(where('size'), size, SIZES)
+        check_number(where('nsd_tolerance'), nsd_tolerance, 0)
+        check_number(where('boundary_width'), boundary_width, 0, 1)
+        self.nsd_tolerance = nsd_tolerance
+        self.boundary_width = boundary_width
         self.class_groups = dict(class_groups or {})
         self.size = size
         self.keep_masks = False
@@ -149,15 +171,32 @@ class SegMetric(TaskMetric):
                     for mask in (truth & pred, truth, pred)
                 ]
             )
-            distances = None
+            outlines = None
             if self.kept is not None:
                 pairs = zip(truth.cpu().numpy(), pred.cpu().numpy())
-                distances = np.array([hausdorff95(*pair) for pair in pairs])
+                outlines = np.array(
+                    [self._outlines(*pair) for pair in pairs]
+                ).T
             self.results.append(
                 SegRecord(
-                    sample['img_id'], pixels.cpu().numpy(), distances, codes
+                    sample['img_id'], pixels.cpu().numpy(), outlines, codes
                 )
             )
+
+    def _outlines(
+        self, truth: np.ndarray, pred: np.ndarray
+    ) -> tuple[float, float, float]:
+        """Compare the outlines of one class; see :class:`SegRecord`."""
+        width = band_width(truth.shape, self.boundary_width)
+        truth, pred = crop(truth, pred)
+        if not truth.size:
+            return np.nan, np.nan, np.nan
+        distances = outline_distances(truth, pred)
+        return (
+            hausdorff95(distances),
+            surface_dice(distances, self.nsd_tolerance),
+            boundary_iou(truth, pred, width),
+        )
 
     def compute_unique(self, records: list[SegRecord]) -> dict[str, float]:
         """Compute the Dice means.
@@ -192,24 +231,28 @@ class SegMetric(TaskMetric):
     def statistics(
         self, records: list[SegRecord], thresholds: Thresholds | None = None
     ) -> Statistics:
-        """Return all means; the distances where they were kept."""
+        """Return all means; those of outlines where they were kept."""
         both, truth, pred = self._pixels(records)
         dice = self.dice(records)
         union = truth + pred - both
         iou = np.divide(both, union, out=np.ones_like(union), where=union > 0)
         present = (truth > 0).astype(np.float64)
         shape = (len(records), len(self.classes))
-        distances = np.full(shape, np.nan)
-        if records and records[0].distances is not None:
-            distances[:] = [record.distances for record in records]
-        close = ~np.isnan(distances)
+        outlines = np.full((3, *shape), np.nan)
+        if records and records[0].outlines is not None:
+            outlines = np.stack([r.outlines for r in records], axis=1)
+        measured = ~np.isnan(outlines)
         every = np.ones(shape)
+        filled = np.where(measured, outlines, 0)
+        over = measured * np.array([every, present, present])
         means = dict(
             Dice=(dice, every),
             Dice_pos=(dice, present),
             IoU=(iou, every),
             IoU_pos=(iou, present),
-            HD95=(np.where(close, distances, 0), close.astype(np.float64)),
+            HD95=(filled[0], over[0]),
+            NSD_pos=(filled[1], over[1]),
+            BIoU_pos=(filled[2], over[2]),
         )
 
         def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -325,7 +368,10 @@ class SegMetric(TaskMetric):
             f'{values["n_empty"]:.0f} masks are empty and predicted empty, '
             f'which counts as a Dice of 1; {values["n_missed"]:.0f} are '
             f'missed, {values["n_false"]:.0f} false, and have no HD95 '
-            f'({predict_on}).'
+            f'({predict_on}).',
+            f'NSD_pos is of outlines at most {self.nsd_tolerance:g} pixels '
+            f'apart at {self.size} size, BIoU_pos of bands as wide as '
+            f'{self.boundary_width:.3g} of the diagonal.',
         ]
 
 

@@ -10,12 +10,11 @@ from fx_mm.evaluation.report.benchmark_table import BenchmarkTable
 from fx_mm.evaluation.report.predictions import TaskPredictions
 from fx_mm.evaluation.statistics.bootstrap import (
     LEVEL,
-    Statistics,
-    draw,
-    intervals,
-    paired_intervals,
-    unweighted,
+    Sampled,
+    group_numbers,
+    sample,
 )
+from fx_mm.evaluation.statistics.multiplicity import adjust
 from fx_mm.evaluation.statistics.operating_points import Thresholds
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
@@ -31,10 +30,16 @@ class Bootstrap:
     Attributes:
         resamples (int): Number of resamples.
         seed (int): Seed of the draws. Defaults to 0.
+        bca (bool): Whether they are bias-corrected and accelerated; else
+            they are percentiles. Defaults to False.
+        correction (str): Of p-values that are read together, ``holm`` or
+            ``bh``. Defaults to ``holm``.
     """
 
     resamples: int
     seed: int = 0
+    bca: bool = False
+    correction: str = 'holm'
 
 
 class Assessment:
@@ -101,6 +106,7 @@ class Assessment:
             return
         table.bootstrap = dict(
             level=LEVEL,
+            method='BCa' if bootstrap.bca else 'percentile',
             resamples=bootstrap.resamples,
             seed=bootstrap.seed,
             units={
@@ -121,39 +127,38 @@ class Assessment:
                 self._check_same(key, other)
         for key, of_task in self.predictions.items():
             predict_on, task = key
-            draws = self.draws(key, bootstrap, of_task.patients)
-            table.intervals.setdefault(predict_on, {})[task] = intervals(draws)
+            patients, metric = of_task.patients, self.metrics[task]
+            groups = group_numbers(patients)
+            ours = self.sample_of(key, bootstrap, patients)
+            table.intervals.setdefault(predict_on, {})[task] = ours.intervals()
+            normal = metric.normal_intervals(of_task.records, groups)
+            table.normal_intervals.setdefault(predict_on, {})[task] = normal
             if other is None or key not in keys:
                 continue
-            table.differences.setdefault(predict_on, {})[task] = (
-                paired_intervals(
-                    self.values(key),
-                    draws,
-                    other.values(key),
-                    other.draws(key, bootstrap, of_task.patients),
+            theirs = other.sample_of(key, bootstrap, patients)
+            table.differences.setdefault(predict_on, {})[task] = ours.minus(
+                theirs
+            ).differences()
+            table.normal_differences.setdefault(predict_on, {})[task] = (
+                metric.normal_differences(
+                    of_task.records, other.predictions[key].records, groups
                 )
             )
+        if other is not None:
+            _adjust(table, bootstrap.correction)
 
-    def draws(
+    def sample_of(
         self, key: Key, bootstrap: Bootstrap, patients: list[str] | None
-    ) -> dict[str, np.ndarray]:
-        """Compute the metrics of a task on resamples."""
-        return draw(
-            self._statistics(key),
-            len(self.predictions[key].records),
+    ) -> Sampled:
+        """Compute the metrics of a task on all images and on resamples."""
+        records = self.predictions[key].records
+        return sample(
+            self.metrics[key[1]].statistics(records, self.thresholds.get(key)),
+            len(records),
             bootstrap.resamples,
             bootstrap.seed,
             patients,
-        )
-
-    def values(self, key: Key) -> dict[str, float]:
-        """Compute the metrics that :meth:`draws` has, on all images."""
-        size = len(self.predictions[key].records)
-        return unweighted(self._statistics(key), size)
-
-    def _statistics(self, key: Key) -> Statistics:
-        return self.metrics[key[1]].statistics(
-            self.predictions[key].records, self.thresholds.get(key)
+            bootstrap.bca,
         )
 
     def _notes(self, key: Key, values: Mapping[str, float]) -> list[str]:
@@ -182,6 +187,32 @@ class Assessment:
                     'from that of the predictions to compare with; evaluate '
                     'both with the same annotation and sizes.'
                 )
+
+
+def _adjust(table: BenchmarkTable, correction: str) -> None:
+    """Adjust the p-values of a model's differences that are read together.
+
+    They are two families: the headline metrics of all tasks, and the classes
+    of all tasks that have several.
+    """
+    table.correction = correction
+    for of_model in table.differences.values():
+        headlines, classes = [], []
+        for task in table.tasks:
+            if task.name not in of_model:
+                continue
+            headlines += [(task.name, c.metric) for c in task.kind.columns]
+            if len(task.classes) > 1:
+                metric = task.kind.class_metric
+                classes += [(task.name, f'{metric}/{n}') for n in task.classes]
+        for family in (headlines, classes):
+            found = [of_model[task].get(key) for task, key in family]
+            adjusted = adjust(
+                [f.p if f else np.nan for f in found], correction
+            )
+            for (task, key), each, p in zip(family, found, adjusted):
+                if each is not None:
+                    of_model[task][key] = each._replace(p_adjusted=float(p))
 
 
 def _list(predictions: Mapping[Key, TaskPredictions]) -> str:

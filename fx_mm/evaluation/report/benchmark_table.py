@@ -4,7 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fx_mm.evaluation.statistics.bootstrap import Interval, PairedInterval
+from fx_mm.evaluation.statistics.bootstrap import (
+    LEVEL,
+    Interval,
+    PairedInterval,
+)
+from fx_mm.evaluation.statistics.multiplicity import NAMES
 from fx_mm.evaluation.statistics.nan_mean import nan_mean
 from fx_mm.tasks import Task, all_kinds, task_of
 from fx_mm.utils.predictors import PREDICTORS
@@ -12,6 +17,7 @@ from fx_mm.utils.text_table import console_table
 
 NO_TASK = '-'
 UNDEFINED = 'n/a'
+NOWHERE = Interval(math.nan, math.nan)
 
 TableCells = tuple[list[str], list[list[str]]]
 """Column titles and rows of cells."""
@@ -44,12 +50,16 @@ class BenchmarkTable:
         skipped (dict[str, str]): Task to why it was not evaluated.
         notes (dict[str, list[str]]): Task to what a reader must know to
             read its numbers.
-        bootstrap (dict, optional): ``level``, ``resamples``, ``seed`` and
-            ``units`` (task to ``patients`` or ``images``).
+        bootstrap (dict, optional): ``level``, ``method``, ``resamples``,
+            ``seed`` and ``units`` (task to ``patients`` or ``images``).
         intervals (dict): As ``values``, of :class:`.bootstrap.Interval`.
+        normal_intervals (dict): Likewise, by a formula (DeLong's of AUCs).
         compared_with (str): Name of the other model.
         differences (dict): As ``values``, of
             :class:`.bootstrap.PairedInterval`.
+        normal_differences (dict): Likewise, by a formula.
+        correction (str): How p-values that are read together were adjusted,
+            ``holm`` or ``bh``; empty without differences.
     """
 
     def __init__(
@@ -71,8 +81,13 @@ class BenchmarkTable:
         self.notes: dict[str, list[str]] = {}
         self.bootstrap: dict[str, Any] | None = None
         self.intervals: dict[str, dict[str, dict[str, Interval]]] = {}
+        self.normal_intervals: dict[str, dict[str, dict[str, Interval]]] = {}
         self.compared_with = ''
         self.differences: dict[str, dict[str, dict[str, PairedInterval]]] = {}
+        self.normal_differences: dict[
+            str, dict[str, dict[str, PairedInterval]]
+        ] = {}
+        self.correction = ''
         self.values: dict[str, dict[str, dict[str, float]]] = {}
         names = {task.name for task in self.tasks}
         for key, value in metrics.items():
@@ -108,7 +123,7 @@ class BenchmarkTable:
     def interval(self, predict_on: str, task: str, metric: str) -> Interval:
         """Look up the interval of a value, NaN where there is none."""
         of_task = self.intervals.get(predict_on, {}).get(task, {})
-        return of_task.get(metric, Interval(math.nan, math.nan))
+        return of_task.get(metric, NOWHERE)
 
     @property
     def bootstrap_text(self) -> str:
@@ -122,10 +137,32 @@ class BenchmarkTable:
             unit if len(by_unit) == 1 else f'{unit} of {", ".join(tasks)}'
             for unit, tasks in by_unit.items()
         )
+        method = self.bootstrap['method']
         return (
-            f'Percentile bootstrap, {self.bootstrap["resamples"]} resamples, '
+            f'{method[0].upper()}{method[1:]} bootstrap, '
+            f'{self.bootstrap["resamples"]} resamples, '
             f'seed {self.bootstrap["seed"]}; drawn are {units}.'
         )
+
+    @property
+    def difference_text(self) -> str:
+        """str: What the differences are; empty without any."""
+        if self.bootstrap is None or not self.correction:
+            return ''
+        text = (
+            'Ours minus theirs on the same resamples of the same images, '
+            f'{LEVEL:.0%} interval; p of no difference, and the same for all '
+            f'rows of the column together ({NAMES[self.correction]}); bold '
+            f'where this is below {1 - LEVEL:.2f}.'
+        )
+        rows = sum(len(task.kind.columns) for task in self.tasks)
+        needed = math.ceil(2 * rows / (1 - LEVEL))
+        if self.correction == 'holm' and self.bootstrap['resamples'] < needed:
+            text += (
+                f' With {rows} rows and so few resamples none can be: take '
+                f'at least {needed} (--intervals {needed}).'
+            )
+        return text
 
     def headlines(self) -> TableCells:
         """Lay out the headline metrics with their intervals.
@@ -150,25 +187,49 @@ class BenchmarkTable:
         Returns:
             tuple: Column titles and rows of cells.
         """
-        columns = list(self.differences)
+        header = ['task', 'metric']
+        for predict_on in self.differences:
+            header += [predict_on, 'p', 'p, all rows']
         rows = []
         for task in self.tasks:
             for column in task.kind.columns:
-                cells = []
-                for predict_on in columns:
-                    of_task = self.differences[predict_on].get(task.name, {})
-                    found = of_task.get(column.metric)
-                    if found is None or math.isnan(found.difference):
-                        cells.append(UNDEFINED)
-                        continue
-                    ends = Interval(found.low, found.high)
-                    text = f'{found.difference:+.3f}'
-                    text = _with_ends(text, ends, '+.3f')
-                    if found.low > 0 or found.high < 0:
-                        text = f'**{text}**'
-                    cells.append(text)
-                rows.append([task.name, column.metric, *cells])
-        return ['task', 'metric', *columns], rows
+                row = [task.name, column.metric]
+                for of_model in self.differences.values():
+                    found = of_model.get(task.name, {}).get(column.metric)
+                    row += difference_cells(found)
+                rows.append(row)
+        return header, rows
+
+    def normal_rows(self) -> TableCells:
+        """Lay out the intervals and differences by a formula.
+
+        Returns:
+            tuple: Column titles and rows of cells.
+        """
+        header = ['task', 'metric']
+        for predict_on in self.normal_intervals:
+            header.append(predict_on)
+            if predict_on in self.normal_differences:
+                header += [f'{predict_on}, difference', 'p']
+        rows = []
+        for task in self.tasks:
+            keys = {
+                key: None
+                for of_model in self.normal_intervals.values()
+                for key in of_model.get(task.name, {})
+            }
+            for key in keys:
+                row = [task.name, key]
+                for predict_on, of_model in self.normal_intervals.items():
+                    ends = of_model.get(task.name, {}).get(key, NOWHERE)
+                    value = self.value(predict_on, task.name, key)
+                    row.append(_with_ends(_cell(value), ends))
+                    if predict_on in self.normal_differences:
+                        of_task = self.normal_differences[predict_on]
+                        found = of_task.get(task.name, {}).get(key)
+                        row += difference_cells(found)[:2]
+                rows.append(row)
+        return header, rows
 
     def summary(self) -> TableCells:
         """Lay out the block with one row per dataset.
@@ -287,9 +348,25 @@ class BenchmarkTable:
         if self.differences:
             lines += ['', f'difference to {self.compared_with}:']
             lines += [console_table(*self.difference_rows())]
+            lines += [self.difference_text]
         if self.note_lines:
             lines += ['', *self.note_lines]
         return '\n'.join(lines)
+
+
+def difference_cells(found: PairedInterval | None) -> list[str]:
+    """Write a difference with its interval, p and adjusted p.
+
+    It is bold where the adjusted p is below 1 less the level.
+    """
+    if found is None or math.isnan(found.difference):
+        return [UNDEFINED] * 3
+    text = _with_ends(
+        f'{found.difference:+.3f}', Interval(found.low, found.high), '+.3f'
+    )
+    if found.p_adjusted < 1 - LEVEL:
+        text = f'**{text}**'
+    return [text, _cell(found.p), _cell(found.p_adjusted)]
 
 
 def _cell(value: float) -> str:

@@ -30,6 +30,11 @@ DISTRIBUTIONS = dict(
     mmdet=('onedl-mmdetection', 'mmdet'),
     mmseg=('onedl-mmsegmentation', 'mmsegmentation'),
 )
+DELONG = (
+    f'Normal {LEVEL:.0%} intervals and tests by DeLong, with known patients '
+    'by Obuchowski; n/a where the variance is 0 or has too few images, as '
+    'for an AUC of 1. The p-values are of each row alone.'
+)
 BESIDE = (
     'In percent, as in the papers; all other numbers here are fractions. '
     'Dice counts an image without the class and without a prediction of it '
@@ -122,8 +127,11 @@ def to_json(table: BenchmarkTable) -> str:
         metrics=_plain(table.values),
         bootstrap=table.bootstrap,
         intervals=_plain(table.intervals),
+        normal_intervals=_plain(table.normal_intervals),
         compared_with=table.compared_with,
+        correction=table.correction,
         differences=_plain(table.differences),
+        normal_differences=_plain(table.normal_differences),
     )
     return json.dumps(content, indent=2, allow_nan=False) + '\n'
 
@@ -166,12 +174,15 @@ def to_markdown(table: BenchmarkTable) -> str:
         lines += [
             f'## Difference to {table.compared_with}',
             '',
-            'Ours minus theirs on the same resamples of the same images, '
-            f'{LEVEL:.0%} interval; bold where it excludes 0.',
+            table.difference_text,
             '',
             markdown_table(*table.difference_rows()),
             '',
         ]
+    normal = table.normal_rows()
+    if normal[1]:
+        lines += ['## AUC by DeLong', '', DELONG, '']
+        lines += [markdown_table(*normal), '']
     blocks = published.beside(table)
     if blocks and table.split != 'test':
         lines += [

@@ -61,3 +61,25 @@ def reliability(
     ]
     with np.errstate(invalid='ignore'):
         return Reliability(counts, *(total / counts for total in sums))
+
+
+def likeliest(
+    labels: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare the likeliest of exclusive classes with the true one.
+
+    Args:
+        labels (np.ndarray): (N, C), 1 for the true class.
+        scores (np.ndarray): (N, C).
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: (N,) probability of the likeliest
+        class; 1 where it is the true one, NaN where the image does not have
+        exactly one true class.
+    """
+    usable = np.isfinite(scores).all(axis=1)
+    usable &= (labels == 1).sum(axis=1) == 1
+    right = np.full(len(labels), np.nan)
+    chosen = scores.argmax(axis=1)
+    right[usable] = labels[usable, chosen[usable]] == 1
+    return scores.max(axis=1, initial=0), right

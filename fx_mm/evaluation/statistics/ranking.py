@@ -6,7 +6,7 @@ never changes; so the scores are sorted once, and each measure is a weighted
 sum.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,74 @@ def average_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     steps = np.diff(true, axis=1, prepend=0)
     with np.errstate(invalid='ignore', divide='ignore'):
         return np.einsum('rt,rt->r', steps, precision) / true[:, -1]
+
+
+def last_at(
+    true: np.ndarray, false: np.ndarray, specificity: float
+) -> np.ndarray:
+    """Find the lowest threshold with a specificity.
+
+    Args:
+        true (np.ndarray): (R, T) of :meth:`RankedScores.counts`; not used.
+        false (np.ndarray): (R, T).
+        specificity (float): It is at least this.
+
+    Returns:
+        np.ndarray: (R,) index of the threshold, -1 where none has it.
+    """
+    total = false[:, -1:]
+    # a tolerance for what a share of a whole number rounds to
+    most = total - np.ceil(specificity * total - 1e-9 * total)
+    return np.count_nonzero(false <= most, axis=1) - 1
+
+
+def first_at(
+    true: np.ndarray, false: np.ndarray, sensitivity: float
+) -> np.ndarray:
+    """Find the highest threshold with a sensitivity, as :func:`last_at`."""
+    total = true[:, -1:]
+    least = np.ceil(sensitivity * total - 1e-9 * total)
+    return np.count_nonzero(true < least, axis=1)
+
+
+def sensitivity_at(
+    true: np.ndarray, false: np.ndarray, specificity: float
+) -> np.ndarray:
+    """Return the best sensitivity of the ROC curve at a specificity.
+
+    Args:
+        true (np.ndarray): (R, T) of :meth:`RankedScores.counts`.
+        false (np.ndarray): (R, T), as ``true``.
+        specificity (float): It is at least this, without interpolation.
+
+    Returns:
+        np.ndarray: (R,), NaN without both outcomes; 0 where each threshold
+        that finds a positive has more false ones.
+    """
+    return _at(true, false, last_at, specificity, true)
+
+
+def specificity_at(
+    true: np.ndarray, false: np.ndarray, sensitivity: float
+) -> np.ndarray:
+    """Return the best specificity at a sensitivity; see its counterpart."""
+    return 1 - _at(true, false, first_at, sensitivity, false)
+
+
+def _at(
+    true: np.ndarray,
+    false: np.ndarray,
+    find: Callable[[np.ndarray, np.ndarray, float], np.ndarray],
+    rate: float,
+    counts: np.ndarray,
+) -> np.ndarray:
+    if not true.shape[1]:
+        return np.full(len(true), np.nan)
+    place = find(true, false, rate)
+    found = np.take_along_axis(counts, place[:, None], 1)[:, 0]
+    found = np.where(place < 0, 0, found).astype(np.float64)
+    found[(true[:, -1] == 0) | (false[:, -1] == 0)] = np.nan
+    return found / np.maximum(counts[:, -1], 1)
 
 
 def auc_statistics(

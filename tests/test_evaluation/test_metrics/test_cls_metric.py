@@ -8,9 +8,12 @@ import torch
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
+    brier_score_loss,
     f1_score,
     matthews_corrcoef,
+    recall_score,
     roc_auc_score,
+    roc_curve,
 )
 
 from fx_mm.evaluation import ClsMetric
@@ -135,8 +138,15 @@ def test_size_does_not_cut_the_results():
     assert metric.results == []
 
 
-def details(labels, scores, classes='ab', kind='multi-label', thresholds=None):
-    metric = ClsMetric()
+def details(
+    labels,
+    scores,
+    classes='ab',
+    kind='multi-label',
+    thresholds=None,
+    **kwargs,
+):
+    metric = ClsMetric(**kwargs)
     metric.dataset_meta = dict(
         task='x/cls', classes=tuple(classes), label_type=kind
     )
@@ -148,11 +158,10 @@ def details(labels, scores, classes='ab', kind='multi-label', thresholds=None):
     return metric, records, {**found, **metric.details(records, thresholds)}
 
 
-DETAILS = {'AP', 'ECE', 'F1', 'MCC'} | {
-    f'{key}/{c}'
-    for key in ('AP', 'ECE', 'F1', 'MCC', 'threshold_F1', 'threshold_MCC')
-    for c in 'ab'
-}
+MEANS = {'AP', 'Brier', 'ECE', 'F1', 'MCC', 'Sensitivity', 'Specificity'}
+MEANS |= {'PPV', 'NPV', 'Sens_at_spec_90', 'Spec_at_sens_90'}
+OWN = MEANS | {'LR+', 'LR-', 'threshold', 'threshold_F1', 'threshold_MCC'}
+DETAILS = MEANS | {f'{key}/{c}' for key in OWN for c in 'ab'}
 
 
 @pytest.mark.parametrize(
@@ -171,9 +180,11 @@ def test_details_where_little_is_defined(labels):
         expected = {'n_classes'}
         if labels == [[1, 0]]:
             expected |= {'AP', 'AP/a', 'ECE', 'ECE/a', 'ECE/b'} | extra
+            expected |= {'Brier', 'Brier/a', 'Brier/b'}
         elif labels == [[0, 0], [0, 0]]:
-            expected |= {'ECE/a', 'ECE/b'}
-            expected |= {'ECE'} if kind == 'multi-label' else set()
+            expected |= {'ECE/a', 'ECE/b', 'Brier/a', 'Brier/b'}
+            if kind == 'multi-label':
+                expected |= {'ECE', 'Brier'}
         assert defined == expected
 
 
@@ -194,12 +205,20 @@ def test_details_equal_scikit_learn():
     labels, scores = random_task(0)
     thresholds = choose_thresholds(*random_task(1))
     _, _, found = details(labels, scores, 'abcd', thresholds=thresholds)
-    values = {'AP': [], 'F1': [], 'MCC': []}
+    values = {key: [] for key in ('AP', 'Brier', 'Sens_at_spec_90', 'F1')}
+    values |= {key: [] for key in ('MCC', 'Sensitivity', 'Specificity')}
     for c, name in enumerate('abcd'):
         known = ~np.isnan(labels[:, c])
         truth, answer = labels[known, c], scores[known, c]
-        f1, mcc = (t[c] for t in thresholds)
+        f1, mcc, point = (t[c] for t in thresholds)
         assert found[f'threshold_F1/{name}'] == f1
+        assert found[f'threshold/{name}'] == point
+        values['Brier'].append(brier_score_loss(truth, answer))
+        false, true, _ = roc_curve(truth, answer, drop_intermediate=False)
+        values['Sens_at_spec_90'].append(true[false <= 0.1].max())
+        for key, label in (('Sensitivity', 1), ('Specificity', 0)):
+            rate = recall_score(truth, answer >= point, pos_label=label)
+            values[key].append(rate)
         values['AP'].append(average_precision_score(truth, answer))
         values['F1'].append(f1_score(truth, answer >= f1))
         values['MCC'].append(matthews_corrcoef(truth, answer >= mcc))
@@ -224,6 +243,8 @@ def test_accuracy_and_calibration_of_exclusive_classes():
     )
     expected = reliability(scores[6:].max(axis=1), right[6:].astype(float))
     assert found['ECE'] == expected.error
+    expected = ((scores[6:] - labels[6:]) ** 2).sum(axis=1).mean()
+    assert found['Brier'] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize('kind', ['multi-label', 'multi-class'])
@@ -245,6 +266,83 @@ def test_statistics_with_weights_of_one_are_the_metrics(kind):
     assert set(drawn) == {k for k in found if not k.startswith(left_out)}
     for key, (value,) in drawn.items():
         assert value == pytest.approx(found[key], abs=0, nan_ok=True), key
+
+
+def test_options_are_checked_before_any_image():
+    for options, message in (
+        (dict(rates=[90]), 'rates.*in 0..1'),
+        (dict(operating_point=dict(recall=0.9)), 'use one of specificity'),
+        (dict(operating_point=dict(specificity=90)), 'in 0..1'),
+        (
+            dict(operating_point=dict(specificity=0.9, sensitivity=0.9)),
+            'give one rate',
+        ),
+    ):
+        with pytest.raises(UserError, match=message):
+            ClsMetric(**options)
+    for prevalence, message in ((2, 'in 0..1'), ([0.1], '1 values for 2')):
+        with pytest.raises(UserError, match=f'prevalence.*{message}'):
+            details([], [], prevalence=prevalence)
+
+
+def test_predictive_values_follow_the_stated_prevalence():
+    labels, scores = random_task(0)
+    thresholds = choose_thresholds(*random_task(1))
+    own, stated = (
+        details(
+            labels, scores, 'abcd', thresholds=thresholds, prevalence=share
+        )[2]
+        for share in (None, [0.01, 0.01, 0.5, 0.5])
+    )
+    assert own['LR+/a'] == stated['LR+/a']
+    odds = stated['LR+/a'] * 0.01 / 0.99
+    assert stated['PPV/a'] == pytest.approx(odds / (1 + odds))
+    assert stated['PPV/a'] < own['PPV/a'] and stated['NPV/a'] > own['NPV/a']
+
+
+def test_what_has_no_threshold_or_no_end_is_said():
+    labels = [[1, 1], [0, 0], [1, 1], [0, 0]]
+    scores = [[0.9, 0.2], [0.1, 0.8], [0.8, 0.3], [0.2, 0.7]]
+    metric, records, _ = details(labels, scores)
+    chosen = metric.choose_thresholds(records)
+    found = details(labels, scores, thresholds=chosen)[2]
+    assert math.isnan(found['threshold/b']) and math.isnan(found['PPV/b'])
+    assert math.isinf(found['LR+/a']) and 'LR+' not in found
+    notes = metric.notes(records, found, 'teacher', True)
+    assert 'specificity of 0.9 and finds a positive image of b,' in notes[0]
+    assert notes[1].startswith('LR+/a: infinite')
+    (note,) = metric.notes(records, found, 'teacher', False)
+    assert '--thresholds-from val' in note
+
+
+def test_broken_scores_decide_nothing():
+    labels, scores = random_task(4)
+    thresholds = choose_thresholds(labels, scores)
+    scores[np.flatnonzero(labels[:, 0] == 1)[0], 0] = NAN
+    found = details(labels, scores, 'abcd', thresholds=thresholds)[2]
+    for key in ('F1', 'MCC', 'Sensitivity', 'Brier', 'Sens_at_spec_90'):
+        assert math.isnan(found[f'{key}/a']) and found[f'{key}/b'] > 0
+
+
+def test_delong_gives_intervals_and_tests_of_all_auc_keys():
+    labels, scores = random_task(5)
+    labels[:, 3] = 0  # no positive
+    metric, records, found = details(labels, scores, 'abcd')
+    intervals = metric.normal_intervals(records, None)
+    assert set(intervals) == {k for k in found if k.startswith('AUC')}
+    assert math.isnan(intervals['AUC/d'].low)
+    for key in ('AUC', 'AUC/a'):
+        assert intervals[key].low < found[key] < intervals[key].high
+    others = details(labels, 0.3 * scores + labels, 'abcd')[1]
+    same = metric.normal_differences(records, records, None)
+    gaps = metric.normal_differences(records, others, None)
+    assert same['AUC'].difference == pytest.approx(0)
+    assert math.isnan(same['AUC'].p)
+    assert gaps['AUC'].high < 0 and gaps['AUC/a'].p < 0.05
+    wide = metric.normal_intervals(records, np.arange(len(records)) // 10)
+    assert wide['AUC'] != intervals['AUC']
+    no_images = metric.normal_intervals([], None)
+    assert all(math.isnan(each.low) for each in no_images.values())
 
 
 def test_order_of_the_images_changes_nothing():

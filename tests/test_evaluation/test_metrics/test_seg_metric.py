@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from fx_mm.evaluation import SegMetric
-from fx_mm.evaluation.statistics.surface import hausdorff95
+from fx_mm.evaluation.statistics.surface import (
+    boundary_iou,
+    hausdorff95,
+    outline_distances,
+    surface_dice,
+)
 from fx_mm.utils.errors import UserError
 
 
@@ -87,7 +92,7 @@ def test_ignored_pixels_are_in_no_figure(per_class, size):
         found = figures(truth, said, ignore)
         for one, other in zip(found, wanted):
             np.testing.assert_array_equal(one.pixels, other.pixels)
-            np.testing.assert_array_equal(one.distances, other.distances)
+            np.testing.assert_array_equal(one.outlines, other.outlines)
             assert one.codes == other.codes
 
 
@@ -187,7 +192,8 @@ COUNTS = ('n_present', 'n_missed', 'n_false', 'n_empty')
 @pytest.mark.parametrize('n', [0, 3])
 def test_details_of_empty_masks(n):
     _, _, found = details([(empty(), empty())] * n)
-    for key in ('Dice_pos', 'IoU_pos', 'Dice_pooled', 'HD95'):
+    outlines = ('HD95', 'NSD_pos', 'BIoU_pos')
+    for key in ('Dice_pos', 'IoU_pos', 'Dice_pooled', *outlines):
         for name in (key, f'{key}/a'):
             assert math.isnan(found[name])
     assert [found[key] for key in COUNTS] == [0, 0, 0, 2 * n]
@@ -205,6 +211,9 @@ def test_a_mask_of_one_pixel_and_what_is_counted():
     assert found['HD95/a'] == pytest.approx(np.percentile([0, 1], 95))
     assert math.isnan(found['HD95/b'])
     assert found['HD95'] == found['HD95/a']
+    # near: all three pixels agree within 2; far: none of two
+    assert found['NSD_pos/a'] == 0.5 and math.isnan(found['NSD_pos/b'])
+    assert found['BIoU_pos/a'] == 0.25 and math.isnan(found['BIoU_pos/b'])
     assert [found[f'{k}/a'] for k in COUNTS] == [2, 1, 0, 1]
     assert [found[f'{k}/b'] for k in COUNTS] == [0, 0, 1, 2]
     assert found['IoU_pos/a'] == pytest.approx((0.5 + 0) / 2)
@@ -218,18 +227,28 @@ def test_details_equal_plain_implementations():
         shape = (2, *rng.integers(5, 20, 2))
         truth = rng.random(shape) < 0.2
         truth &= (rng.random(2) < 0.7)[:, None, None]
-        pairs.append((truth, rng.random(shape) < 0.3))
-    metric, records, found = details(pairs)
+        # some are missed
+        pred = rng.random(shape) < 0.3 * (rng.random() < 0.8)
+        pairs.append((truth, pred))
+    metric, records, found = details(
+        pairs, nsd_tolerance=1, boundary_width=1e-9
+    )
     for c, name in enumerate('ab'):
-        iou, distances, both, total = [], [], 0, 0
+        iou, distances, near, bands, both, total = [], [], [], [], 0, 0
         for truth, pred in ((t[c], p[c]) for t, p in pairs):
             both += 2 * (truth & pred).sum()
             total += truth.sum() + pred.sum()
             if truth.any():
                 iou.append((truth & pred).sum() / (truth | pred).sum())
-                distances.append(hausdorff95(truth, pred))
+                gaps = outline_distances(truth, pred)
+                near.append(surface_dice(gaps, 1))
+                bands.append(boundary_iou(truth, pred, 1))
+                if gaps is not None:
+                    distances.append(hausdorff95(gaps))
         assert found[f'IoU_pos/{name}'] == pytest.approx(np.mean(iou))
         assert found[f'HD95/{name}'] == pytest.approx(np.mean(distances))
+        assert found[f'NSD_pos/{name}'] == pytest.approx(np.mean(near))
+        assert found[f'BIoU_pos/{name}'] == pytest.approx(np.mean(bands))
         assert found[f'Dice_pooled/{name}'] == pytest.approx(both / total)
     for key in ('IoU_pos', 'HD95', 'Dice_pooled', 'Dice'):
         pair = [found[f'{key}/{name}'] for name in 'ab']
@@ -238,7 +257,7 @@ def test_details_equal_plain_implementations():
     drawn = metric.statistics(records)(weights)
     for row, weight in enumerate(weights):
         repeated = [p for p, n in zip(pairs, weight) for _ in range(n)]
-        expected = details(repeated)[2]
+        expected = details(repeated, nsd_tolerance=1, boundary_width=1e-9)[2]
         for key, values in drawn.items():
             assert values[row] == pytest.approx(expected[key]), key
 
@@ -256,3 +275,6 @@ def test_training_size_takes_the_nearest_pixels():
     assert found[2]['Dice_pos'] == 1
     with pytest.raises(UserError, match='must be|use one of'):
         SegMetric(size='large')
+    for option in (dict(nsd_tolerance=-1), dict(boundary_width=2)):
+        with pytest.raises(UserError, match='must be a number'):
+            SegMetric(**option)

@@ -9,6 +9,7 @@ from made_up_predictions import meta as meta_of
 
 from fx_mm.evaluation import BenchmarkTable
 from fx_mm.evaluation.report.assessment import Assessment, Bootstrap
+from fx_mm.evaluation.statistics.multiplicity import adjust
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 from fx_mm.visualization.task_plots import plot_task
@@ -146,7 +147,56 @@ def test_a_better_model_is_told_from_a_worse_one():
     itself = assess(better, better).differences['teacher']
     for of_task in itself.values():
         for found in of_task.values():
-            assert found == (0, 0, 0) or all(map(math.isnan, found))
+            assert found[:4] == (0, 0, 0, 1) or all(map(math.isnan, found))
+
+
+@pytest.mark.parametrize('correction', ['holm', 'bh'])
+@pytest.mark.parametrize('bca', [False, True])
+def test_p_values_of_all_tasks_are_adjusted_together(bca, correction):
+    ours = [predict(kind, n=40, skill=1.5) for kind in KINDS]
+    theirs = [predict(kind, n=40, seed=3) for kind in KINDS]
+    options = Bootstrap(60, bca=bca, correction=correction)
+    table = assess(ours, theirs, (), options)
+    found = table.differences['teacher']
+    headlines = [
+        found[task.name][column.metric]
+        for task in table.tasks
+        for column in task.kind.columns
+    ]
+    classes = [
+        found[task.name][f'{task.kind.class_metric}/{name}']
+        for task in table.tasks
+        for name in CLASSES
+    ]
+    assert len(headlines) == 4 and len(classes) == 6
+    for family in (headlines, classes):
+        expected = adjust([each.p for each in family], correction)
+        assert [each.p_adjusted for each in family] == expected.tolist()
+        assert (expected >= [each.p for each in family]).all()
+    assert math.isnan(found['x/cls']['AP'].p_adjusted)
+    assert found['x/cls']['AP'].p <= 1
+    assert table.bootstrap['method'] == ('BCa' if bca else 'percentile')
+    assert ('Holm' in table.difference_text) == (correction == 'holm')
+    assert 'at least 160' in table.difference_text or correction == 'bh'
+
+
+def test_delong_stands_beside_the_bootstrap():
+    patients = [str(i // 2) for i in range(60)]
+    ours = predict('cls', n=60, skill=2, patients=patients)
+    table = assess([ours, predict('seg')], [predict('cls', n=60, seed=4)])
+    assert table.normal_intervals['teacher']['x/seg'] == {}
+    for key in ('AUC', 'AUC/a'):
+        low, high = table.normal_intervals['teacher']['x/cls'][key]
+        assert low < table.value('teacher', 'x/cls', key) <= high
+        drawn = table.differences['teacher']['x/cls'][key]
+        normal = table.normal_differences['teacher']['x/cls'][key]
+        assert normal.difference == pytest.approx(drawn.difference)
+        width = normal.high - normal.low
+        assert normal.low == pytest.approx(drawn.low, abs=0.4 * width)
+        assert normal.p < 0.05
+    header, rows = table.normal_rows()
+    assert header[2:] == ['teacher', 'teacher, difference', 'p']
+    assert [row[1] for row in rows] == ['AUC', 'AUC/a', 'AUC/b']
 
 
 def test_other_images_truth_or_tasks_are_refused():

@@ -166,6 +166,7 @@ def full_table(table):
     name = 'phantom_a/cls'
     table.bootstrap = dict(
         level=0.95,
+        method='percentile',
         resamples=10,
         seed=3,
         units={name: 'patients', 'phantom_b/cls': 'images'},
@@ -174,9 +175,14 @@ def full_table(table):
     table.compared_with = 'other.pth'
     table.differences = dict(
         teacher={
-            name: dict(AUC=PairedInterval(0.1, 0.05, 0.15)),
+            name: dict(AUC=PairedInterval(0.1, 0.05, 0.15, 0.02, 0.04)),
             'phantom_b/cls': dict(AUC=PairedInterval(NAN, NAN, NAN)),
         }
+    )
+    table.correction = 'holm'
+    table.normal_intervals = dict(teacher={name: dict(AUC=Interval(0.8, 1))})
+    table.normal_differences = dict(
+        teacher={name: dict(AUC=PairedInterval(0.1, 0.02, 0.18, 0.014))}
     )
     table.n_images = {name: 7}
     table.notes = {name: ['AUC is the mean of 1 class.']}
@@ -191,7 +197,8 @@ def test_intervals_differences_notes_and_skipped_tasks(full_table, tmp_path):
     ):
         assert '0.900 [0.850, 0.950]' in text
         assert '**+0.100 [+0.050, +0.150]**' in text
-        assert '10 resamples, seed 3' in text
+        assert 'Percentile bootstrap, 10 resamples, seed 3' in text
+        assert '(Holm)' in text and 'take at least' in text
         assert 'patients of phantom_a/cls; images of phantom_b/cls' in text
         assert 'phantom_a/cls: AUC is the mean of 1 class.' in text
         assert 'phantom_d/cls, there is no test.csv' in text
@@ -199,7 +206,11 @@ def test_intervals_differences_notes_and_skipped_tasks(full_table, tmp_path):
     teacher = content['intervals']['teacher']['phantom_a/cls']
     assert teacher['AUC'] == dict(low=0.85, high=0.95)
     change = content['differences']['teacher']['phantom_b/cls']['AUC']
-    assert change == dict(difference=None, low=None, high=None)
+    assert set(change) == {'difference', 'low', 'high', 'p', 'p_adjusted'}
+    assert not any(change.values())
+    assert content['correction'] == 'holm'
+    text = (tmp_path / 'results.md').read_text()
+    assert '## AUC by DeLong' in text and '[+0.020, +0.180]' in text
     assert content['tasks']['phantom_a/cls']['n_images'] == 7
     assert content['skipped'] == full_table.skipped
     rows = list(csv.DictReader((tmp_path / 'results.csv').open()))
