@@ -20,8 +20,9 @@ from fx_mm.evaluation.report.predictions import read_predictions
 from fx_mm.evaluation.statistics.bootstrap import (
     RESAMPLES,
     Estimate,
-    estimate,
+    sample,
 )
+from fx_mm.evaluation.statistics.multiplicity import adjust
 from fx_mm.evaluation.statistics.nan_mean import nan_mean
 from fx_mm.evaluation.statistics.ranking import auc_statistics
 from fx_mm.preparation.cell_values import parse_age, parse_sex
@@ -44,12 +45,16 @@ class Group(NamedTuple):
         auc (Estimate): Within the group.
         gap (Estimate): AUC of the group minus that of all others whose sex
             (or age) is known.
+        p (float): Two-sided p-value of no gap, NaN where it is undefined.
+        p_adjusted (float): The same for all gaps that are read together.
     """
 
     positive: int
     negative: int
     auc: Estimate
     gap: Estimate
+    p: float
+    p_adjusted: float
 
 
 class ScoredImages(NamedTuple):
@@ -274,8 +279,14 @@ def compare_groups(
     resamples: int = RESAMPLES,
     seed: int = 0,
     patients: Sequence[str] | None = None,
+    bca: bool = False,
+    correction: str = 'holm',
 ) -> dict[str, dict[str, Group]]:
     """Compute AUCs by group, and gaps, on the same draws.
+
+    The p-values of all classes and groups are adjusted together, those of
+    the mean over classes likewise. Two groups have one gap, which counts
+    once.
 
     Args:
         labels (np.ndarray): (N, C) 0, 1 or NaN (unknown).
@@ -286,6 +297,10 @@ def compare_groups(
         seed (int): Defaults to 0.
         patients (Sequence[str], optional): Patient of each image. Defaults
             to None.
+        bca (bool): Whether intervals are bias-corrected and accelerated.
+            Defaults to False.
+        correction (str): Of the p-values, ``holm`` or ``bh``. Defaults to
+            ``holm``.
 
     Returns:
         dict[str, dict[str, Group]]: Class (and :data:`MEAN`, of the classes
@@ -325,19 +340,43 @@ def compare_groups(
                 )
         return values
 
-    found = estimate(statistics, len(labels), resamples, seed, patients)
+    drawn = sample(statistics, len(labels), resamples, seed, patients, bca)
+    found = {
+        key: Estimate(value, *drawn.interval(key))
+        for key, value in drawn.values.items()
+    }
+    distinct = list(groups)[:1] if len(groups) == 2 else list(groups)
+    adjusted: dict[Any, float] = {}
+    for family in (numbers, [MEAN]):
+        keys = [('gap', c, name) for c in family for name in distinct]
+        p_values = adjust([drawn.p_value(key) for key in keys], correction)
+        adjusted |= dict(zip(keys, map(float, p_values)))
     nothing = Estimate(math.nan, math.nan, math.nan)
     report: dict[str, dict[str, Group]] = {}
     columns_of: dict[str, Any] = dict(zip(classes, numbers)) | {MEAN: MEAN}
-    for key, column in columns_of.items():
+    for title, column in columns_of.items():
         chosen = labels if column == MEAN else labels[:, [column]]
-        report[key] = {
-            name: Group(
-                int((chosen[parts[name]] == 1).sum()),
-                int((chosen[parts[name]] == 0).sum()),
-                found['auc', column, name],
-                found.get(('gap', column, name), nothing),
+        report[title] = {
+            ALL: _group(
+                chosen[known],
+                found['auc', column, ALL],
+                *(nothing, math.nan, math.nan),
             )
-            for name in (ALL, *groups)
         }
+        for name in groups:
+            key = ('gap', column, name)
+            first = ('gap', column, distinct[0])
+            report[title][name] = _group(
+                chosen[parts[name]],
+                found['auc', column, name],
+                found[key],
+                drawn.p_value(key),
+                adjusted.get(key, adjusted[first]),
+            )
     return report
+
+
+def _group(labels: np.ndarray, auc: Estimate, *gap: Any) -> Group:
+    """Count the labels of a group; see :class:`Group`."""
+    counts = (int((labels == outcome).sum()) for outcome in (1, 0))
+    return Group(*counts, auc, *gap)

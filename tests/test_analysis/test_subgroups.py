@@ -19,6 +19,7 @@ from fx_mm.analysis.subgroups import (
 )
 from fx_mm.evaluation.metrics.cls_metric import ClsMetric, ClsRecord
 from fx_mm.evaluation.report.predictions import TaskPredictions
+from fx_mm.evaluation.statistics.multiplicity import adjust
 from fx_mm.utils.errors import UserError
 
 
@@ -70,10 +71,24 @@ def test_gaps_are_differences_of_aucs():
             (-female.high, -female.low)
         )
         assert female.low > 0.1  # the model only works for women
+        female, male = (report[name][g] for g in groups)
+        assert female.p == male.p == 2 / 301
+        # two classes; two groups have one gap
+        assert female.p_adjusted == male.p_adjusted == 4 / 301
     mean = report[MEAN]['female'].gap
     gaps = [report[name]['female'].gap.value for name in 'AB']
     assert mean.value == pytest.approx(sum(gaps) / 2)
     assert math.isnan(report['A'][ALL].gap.value)
+    assert math.isnan(report['A'][ALL].p)
+    summary = report[MEAN]['female']
+    assert summary.p_adjusted == summary.p == 2 / 301
+    corrected = compare_groups(
+        labels, scores, ['A', 'B'], groups, 300, 5, bca=True
+    )
+    gap, plain = (each['A']['female'].gap for each in (corrected, report))
+    assert gap.value == plain.value
+    assert gap[1:] == pytest.approx(plain[1:], abs=0.05)
+    assert gap != plain
 
 
 def test_a_group_without_both_outcomes_is_undefined():
@@ -87,6 +102,24 @@ def test_a_group_without_both_outcomes_is_undefined():
     assert math.isnan(report['A']['x'].gap.value)
     assert report['A']['y'].auc.value == 1.0
     assert report['A']['x'].negative == 0
+    assert math.isnan(report['A']['x'].p_adjusted)
+
+
+def test_all_gaps_of_several_groups_are_adjusted_together():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (150, 2)).astype(float)
+    scores = labels + rng.normal(size=(150, 2))
+    third = np.arange(150) % 3
+    groups = {str(number): third == number for number in range(3)}
+    for correction in ('holm', 'bh'):
+        report = compare_groups(
+            labels, scores, 'AB', groups, 100, correction=correction
+        )
+        for titles in ('AB', [MEAN]):
+            family = [report[t][name] for t in titles for name in groups]
+            expected = adjust([each.p for each in family], correction)
+            found = [each.p_adjusted for each in family]
+            assert found == expected.tolist()
 
 
 def test_scores_of_all_forms(tmp_path):

@@ -11,12 +11,14 @@ of the same split, such as data/chexpert/prepared/test.csv, with ``sex`` or
 """
 
 import argparse
+from math import isnan
 from pathlib import Path
 
 from fx_mm.analysis.reports import write_json
 from fx_mm.analysis.subgroups import (
     AGES,
     ALL,
+    Group,
     age_groups,
     compare_groups,
     labels_of,
@@ -25,8 +27,13 @@ from fx_mm.analysis.subgroups import (
     read_scores,
     sex_groups,
 )
-from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
-from fx_mm.utils.cli import add_bootstrap_options, run_tool
+from fx_mm.evaluation.statistics.bootstrap import LEVEL, RESAMPLES
+from fx_mm.evaluation.statistics.multiplicity import NAMES
+from fx_mm.utils.cli import (
+    add_bootstrap_options,
+    add_interval_options,
+    run_tool,
+)
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 from fx_mm.utils.text_table import markdown_table
@@ -54,6 +61,7 @@ def parse_args() -> argparse.Namespace:
         '--out', type=Path, help='folder (default: that of the scores)'
     )
     add_bootstrap_options(parser, RESAMPLES)
+    add_interval_options(parser)
     args = parser.parse_args()
     if args.ages != sorted(set(args.ages)):
         parser.error('--ages must ascend')
@@ -88,6 +96,19 @@ def find_groups(
             'these images; it needs a column sex or age.'
         )
     return found
+
+
+def gap_cells(group: Group) -> list[str]:
+    """Write a gap, bold where its adjusted p is below 1 less the level."""
+    gap = str(group.gap)
+    if group.p_adjusted < 1 - LEVEL:
+        gap = f'**{gap}**'
+    return [gap, *map(p_text, (group.p, group.p_adjusted))]
+
+
+def p_text(p: float) -> str:
+    """Write a p-value."""
+    return 'n/a' if isnan(p) else f'{p:.3f}'
 
 
 def main() -> None:
@@ -126,16 +147,17 @@ def main() -> None:
             args.resamples,
             args.seed,
             patients,
+            args.bca,
+            args.correction,
         )
         rows = [
-            [name, group, f'{x.positive}/{x.negative}', x.auc, x.gap]
+            [name, group, f'{x.positive}/{x.negative}', x.auc]
+            + (['', '', ''] if group == ALL else gap_cells(x))
             for name, each in report.items()
             for group, x in each.items()
         ]
-        for row in rows:
-            if row[1] == ALL:
-                row[4] = ''
         header = ('class', key, '+/-', 'AUC [95 %]', 'gap to others [95 %]')
+        header += ('p', f'p, all gaps ({NAMES[args.correction]})')
         texts.append(f'## {key}\n\n{markdown_table(header, rows)}\n')
         content[key] = {
             name: {
@@ -144,6 +166,8 @@ def main() -> None:
                     negative=x.negative,
                     auc=x.auc.to_dict(),
                     gap=x.gap.to_dict(),
+                    p=None if isnan(x.p) else x.p,
+                    p_adjusted=None if isnan(x.p_adjusted) else x.p_adjusted,
                 )
                 for group, x in each.items()
             }
@@ -156,6 +180,8 @@ def main() -> None:
         images=len(given.names),
         resamples=args.resamples,
         seed=args.seed,
+        method='BCa' if args.bca else 'percentile',
+        correction=args.correction,
     )
     write_json(out / 'subgroups.json', dict(meta, groups=content))
     text = '\n'.join(texts)

@@ -239,8 +239,9 @@ class SegMetric(TaskMetric):
         present = (truth > 0).astype(np.float64)
         shape = (len(records), len(self.classes))
         outlines = np.full((3, *shape), np.nan)
-        if records and records[0].outlines is not None:
-            outlines = np.stack([r.outlines for r in records], axis=1)
+        kept = [r.outlines for r in records if r.outlines is not None]
+        if kept:
+            outlines[:] = np.stack(kept, axis=1)
         measured = ~np.isnan(outlines)
         every = np.ones(shape)
         filled = np.where(measured, outlines, 0)

@@ -204,15 +204,15 @@ def _adjust(table: BenchmarkTable, correction: str) -> None:
             headlines += [(task.name, c.metric) for c in task.kind.columns]
             if len(task.classes) > 1:
                 metric = task.kind.class_metric
-                classes += [(task.name, f'{metric}/{n}') for n in task.classes]
+                classes += [(task.name, f'{metric}/{c}') for c in task.classes]
         for family in (headlines, classes):
-            found = [of_model[task].get(key) for task, key in family]
+            found = [of_model[name].get(key) for name, key in family]
             adjusted = adjust(
                 [f.p if f else np.nan for f in found], correction
             )
-            for (task, key), each, p in zip(family, found, adjusted):
+            for (name, key), each, p in zip(family, found, adjusted):
                 if each is not None:
-                    of_model[task][key] = each._replace(p_adjusted=float(p))
+                    of_model[name][key] = each._replace(p_adjusted=float(p))
 
 
 def _list(predictions: Mapping[Key, TaskPredictions]) -> str:

@@ -323,9 +323,11 @@ def interval(
         levels = tuple(bca_levels(draws, value, left_out, levels))
         if np.isnan(levels).any():
             return Interval(math.nan, math.nan)
-    # between a number and an infinite ratio nothing is to interpolate
-    method = 'linear' if np.isfinite(draws).all() else 'nearest'
-    ends = np.percentile(draws, 100 * np.array(levels), method=method)
+    shares = 100 * np.array(levels)
+    if np.isfinite(draws).all():
+        ends = np.percentile(draws, shares)
+    else:  # nothing lies between a number and an infinite ratio
+        ends = np.percentile(draws, shares, method='nearest')
     return Interval(*map(float, ends))
 
 

@@ -146,7 +146,8 @@ class OperatingPoints:
         found = {}
         for (name, score), (tp, fn, fp, tn) in zip(SCORES.items(), counts):
             found[name] = score(tp, fp, fn, tn)
-        decided = decisions(*counts[-1], self._prevalence)
+        tp, fn, fp, tn = counts[-1]
+        decided = decisions(tp, fn, fp, tn, self._prevalence)
         for values, undefined in (
             *zip(found.values(), self._undefined),
             *((values, self._undefined[-1]) for values in decided.values()),

@@ -106,7 +106,8 @@ def test_bca_intervals_are_those_of_scipy(patients):
     values = rng.exponential(size=40)
     found = sample(mean_of(values), 40, 5000, 0, patients, bca=True)
     units = [
-        np.flatnonzero(np.array(patients) == p) for p in set(patients or ())
+        np.flatnonzero(np.array(patients) == p)
+        for p in sorted(set(patients or ()))
     ]
     units = units or np.arange(40)[:, None]
     sums = np.array([values[unit].sum() for unit in units])
@@ -122,7 +123,7 @@ def test_bca_intervals_are_those_of_scipy(patients):
     ).confidence_interval
     interval = found.interval('mean')
     width = interval.high - interval.low
-    assert interval == pytest.approx(tuple(expected), abs=0.03 * width)
+    assert interval == pytest.approx(tuple(expected), abs=0.05 * width)
     plain = sample(mean_of(values), 40, 5000, 0, patients).interval('mean')
     # the long tail is on the right
     assert interval.high - plain.high > 0.02 * width
