@@ -63,8 +63,8 @@ def parse_args():
     parser.add_argument(
         '--thresholds-from',
         metavar='val|PATH',
-        help='choose the thresholds of F1 and MCC on the validation split, '
-        'or on its saved predictions',
+        help='choose the thresholds of decisions on the validation split, or '
+        'on its saved predictions',
     )
     parser.add_argument(
         '--intervals',
@@ -126,6 +126,10 @@ def main():
         )
     if args.intervals < 0:
         raise UserError('--intervals takes a number of resamples above 0.')
+    if args.bca and not (args.intervals or args.compare):
+        raise UserError('--bca is of --intervals or --compare; add one.')
+    if args.correction != 'holm' and not args.compare:
+        raise UserError('--correction is of --compare; add it.')
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     change_config(cfg, args)
     if args.tasks:

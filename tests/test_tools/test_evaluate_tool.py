@@ -93,7 +93,9 @@ def test_everything_is_written(saved):
     assert found['split'] == 'test' and not found['skipped']
     assert list(found['metrics']) == ['teacher', 'student']
     of_cls = found['metrics']['teacher']['phantom_a/cls']
-    assert {'AUC', 'AP', 'ECE', 'F1', 'MCC'} <= set(of_cls)
+    assert {'AUC', 'AP', 'ECE', 'F1', 'MCC', 'PPV', 'Brier'} <= set(of_cls)
+    of_seg = found['metrics']['teacher']['phantom_c/seg']
+    assert {'NSD_pos', 'BIoU_pos', 'HD95'} <= set(of_seg)
     assert any(of_cls[key] for key in of_cls if 'threshold_F1' in key)
     assert found['bootstrap']['resamples'] == 20
     assert 'F1' in found['intervals']['student']['phantom_a/cls']
@@ -155,8 +157,24 @@ def test_a_task_without_predictions_says_so(test_tool, saved, root):
     assert list(found['skipped']) == ['phantom_c/seg']
     assert found['compared_with'] == 'a.pth'
     change = found['differences']['teacher']['phantom_a/cls']['AUC']
-    assert change == dict(difference=0, low=0, high=0)
+    assert change == dict(difference=0, low=0, high=0, p=1, p_adjusted=1)
     assert found['bootstrap']['resamples'] == 1000
+    assert found['correction'] == 'holm'
+
+
+def test_other_intervals_and_corrections(test_tool, saved, root):
+    folder = root / 'bca'
+    code, out, err = test_tool(
+        *('--from-predictions', saved / 'predictions', '--work-dir', folder),
+        *('--compare', saved / 'predictions', '--intervals', 30, '--bca'),
+        *('--correction', 'bh'),
+    )
+    assert code == 0, err
+    found = results(folder)
+    assert found['bootstrap']['method'] == 'BCa'
+    assert found['correction'] == 'bh' and '(Benjamini and Hochberg)' in out
+    assert 'AUC' in found['normal_intervals']['teacher']['phantom_a/cls']
+    assert '## AUC by DeLong' in (folder / 'results.md').read_text()
 
 
 def test_a_task_without_data_says_so(test_tool, root, tmp_path):
@@ -184,6 +202,8 @@ MISTAKES = [
     (['a.pth', '--from-predictions', 'b'], 'either a checkpoint or'),
     (['--from-predictions', 'nothing'], 'nothing has no predictions'),
     (['a.pth', '--intervals', '-3'], '--intervals takes a number'),
+    (['a.pth', '--bca'], '--bca is of --intervals or --compare'),
+    (['a.pth', '--correction', 'bh'], '--correction is of --compare'),
 ]
 
 
