@@ -34,6 +34,7 @@ AGES = (18, 40, 60, 80)
 ALL, OTHERS = 'all', 'others'
 MEAN = 'mean'
 SEXES = dict(F='female', M='male')
+NO_GAP = Estimate(math.nan, math.nan, math.nan)
 
 
 class Group(NamedTuple):
@@ -351,18 +352,11 @@ def compare_groups(
         keys = [('gap', c, name) for c in family for name in distinct]
         p_values = adjust([drawn.p_value(key) for key in keys], correction)
         adjusted |= dict(zip(keys, map(float, p_values)))
-    nothing = Estimate(math.nan, math.nan, math.nan)
     report: dict[str, dict[str, Group]] = {}
     columns_of: dict[str, Any] = dict(zip(classes, numbers)) | {MEAN: MEAN}
     for title, column in columns_of.items():
         chosen = labels if column == MEAN else labels[:, [column]]
-        report[title] = {
-            ALL: _group(
-                chosen[known],
-                found['auc', column, ALL],
-                *(nothing, math.nan, math.nan),
-            )
-        }
+        report[title] = {ALL: _group(chosen[known], found['auc', column, ALL])}
         for name in groups:
             key = ('gap', column, name)
             first = ('gap', column, distinct[0])
@@ -376,7 +370,13 @@ def compare_groups(
     return report
 
 
-def _group(labels: np.ndarray, auc: Estimate, *gap: Any) -> Group:
+def _group(
+    labels: np.ndarray,
+    auc: Estimate,
+    gap: Estimate = NO_GAP,
+    p: float = math.nan,
+    p_adjusted: float = math.nan,
+) -> Group:
     """Count the labels of a group; see :class:`Group`."""
-    counts = (int((labels == outcome).sum()) for outcome in (1, 0))
-    return Group(*counts, auc, *gap)
+    positive, negative = (int((labels == outcome).sum()) for outcome in (1, 0))
+    return Group(positive, negative, auc, gap, p, p_adjusted)

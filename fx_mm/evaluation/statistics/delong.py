@@ -7,6 +7,7 @@ Analysis of Clustered ROC Curve Data, which is DeLong's where each patient has
 one image.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +47,8 @@ class AucCovariance(NamedTuple):
         """
         used = np.flatnonzero(weights)
         chosen = weights[used]
-        value = float(chosen @ self.aucs[used])
+        # equal AUCs of two models cancel to the last bit
+        value = math.fsum(chosen * self.aucs[used])
         variance = chosen @ self.covariance[np.ix_(used, used)] @ chosen
         # what rounding leaves of a variance of 0
         if not variance > 1e-15:
