@@ -1,13 +1,16 @@
 """The schedules of the teacher, and that they need no state."""
 
 from math import cos, pi
+from pathlib import Path
 
 import pytest
+import torch
 from mmengine.hooks import Hook
 from pytest import approx
 
 from fx_mm.engine.hooks import MeanTeacherHook
 from fx_mm.registry import HOOKS
+from fx_mm.utils.checkpoint import list_checkpoints, load_file
 from fx_mm.utils.errors import UserError
 
 CYCLES = {'tasks': ['phantom_a/cls', 'phantom_c/seg'], 'val_cfg': None}
@@ -61,6 +64,11 @@ def test_wrong_options_are_refused(options):
     (name,) = options
     with pytest.raises(UserError, match=f'MeanTeacherHook has {name}='):
         MeanTeacherHook(**options)
+
+
+@pytest.fixture
+def run_tool(request):
+    return request.getfixturevalue('run')
 
 
 class Recorder(Hook):
@@ -124,6 +132,76 @@ def test_a_run_follows_the_schedule_through_a_resume(make_runner, unit):
     _, second = run(make_runner, hook, 'cut', resume=True)
     assert first.decays + second.decays == whole.decays
     assert first.weights + second.weights == whole.weights
+
+
+def stored(work_dir):
+    """Return the averages of a run's checkpoint, and the file."""
+    files = list_checkpoints(work_dir)
+    files.sort(key=lambda file: int(file.stem.removeprefix('iter_')))
+    return load_file(files[-1])['averages'], files
+
+
+def test_averages_resume_to_the_bit_and_make_any_width(
+    make_runner, run_tool, tmp_path
+):
+    hook = dict(type='MeanTeacherHook', unit='iter', averages=(0.05, 0.1))
+    whole, _ = run(make_runner, hook, 'whole')
+    cut, _ = run(make_runner, hook, 'cut', whole.max_iters // 2)
+    run(make_runner, hook, 'cut', resume=True)
+    (state, files), (resumed, _) = map(stored, (whole.work_dir, cut.work_dir))
+    assert state['updates'] == resumed['updates'] == whole.max_iters
+    for ours, theirs in zip(state['averages'], resumed['averages']):
+        assert ours['width'] == theirs['width']
+        for name, value in ours['weights'].items():
+            assert torch.equal(value, theirs['weights'][name]), name
+
+    # a width that was stored is that average, the next lies between
+    made = {}
+    for width in (0.05, 0.07):
+        out = tmp_path / f'{width}.pth'
+        code, text, err = run_tool(
+            'model_converters/synthesize_average',
+            *(whole.work_dir, out, '--width', width),
+        )
+        assert code == 0, err
+        assert f'from {len(files)} checkpoints' in text
+        made[width] = load_file(out)
+    assert made[0.05]['meta']['predict_on'] == 'teacher'
+    assert made[0.07]['meta']['average']['width'] == 0.07
+    narrow, wide = (each['weights'] for each in state['averages'])
+    for name, value in narrow.items():
+        torch.testing.assert_close(made[0.05]['state_dict'][name], value)
+        gap = (wide[name] - value).abs().max()
+        moved = (made[0.07]['state_dict'][name] - value).abs().max()
+        assert moved <= 1.5 * gap + 1e-6
+    model = whole.model
+    model.load_state_dict(made[0.07]['state_dict'])
+    assert torch.equal(
+        model.state_dict()['teacher.' + name],
+        made[0.07]['state_dict'][name],
+    )
+    code, _, err = run_tool(
+        'model_converters/synthesize_average',
+        *(whole.work_dir, tmp_path / 'no.pth', '--width', 0.01),
+    )
+    assert code == 1 and 'choose one between the stored widths' in err
+
+
+def test_a_checkpoint_without_averages_is_no_riddle(
+    make_runner, run_tool, tmp_path, caplog
+):
+    plain = dict(type='MeanTeacherHook')
+    runner, _ = run(make_runner, plain, 'plain', 2)
+    code, _, err = run_tool(
+        'model_converters/synthesize_average',
+        *(runner.work_dir, tmp_path / 'no.pth', '--width', 0.07),
+    )
+    assert code == 1 and 'has no averages; train with' in err
+    hook = dict(plain, averages=(0.1,))
+    resumed, _ = run(make_runner, hook, 'plain', resume=True)
+    log = next(Path(resumed.log_dir).glob('*.log')).read_text()
+    assert 'no averages of the widths 0.1' in log
+    assert 0 < stored(resumed.work_dir)[0]['updates'] < 7
 
 
 def test_without_it_the_models_own_weight_stays(make_runner):

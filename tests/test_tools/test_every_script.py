@@ -92,6 +92,10 @@ USED_BY = {
         CONVERTERS,
         'test_convert_predict_publish_and_export',
     ),
+    'model_converters/synthesize_average.py': (
+        'test_engine/test_mean_teacher_hook.py',
+        'test_averages_resume_to_the_bit_and_make_any_width',
+    ),
     'new_experiment.py': (
         'test_tools/test_new_experiment.py',
         'test_a_folder_becomes_an_experiment',

@@ -1,11 +1,13 @@
 """Move the teacher towards the student."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmengine.hooks import EMAHook, Hook
 
 from fx_mm.models.mean_teacher import bare_model
+from fx_mm.models.power_average import AVERAGES, PowerAverages
 from fx_mm.registry import HOOKS
 from fx_mm.utils.errors import UserError
 
@@ -24,7 +26,7 @@ class MeanTeacherHook(Hook):
     teacher = decay * teacher + (1 - decay) * student, over the whole model
     whatever the pass trained (Foundation X: 0.80, once per pass). Both
     schedules are functions of the position alone, so a resumed run needs no
-    state.
+    state but that of ``averages``.
 
     Args:
         decay (float): Weight of the OLD teacher. Defaults to 0.8.
@@ -37,10 +39,16 @@ class MeanTeacherHook(Hook):
             consistency loss goes from 0 to 0.5 over the passes of the run
             (Ark), constant within a pass. Defaults to None, the model's own
             constant.
+        averages (Sequence[float]): Widths of further averages of the student
+            to keep in the checkpoints that training resumes from, updated
+            with the teacher, such as ``(0.05, 0.1)``: from them
+            ``synthesize_average.py`` makes, after the training, the average
+            of any width (Karras et al. 2024). Each takes the memory of the
+            weights. Defaults to none.
 
     Raises:
-        UserError: If ``decay`` is not in 0..1, an option is unknown, or
-            mmengine's EMAHook stands beside it.
+        UserError: If ``decay`` is not in 0..1, a width not in 0.01..0.28, an
+            option is unknown, or mmengine's EMAHook stands beside it.
 
     Examples:
         >>> foundation_x = dict(type='MeanTeacherHook', decay=0.8)
@@ -49,6 +57,7 @@ class MeanTeacherHook(Hook):
         ...     decay=0.9,
         ...     schedule='cosine',
         ...     consistency_weight='cosine')
+        >>> post_hoc = dict(type='MeanTeacherHook', averages=(0.05, 0.1))
     """
 
     # Before the checkpoint (VERY_LOW), which must hold the new teacher.
@@ -60,6 +69,7 @@ class MeanTeacherHook(Hook):
         unit: str = 'pass',
         schedule: str = 'constant',
         consistency_weight: str | None = None,
+        averages: Sequence[float] = (),
     ) -> None:
         if not 0 <= decay <= 1:
             raise UserError(
@@ -80,6 +90,7 @@ class MeanTeacherHook(Hook):
         self.unit = unit
         self.schedule = schedule
         self.consistency_weight = consistency_weight
+        self.averages = PowerAverages(averages)
 
     def decay_at(self, update: int, updates: int) -> float:
         """Return the decay of an update (Ark, section 3).
@@ -125,11 +136,47 @@ class MeanTeacherHook(Hook):
     ) -> None:
         """Update after an iteration."""
         if self.unit == 'iter' and runner.train_loop.at_update:
-            decay = self.decay_at(runner.iter, runner.max_iters)
-            bare_model(runner.model).update_teacher(decay)
+            self._update(runner, runner.iter, runner.max_iters)
 
     def after_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Update after a pass."""
         if self.unit == 'pass':
-            decay = self.decay_at(runner.epoch, runner.max_epochs)
-            bare_model(runner.model).update_teacher(decay)
+            self._update(runner, runner.epoch, runner.max_epochs)
+
+    def _update(
+        self, runner: 'MultiTaskRunner', update: int, updates: int
+    ) -> None:
+        model = bare_model(runner.model)
+        model.update_teacher(self.decay_at(update, updates))
+        if self.averages.widths:
+            self.averages.update(model.student)
+
+    def before_save_checkpoint(
+        self, runner: 'MultiTaskRunner', checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the averages to what training resumes from."""
+        if self.averages.widths and 'optimizer' in checkpoint:
+            checkpoint[AVERAGES] = self.averages.state_dict()
+
+    def after_load_checkpoint(
+        self, runner: 'MultiTaskRunner', checkpoint: dict[str, Any]
+    ) -> None:
+        """Go on with the averages of the checkpoint."""
+        if not self.averages.widths or not runner.resumed:
+            return
+        state = checkpoint.get(AVERAGES)
+        widths = {each['width'] for each in (state or {}).get('averages', ())}
+        if state is None or not widths.issuperset(self.averages.widths):
+            runner.logger.warning(
+                'The checkpoint has no averages of the widths '
+                f'{", ".join(map(str, self.averages.widths))} '
+                '(MeanTeacherHook.averages): they begin here.'
+            )
+            return
+        student = bare_model(runner.model).student
+        lacking = self.averages.load_state_dict(state, student)
+        if lacking:
+            runner.logger.warning(
+                f'The averages of the checkpoint lack {len(lacking)} '
+                f'parameters, such as {lacking[0]}: those begin here.'
+            )
