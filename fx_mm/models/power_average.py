@@ -185,5 +185,5 @@ class PowerAverages:
             if self.updates
             else []
         )
-        known = next(iter(stored.values()), {})
+        known: Mapping[str, Tensor] = next(iter(stored.values()), {})
         return [name for name in current if name not in known]

@@ -94,7 +94,7 @@ USED_BY = {
     ),
     'model_converters/synthesize_average.py': (
         'test_engine/test_mean_teacher_hook.py',
-        'test_averages_resume_to_the_bit_and_make_any_width',
+        'test_any_width_is_made_of_averages',
     ),
     'new_experiment.py': (
         'test_tools/test_new_experiment.py',
