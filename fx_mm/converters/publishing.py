@@ -2,12 +2,14 @@
 
 import ast
 import hashlib
+import os.path as osp
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fx_mm.converters.files import to_bytes, write_checkpoint
+from fx_mm.utils.adapted_weights import META, base_of
 from fx_mm.utils.checkpoint import RUN_KEYS
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.model_weights import model_weights
@@ -35,7 +37,10 @@ def own_meta(checkpoint: object, source: str) -> dict[str, Any]:
 
 
 def publish_checkpoint(
-    checkpoint: dict[str, Any], source: str, predict_on: str | None = None
+    checkpoint: dict[str, Any],
+    source: str,
+    predict_on: str | None = None,
+    merge: bool = True,
 ) -> dict[str, Any]:
     """Keep what others need of a checkpoint of fx_mm.
 
@@ -47,6 +52,8 @@ def publish_checkpoint(
         source (str): Its path, for messages.
         predict_on (str, optional): ``'student'`` or ``'teacher'``, to keep one
             of them, under plain names. Defaults to None: both.
+        merge (bool): Merge an adapter into its base, which was loaded with
+            it. Defaults to True; else the adapter stays alone.
 
     Returns:
         dict: ``state_dict`` and ``meta``.
@@ -56,7 +63,7 @@ def publish_checkpoint(
             asked for, or its weights are not finite.
     """
     meta = own_meta(checkpoint, source)
-    weights = model_weights(checkpoint, source, predict_on)
+    weights = model_weights(checkpoint, source, predict_on, merge)
     state_dict = weights.state_dict
     if predict_on is not None:
         state_dict = weights.chosen
@@ -70,6 +77,9 @@ def publish_checkpoint(
     kept.update(
         cfg=strip_run_keys(meta.get('cfg', '')), fx_mm_version=__version__
     )
+    base = base_of(checkpoint)
+    if base is not None and not merge:
+        kept[META] = dict(base, base=osp.basename(base['base']))
     # Of weights under plain names, it says whose they are.
     if predict_on or 'predict_on' in meta:
         kept['predict_on'] = weights.predict_on

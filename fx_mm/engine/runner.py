@@ -67,6 +67,8 @@ class MultiTaskRunner(Runner):
         tasks (TaskTable): The active tasks, built once per run.
         report_options (ReportOptions): What the report has besides the table.
         trust (bool): Whether a checkpoint to test may hold any pickle.
+        loaded_from (str): The checkpoint that was loaded, or is just being
+            loaded; empty before.
 
     Raises:
         UserError: If the config or its data cannot be used.
@@ -82,6 +84,7 @@ class MultiTaskRunner(Runner):
         self.tasks: TaskTable = cfg.task_table
         self.report_options = ReportOptions()
         self.trust = False
+        self.loaded_from = ''
         self._testing = False
         self._ready = False
         self._quiet_start = QuietStart()
@@ -296,6 +299,7 @@ class MultiTaskRunner(Runner):
         Raises:
             UserError: Names what does not fit.
         """
+        self.loaded_from = filename
         if not self._testing:
             return super().load_checkpoint(
                 filename, map_location, strict, revise_keys

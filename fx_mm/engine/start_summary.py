@@ -14,6 +14,7 @@ import torch
 from mmengine.logging import MMLogger
 
 from fx_mm.datasets.task_dataset import TaskDataset
+from fx_mm.models.mean_teacher import bare_model
 from fx_mm.version import __version__
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def start_summary(runner: 'MultiTaskRunner', train: bool = True) -> str:
         f'tasks     {_tasks(dataset.datasets)}',
         f'images    {images}',
         plan,
-        f'model     {_count(runner)} parameters; seed {runner.seed}',
+        f'model     {_count(runner)}; seed {runner.seed}',
         f'device    {_device(runner)}',
         f'work dir  {runner.work_dir}',
         f'log       {runner.log_dir}',
@@ -116,12 +117,17 @@ def _tasks(datasets: Iterable[TaskDataset]) -> str:
 
 
 def _count(runner: 'MultiTaskRunner') -> str:
-    count = sum(
-        p.numel()
-        for name, p in runner.model.named_parameters()
-        if 'teacher.' not in name
+    student = bare_model(runner.model).student
+    count = sum(p.numel() for p in student.parameters())
+    text = f'{count / 1e6:.1f} M parameters'
+    if student.adapter is None:
+        return text
+    trained = sum(p.numel() for p in student.parameters() if p.requires_grad)
+    added = len(student.adapter.layers)
+    return (
+        f'{text}, {trained / 1e6:.2f} M of them trained (adapter of rank '
+        f'{student.adapter.rank} on {added} layers)'
     )
-    return f'{count / 1e6:.1f} M'
 
 
 def _device(runner: 'MultiTaskRunner') -> str:

@@ -3,6 +3,7 @@ from fx_mm.utils.check_env import leave_out_multimodal
 # Before anything imports mmpretrain's models, or mmdet's, which import them.
 leave_out_multimodal()
 
+from fx_mm.models.adapters import LoRA
 from fx_mm.models.backbones import (
     FoundationXBackbone,
     FusedSwinTransformer,
@@ -44,6 +45,7 @@ __all__ = [
     'FoundationX',
     'FoundationXBackbone',
     'FusedSwinTransformer',
+    'LoRA',
     'LocalizationBranch',
     'MaskedBCELoss',
     'MaskedFocalLoss',

@@ -9,6 +9,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from fx_mm.models.adapters import GROUP, LoRA
 from fx_mm.models.backbones import build_backbone, probe_backbone
 from fx_mm.models.branches import Branch
 from fx_mm.models.freeze_plan import freeze_plan
@@ -47,6 +48,9 @@ class FoundationX(BaseModel):
             ``tasks``. Such images should be normalised and sized alike in
             both tasks, since the localization branch sees those of
             segmentation. None: no guidance. Defaults to None.
+        adapter (dict, optional): Config of :class:`LoRA`: it learns in place
+            of what the datasets share, which is then the *base*. Defaults
+            to None.
         data_preprocessor (dict, optional): Config of the preprocessor; not
             needed inside of :class:`MeanTeacher`. Defaults to None.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
@@ -65,6 +69,7 @@ class FoundationX(BaseModel):
         backbone: dict[str, Any],
         tasks: TaskTable | Sequence[Task],
         region_guidance: dict[str, Any] | None = None,
+        adapter: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
         **branches: dict[Any, Any] | None,
@@ -103,6 +108,37 @@ class FoundationX(BaseModel):
         self._shared: SharedFeatures | None = None
         self._never_trained = frozenset(
             name for name, p in self.named_parameters() if not p.requires_grad
+        )
+        self.adapter: LoRA | None = None
+        self.base: tuple[str, ...] = ()
+        if adapter is not None:
+            self._add_adapter(adapter)
+
+    def _add_adapter(self, cfg: dict[str, Any]) -> None:
+        where = 'model.student.adapter'
+        check_value(where, cfg, dict)
+        cfg = dict(copy.deepcopy(cfg))
+        cfg.setdefault('type', 'LoRA')
+        check_parts(cfg, where)
+        self.adapter = MODELS.build(dict(cfg, backbone=self.backbone))
+        self.base = self.adapter.base_groups(self.param_groups())
+        self.lock(())
+
+    def drop_adapter(self) -> None:
+        """Be a model without adapter, for weights that it is merged into."""
+        if self.adapter is not None:
+            self.adapter.detach()
+            self.adapter, self.base = None, ()
+            self.lock(())
+
+    @property
+    def base_weights(self) -> tuple[str, ...]:
+        """Names of the weights that an adapter leaves as they are."""
+        groups = [g for g in self.param_groups() if g.name in self.base]
+        return tuple(
+            name
+            for name in self.state_dict()
+            if any(group.owns(name) for group in groups)
         )
 
     def _build_guidance(
@@ -339,6 +375,8 @@ class FoundationX(BaseModel):
                 groups += [
                     group.under(kind.branch) for group in branch.param_groups()
                 ]
+        if self.adapter is not None:
+            groups.append(ParamGroup(GROUP, None, ('adapter',)))
         return groups
 
     def freeze_plan(self, task_name: str, mode: str) -> tuple[str, ...]:
@@ -347,10 +385,10 @@ class FoundationX(BaseModel):
         See :func:`fx_mm.models.freeze_plan.freeze_plan`.
         """
         groups = self.param_groups()
-        return freeze_plan(groups, self.task_names, task_name, mode)
+        return freeze_plan(groups, self.task_names, task_name, mode, self.base)
 
     def lock(self, group_names: Iterable[str]) -> None:
-        """Lock these groups and release all others. Idempotent.
+        """Lock these groups and the base, release all others. Idempotent.
 
         A locked group takes no gradient (its ``grad`` becomes None, so that
         no optimizer touches it) and is in eval mode, which also outlasts
@@ -364,7 +402,7 @@ class FoundationX(BaseModel):
             ValueError: If a name is unknown.
         """
         groups = {group.name: group for group in self.param_groups()}
-        chosen = tuple(dict.fromkeys(group_names))
+        chosen = tuple(dict.fromkeys((*group_names, *self.base)))
         unknown = [name for name in chosen if name not in groups]
         if unknown:
             raise ValueError(

@@ -1,6 +1,6 @@
 """Which groups of parameters a pass freezes; the only place that knows."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from fx_mm.models.param_groups import ParamGroup
 from fx_mm.tasks import MIXED, MODES
@@ -13,6 +13,7 @@ def freeze_plan(
     tasks: Sequence[str],
     task_name: str,
     mode: str,
+    base: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Return the names of the groups that are frozen in a pass.
 
@@ -31,7 +32,9 @@ def freeze_plan(
         mode (str): ``'lock'``; ``'lock_plus'`` (Foundation X+), which freezes
             heavy groups as well (a dataset's decoder), while selection layers
             learn, since here they are the dataset's (the authors' are shared
-            and locked); or ``'release'``: nothing is frozen.
+            and locked); or ``'release'``: nothing but the base is frozen.
+        base (Collection[str]): Groups that an adapter learns in place of;
+            frozen in every pass. Defaults to none.
 
     Returns:
         tuple[str]: Names of groups.
@@ -44,11 +47,13 @@ def freeze_plan(
             f'the model has no task {task_name!r}; it has {", ".join(tasks)}.'
         )
     check_choice('lock mode', mode, MODES)
-    if mode == 'release':
-        return ()
     learning = tasks if task_name == MIXED else (task_name,)
     return tuple(
         group.name
         for group in groups
-        if group.task not in learning or (group.heavy and mode == 'lock_plus')
+        if group.name in base
+        or mode != 'release'
+        and (
+            group.task not in learning or (group.heavy and mode == 'lock_plus')
+        )
     )

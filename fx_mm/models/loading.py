@@ -161,6 +161,8 @@ def fill_model(
 ) -> None:
     """Load weights; the model then holds and predicts as they say.
 
+    They have adapters merged, so the model has none afterwards.
+
     Args:
         model (MeanTeacher): The model.
         weights (ModelWeights): Of a checkpoint.
@@ -171,6 +173,7 @@ def fill_model(
     Raises:
         UserError: Counts and names the missing or misshapen weights.
     """
+    model.drop_adapter()
     model.keep_predictors(weights.held)
     load_weights(model, weights.state_dict, source, optional)
     model.predict_on = weights.predict_on

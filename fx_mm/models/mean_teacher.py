@@ -144,10 +144,24 @@ class MeanTeacher(BaseModel):
         if len(self._predictors) == 1:
             self.teacher = None
         elif self.teacher is None:
-            self.teacher = copy.deepcopy(self.student)
+            # What an adapter leaves as it is, both have in common.
+            base = set(self.student.base_weights)
+            common = {
+                id(p): p
+                for name, p in self.student.named_parameters()
+                if name in base
+            }
+            self.teacher = copy.deepcopy(self.student, common)
             self.teacher.requires_grad_(False)
             self.teacher.eval()
             self.teacher.compile_parts(**self._compiled)
+
+    def drop_adapter(self) -> None:
+        """Be a model without adapter, for weights that it is merged into."""
+        if self.student.adapter is not None:
+            self.teacher = None  # which has its base in common
+            self.student.drop_adapter()
+            self.keep_predictors(self.predictors)
 
     @property
     def predict_on(self) -> str:
@@ -204,7 +218,8 @@ class MeanTeacher(BaseModel):
                 ours = dict(getattr(self.student, kind)())
                 if theirs.keys() != ours.keys():
                     raise RuntimeError('student and teacher differ in names')
-                lists += [list(theirs.values()), list(ours.values())]
+                apart = [n for n in theirs if theirs[n] is not ours[n]]
+                lists += [[x[n] for n in apart] for x in (theirs, ours)]
             self._pairs = tuple(lists)
         return self._pairs
 

@@ -18,9 +18,10 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
 from torch import Tensor, nn
 
+from fx_mm.utils.adapted_weights import add_base, base_of
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
-from fx_mm.utils.model_weights import read_weights
+from fx_mm.utils.model_weights import model_weights, read_weights
 from fx_mm.utils.weight_files import (
     is_safetensors,
     name_other_file,
@@ -201,11 +202,52 @@ def _download_name(url: str) -> str:
     return f'{stem}-{hashlib.sha256(url.encode()).hexdigest()[:8]}{suffix}'
 
 
-def load_source(source: str, trust: bool = False) -> dict[str, Any]:
-    """Load a file or a URL, see :func:`load_file`."""
+def load_source(
+    source: str, trust: bool = False, whole: bool = True
+) -> dict[str, Any]:
+    """Load a file or a URL, see :func:`load_file`.
+
+    Args:
+        source (str): A file or URL.
+        trust (bool): Unpickle anything in it. Defaults to False.
+        whole (bool): Add its base to an adapter. Defaults to True.
+
+    Raises:
+        UserError: As :func:`load_file`, or if a base is missing or another
+            one.
+    """
     if source.startswith(('http://', 'https://')):
-        return load_url(source, trust=trust)
-    return load_file(source, trust=trust)
+        loaded = load_url(source, trust=trust)
+    else:
+        loaded = load_file(source, trust=trust)
+    return with_base(loaded, source, trust) if whole else loaded
+
+
+def with_base(
+    loaded: dict[str, Any], source: str, trust: bool = False
+) -> dict[str, Any]:
+    """Add the weights of its base to a checkpoint that holds an adapter.
+
+    Args:
+        loaded (dict): A loaded checkpoint; it is not changed.
+        source (str): Its path.
+        trust (bool): Unpickle anything in the base. Defaults to False.
+
+    Returns:
+        dict: What was given if it is whole.
+
+    Raises:
+        UserError: If the base is missing or another one.
+    """
+    entry = base_of(loaded)
+    if entry is None:
+        return loaded
+
+    def read(path: str) -> dict[str, Tensor]:
+        return model_weights(load_source(path, trust), path).chosen
+
+    own = read_weights(loaded, source)
+    return dict(loaded, state_dict=add_base(own, entry, source, read))
 
 
 def register_loaders() -> None:

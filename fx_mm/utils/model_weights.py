@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fx_mm.utils.adapted_weights import merge_adapters
 from fx_mm.utils.checks import check_choice
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
@@ -175,19 +176,23 @@ class ModelWeights:
 
 
 def model_weights(
-    loaded: Mapping[str, Any], source: str, predict_on: str | None = None
+    loaded: Mapping[str, Any],
+    source: str,
+    predict_on: str | None = None,
+    merge: bool = True,
 ) -> ModelWeights:
     """Find the weights of a checkpoint, and which model predicts.
 
     The one place that decides it for every tool: who is asked for, else who
     the checkpoint's meta names, else the first of ``PREDICTORS`` that it
-    holds.
+    holds. Adapters are merged into their layers.
 
     Args:
         loaded (Mapping): The content of a checkpoint file.
         source (str): Its path, for messages.
         predict_on (str, optional): ``'teacher'`` or ``'student'``. Defaults
             to None: see above.
+        merge (bool): Merge adapters. Defaults to True.
 
     Raises:
         UserError: If the checkpoint does not hold the model that is asked
@@ -197,6 +202,8 @@ def model_weights(
     if predict_on is not None:
         check_choice('predict_on', predict_on, PREDICTORS)
     state_dict = read_weights(loaded, source)
+    if merge:
+        state_dict = merge_adapters(state_dict, source)
     meta = loaded.get('meta')
     stated = meta.get('predict_on') if isinstance(meta, dict) else None
     held = _held(state_dict, stated)

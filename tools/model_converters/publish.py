@@ -1,7 +1,8 @@
 """Prepare a checkpoint for others: without optimizer, hash in its name.
 
 ``python tools/model_converters/publish.py CHECKPOINT OUT`` writes
-``OUT-1a2b3c4d.pth`` with the first digits of the file's SHA-256.
+``OUT-1a2b3c4d.pth`` with the first digits of the file's SHA-256. An adapter is
+merged into its base, or kept alone with ``--adapter-alone``.
 """
 
 import argparse
@@ -26,15 +27,21 @@ def parse_args():
         choices=PREDICTORS,
         help='keep these alone; both by default',
     )
+    parser.add_argument(
+        '--adapter-alone',
+        action='store_true',
+        help='do not merge an adapter; its base is looked for beside it',
+    )
     add_trust_option(parser)
     return parser.parse_args()
 
 
 def main():
     args = parse_args()
-    checkpoint = load_source(args.checkpoint, args.trust)
+    merge = not args.adapter_alone
+    checkpoint = load_source(args.checkpoint, args.trust, whole=merge)
     published = publish_checkpoint(
-        checkpoint, args.checkpoint, args.predict_on
+        checkpoint, args.checkpoint, args.predict_on, merge
     )
     print(f'written to {write_published(published, args.out)}')
 

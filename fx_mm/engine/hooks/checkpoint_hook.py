@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 
+from fx_mm.engine.adapter_checkpoints import (
+    check_base,
+    leave_out_base,
+    resume_on_base,
+    start_on_base,
+)
 from fx_mm.engine.resume import (
     check_weights,
     describe_draws,
@@ -116,6 +122,7 @@ class CyclicCheckpointHook(CheckpointHook):
         self.unit = unit
         self._due = False
         self._training = False
+        self._base: dict[str, Any] | None = None
 
     def _init_rule(
         self, rules: list[str | None], key_indicators: list[str]
@@ -133,9 +140,11 @@ class CyclicCheckpointHook(CheckpointHook):
         """Find the folder, and what was validated before a resume.
 
         Raises:
-            UserError: If ``save_best`` is of a task that is not validated.
+            UserError: If ``save_best`` is of a task that is not validated,
+                or an adapter has no base.
         """
         super().before_train(runner)
+        check_base(bare_model(runner.model).student, self._base)
         self._training = True
         for key in self.save_best or ():
             _check_validated(key, runner.val_loop)
@@ -311,7 +320,12 @@ class CyclicCheckpointHook(CheckpointHook):
     def before_save_checkpoint(
         self, runner: 'MultiTaskRunner', checkpoint: dict[str, Any]
     ) -> None:
-        """Add to the meta the task table, and which model predicts."""
+        """Add to the meta the task table, and which model predicts.
+
+        Of an adapter's run, the base is left out and named.
+        """
+        if self._base is not None:
+            leave_out_base(checkpoint, self._base)
         checkpoint['meta']['tasks'] = [task.meta for task in runner.tasks]
         checkpoint['meta']['predict_on'] = runner.predict_on
         schedule = runner.train_loop.schedule
@@ -323,8 +337,10 @@ class CyclicCheckpointHook(CheckpointHook):
     ) -> None:
         """Refuse other classes, show a changed config, restore marks."""
         check_meta(checkpoint, runner.tasks)
-        weights = checkpoint['state_dict']
         model = bare_model(runner.model)
+        join = resume_on_base if runner.resumed else start_on_base
+        self._base = join(checkpoint, model.student, runner.loaded_from)
+        weights = checkpoint['state_dict']
         if not runner.resumed:
             check_weights(weights, model)
             if model.teacher is None and has_teacher(weights):

@@ -27,8 +27,9 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     mmengine makes one group per parameter as soon as ``paramwise_cfg`` is
     set; here parameters with equal settings share a group, in the order of
     the model, which is what lets AdamW's foreach path work. Teacher
-    parameters are excluded. Build it while everything is trainable. The whole
-    model is looked at: a parameter that no group has stops the training.
+    parameters are excluded, and those of an adapter's base. Build it while
+    everything else is trainable. The whole model is looked at: a parameter
+    that no group has stops the training.
 
     ``paramwise_cfg`` understands ``custom_keys`` (name pattern to ``lr_mult``
     and ``decay_mult``; the longest pattern that occurs in the name wins),
@@ -75,13 +76,14 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     ) -> None:
         """Fill ``params`` with the merged groups of ``module``."""
         custom = self.paramwise_cfg.get('custom_keys', {})
+        base = set(getattr(module, 'base_weights', ()))
         unused = set(custom)
         groups: dict[tuple[float, float | None], dict[int, nn.Parameter]] = {}
         patterns: dict[float, set[str]] = {}
         for prefix, child in module.named_modules():
             for name, param in child.named_parameters(recurse=False):
                 full = f'{prefix}.{name}' if prefix else name
-                if not param.requires_grad:
+                if not param.requires_grad and full not in base:
                     raise UserError(
                         f'Parameter "{full}" is frozen while the optimizer '
                         'is built, so it could never be released; lock it '
@@ -89,6 +91,8 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                     )
                 matches = [key for key in custom if key in full]
                 unused -= set(matches)
+                if full in base:
+                    continue
                 key = max(matches, key=len, default='')
                 settings = self._settings(child, name, custom.get(key, {}))
                 if custom.get(key, {}).get('lr_mult', 1.0) != 1.0:

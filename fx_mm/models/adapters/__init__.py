@@ -1,0 +1,3 @@
+from fx_mm.models.adapters.lora import GROUP, LoRA
+
+__all__ = ['GROUP', 'LoRA']
