@@ -1,6 +1,8 @@
 """Many trainings: configs by seeds, some at a time, what is done skipped."""
 
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -44,6 +46,8 @@ class Run:
         seconds (float): What its last process took.
     """
 
+    COST = 'cost.json'
+
     config: Path
     seed: int
     folder: Path
@@ -66,6 +70,40 @@ class Run:
     def log(self) -> Path:
         """Path: Output of its processes."""
         return self.folder / 'run.log'
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """What its processes took; empty if that was not kept.
+
+        Returns:
+            dict[str, float]: ``seconds``, ``processor_seconds`` and
+            ``peak_memory_gib`` of the largest process, loaders' workers not
+            counted.
+        """
+        file = self.folder / self.COST
+        if not file.is_file():
+            return {}
+        return json.loads(file.read_text(encoding='utf-8'))
+
+    def add_cost(self, seconds: float, usage: resource.struct_rusage) -> None:
+        """Keep what a process of it took.
+
+        Args:
+            seconds (float): By the clock.
+            usage (struct_rusage): As of ``os.wait4``.
+        """
+        before = self.cost
+        # in bytes on macOS
+        unit = 2**30 if sys.platform == 'darwin' else 2**20
+        memory = usage.ru_maxrss / unit
+        cost = dict(
+            seconds=before.get('seconds', 0) + seconds,
+            processor_seconds=before.get('processor_seconds', 0)
+            + usage.ru_utime
+            + usage.ru_stime,
+            peak_memory_gib=max(before.get('peak_memory_gib', 0), memory),
+        )
+        write_whole(self.folder / self.COST, json.dumps(cost) + '\n')
 
     def headlines(self) -> dict[str, float]:
         """Return the headline metrics of a finished run."""
@@ -246,12 +284,28 @@ class _Pool:
                     command, env=self.env, stdout=log, stderr=log
                 )
                 self._running.add(process)
-            process.wait()
+            usage = _wait(process)
             with self._lock:
                 self._running.discard(process)
         run.seconds = time.perf_counter() - begin
+        if usage is not None:
+            run.add_cost(run.seconds, usage)
         if not self._stopped:
             self.report(run)
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+) -> resource.struct_rusage | None:
+    """Wait for a process; return what it took, None if that is not known."""
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except ChildProcessError:
+        # while it was stopped, another thread has asked for its end
+        process.wait()
+        return None
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage
 
 
 class _ProgressLines:

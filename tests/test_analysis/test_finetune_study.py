@@ -13,6 +13,7 @@ from fx_mm.utils.errors import UserError
 ROOT = Path(__file__).parents[2]
 PRETRAINING = ROOT / 'configs' / 'ablation' / 'foundation-x.py'
 TARGET = ROOT / 'configs' / 'finetune' / 'foundation-x_tiny_jsrt.py'
+LORA = TARGET.with_name('foundation-x_tiny_jsrt_lora.py')
 FAKE_TRAIN = """
 import json, sys
 from pathlib import Path
@@ -29,14 +30,16 @@ if Path(args[0]).stem == 'foundation-x':
     value, task, metric = 0.5, 'phantom_a/cls', 'AUC'
 else:
     few = 'datasets.jsrt.tasks.seg.few_shot'
-    seed, n = int(options['randomness.seed']), int(options[few + '.n'])
-    assert int(options[few + '.seed']) == seed
+    seed, n = int(options['randomness.seed']), int(options.get(few + '.n', 0))
+    assert not n or int(options[few + '.seed']) == seed
     assert options['train_cfg.max_cycles'] == '1'
     start = options['load_from']
     assert start == 'None' or start.endswith('pretraining/iter_7.pth')
     if seed == 1 and n == 6 and not Path(folder.parents[2], 'fixed').exists():
         sys.exit('broken on purpose')
     value = n / 100 + seed / 10 + (start != 'None') * 0.05
+    value += args[0].endswith('_lora.py') * 0.01
+    (folder / 'iter_9.pth').write_bytes(bytes(2**20))
     task, metric = 'jsrt/seg', 'Dice_pos'
 values = {metric: value, metric + '/Lung': 2 * value}
 metrics = {'teacher': {task: values}}
@@ -59,8 +62,9 @@ def run(tmp_path, monkeypatch, capsys):
     fake.write_text(FAKE_TRAIN)
     monkeypatch.setattr(module, 'TRAIN', fake)
 
-    def call(*options):
-        words = [PRETRAINING, TARGET, '--seeds', 0, 1, '--images', 6, 12]
+    def call(*options, images=(6, 12), others=()):
+        words = [PRETRAINING, TARGET, '--seeds', 0, 1, '--images', *images]
+        words += ['--others', *others] if others else []
         words += ['--work-dir', tmp_path / 'work', '--cfg-options']
         words += options or ['train_cfg.max_cycles=1']
         monkeypatch.setattr(sys, 'argv', ['x', *map(str, words)])
@@ -96,6 +100,29 @@ def test_pairs_are_compared_and_broken_runs_made_up(run, tmp_path):
     text = (work / 'finetune_study.md').read_text()
     assert '## 6 images' in text and '**+0.050 [+0.050, +0.050]**' in text
     assert text in out
+
+
+def test_others_start_from_the_same_weights(run, tmp_path):
+    run(images=('all',), others=(LORA,))
+    content = json.loads(
+        (tmp_path / 'work' / 'finetune_study.json').read_text()
+    )['images']['all']
+    lora = content['variants']['lora']['jsrt/seg/Dice_pos']['difference']
+    assert lora['mean'] == pytest.approx(0.06)
+    assert content['costs'].keys() == {'scratch', 'fine-tuned', 'lora'}
+    cost = content['costs']['lora']
+    assert cost['checkpoint (MiB)'] == 1
+    assert 0 < cost['peak memory (GiB)'] < 1
+    assert 0 < cost['processor minutes'] < 1
+    text = (tmp_path / 'work' / 'finetune_study.md').read_text()
+    assert '| checkpoint (MiB) | 1.00 | 1.00 | 1.00 |' in text
+
+
+def test_others_have_the_same_tasks(run, tmp_path):
+    other = tmp_path / 'other.py'
+    other.write_text(f"_base_ = {str(PRETRAINING)!r}\nreport = 'test'\n")
+    with pytest.raises(UserError, match='other tasks than'):
+        run(others=(other,))
 
 
 @pytest.mark.parametrize(

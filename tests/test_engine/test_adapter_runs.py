@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from small_run import small_cfg
 
 from fx_mm.apis import FoundationXInferencer, build_runner
+from fx_mm.config import PlainConfig
 from fx_mm.converters.publishing import publish_checkpoint, write_published
 from fx_mm.deployment import export_onnx
 from fx_mm.deployment.graph import TaskGraph
@@ -267,3 +270,44 @@ def test_onnx_gives_what_the_adapted_model_does(trained, file, tmp_path):
     with torch.no_grad():
         (wanted,) = graph.eval()(pixels)
     assert abs(found - wanted.numpy()).max() < 1e-5
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(make, folder, tmp_path):
+    options = {
+        'optim_wrapper.amp_dtype': None,
+        'optim_wrapper.optimizer.type': 'SGD',
+        'optim_wrapper.optimizer.fused': False,
+        'loader.num_workers': 0,
+    }
+    one = make('one', **options)
+    cfg = small_cfg(
+        Path(one.cfg.phantom.root),
+        tmp_path / 'two',
+        **{**RUN, **ADAPTER, **options, 'load_from': base_of(folder)},
+        test_cfg=None,
+        launcher='pytorch',
+    )
+    cfg.task_defaults.seg.batch_size = 2
+    one.train()
+    config = tmp_path / 'config.py'
+    config.write_text(PlainConfig(cfg.to_dict()).pretty_text)
+    done = subprocess.run(
+        [
+            *(sys.executable, '-m', 'torch.distributed.run', '--standalone'),
+            *('--nproc_per_node=2', 'tools/train.py', config),
+            *('--launcher', 'pytorch'),
+        ],
+        cwd=Path(__file__).parents[2],
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    wanted = load_file(find_checkpoint(one.work_dir))['state_dict']
+    found = load_file(find_checkpoint(tmp_path / 'two'))['state_dict']
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(
+            found[name], value, atol=1e-5, rtol=1e-4, msg=name
+        )
