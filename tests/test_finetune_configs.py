@@ -13,16 +13,20 @@ from mmengine.registry import DefaultScope
 
 from fx_mm.apis import build_runner, dry_run, load_config
 from fx_mm.datasets.samplers.pass_schedule import plan_cycle
+from fx_mm.engine.start_summary import start_summary
 from fx_mm.phantom import write_raw
 from fx_mm.preparation import prepare
 from fx_mm.tasks import MEAN, Task, TaskTable, task_of
-from fx_mm.utils.checkpoint import load_file
+from fx_mm.utils.checkpoint import find_checkpoint, load_file
 from fx_mm.utils.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / 'configs' / 'finetune'
 PREFIX = 'foundation-x_swin-b_'
 STUDY = 'foundation-x_tiny_jsrt'
+STUDIES = {STUDY, f'{STUDY}_heads', f'{STUDY}_lora'}
+COMPARED = ('datasets', 'tasks', 'task_defaults', 'model', 'cycle')
+ADAPTERS = {'jsrt_lora': ['jsrt/seg']}
 _names = itertools.count()
 TASKS = {
     'vindr-organs': ['vindr_organs/loc', 'vindr_organs/seg'],
@@ -95,26 +99,27 @@ def twin(tmp_path_factory):
 
 def test_files_are_those_that_are_documented():
     files = {file.stem for file in FOLDER.glob('*.py')}
-    assert files == {f'{PREFIX}{name}' for name in TASKS} | {STUDY}
+    targets = TASKS | ADAPTERS
+    assert files == {f'{PREFIX}{name}' for name in targets} | STUDIES
     metafile = yaml.safe_load((FOLDER / 'metafile.yml').read_text())
     named = {model['Config']: model['Name'] for model in metafile['Models']}
     assert named == {f'configs/finetune/{name}.py': name for name in files}
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']
     assert 'configs/finetune/metafile.yml' in index
     readme = (FOLDER / 'README.md').read_text()
-    assert f'{STUDY}.py' in readme
-    for name in TASKS:
+    assert all(f'`{name}.py`' in readme for name in STUDIES)
+    for name in targets:
         cfg = load_config(path_of(name))
         table = TaskTable.from_cfg(cfg)
-        assert table.names == TASKS[name]
+        assert table.names == targets[name]
         sizes, cycles = set(table.batch_sizes.values()), cfg.train_cfg
         (row,) = (
             x for x in readme.splitlines() if f'`{PREFIX}{name}.py`' in x
         )
         assert row.endswith(f'| {sizes.pop()}, {cycles.max_cycles} |')
         best = cfg.default_hooks.checkpoint.save_best
-        of = TASKS[name] if best == MEAN else [task_of(best)]
-        assert of == TASKS[name]
+        of = targets[name] if best == MEAN else [task_of(best)]
+        assert of == targets[name]
 
 
 def test_modes():
@@ -184,6 +189,27 @@ def test_what_learns(make, twin, start, lock):
     assert all(torch.equal(value, teacher[n]) for n, value in after.items())
 
 
+def test_an_adapter_learns_beside_the_start(make, twin, start):
+    cfg = make(
+        'jsrt_lora',
+        twin('jsrt'),
+        load_from=start,
+        val_cfg=None,
+        default_hooks__checkpoint__save_best=None,
+    )
+    runner = build_runner(cfg)
+    assert 'adapter of rank 8 on 8 layers' in start_summary(runner)
+    runner.train()
+    before = load_file(start)['state_dict']
+    after = runner.model.student.state_dict()
+    kept = [name for name in before if name in after]
+    assert all(torch.equal(before[name], after[name]) for name in kept)
+    saved = load_file(find_checkpoint(cfg.work_dir))['state_dict']
+    owners = {name.split('.')[1] for name in saved}
+    assert owners == {'adapter', 'segmentation'}
+    assert not any('decoder' in name for name in saved)
+
+
 def test_dry_run_on_a_twin(make, twin):
     runner = build_runner(
         make('montgomery', twin('montgomery'), load_from=None)
@@ -195,6 +221,12 @@ def test_dry_run_on_a_twin(make, twin):
 def test_the_study_compares_equal_runs():
     """The model of the pretraining, and no selection."""
     study = load_config(str(FOLDER / f'{STUDY}.py'))
+    for name in STUDIES - {STUDY}:
+        other = load_config(str(FOLDER / f'{name}.py'))
+        other.model.student.pop('adapter', None)
+        other.cycle.lock = study.cycle.lock
+        for key in COMPARED:
+            assert other[key] == study[key], (name, key)
     base = load_config(str(ROOT / 'configs' / 'ablation' / 'foundation-x.py'))
     assert study.model.student == base.model.student
     assert study.val_cfg is None and study.report == 'test'
