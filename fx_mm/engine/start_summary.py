@@ -96,7 +96,7 @@ def start_summary(runner: 'MultiTaskRunner', train: bool = True) -> str:
         f'tasks     {_tasks(dataset.datasets)}',
         f'images    {images}',
         plan,
-        f'model     {_count(runner)}; seed {runner.seed}',
+        f'model     {_count(runner, train)}; seed {runner.seed}',
         f'device    {_device(runner)}',
         f'work dir  {runner.work_dir}',
         f'log       {runner.log_dir}',
@@ -116,11 +116,11 @@ def _tasks(datasets: Iterable[TaskDataset]) -> str:
     return f'{count}: {annotations}'
 
 
-def _count(runner: 'MultiTaskRunner') -> str:
+def _count(runner: 'MultiTaskRunner', train: bool) -> str:
     student = bare_model(runner.model).student
     count = sum(p.numel() for p in student.parameters())
     text = f'{count / 1e6:.1f} M parameters'
-    if student.adapter is None:
+    if student.adapter is None or not train:
         return text
     trained = sum(p.numel() for p in student.parameters() if p.requires_grad)
     added = len(student.adapter.layers)

@@ -134,6 +134,8 @@ class FoundationX(BaseModel):
     @property
     def base_weights(self) -> tuple[str, ...]:
         """Names of the weights that an adapter leaves as they are."""
+        if not self.base:
+            return ()
         groups = [g for g in self.param_groups() if g.name in self.base]
         return tuple(
             name

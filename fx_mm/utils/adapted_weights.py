@@ -15,7 +15,7 @@ from fx_mm.utils.predictors import PREDICTORS
 META = 'adapter'
 """Key of the meta of a checkpoint that holds no base."""
 LAYER = re.compile(r'((?:\w+\.)?)adapter\.layers\.([^.]+)\.up')
-PART = re.compile(r'(?:\w+\.)?adapter\..+')
+PART = re.compile(r'(?:\w+\.)?adapter\.layers\.[^.]+\.(?:down|up|scale)')
 SHOWN = 8
 
 Weights = Mapping[str, Tensor]

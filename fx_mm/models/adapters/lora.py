@@ -116,6 +116,8 @@ class LoRA(nn.Module):
         where = 'model.student.adapter'
         check_number(f'{where}.rank', rank, 1, whole=True)
         check_number(f'{where}.alpha', alpha, 0)
+        if not alpha:
+            raise UserError(f'{where}.alpha is 0, so nothing would be added.')
         check_number(f'{where}.drop_rate', drop_rate, 0, 1)
         self.rank = rank
         self.trained = tuple(train)
