@@ -256,6 +256,33 @@ def test_a_run_goes_on_as_it_began(trained, file, make):
 
 
 @pytest.mark.slow
+def test_tasks_of_all_kinds_share_an_adapter(make):
+    """Through lock and release passes, stopped and resumed in between."""
+    options = {
+        'tasks': ['phantom_a/cls', 'phantom_b/loc', TASK],
+        'cycle.lock': 'paper',
+    }
+    whole = make('kinds', **options)
+    whole.train()
+    file = find_checkpoint(whole.work_dir)
+    make('kinds_2', **options, **{'train_cfg.max_cycles': 1}).train()
+    resumed = make('kinds_2', resume=True, **options)
+    resumed.train()
+    wanted = load_file(file)['state_dict']
+    found = load_file(find_checkpoint(resumed.work_dir))['state_dict']
+    assert all(torch.equal(found[name], x) for name, x in wanted.items())
+    loaded = load_model(whole.cfg, file)
+    close(maps(whole.model), maps(loaded))
+    ours = whole.model.teacher.state_dict()
+    adapted = {
+        key.replace('/', '.') for key in whole.model.student.adapter.layers
+    }
+    for name, value in loaded.teacher.state_dict().items():
+        layer = name.removeprefix('backbone.').removesuffix('.weight')
+        assert torch.equal(ours[name], value) != (layer in adapted), name
+
+
+@pytest.mark.slow
 def test_onnx_gives_what_the_adapted_model_does(trained, file, tmp_path):
     onnxruntime = pytest.importorskip('onnxruntime')
     path = tmp_path / 'adapted.onnx'

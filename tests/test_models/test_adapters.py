@@ -135,25 +135,30 @@ def test_without_adapter_nothing_is_added_and_all_learns(pair):
 
 
 @pytest.mark.parametrize('mode', ['lock', 'release'])
-def test_what_learns_in_a_pass(pair, mode):
+@pytest.mark.parametrize('task', OWN)
+def test_what_learns_in_a_pass(pair, task, mode):
     """The base never; the adapter, being shared, in release passes alone."""
     _, model = pair
     student = model.train().student
     move(student)
     before = {k: v.clone() for k, v in student.state_dict().items()}
-    student.lock(student.freeze_plan('a/seg', mode))
+    student.lock(student.freeze_plan(task, mode))
     model.train()
     assert not student.backbone.training
     assert not student.segmentation.decoder.training
     assert student.adapter.training == (mode == 'release')
-    h.backward(model, 'a/seg')
+    h.backward(model, task)
     learning = h.with_gradient(model)
-    assert 'segmentation.heads.a.weight' in learning
+    groups = {group.name: group for group in student.param_groups()}
+    head = groups[f'{task}/head']
+    assert any(map(head.owns, learning))
     assert any(n.startswith('adapter.') for n in learning) == (
         mode == 'release'
     )
     assert not learning & set(student.base_weights)
-    if mode == 'release':
+    embedding = 'localization.label_embedding.weight'
+    assert (embedding in learning) == (task == 'a/loc' and mode == 'release')
+    if mode == 'release' and task == 'a/seg':  # which reads all stages
         assert {n for n, _ in student.adapter.named_parameters('adapter')} <= (
             learning
         )
