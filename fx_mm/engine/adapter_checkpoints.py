@@ -4,7 +4,12 @@ from collections.abc import Container
 from typing import Any
 
 from fx_mm.models.foundation_x import FoundationX
-from fx_mm.utils.adapted_weights import META, base_of, describe_base
+from fx_mm.utils.adapted_weights import (
+    META,
+    base_of,
+    describe_base,
+    merge_adapters,
+)
 from fx_mm.utils.checkpoint import with_base
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.model_weights import model_weights
@@ -35,9 +40,8 @@ def start_on_base(
     """
     adapted = base_of(checkpoint) is not None
     if student.adapter is None:
-        if adapted:
-            whole = with_base(checkpoint, source)
-            checkpoint['state_dict'] = model_weights(whole, source).state_dict
+        whole = with_base(checkpoint, source)['state_dict']
+        checkpoint['state_dict'] = merge_adapters(whole, source)
         return None
     if adapted:
         raise UserError(
