@@ -31,7 +31,8 @@ def trainer_of(job: Job, name: str) -> Trainer:
     cfg.merge_from_dict(OPTIONS[name])
     trainer = Trainer(cfg)
     if name == 'channels_last':
-        trainer.model.to(memory_format=torch.channels_last)
+        for model in trainer.model.models:
+            model.to(memory_format=torch.channels_last)
     return trainer
 
 
