@@ -1,4 +1,4 @@
-# The demo: three phantom hospitals, six tasks, under 20 minutes on 2 cores.
+# The demo: three phantom hospitals, six tasks, 15 to 21 minutes on 2 cores.
 _base_ = [
     '../_base_/datasets/phantom_a.py',
     '../_base_/datasets/phantom_b.py',
