@@ -78,7 +78,8 @@ class Run:
         Returns:
             dict[str, float]: ``seconds``, ``processor_seconds`` and
             ``peak_memory_gib`` of the largest process, loaders' workers not
-            counted.
+            counted. The system never counts less than the process had that
+            started it.
         """
         file = self.folder / self.COST
         if not file.is_file():

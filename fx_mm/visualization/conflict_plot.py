@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from fx_mm.analysis.gradient_conflict import GradientConflict
+from fx_mm.evaluation.statistics.gradient_conflict import GradientConflict
 
 COLUMNS = 4
 
@@ -31,7 +31,10 @@ def plot_conflict(conflict: GradientConflict, out_file: str | Path) -> Path:
     figure = Figure(
         figsize=(side * COLUMNS, 3.4 + side * rows), layout='constrained'
     )
-    top, bottom = figure.subfigures(2, 1, height_ratios=(3.4, side * rows))
+    halves = figure.subfigures(
+        2, 1, squeeze=False, height_ratios=(3.4, side * rows)
+    )
+    top, bottom = halves[:, 0]
     ax = top.subplots()
     places = range(len(parts))
     for number, task in enumerate(conflict.tasks):

@@ -52,6 +52,10 @@ USED_BY = {
         'test_analysis/test_finetune_study.py',
         'test_pairs_are_compared_and_broken_runs_made_up',
     ),
+    'analysis_tools/gradient_conflict.py': (
+        'test_analysis/test_gradient_conflict.py',
+        'test_tool',
+    ),
     'analysis_tools/linear_probe.py': (TRANSFER, 'test_from_images_to_gaps'),
     'analysis_tools/model_summary.py': (HERE, 'test_model_summary'),
     'analysis_tools/near_copies.py': (

@@ -10,9 +10,10 @@ Writes ``gradient_conflict.json``, ``.md`` and ``.png``.
 import argparse
 from pathlib import Path
 
-from fx_mm.analysis.gradient_conflict import LEAST_FOLDS, measure_conflict
+from fx_mm.analysis.gradient_conflict import measure_conflict
 from fx_mm.analysis.reports import write_json
 from fx_mm.apis import load_config
+from fx_mm.evaluation.statistics.gradient_conflict import LEAST_FOLDS
 from fx_mm.utils.cli import add_config_options, at_least, run_tool
 from fx_mm.utils.files import write_whole
 from fx_mm.utils.text_table import markdown_table
