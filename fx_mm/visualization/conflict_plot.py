@@ -14,8 +14,8 @@ COLUMNS = 4
 def plot_conflict(conflict: GradientConflict, out_file: str | Path) -> Path:
     """Draw the norms by part, and cosines where two tasks or more meet.
 
-    A cosine whose 95 % interval holds 0, or that has none, is grey on white;
-    one that cannot be told from the noise is left out.
+    A cosine whose 95 % interval holds 0 is grey on white; one that cannot be
+    told from the noise, or has no interval, is left out.
 
     Args:
         conflict (GradientConflict): What was measured.
@@ -61,7 +61,7 @@ def plot_conflict(conflict: GradientConflict, out_file: str | Path) -> Path:
         shown = np.where(sure, cosines, np.nan)
         ax.imshow(shown, cmap='RdBu', vmin=-1, vmax=1)
         for (i, j), value in np.ndenumerate(cosines):
-            if math.isnan(value):
+            if math.isnan(value) or math.isnan(errors[i, j]):
                 continue
             ax.text(
                 j,

@@ -133,10 +133,8 @@ class GradientConflict:
                 value, error = cosines[i, j], errors[i, j]
                 low, high = max(value - error, -1), min(value + error, 1)
                 cell = f'{value:+.2f} [{low:+.2f}, {high:+.2f}]'
-                if math.isnan(value):
+                if math.isnan(value) or math.isnan(error):
                     cell = 'below the noise'
-                elif math.isnan(error):
-                    cell = f'{value:+.2f}'
                 ratio = f'{norms[i] / norms[j]:.2f}'
                 yield [part, self.tasks[i], self.tasks[j], cell, ratio]
 
