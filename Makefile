@@ -52,9 +52,13 @@ test: setup
 # export, two processes, resume, the tools' further ways, the set-up without a
 # network, the check of a GPU.
 WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
+	tests/test_analysis/test_host_waits.py \
 	tests/test_real_data.py tests/test_deployment \
+	tests/test_engine/test_adapter_runs.py \
 	tests/test_engine/test_changed_world.py \
+	tests/test_engine/test_compiled_training.py \
 	tests/test_engine/test_distributed.py tests/test_engine/test_hooks \
+	tests/test_engine/test_left_out_steps.py \
 	tests/test_engine/test_mean_teacher_hook.py \
 	tests/test_engine/test_orders.py tests/test_engine/test_start_summary.py \
 	tests/test_engine/test_training.py \

@@ -85,6 +85,8 @@ def measure_conflict(
         raise UserError('Gradients of one task alone cannot disagree.')
     trainer.runner.load_or_resume()
     parts = shared_parts(trainer)
+    if not parts:
+        raise UserError('The model has no shared part that learns.')
     sums = {part: [] for part in parts}  # type: dict[str, list[Tensor]]
     spreads = {part: np.zeros(len(chosen)) for part in parts}
     for number, task in enumerate(chosen):

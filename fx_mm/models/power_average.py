@@ -15,9 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from fx_mm.utils.checks import check_number
+from fx_mm.utils.errors import UserError
 
 AVERAGES = 'averages'
 """Where a checkpoint has the state of :class:`PowerAverages`."""
+NARROWEST = 0.01
+"""Width of the power 97."""
 WIDEST = 0.28
 """Width of a power just above 0, with which all times weigh the same."""
 
@@ -111,15 +114,18 @@ class PowerAverages:
         widths (Sequence[float]): Widths of the stored averages.
 
     Raises:
-        UserError: If a width is not in 0..0.28.
+        UserError: If a width is not in 0.01..0.28, or is there twice.
 
     Attributes:
         updates (int): How many there were.
     """
 
     def __init__(self, widths: Sequence[float]) -> None:
+        where = 'MeanTeacherHook.averages'
+        if len(set(widths)) < len(widths):
+            raise UserError(f'{where} is {widths!r}; it has a width twice.')
         for width in widths:
-            check_number('MeanTeacherHook.averages', width, 0.01, WIDEST)
+            check_number(where, width, NARROWEST, WIDEST)
         self.widths = tuple(float(width) for width in widths)
         self.updates = 0
         self._averages: list[dict[str, Tensor]] = []

@@ -27,7 +27,8 @@ def plot_conflict(conflict: GradientConflict, out_file: str | Path) -> Path:
     parts = list(conflict.products)
     met = [part for part in parts if len(conflict.reached(part)) > 1]
     side = 1.6 + 0.42 * len(conflict.tasks)
-    rows = math.ceil(len(met) / COLUMNS)
+    # without any, an empty row
+    rows = max(math.ceil(len(met) / COLUMNS), 1)
     figure = Figure(
         figsize=(side * COLUMNS, 3.4 + side * rows), layout='constrained'
     )

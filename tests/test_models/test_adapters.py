@@ -255,6 +255,7 @@ class Inner(nn.Module):
         (dict(rank=0), 'adapter.rank is 0'),
         (dict(rank='8'), "adapter.rank is '8'"),
         (dict(alpha=0), 'adapter.alpha is 0'),
+        (dict(drop_rate=1.0), 'drop_rate is 1, so nothing'),
         (dict(drop_rate=2), 'adapter.drop_rate is 2'),
         (dict(targets='qkv'), "adapter.targets is 'qkv'; it must be a list"),
         (dict(targets=[]), 'targets is empty'),

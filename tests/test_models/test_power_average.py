@@ -178,3 +178,5 @@ def test_widths_are_checked():
     for width in (0, 0.3, 'wide'):
         with pytest.raises(UserError, match='averages is .*in 0.01..0.28'):
             PowerAverages([width])
+    with pytest.raises(UserError, match='has a width twice'):
+        PowerAverages((0.1, 0.1))

@@ -11,7 +11,7 @@ import argparse
 
 from fx_mm.converters.averaging import find_sources, synthesize
 from fx_mm.converters.files import check_free, write_checkpoint
-from fx_mm.models.power_average import WIDEST
+from fx_mm.models.power_average import NARROWEST, WIDEST
 from fx_mm.utils.cli import add_trust_option, run_tool
 from fx_mm.utils.errors import UserError
 
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
         type=float,
         required=True,
         help='standard deviation of the average over the number of updates, '
-        f'0.01 to {WIDEST} (sigma_rel of Karras et al. 2024)',
+        f'{NARROWEST} to {WIDEST} (sigma_rel of Karras et al. 2024)',
     )
     add_trust_option(parser)
     return parser.parse_args()
@@ -38,8 +38,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    if not 0.01 <= args.width <= WIDEST:
-        raise UserError(f'--width must be in 0.01..{WIDEST}.')
+    if not NARROWEST <= args.width <= WIDEST:
+        raise UserError(f'--width must be in {NARROWEST}..{WIDEST}.')
     check_free(args.out)
     made = synthesize(find_sources(args.checkpoints), args.width, args.trust)
     write_checkpoint(made.checkpoint, args.out)

@@ -60,28 +60,29 @@ class GradientConflict:
         """
         folds = [i for i in range(self.folds) if i != left_out]
         values = self.products[part][:, folds][..., folds]
-        means = values.mean(axis=(1, 3))
         n = len(folds)
-        same = np.einsum('tftf->t', values)
-        squares = (np.einsum('tftg->t', values) - same) / (n * (n - 1))
-        np.fill_diagonal(means, squares)
-        return means
+        # two tasks may have drawn the same images in the same fold
+        same = np.einsum('tfuf->tu', values)
+        return (values.sum(axis=(1, 3)) - same) / (n * (n - 1))
 
     def norms(self, part: str, left_out: int | None = None) -> np.ndarray:
         """Norms of the expected gradients, (T,); NaN below the noise."""
         squares = np.diag(self.inner(part, left_out))
         return np.sqrt(np.where(squares > 0, squares, np.nan))
 
-    def cosines(self, part: str, left_out: int | None = None) -> np.ndarray:
+    def cosines(self, part: str) -> np.ndarray:
         """Cosines between the expected gradients.
 
         Returns:
             np.ndarray: (T, T), in -1..1; NaN where a gradient cannot be told
             from the noise.
         """
+        return np.clip(self._ratios(part), -1, 1)
+
+    def _ratios(self, part: str, left_out: int | None = None) -> np.ndarray:
+        """Cosines that noise can take beyond -1..1."""
         norms = self.norms(part, left_out)
-        cosines = self.inner(part, left_out) / np.outer(norms, norms)
-        return np.clip(cosines, -1, 1)
+        return self.inner(part, left_out) / np.outer(norms, norms)
 
     def cosine_errors(self, part: str) -> np.ndarray:
         """Half widths of the cosines' 95 % intervals.
@@ -92,7 +93,7 @@ class GradientConflict:
             np.ndarray: (T, T); NaN where a fold less leaves no cosine.
         """
         n = self.folds
-        values = np.stack([self.cosines(part, fold) for fold in range(n)])
+        values = np.stack([self._ratios(part, fold) for fold in range(n)])
         centred = values - values.mean(axis=0)
         errors = np.sqrt((n - 1) / n * (centred**2).sum(axis=0))
         return stats.t.ppf((1 + LEVEL) / 2, n - 1) * errors

@@ -119,6 +119,10 @@ class LoRA(nn.Module):
         if not alpha:
             raise UserError(f'{where}.alpha is 0, so nothing would be added.')
         check_number(f'{where}.drop_rate', drop_rate, 0, 1)
+        if drop_rate == 1:
+            raise UserError(
+                f'{where}.drop_rate is 1, so nothing would be learned.'
+            )
         self.rank = rank
         self.trained = tuple(train)
         layers = find_linear(backbone, targets)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fx_mm.evaluation.statistics.gradient_conflict import GradientConflict
+from fx_mm.visualization.conflict_plot import plot_conflict
 
 TASKS = ('a/cls', 'b/loc', 'c/seg')
 
@@ -86,3 +87,40 @@ def test_a_gradient_below_the_noise_has_no_cosine():
     for conflict in found:
         error = conflict.cosine_errors('part')[0, 1]
         assert np.isnan(error) or error > 0.2
+
+
+def test_an_interval_of_noise_is_never_of_width_zero():
+    means = np.zeros((2, 300))
+    means[0, 0] = means[1, 0] = 1
+    means[1, 1] = 0.48
+    true = 1 / np.hypot(1, 0.48)
+    covered = []
+    for seed in range(200):
+        found = conflict_of(means, 0.4, folds=5, width=300, seed=seed)
+        cosine = found.cosines('part')[0, 1]
+        error = found.cosine_errors('part')[0, 1]
+        if np.isnan(error):
+            continue
+        assert error > 0
+        covered.append(abs(cosine - true) <= error)
+    assert np.mean(covered) >= 0.9
+
+
+def test_the_same_images_in_a_fold_are_no_agreement():
+    # two tasks without a gradient of their own, and with the same noise
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(size=(8, 500))] * 2)
+    products = (rows @ rows.T).reshape(2, 8, 2, 8)
+    found = GradientConflict(TASKS[:2], 1, dict(part=products), {})
+    assert abs(found.inner('part')[0, 1]) < 20
+    assert products.mean(axis=(1, 3))[0, 1] > 50
+
+
+def test_a_picture_where_no_two_tasks_meet(tmp_path):
+    products = np.ones((2, 3, 2, 3))
+    found = GradientConflict(
+        TASKS[:2], 1, dict(part=products), dict(part=np.array([1.0, 0.0]))
+    )
+    file = plot_conflict(found, tmp_path / 'c.png')
+    assert file.stat().st_size > 3000
+    assert list(found.rows()) == []
