@@ -1,12 +1,11 @@
 """Do the tasks pull the shared parts in the same direction?"""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from torch import Tensor
 
 from fx_mm.analysis.step_timing import Trainer
@@ -87,7 +86,7 @@ def measure_conflict(
     parts = shared_parts(trainer)
     if not parts:
         raise UserError('The model has no shared part that learns.')
-    sums = {part: [] for part in parts}  # type: dict[str, list[Tensor]]
+    sums: dict[str, list[Tensor]] = {part: [] for part in parts}
     spreads = {part: np.zeros(len(chosen)) for part in parts}
     for number, task in enumerate(chosen):
         if not trainer.begin(task, 'release', False):
@@ -124,10 +123,9 @@ def release_batches(trainer: Trainer, task: str) -> Iterator[dict[str, Any]]:
         for i, entry in enumerate(passes)
         if entry.task == task and entry.mode == 'release'
     )
-    dataset = loop.dataloader.dataset
     while True:
         for keys in loop.sampler.pass_batches(place):
-            yield pseudo_collate([dataset[key] for key in keys])
+            yield trainer.collate(keys)
         place += len(passes)
 
 
@@ -141,20 +139,10 @@ def _gradients(
     total, _ = model.parse_losses(model(**data, mode='loss'))
     total.backward()
     weights = dict(model.student.named_parameters())
+    for weight in weights.values():
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
     for part, names in parts.items():
-        yield (
-            part,
-            torch.cat(
-                [
-                    (
-                        weights[name].grad
-                        if weights[name].grad is not None
-                        else torch.zeros_like(weights[name])
-                    )
-                    .flatten()
-                    .float()
-                    for name in names
-                ]
-            ),
-        )
+        gradients = [cast(Tensor, weights[name].grad) for name in names]
+        yield part, torch.cat([each.flatten().float() for each in gradients])
     model.zero_grad()

@@ -86,15 +86,18 @@ class Trainer:
     def batch(self, task: str) -> dict[str, Any]:
         """A batch of a task as of the loader, the same at each call."""
         if task not in self._batches:
-            loop = self.loop
-            dataset = loop.dataloader.dataset
-            names = [entry.task for entry in loop.schedule.passes]
-            keys = loop.sampler.pass_batches(names.index(task))[0]
-            batch = loop.dataloader.collate_fn([dataset[k] for k in keys])
-            if loop.dataloader.pin_memory:
-                batch = {key: part.pin_memory() for key, part in batch.items()}
-            self._batches[task] = batch
+            names = [entry.task for entry in self.loop.schedule.passes]
+            keys = self.loop.sampler.pass_batches(names.index(task))[0]
+            self._batches[task] = self.collate(keys)
         return self._batches[task]
+
+    def collate(self, keys: Iterable[Any]) -> dict[str, Any]:
+        """Make a batch as the loader would, of what the sampler drew."""
+        loader = self.loop.dataloader
+        batch = loader.collate_fn([loader.dataset[key] for key in keys])
+        if loader.pin_memory:
+            batch = {key: part.pin_memory() for key, part in batch.items()}
+        return batch
 
     def case(self, task: str, mode: str, teacher: bool) -> Case | None:
         """A step of a task in a state; None if the config has no such pass."""

@@ -3,6 +3,8 @@
 import itertools
 from pathlib import Path
 
+from mmengine.hooks import Hook
+
 from fx_mm.apis import load_config
 
 REPO = Path(__file__).parents[2]
@@ -19,6 +21,7 @@ TINY = {
     'model.student.segmentation.decoder.pool_channels': 16,
     'model.student.segmentation.decoder.ppm_channels': 16,
 }
+ONE_TASK = {'tasks': ['phantom_a/cls'], 'train_cfg.max_cycles': 1}
 _names = itertools.count()
 
 
@@ -40,3 +43,17 @@ def small_cfg(root, work_dir, config=CONFIG, **options):
         del tiny['model.student.backbone.embed_dims']
     cfg.merge_from_dict({**tiny, **options})
     return cfg
+
+
+class Watcher(Hook):
+    """Call a function after each iteration."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def after_train_iter(self, runner, batch_idx, **kwargs):
+        self.function(runner)
+
+
+def log_of(runner):
+    return next(Path(runner.log_dir).glob('*.log')).read_text()

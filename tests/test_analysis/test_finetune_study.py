@@ -116,6 +116,9 @@ def test_others_start_from_the_same_weights(run, tmp_path):
     assert 0 < cost['processor minutes'] < 1
     text = (tmp_path / 'work' / 'finetune_study.md').read_text()
     assert '| checkpoint (MiB) | 1.00 | 1.00 | 1.00 |' in text
+    # of a run that was finished before costs were kept
+    next((tmp_path / 'work').rglob('lora/seed_0/cost.json')).unlink()
+    assert not run(images=('all',), others=(LORA,))[0]
 
 
 def test_others_have_the_same_tasks(run, tmp_path):

@@ -5,25 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import Hook
+from small_run import ONE_TASK, Watcher, log_of
 
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 from fx_mm.utils.errors import UserError
-
-ONE_TASK = {'tasks': ['phantom_a/cls'], 'train_cfg.max_cycles': 1}
-
-
-class Watcher(Hook):
-    """Call a function after each iteration."""
-
-    def __init__(self, function):
-        self.function = function
-
-    def after_train_iter(self, runner, batch_idx, **kwargs):
-        self.function(runner)
-
-
-def log_of(runner):
-    return next(Path(runner.log_dir).glob('*.log')).read_text()
 
 
 class Spoil(Hook):

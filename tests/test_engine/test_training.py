@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.hooks import Hook
-from small_run import small_cfg
+from small_run import ONE_TASK, Watcher, log_of, small_cfg
 
 from fx_mm.apis import build_runner, dry_run
 from fx_mm.engine.loops import seed_iteration, train_loop
@@ -23,17 +22,6 @@ EACH_KIND = {
         'phantom_c/seg',
     ]
 }
-ONE_TASK = {'tasks': ['phantom_a/cls'], 'train_cfg.max_cycles': 1}
-
-
-class Watcher(Hook):
-    """Call a function after each iteration."""
-
-    def __init__(self, function):
-        self.function = function
-
-    def after_train_iter(self, runner, batch_idx, **kwargs):
-        self.function(runner)
 
 
 def differing(one, two):
@@ -43,10 +31,6 @@ def differing(one, two):
 
 def final_state(runner):
     return load_file(find_checkpoint(runner.work_dir))['state_dict']
-
-
-def log_of(runner):
-    return next(Path(runner.log_dir).glob('*.log')).read_text()
 
 
 @pytest.fixture(scope='module')

@@ -189,14 +189,15 @@ COSTS = {
 
 def costs(runs: list[Run]) -> dict[str, dict[str, float]]:
     """Return what the runs of each variant took in the mean."""
+    known = [run for run in runs if run.cost]
     return {
         name: {
             cost: float(
-                np.mean([of(run) for run in runs if run.variant == name])
+                np.mean([of(run) for run in known if run.variant == name])
             )
             for cost, of in COSTS.items()
         }
-        for name in dict.fromkeys(run.variant for run in runs if run.cost)
+        for name in dict.fromkeys(run.variant for run in known)
     }
 
 
