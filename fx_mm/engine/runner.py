@@ -382,7 +382,7 @@ class MultiTaskRunner(Runner):
             (LockReleaseHook, locks, 'cycle.lock to "none"'),
             (
                 MeanTeacherHook,
-                asked or bare_model(self.model).consistency_weight > 0,
+                asked or bare_model(self.model).needs_teacher,
                 'model.consistency_weight to 0, and leave predict_on out of '
                 'val_cfg and test_cfg',
             ),

@@ -16,8 +16,8 @@ from fx_mm.models.foundation_x import FoundationX
 from fx_mm.models.param_groups import FeatureGroups
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
-from fx_mm.tasks import TaskTable
-from fx_mm.utils.checks import check_choice, check_number
+from fx_mm.tasks import ByKind, TaskTable, check_by_kind, for_kind, split_name
+from fx_mm.utils.checks import check_choice
 from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
@@ -74,8 +74,8 @@ class MeanTeacher(BaseModel):
 
     Args:
         student (dict): Config of :class:`FoundationX`.
-        consistency_weight (float): ``w``; may be set at any time, by a
-            schedule for example. Defaults to 0.5.
+        consistency_weight (float | dict): ``w``, or task kind to ``w``; may
+            be set at any time, by a schedule for example. Defaults to 0.5.
         compile_backbone (bool): Compile the backbones with
             ``torch.compile``, see :meth:`FoundationX.compile_parts`. Names of
             weights stay. Defaults to False.
@@ -92,7 +92,7 @@ class MeanTeacher(BaseModel):
     def __init__(
         self,
         student: dict[str, Any],
-        consistency_weight: float = 0.5,
+        consistency_weight: ByKind = 0.5,
         compile_backbone: bool = False,
         compile_branches: bool = False,
         data_preprocessor: dict[str, Any] | None = None,
@@ -113,14 +113,23 @@ class MeanTeacher(BaseModel):
     # ------------------------------------------------------ student, teacher
 
     @property
-    def consistency_weight(self) -> float:
-        """Weight of the consistency loss, in 0..1."""
+    def consistency_weight(self) -> ByKind:
+        """Weight of the consistency loss, in 0..1, perhaps by task kind."""
         return self._consistency_weight
 
     @consistency_weight.setter
-    def consistency_weight(self, value: float) -> None:
-        check_number('model.consistency_weight', value, 0, 1)
+    def consistency_weight(self, value: ByKind) -> None:
+        tasks = self.student.task_names
+        check_by_kind('model.consistency_weight', value, tasks)
         self._consistency_weight = value
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a task has a consistency loss."""
+        return any(
+            for_kind(self.consistency_weight, split_name(task)[1]) > 0
+            for task in self.student.task_names
+        )
 
     @property
     def predictors(self) -> tuple[str, ...]:
@@ -331,7 +340,8 @@ class MeanTeacher(BaseModel):
             dict[str, Tensor]: The student's losses times ``1 - w``, and
             ``loss_consistency`` times ``w`` if the teacher ran.
         """
-        weight = self.consistency_weight
+        kind = split_name(data_samples[0].task)[1]
+        weight = for_kind(self.consistency_weight, kind)
         losses, features = self.student.loss_and_features(inputs, data_samples)
         if weight == 0:
             return losses

@@ -1,5 +1,6 @@
 """Tasks: what a run trains, and the one row per kind that says how."""
 
+from fx_mm.tasks.by_kind import ByKind, check_by_kind, for_kind
 from fx_mm.tasks.kinds import (
     TASK_KINDS,
     ClassificationKind,
@@ -27,6 +28,7 @@ __all__ = [
     'MODES',
     'SPLITS',
     'TASK_KINDS',
+    'ByKind',
     'ClassificationKind',
     'Column',
     'Kind',
@@ -37,7 +39,9 @@ __all__ = [
     'TaskKind',
     'TaskTable',
     'all_kinds',
+    'check_by_kind',
     'find_kind',
+    'for_kind',
     'split_name',
     'task_of',
 ]

@@ -1,14 +1,15 @@
 """Move the teacher towards the student."""
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from mmengine.hooks import EMAHook, Hook
 
 from fx_mm.models.mean_teacher import bare_model
 from fx_mm.models.power_average import AVERAGES, PowerAverages
 from fx_mm.registry import HOOKS
+from fx_mm.tasks import MIXED, ByKind, check_by_kind, for_kind, split_name
 from fx_mm.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ class MeanTeacherHook(Hook):
     state but that of ``averages``.
 
     Args:
-        decay (float): Weight of the OLD teacher. Defaults to 0.8.
+        decay (float | dict): Weight of the OLD teacher, or task kind to the
+            weight after a pass (or step) of that kind; the whole model moves
+            in any case. Defaults to 0.8.
         unit (str): Update after each ``pass`` or each step of the optimizer
             (``iter``). Defaults to ``pass``.
         schedule (str): ``constant``, or ``cosine``, with which the decay
@@ -47,8 +50,9 @@ class MeanTeacherHook(Hook):
             weights. Defaults to none.
 
     Raises:
-        UserError: If ``decay`` is not in 0..1, a width not in 0.01..0.28, an
-            option is unknown, or mmengine's EMAHook stands beside it.
+        UserError: If ``decay`` is not in 0..1, lacks a kind or is by kind in
+            a pass of several, a width not in 0.01..0.28, an option is
+            unknown, or mmengine's EMAHook stands beside it.
 
     Examples:
         >>> foundation_x = dict(type='MeanTeacherHook', decay=0.8)
@@ -65,17 +69,13 @@ class MeanTeacherHook(Hook):
 
     def __init__(
         self,
-        decay: float = 0.8,
+        decay: ByKind = 0.8,
         unit: str = 'pass',
         schedule: str = 'constant',
         consistency_weight: str | None = None,
         averages: Sequence[float] = (),
     ) -> None:
-        if not 0 <= decay <= 1:
-            raise UserError(
-                f'MeanTeacherHook has decay={decay}; it is the weight of the '
-                'old teacher and must be in 0..1.'
-            )
+        check_by_kind('MeanTeacherHook.decay', decay)
         for key, value, known in (
             ('unit', unit, UNITS),
             ('schedule', schedule, SCHEDULES),
@@ -92,20 +92,23 @@ class MeanTeacherHook(Hook):
         self.consistency_weight = consistency_weight
         self.averages = PowerAverages(averages)
 
-    def decay_at(self, update: int, updates: int) -> float:
+    def decay_at(self, update: int, updates: int, kind: str = '') -> float:
         """Return the decay of an update (Ark, section 3).
 
         Args:
             update (int): Number of the update, from 0.
             updates (int): Updates of the whole run.
+            kind (str): Task kind that was trained; needed if ``decay`` is by
+                kind.
 
         Returns:
             float: Weight of the old teacher.
         """
+        decay = for_kind(self.decay, kind)
         if self.schedule == 'constant':
-            return self.decay
+            return decay
         share = 0.5 * (1 + math.cos(math.pi * update / updates))
-        return 1 - (1 - self.decay) * share
+        return 1 - (1 - decay) * share
 
     @staticmethod
     def consistency_at(index: int, passes: int) -> float:
@@ -113,7 +116,15 @@ class MeanTeacherHook(Hook):
         return 0.25 * (1 - math.cos(math.pi * index / passes))
 
     def before_train(self, runner: 'MultiTaskRunner') -> None:
-        """Refuse a second average beside the teacher."""
+        """Refuse a second average, and a decay that is not of these tasks."""
+        check_by_kind('MeanTeacherHook.decay', self.decay, runner.tasks.names)
+        passes = runner.train_loop.schedule.passes
+        mixed = any(entry.task == MIXED for entry in passes)
+        if mixed and isinstance(self.decay, Mapping) and self.unit == 'pass':
+            raise UserError(
+                'MeanTeacherHook.decay is by kind, but a pass of this '
+                "cycle.order has several; set unit='iter'."
+            )
         if any(isinstance(hook, EMAHook) for hook in runner.hooks):
             raise UserError(
                 "mmengine's EMAHook stands beside MeanTeacherHook, which "
@@ -136,18 +147,21 @@ class MeanTeacherHook(Hook):
     ) -> None:
         """Update after an iteration."""
         if self.unit == 'iter' and runner.train_loop.at_update:
-            self._update(runner, runner.iter, runner.max_iters)
+            task = cast(Any, data_batch)['data_samples'][0].task
+            self._update(runner, runner.iter, runner.max_iters, task)
 
     def after_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Update after a pass."""
         if self.unit == 'pass':
-            self._update(runner, runner.epoch, runner.max_epochs)
+            task = runner.train_loop.current_pass.task
+            self._update(runner, runner.epoch, runner.max_epochs, task)
 
     def _update(
-        self, runner: 'MultiTaskRunner', update: int, updates: int
+        self, runner: 'MultiTaskRunner', update: int, updates: int, task: str
     ) -> None:
         model = bare_model(runner.model)
-        model.update_teacher(self.decay_at(update, updates))
+        kind = '' if task == MIXED else split_name(task)[1]
+        model.update_teacher(self.decay_at(update, updates, kind))
         if self.averages.widths:
             self.averages.update(model.student)
 

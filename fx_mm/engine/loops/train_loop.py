@@ -244,11 +244,10 @@ class CyclicTrainLoop(BaseLoop):
             wrapper.begin_pass(kind, done, self.schedule.length(index))
 
     def begin_step(self, data_batch: dict[str, Any]) -> None:
-        """Clip by the kind of the batch, in a mixed pass."""
+        """Tell the optimizer the task of the batch, in a mixed pass."""
         wrapper = self.runner.optim_wrapper
         if self.current_pass.task == MIXED and hasattr(wrapper, 'begin_step'):
-            task = data_batch['data_samples'][0].task
-            wrapper.begin_step(split_name(task)[1])
+            wrapper.begin_step(data_batch['data_samples'][0].task)
 
     def run_iter(self, index: int, data_batch: dict[str, Any]) -> None:
         """Run one training step."""

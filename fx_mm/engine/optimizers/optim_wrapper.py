@@ -9,8 +9,10 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 from torch.optim import Optimizer
 
+from fx_mm.engine.optimizers.gradient_surgery import GradientSurgery
+from fx_mm.engine.optimizers.state_by_kind import StateByKind
 from fx_mm.registry import OPTIM_WRAPPERS
-from fx_mm.tasks import all_kinds
+from fx_mm.tasks import all_kinds, split_name
 from fx_mm.utils.checks import check_keys, check_number
 from fx_mm.utils.dist import sum_over_ranks
 from fx_mm.utils.errors import UserError
@@ -43,6 +45,11 @@ class MultiTaskOptimWrapper(OptimWrapper):
             ``clip_grad_norm_``, such as ``dict(loc=dict(max_norm=0.1))``.
         amp_dtype (str, optional): ``bfloat16``, or ``float16`` with a
             gradient scaler. Defaults to None, full precision.
+        state_by_kind (bool): Keep the optimizer's running averages apart for
+            each task kind, see :class:`StateByKind`. Defaults to False.
+        aggregator (str | dict, optional): Combines the gradients of the tasks
+            of one update, see :class:`GradientSurgery`; in a mixed order with
+            ``accumulative_counts``. Defaults to None, their sum.
 
     Attributes:
         last_skipped (Tensor): Whether the last call of :meth:`update_params`
@@ -56,7 +63,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
             ``custom_keys`` that multiply its rate; '' for the base rate.
 
     Raises:
-        UserError: If the type or a task kind is unknown.
+        UserError: If the type or a task kind is unknown, or an option does
+            not fit the order.
     """
 
     def __init__(
@@ -65,6 +73,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
         accumulative_counts: int = 1,
         clip_grad: dict[str, Any] | None = None,
         amp_dtype: str | None = None,
+        state_by_kind: bool = False,
+        aggregator: str | dict[str, Any] | None = None,
     ) -> None:
         check_number(
             'optim_wrapper.accumulative_counts',
@@ -102,6 +112,16 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self.rate_names = [''] * len(optimizer.param_groups)
         # as configured, before any scheduler
         self._settings = self._current_settings()
+        self._states = StateByKind(optimizer) if state_by_kind else None
+        self._surgery = (
+            GradientSurgery(optimizer, aggregator) if aggregator else None
+        )
+        if self._surgery and accumulative_counts == 1:
+            raise UserError(
+                'optim_wrapper.aggregator combines the tasks of an update, '
+                'which has one alone; set optim_wrapper.accumulative_counts.'
+            )
+        self._task = ''
 
     def begin_pass(self, kind: str | None, done: int, length: int) -> None:
         """Prepare for the rest of a pass.
@@ -111,7 +131,18 @@ class MultiTaskOptimWrapper(OptimWrapper):
                 now on; None in a mixed pass, see :meth:`begin_step`.
             done (int): Iterations of the pass that are over.
             length (int): Iterations of the pass.
+
+        Raises:
+            UserError: If tasks are to be combined, but do not mix.
         """
+        if kind is not None and self._surgery:
+            raise UserError(
+                'optim_wrapper.aggregator combines tasks, but the passes of '
+                "cycle.order have one each; set it to 'concurrent' or "
+                'another mixed order.'
+            )
+        if kind is not None and self._states:
+            self._states.use(kind)
         self.clip_grad_kwargs = (
             None if kind is None else self.clip_by_kind.get(kind)
         )
@@ -135,13 +166,25 @@ class MultiTaskOptimWrapper(OptimWrapper):
             if any(p.requires_grad for p in group['params'])
         }
 
-    def begin_step(self, kind: str) -> None:
-        """Clip the coming update by a kind, in a mixed pass.
+    def begin_step(self, task: str) -> None:
+        """Clip the coming update by its kind, in a mixed pass.
 
         Args:
-            kind (str): Kind of the coming batch. If gradients wait already,
-                the lowest ``max_norm`` of their kinds holds for all.
+            task (str): Of the coming batch. If gradients wait already, the
+                lowest ``max_norm`` of their kinds holds for all.
+
+        Raises:
+            UserError: If the update has several kinds and the state is kept
+                by kind.
         """
+        self._task, kind = task, split_name(task)[1]
+        if self._states:
+            if not self.at_update and kind != self._states.kind:
+                raise UserError(
+                    'optim_wrapper.state_by_kind needs updates of one kind '
+                    'each; in a mixed order leave out accumulative_counts.'
+                )
+            self._states.use(kind)
         found = [self.clip_by_kind.get(kind)]
         if not self.at_update:
             found.append(self.clip_grad_kwargs)
@@ -170,6 +213,12 @@ class MultiTaskOptimWrapper(OptimWrapper):
         if self.scaler.is_enabled():
             self._loss = self._loss + loss.detach()
         super().backward(self.scaler.scale(loss), **kwargs)
+        if self._surgery:
+            self._surgery.collect(self._task)
+
+    def should_sync(self) -> bool:
+        """Return whether processes exchange gradients in this iteration."""
+        return self._surgery is not None or super().should_sync()
 
     def step(self, **kwargs: Any) -> None:
         """Clip and step, unless a gradient is not finite.
@@ -177,6 +226,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
         Every process sees the same (averaged) gradients, so all leave out
         the same steps.
         """
+        if self._surgery:
+            self._surgery.combine(self._inner_count)
         params = [
             p
             for group in self.optimizer.param_groups
@@ -238,6 +289,9 @@ class MultiTaskOptimWrapper(OptimWrapper):
         if self.param_names:
             state['param_names'] = self._names()
             state['settings'] = self._settings
+        if self._states:
+            state['state'] = {}
+            state['state_by_kind'] = self._states.state_dicts()
         if self.scaler.is_enabled():
             state['loss_scaler'] = self.scaler.state_dict()
         return state
@@ -254,9 +308,25 @@ class MultiTaskOptimWrapper(OptimWrapper):
 
         Raises:
             UserError: If the parameters are others and the state has no
-                names.
+                names, or only one of state and config is by kind.
         """
+        states = state_dict.get('state_by_kind')
+        if (states is None) != (self._states is None):
+            raise UserError(
+                'The checkpoint and the config differ in '
+                'optim_wrapper.state_by_kind; use the same, or start from its '
+                'weights with --cfg-options load_from=CHECKPOINT.'
+            )
+        if states is None or self._states is None:
+            self._load(state_dict)
+            return
+        for kind, state in states.items():
+            self._states.use(kind)
+            self._load(dict(state_dict, state=state))
+
+    def _load(self, state_dict: dict[str, Any]) -> None:
         state = dict(state_dict)
+        state.pop('state_by_kind', None)
         saved = state.pop('param_names', None)
         settings = state.pop('settings', None) or [{}] * len(
             state['param_groups']
