@@ -258,7 +258,8 @@ def _run(
     for batch in loader:
         batch = model.data_preprocessor(batch, False)
         inputs, samples = batch['inputs'], batch['data_samples']
-        pyramid = model.extract_feat(_middle(inputs, task.config['img_size']))
+        images = _middle(inputs, task.config['img_size'])
+        pyramid = model.extract_feat(images, task.kind.name)
         state = model.active.classification.encode(pyramid, samples)
         vectors.append(state['pooled'].float().cpu().numpy())
         labels += [sample.gt_score.cpu().numpy() for sample in samples]

@@ -98,21 +98,23 @@ class TaskGraph(nn.Module):
             (B, n), the highest first, and labels (B, n).
         """
         images = images.float()
-        maps: dict[int, tuple[Tensor, ...]] = {}
+        maps: dict[tuple[int, str], tuple[Tensor, ...]] = {}
         states: dict[tuple[int, str], dict[str, Any]] = {}
         outputs: list[Tensor] = []
         for view, number in zip(self.views, self.groups):
             samples: list[Any] = [view]
-            if number not in maps:
+            # an adapter may make the maps differ by kind
+            key = number, '' if self.model.adapter is None else view.kind
+            if key not in maps:
                 mean, std = getattr(self, f'statistics_{number}')
                 # one channel against three statistics: three channels
                 cropped = center_crop(images, list(view.img_shape))
-                maps[number] = self.model.extract_feat((cropped - mean) / std)
+                maps[key] = self.model.extract_feat(
+                    (cropped - mean) / std, view.kind
+                )
             branch = self.model.branch(view.owner.kind)
             if (number, view.kind) not in states:
-                states[number, view.kind] = branch.encode(
-                    maps[number], samples
-                )
+                states[number, view.kind] = branch.encode(maps[key], samples)
             state = states[number, view.kind]
             outputs += branch.graph(state, view.owner.dataset, samples)
         return tuple(outputs)

@@ -7,6 +7,7 @@ from fx_mm.models.foundation_x import FoundationX
 from fx_mm.utils.adapted_weights import (
     META,
     base_of,
+    check_merged,
     describe_base,
     merge_adapters,
 )
@@ -39,9 +40,12 @@ def start_on_base(
         UserError: If it cannot be the base.
     """
     adapted = base_of(checkpoint) is not None
-    if student.adapter is None:
+    if not student.base:
         whole = with_base(checkpoint, source)['state_dict']
-        checkpoint['state_dict'] = merge_adapters(whole, source)
+        merged = merge_adapters(whole, source)
+        if student.adapter is None:
+            check_merged(merged, source)
+        checkpoint['state_dict'] = merged
         return None
     if adapted:
         raise UserError(
@@ -92,7 +96,7 @@ def resume_on_base(
             differ in what learns, or the base is missing or another one.
     """
     entry = base_of(checkpoint)
-    if (entry is None) != (student.adapter is None):
+    if (entry is None) != (not student.base):
         which = 'no adapter' if entry is None else 'an adapter'
         raise UserError(
             f'The checkpoint to resume from, "{source}", has {which}, unlike '
@@ -137,7 +141,7 @@ def check_base(student: FoundationX, entry: dict[str, Any] | None) -> None:
     Raises:
         UserError: If there is no base.
     """
-    if student.adapter is not None and entry is None:
+    if student.base and entry is None:
         raise UserError(
             'model.student.adapter trains beside a base that stays as it is, '
             'but load_from is not set; name a trained checkpoint of fx_mm.'

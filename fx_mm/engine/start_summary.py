@@ -123,10 +123,9 @@ def _count(runner: 'MultiTaskRunner', train: bool) -> str:
     if student.adapter is None or not train:
         return text
     trained = sum(p.numel() for p in student.parameters() if p.requires_grad)
-    added = len(student.adapter.layers)
     return (
-        f'{text}, {trained / 1e6:.2f} M of them trained (adapter of rank '
-        f'{student.adapter.rank} on {added} layers)'
+        f'{text}, {trained / 1e6:.2f} M of them trained '
+        f'({student.adapter.summary})'
     )
 
 

@@ -9,7 +9,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from fx_mm.models.adapters import GROUP, LoRA
+from fx_mm.models.adapters import GROUP, Adapter
 from fx_mm.models.backbones import build_backbone, probe_backbone
 from fx_mm.models.branches import Branch
 from fx_mm.models.freeze_plan import freeze_plan
@@ -48,9 +48,10 @@ class FoundationX(BaseModel):
             ``tasks``. Such images should be normalised and sized alike in
             both tasks, since the localization branch sees those of
             segmentation. None: no guidance. Defaults to None.
-        adapter (dict, optional): Config of :class:`LoRA`: it learns in place
-            of what the datasets share, which is then the *base*. Defaults
-            to None.
+        adapter (dict, optional): Config of an :class:`Adapter` of the
+            backbone: of :class:`LoRA`, which learns in place of what the
+            datasets share, which is then the *base*; or of
+            :class:`KindNorms`. Defaults to None.
         data_preprocessor (dict, optional): Config of the preprocessor; not
             needed inside of :class:`MeanTeacher`. Defaults to None.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
@@ -109,7 +110,7 @@ class FoundationX(BaseModel):
         self._never_trained = frozenset(
             name for name, p in self.named_parameters() if not p.requires_grad
         )
-        self.adapter: LoRA | None = None
+        self.adapter: Adapter | None = None
         self.base: tuple[str, ...] = ()
         if adapter is not None:
             self._add_adapter(adapter)
@@ -120,8 +121,9 @@ class FoundationX(BaseModel):
         cfg = dict(copy.deepcopy(cfg))
         cfg.setdefault('type', 'LoRA')
         check_parts(cfg, where)
-        self.adapter = MODELS.build(dict(cfg, backbone=self.backbone))
-        self.base = self.adapter.base_groups(self.param_groups())
+        cfg.update(backbone=self.backbone, kinds=self.tasks.kinds)
+        adapter = self.adapter = MODELS.build(cfg)
+        self.base = adapter.base_groups(self.param_groups())
         self.lock(())
 
     def drop_adapter(self) -> None:
@@ -192,17 +194,24 @@ class FoundationX(BaseModel):
 
     # ------------------------------------------------------------- forward
 
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+    def extract_feat(
+        self, inputs: Tensor, kind: str | None = None
+    ) -> tuple[Tensor, ...]:
         """Backbone maps.
 
         Args:
             inputs (Tensor): Images (B, 3, H, W).
+            kind (str, optional): The task kind that they are for, which an
+                adapter may need. Defaults to None.
 
         Returns:
             tuple[Tensor]: Raw maps of strides 4, 8, 16 and 32.
         """
+        if self.adapter is not None:
+            self.adapter.select(kind)
         if self._shared is not None:
-            return self._shared.maps(self._run_backbone, inputs)
+            key = None if self.adapter is None else kind
+            return self._shared.maps(self._run_backbone, inputs, key)
         return self._run_backbone(inputs)
 
     def _run_backbone(self, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -234,7 +243,7 @@ class FoundationX(BaseModel):
             )
         task = self.tasks[name]
         branch = self.branch(task.kind)
-        pyramid = self.extract_feat(inputs)
+        pyramid = self.extract_feat(inputs, task.kind.name)
         guidance = self.region_guidance
         if guidance is not None and guidance.guides(task, self.tasks):
             pyramid = self._guide(pyramid, task.dataset, data_samples)

@@ -12,6 +12,7 @@ from fx_mm.models.layers.region_guidance import RegionGuidance
 from fx_mm.models.mean_teacher import MeanTeacher, with_tasks
 from fx_mm.registry import MODELS
 from fx_mm.tasks import Task, TaskTable
+from fx_mm.utils.adapted_weights import check_merged
 from fx_mm.utils.build_errors import build_part
 from fx_mm.utils.checkpoint import check_meta, load_source, load_weights
 from fx_mm.utils.config_text import read_assignments
@@ -161,7 +162,8 @@ def fill_model(
 ) -> None:
     """Load weights; the model then holds and predicts as they say.
 
-    They have adapters merged, so the model has none afterwards.
+    They have adapters merged, as far as that is possible; the model has none
+    of those afterwards.
 
     Args:
         model (MeanTeacher): The model.
@@ -174,6 +176,8 @@ def fill_model(
         UserError: Counts and names the missing or misshapen weights.
     """
     model.drop_adapter()
+    if model.student.adapter is None:
+        check_merged(weights.state_dict, source)
     model.keep_predictors(weights.held)
     load_weights(model, weights.state_dict, source, optional)
     model.predict_on = weights.predict_on

@@ -166,8 +166,12 @@ class MeanTeacher(BaseModel):
             self.teacher.compile_parts(**self._compiled)
 
     def drop_adapter(self) -> None:
-        """Be a model without adapter, for weights that it is merged into."""
-        if self.student.adapter is not None:
+        """Be a model without adapter, for weights that it is merged into.
+
+        One that cannot be merged stays.
+        """
+        adapter = self.student.adapter
+        if adapter is not None and adapter.mergeable:
             self.teacher = None  # which has its base in common
             self.student.drop_adapter()
             self.keep_predictors(self.predictors)
@@ -363,9 +367,11 @@ class MeanTeacher(BaseModel):
             )
         return losses
 
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+    def extract_feat(
+        self, inputs: Tensor, kind: str | None = None
+    ) -> tuple[Tensor, ...]:
         """Backbone maps of the model that :attr:`predict_on` names."""
-        return self.active.extract_feat(inputs)
+        return self.active.extract_feat(inputs, kind)
 
     # ------------------------------------------------------------- loading
 

@@ -22,24 +22,29 @@ class SharedFeatures:
     """
 
     def __init__(self) -> None:
-        self._maps: list[tuple[Tensor, Pyramid]] = []
+        self._maps: list[tuple[Tensor, str | None, Pyramid]] = []
         self._states: list[tuple[Branch, Pyramid, list[Any], State]] = []
 
     def maps(
-        self, extract: Callable[[Tensor], Pyramid], inputs: Tensor
+        self,
+        extract: Callable[[Tensor], Pyramid],
+        inputs: Tensor,
+        kind: str | None = None,
     ) -> Pyramid:
         """Return the backbone's maps of images, computed at most once.
 
         Args:
             extract (Callable): Runs the backbone.
             inputs (Tensor): Images (B, 3, H, W).
+            kind (str, optional): The task kind, if they depend on it.
+                Defaults to None.
         """
-        for seen, maps in self._maps:
+        for seen, its_kind, maps in self._maps:
             # A look at the values costs a thousandth of a backbone's run.
-            if torch.equal(seen, inputs):
+            if its_kind == kind and torch.equal(seen, inputs):
                 return maps
         maps = extract(inputs)
-        self._maps.append((inputs, maps))
+        self._maps.append((inputs, kind, maps))
         return maps
 
     def state(

@@ -202,6 +202,11 @@ class TaskTable:
         return list(self._tasks)
 
     @property
+    def kinds(self) -> list[str]:
+        """list[str]: Names of their kinds, each once."""
+        return list(dict.fromkeys(task.kind.name for task in self))
+
+    @property
     def batch_sizes(self) -> dict[str, int]:
         """dict: Task name to batch size (of one process)."""
         return {t.name: int(t.config['batch_size']) for t in self}

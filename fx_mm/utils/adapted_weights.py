@@ -3,7 +3,7 @@
 import hashlib
 import os.path as osp
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ META = 'adapter'
 """Key of the meta of a checkpoint that holds no base."""
 LAYER = re.compile(r'((?:\w+\.)?)adapter\.layers\.([^.]+)\.up')
 PART = re.compile(r'(?:\w+\.)?adapter\.layers\.[^.]+\.(?:down|up|scale)')
+UNMERGED = re.compile(r'(?:\w+\.)?adapter\.layers\..+')
 SHOWN = 8
 
 Weights = Mapping[str, Tensor]
@@ -63,6 +64,23 @@ def merge_adapters(weights: dict[str, Tensor], source: str) -> dict[str, Any]:
             ) from error
         merged[name] = (base.double() + scale * (up @ down)).to(base.dtype)
     return merged
+
+
+def check_merged(weights: Iterable[str], source: str) -> None:
+    """Refuse weights for a model without adapter that still have one.
+
+    Args:
+        weights (Iterable[str]): Names, after :func:`merge_adapters`.
+        source (str): Path of the checkpoint, for messages.
+
+    Raises:
+        UserError: If an adapter is among them that cannot be merged.
+    """
+    if any(map(UNMERGED.fullmatch, weights)):
+        raise UserError(
+            f'Checkpoint "{source}" has an adapter that cannot be merged '
+            'into one backbone; use a config with its model.student.adapter.'
+        )
 
 
 def hash_weights(weights: Weights) -> str:

@@ -7,16 +7,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
+from fx_mm.models.adapters.base import GROUP, Adapter
 from fx_mm.models.param_groups import ParamGroup
 from fx_mm.registry import MODELS
-from fx_mm.utils.adapted_weights import to_key
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 
-GROUP = 'adapter'
 OF_CLASSES = 'localization/label_embedding'
 """Its rows are of the classes of the tasks, so no base has them all."""
 
@@ -72,7 +70,7 @@ class LoRALayer(nn.Module):
 
 
 @MODELS.register_module()
-class LoRA(nn.Module):
+class LoRA(Adapter):
     """Train low-rank additions to linear layers instead of the layers.
 
     LoRA (https://arxiv.org/abs/2106.09685). ``up`` starts at zero, so an
@@ -98,10 +96,14 @@ class LoRA(nn.Module):
         train (Sequence[str]): Shared groups that learn and are saved too, by
             name or branch, such as ``segmentation/decoder``; for a base that
             lacks them. Defaults to none.
+        kinds (Sequence[str]): Names of the kinds of the model's tasks; not
+            used. Defaults to none.
 
     Raises:
         UserError: If a value makes no sense or a target is no linear layer.
     """
+
+    mergeable = True
 
     def __init__(
         self,
@@ -111,6 +113,7 @@ class LoRA(nn.Module):
         drop_rate: float = 0.0,
         targets: Sequence[str] = ('qkv', 'proj'),
         train: Sequence[str] = (),
+        kinds: Sequence[str] = (),
     ) -> None:
         super().__init__()
         where = 'model.student.adapter'
@@ -125,22 +128,15 @@ class LoRA(nn.Module):
             )
         self.rank = rank
         self.trained = tuple(train)
-        layers = find_linear(backbone, targets)
-        self.layers = ModuleDict(
-            {
-                to_key(name): LoRALayer(linear, rank, alpha, drop_rate)
-                for name, linear in layers.items()
-            }
+        self._attach(
+            find_linear(backbone, targets),
+            lambda linear: LoRALayer(linear, rank, alpha, drop_rate),
         )
-        self._hooks = [
-            linear.register_forward_hook(addition.add)
-            for linear, addition in zip(layers.values(), self.layers.values())
-        ]
 
-    def detach(self) -> None:
-        """Add nothing any more."""
-        for hook in self._hooks:
-            hook.remove()
+    @property
+    def summary(self) -> str:
+        """str: What it is, in a few words."""
+        return f'adapter of rank {self.rank} on {len(self.layers)} layers'
 
     def base_groups(self, groups: Sequence[ParamGroup]) -> tuple[str, ...]:
         """Return the names of the groups that are the base.

@@ -15,6 +15,7 @@ from fx_mm.models.backbones.build import (
 )
 from fx_mm.models.layers import build_map_norm
 from fx_mm.registry import MODELS
+from fx_mm.utils.adapted_weights import check_merged
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.checks import check_choice
 from fx_mm.utils.config_text import read_assignments
@@ -213,6 +214,7 @@ class FoundationXBackbone(BaseModule):
         )
         self.predict_on = weights.predict_on
         state = weights.chosen
+        check_merged(state, cast(str, self.checkpoint))
         self._load_part(self.backbone, state, 'backbone.')
         for stage, norm in self.norms.items():
             position = self.norm_stages.index(int(stage))
