@@ -259,7 +259,7 @@ def _run(
         batch = model.data_preprocessor(batch, False)
         inputs, samples = batch['inputs'], batch['data_samples']
         images = _middle(inputs, task.config['img_size'])
-        pyramid = model.extract_feat(images, task.kind.name)
+        pyramid = model.extract_feat(images, task)
         state = model.active.classification.encode(pyramid, samples)
         vectors.append(state['pooled'].float().cpu().numpy())
         labels += [sample.gt_score.cpu().numpy() for sample in samples]

@@ -39,9 +39,10 @@ class TaskGraph(nn.Module):
     """Predict several tasks from the pixels of grey images.
 
     Normalisation is inside; the backbone runs once for each normalisation
-    (by default once for labels, once for boxes and masks), and the shared part
-    of a branch once. There is one view: of ``center_crop`` and ``ten_crop``
-    the centre, of ``flip`` the image as it is.
+    (by default once for labels, once for boxes and masks) and, with an adapter
+    that differs by task or kind, for each of these; the shared part of a
+    branch once for maps. There is one view: of ``center_crop`` and
+    ``ten_crop`` the centre, of ``flip`` the image as it is.
 
     Args:
         model (FoundationX): In eval mode.
@@ -98,23 +99,23 @@ class TaskGraph(nn.Module):
             (B, n), the highest first, and labels (B, n).
         """
         images = images.float()
-        maps: dict[tuple[int, str], tuple[Tensor, ...]] = {}
-        states: dict[tuple[int, str], dict[str, Any]] = {}
+        maps: dict[tuple[int, str | None], tuple[Tensor, ...]] = {}
+        states: dict[tuple[Any, ...], dict[str, Any]] = {}
         outputs: list[Tensor] = []
         for view, number in zip(self.views, self.groups):
             samples: list[Any] = [view]
-            # an adapter may make the maps differ by kind
-            key = number, '' if self.model.adapter is None else view.kind
+            key = number, self.model.maps_key(view.owner)
             if key not in maps:
                 mean, std = getattr(self, f'statistics_{number}')
                 # one channel against three statistics: three channels
                 cropped = center_crop(images, list(view.img_shape))
                 maps[key] = self.model.extract_feat(
-                    (cropped - mean) / std, view.kind
+                    (cropped - mean) / std, view.owner
                 )
             branch = self.model.branch(view.owner.kind)
-            if (number, view.kind) not in states:
-                states[number, view.kind] = branch.encode(maps[key], samples)
-            state = states[number, view.kind]
+            shared = (*key, view.kind)
+            if shared not in states:
+                states[shared] = branch.encode(maps[key], samples)
+            state = states[shared]
             outputs += branch.graph(state, view.owner.dataset, samples)
         return tuple(outputs)

@@ -54,6 +54,7 @@ def start_on_base(
             'tools/model_converters/publish.py first.'
         )
     weights = model_weights(checkpoint, source).chosen
+    check_merged(weights, source)
     _check_complete(student, weights, source)
     checkpoint['state_dict'] = weights
     return describe_base(source, weights, student.base_weights)

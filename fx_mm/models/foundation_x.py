@@ -121,7 +121,7 @@ class FoundationX(BaseModel):
         cfg = dict(copy.deepcopy(cfg))
         cfg.setdefault('type', 'LoRA')
         check_parts(cfg, where)
-        cfg.update(backbone=self.backbone, kinds=self.tasks.kinds)
+        cfg.update(backbone=self.backbone, tasks=self.tasks)
         adapter = self.adapter = MODELS.build(cfg)
         self.base = adapter.base_groups(self.param_groups())
         self.lock(())
@@ -195,24 +195,30 @@ class FoundationX(BaseModel):
     # ------------------------------------------------------------- forward
 
     def extract_feat(
-        self, inputs: Tensor, kind: str | None = None
+        self, inputs: Tensor, task: Task | None = None
     ) -> tuple[Tensor, ...]:
         """Backbone maps.
 
         Args:
             inputs (Tensor): Images (B, 3, H, W).
-            kind (str, optional): The task kind that they are for, which an
+            task (Task, optional): The task that they are for, which an
                 adapter may need. Defaults to None.
 
         Returns:
             tuple[Tensor]: Raw maps of strides 4, 8, 16 and 32.
         """
         if self.adapter is not None:
-            self.adapter.select(kind)
+            self.adapter.select(task)
         if self._shared is not None:
-            key = None if self.adapter is None else kind
+            key = self.maps_key(task)
             return self._shared.maps(self._run_backbone, inputs, key)
         return self._run_backbone(inputs)
+
+    def maps_key(self, task: Task | None) -> str | None:
+        """Return what the maps of images depend on: equal keys, equal maps."""
+        if self.adapter is None or task is None:
+            return None
+        return self.adapter.key(task)
 
     def _run_backbone(self, inputs: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.backbone(inputs))
@@ -243,7 +249,7 @@ class FoundationX(BaseModel):
             )
         task = self.tasks[name]
         branch = self.branch(task.kind)
-        pyramid = self.extract_feat(inputs, task.kind.name)
+        pyramid = self.extract_feat(inputs, task)
         guidance = self.region_guidance
         if guidance is not None and guidance.guides(task, self.tasks):
             pyramid = self._guide(pyramid, task.dataset, data_samples)
@@ -322,6 +328,8 @@ class FoundationX(BaseModel):
         """
         branch, task, state = self._encode(inputs, data_samples)
         losses = branch.loss(state, task.dataset, data_samples)
+        if self.adapter is not None:
+            losses.update(self.adapter.log_vars())
         weight = self.loss_weights[task.name]
         if weight != 1:
             losses = {

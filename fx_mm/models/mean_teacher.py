@@ -16,7 +16,14 @@ from fx_mm.models.foundation_x import FoundationX
 from fx_mm.models.param_groups import FeatureGroups
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
-from fx_mm.tasks import ByKind, TaskTable, check_by_kind, for_kind, split_name
+from fx_mm.tasks import (
+    ByKind,
+    Task,
+    TaskTable,
+    check_by_kind,
+    for_kind,
+    split_name,
+)
 from fx_mm.utils.checks import check_choice
 from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
@@ -368,10 +375,10 @@ class MeanTeacher(BaseModel):
         return losses
 
     def extract_feat(
-        self, inputs: Tensor, kind: str | None = None
+        self, inputs: Tensor, task: Task | None = None
     ) -> tuple[Tensor, ...]:
         """Backbone maps of the model that :attr:`predict_on` names."""
-        return self.active.extract_feat(inputs, kind)
+        return self.active.extract_feat(inputs, task)
 
     # ------------------------------------------------------------- loading
 

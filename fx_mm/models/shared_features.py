@@ -29,22 +29,22 @@ class SharedFeatures:
         self,
         extract: Callable[[Tensor], Pyramid],
         inputs: Tensor,
-        kind: str | None = None,
+        key: str | None = None,
     ) -> Pyramid:
         """Return the backbone's maps of images, computed at most once.
 
         Args:
             extract (Callable): Runs the backbone.
             inputs (Tensor): Images (B, 3, H, W).
-            kind (str, optional): The task kind, if they depend on it.
-                Defaults to None.
+            key (str, optional): What else they depend on. Defaults to
+                None.
         """
-        for seen, its_kind, maps in self._maps:
+        for seen, its_key, maps in self._maps:
             # A look at the values costs a thousandth of a backbone's run.
-            if its_kind == kind and torch.equal(seen, inputs):
+            if its_key == key and torch.equal(seen, inputs):
                 return maps
         maps = extract(inputs)
-        self._maps.append((inputs, kind, maps))
+        self._maps.append((inputs, key, maps))
         return maps
 
     def state(

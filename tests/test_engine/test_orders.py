@@ -337,7 +337,7 @@ def test_an_update_of_several_kinds_is_clipped_by_the_strictest():
     norms = []
     for kind in ('loc', 'seg', 'cls', 'seg', 'seg'):
         before = weights.detach().clone()
-        wrapper.begin_step(kind)
+        wrapper.begin_step(f'a/{kind}')
         wrapper.update_params(100 * weights.sum())
         if wrapper.at_update:
             norms.append((weights - before).norm().item())

@@ -114,7 +114,9 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self._settings = self._current_settings()
         self._states = StateByKind(optimizer) if state_by_kind else None
         self._surgery = (
-            GradientSurgery(optimizer, aggregator) if aggregator else None
+            None
+            if aggregator is None
+            else GradientSurgery(optimizer, aggregator)
         )
         if self._surgery and accumulative_counts == 1:
             raise UserError(

@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmengine.model import ModuleDict
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from fx_mm.models.param_groups import ParamGroup
+from fx_mm.tasks import Task
 from fx_mm.utils.adapted_weights import to_key
+from fx_mm.utils.errors import UserError
 
 GROUP = 'adapter'
 
@@ -53,12 +55,20 @@ class Adapter(nn.Module):
         for hook in self._hooks:
             hook.remove()
 
-    def select(self, kind: str | None) -> None:
-        """Prepare for images of a task kind; None: it is not known.
+    def key(self, task: Task) -> str | None:
+        """Return what the backbone's maps depend on besides the images."""
+        return None
+
+    def select(self, task: Task | None) -> None:
+        """Prepare for images of a task; None: it is not known.
 
         Raises:
-            UserError: If the kind matters and is not known.
+            UserError: If the task matters and is not known.
         """
+
+    def log_vars(self) -> dict[str, Tensor]:
+        """Return what to log of the last batch."""
+        return {}
 
     def base_groups(self, groups: Sequence[ParamGroup]) -> tuple[str, ...]:
         """Return the names of the groups that do not learn beside it.
@@ -67,3 +77,11 @@ class Adapter(nn.Module):
             groups (Sequence[ParamGroup]): All groups of the model.
         """
         return ()
+
+
+def missing_task() -> UserError:
+    """Return the refusal of maps that are of no task."""
+    return UserError(
+        'The maps of the backbone depend on the task (model.student.adapter), '
+        'so there are none without one.'
+    )

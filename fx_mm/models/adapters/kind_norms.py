@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fx_mm.models.adapters.base import Adapter
+from fx_mm.models.adapters.base import Adapter, missing_task
 from fx_mm.registry import MODELS
+from fx_mm.tasks import Task, TaskTable
 from fx_mm.utils.errors import UserError
 
 
@@ -46,13 +47,13 @@ class KindNorms(Adapter):
 
     Args:
         backbone (nn.Module): The backbone.
-        kinds (Sequence[str]): Names of the kinds of the model's tasks.
+        tasks (TaskTable): The tasks of the model.
 
     Raises:
         UserError: If the backbone has no layer norm.
     """
 
-    def __init__(self, backbone: nn.Module, kinds: Sequence[str]) -> None:
+    def __init__(self, backbone: nn.Module, tasks: TaskTable) -> None:
         super().__init__()
         norms = {
             name: module
@@ -65,18 +66,19 @@ class KindNorms(Adapter):
                 'model.student.adapter is KindNorms, but '
                 f'{type(backbone).__name__} has no layer norm.'
             )
-        self._attach(norms, lambda norm: KindNorm(norm, kinds))
+        self._attach(norms, lambda norm: KindNorm(norm, tasks.kinds))
 
-    def select(self, kind: str | None) -> None:
-        """Take the norms of a kind.
+    def key(self, task: Task) -> str:
+        """Return the task's kind."""
+        return task.kind.name
+
+    def select(self, task: Task | None) -> None:
+        """Take the norms of the task's kind.
 
         Raises:
-            UserError: If it is not known.
+            UserError: If there is no task.
         """
-        if kind is None:
-            raise UserError(
-                'The backbone has norms for each task kind '
-                '(model.student.adapter), so it has no maps without a task.'
-            )
+        if task is None:
+            raise missing_task()
         for layer in self.layers.values():
-            layer.kind = kind
+            layer.kind = task.kind.name

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fx_mm.models.adapters.base import GROUP, Adapter
 from fx_mm.models.param_groups import ParamGroup
 from fx_mm.registry import MODELS
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 
@@ -96,8 +97,8 @@ class LoRA(Adapter):
         train (Sequence[str]): Shared groups that learn and are saved too, by
             name or branch, such as ``segmentation/decoder``; for a base that
             lacks them. Defaults to none.
-        kinds (Sequence[str]): Names of the kinds of the model's tasks; not
-            used. Defaults to none.
+        tasks (TaskTable, optional): The tasks of the model; not used.
+            Defaults to None.
 
     Raises:
         UserError: If a value makes no sense or a target is no linear layer.
@@ -113,25 +114,22 @@ class LoRA(Adapter):
         drop_rate: float = 0.0,
         targets: Sequence[str] = ('qkv', 'proj'),
         train: Sequence[str] = (),
-        kinds: Sequence[str] = (),
+        tasks: TaskTable | None = None,
     ) -> None:
         super().__init__()
-        where = 'model.student.adapter'
-        check_number(f'{where}.rank', rank, 1, whole=True)
-        check_number(f'{where}.alpha', alpha, 0)
-        if not alpha:
-            raise UserError(f'{where}.alpha is 0, so nothing would be added.')
-        check_number(f'{where}.drop_rate', drop_rate, 0, 1)
-        if drop_rate == 1:
-            raise UserError(
-                f'{where}.drop_rate is 1, so nothing would be learned.'
-            )
+        check_low_rank(rank, alpha, drop_rate)
         self.rank = rank
         self.trained = tuple(train)
         self._attach(
             find_linear(backbone, targets),
-            lambda linear: LoRALayer(linear, rank, alpha, drop_rate),
+            lambda linear: self.make_layer(linear, rank, alpha, drop_rate),
         )
+
+    def make_layer(
+        self, linear: nn.Linear, rank: int, alpha: float, drop_rate: float
+    ) -> nn.Module:
+        """Return what is added to one layer."""
+        return LoRALayer(linear, rank, alpha, drop_rate)
 
     @property
     def summary(self) -> str:
@@ -159,6 +157,24 @@ class LoRA(Adapter):
             name
             for name in shared
             if not any(_is_of(name, word) for word in learning)
+        )
+
+
+def check_low_rank(rank: int, alpha: float, drop_rate: float) -> None:
+    """Refuse values of :class:`LoRA` with which nothing would be learned.
+
+    Raises:
+        UserError: Says which.
+    """
+    where = 'model.student.adapter'
+    check_number(f'{where}.rank', rank, 1, whole=True)
+    check_number(f'{where}.alpha', alpha, 0)
+    if not alpha:
+        raise UserError(f'{where}.alpha is 0, so nothing would be added.')
+    check_number(f'{where}.drop_rate', drop_rate, 0, 1)
+    if drop_rate == 1:
+        raise UserError(
+            f'{where}.drop_rate is 1, so nothing would be learned.'
         )
 
 
