@@ -62,8 +62,25 @@ def test_cosine_schedules_are_arks(updates):
 )
 def test_wrong_options_are_refused(options):
     (name,) = options
-    with pytest.raises(UserError, match=f'MeanTeacherHook has {name}='):
+    with pytest.raises(
+        UserError, match=f'MeanTeacherHook.* {name}=|{name} is'
+    ):
         MeanTeacherHook(**options)
+
+
+def test_a_decay_by_kind_is_that_of_the_pass():
+    decay = dict(cls=0.5, seg=0.9)
+    hook = MeanTeacherHook(decay)
+    assert [hook.decay_at(0, 7, kind) for kind in decay] == [0.5, 0.9]
+    hook = MeanTeacherHook(decay, schedule='cosine')
+    plain = MeanTeacherHook(0.9, schedule='cosine')
+    assert hook.decay_at(3, 7, 'seg') == plain.decay_at(3, 7)
+    for wrong, message in (
+        (dict(cls=2), 'MeanTeacherHook.decay.cls is 2'),
+        (dict(mask=0.5), 'Unknown key "mask" in MeanTeacherHook.decay'),
+    ):
+        with pytest.raises(UserError, match=message):
+            MeanTeacherHook(wrong)
 
 
 @pytest.fixture
@@ -135,6 +152,36 @@ def test_a_run_follows_the_schedule_through_a_resume(make_runner, unit):
     _, second = run(make_runner, hook, 'cut', resume=True)
     assert first.decays + second.decays == whole.decays
     assert first.weights + second.weights == whole.weights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('unit', ['pass', 'iter'])
+def test_a_run_takes_the_decay_of_what_it_trained(make_runner, unit):
+    decay = dict(cls=0.5, loc=0.7, seg=0.9)
+    hook = dict(type='MeanTeacherHook', decay=decay, unit=unit)
+    runner, whole = run(
+        make_runner, hook, 'whole', **{'train_cfg.max_cycles': 1}
+    )
+    schedule = runner.train_loop.schedule
+    kinds = [entry.task.partition('/')[2] for entry in schedule.passes]
+    assert set(kinds) == {'cls', 'seg'}
+    times = [1] * len(kinds) if unit == 'pass' else schedule.lengths
+    assert whole.decays == [
+        decay[kind] for kind, n in zip(kinds, times) for _ in range(n)
+    ]
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'cycle.order': 'concurrent'}, "has several; set unit='iter'"),
+        ({'tasks': ['phantom_b/loc']}, 'has no "loc", which phantom_b/loc'),
+    ],
+)
+def test_a_decay_by_kind_must_fit_the_tasks(make_runner, options, message):
+    hook = dict(type='MeanTeacherHook', decay=dict(cls=0.5, seg=0.9))
+    with pytest.raises(UserError, match=message):
+        run(make_runner, hook, 'refused', **options)
 
 
 def stored(work_dir):

@@ -117,6 +117,21 @@ def test_teacher_rests_where_no_gradient_could_flow(model, task, monkeypatch):
         torch.testing.assert_close(losses[key], 0.5 * value)
 
 
+def test_the_weight_may_differ_by_kind(model):
+    weights = dict(cls=0.25, loc=0.0, seg=0.5)
+    for task, weight in zip(KINDS, weights.values()):
+        wanted, gradient = gradients(model, task, weight)
+        found, same = gradients(model, task, weights)
+        assert found == wanted
+        assert torch.equal(gradient, same)
+        assert ('loss_consistency' in found) == (weight > 0)
+    assert model.needs_teacher
+    model.consistency_weight = dict.fromkeys(weights, 0.0)
+    assert not model.needs_teacher
+    with pytest.raises(UserError, match='has no "seg", which a/seg needs'):
+        model.consistency_weight = dict(cls=0.5, loc=0.5)
+
+
 def test_teacher_runs_if_only_the_encoder_learns(model):
     model.student.lock(('backbone', 'localization/norms'))
     losses = model(*h.batch('a/loc'), mode='loss')

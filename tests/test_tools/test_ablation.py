@@ -17,12 +17,14 @@ from scipy import stats
 
 from fx_mm.analysis.sweep import Run, sweep, write_initial_weights
 from fx_mm.apis import build_runner, expand_config, load_config
+from fx_mm.datasets.samplers.pass_schedule import plan_cycle
 from fx_mm.evaluation.report.variant_comparison import (
     VariantComparison,
     paired_difference,
     read_headlines,
     spread,
 )
+from fx_mm.tasks import TaskTable, split_name
 from fx_mm.utils.checkpoint import load_file
 from fx_mm.utils.errors import UserError
 from fx_mm.visualization.variant_plot import plot_variants
@@ -88,12 +90,12 @@ def steps_by_task(path):
     """Count the planned steps of each task, lock passes included."""
     cfg = load_config(str(path))
     caps, share = cfg.cycle.max_batches, cfg.cycle.lock_data_ratio
-    locked = cfg.cycle.lock != 'none'
-    steps = {}
-    for task in cfg.tasks:
-        kind = task.rsplit('/', 1)[1]
-        lock = int(caps[kind] * share) if locked and kind != 'cls' else 0
-        steps[task] = cfg.train_cfg.max_cycles * (caps[kind] + lock)
+    steps = dict.fromkeys(cfg.tasks, 0)
+    for entry in plan_cycle(TaskTable.from_cfg(cfg), cfg.cycle.lock):
+        length = caps[split_name(entry.task)[1]]
+        if entry.mode != 'release':
+            length = int(length * share)
+        steps[entry.task] += cfg.train_cfg.max_cycles * length
     return steps
 
 
