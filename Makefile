@@ -58,8 +58,10 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_engine/test_changed_world.py \
 	tests/test_engine/test_compiled_training.py \
 	tests/test_engine/test_distributed.py tests/test_engine/test_hooks \
+	tests/test_engine/test_joint_levers.py \
 	tests/test_engine/test_left_out_steps.py \
 	tests/test_engine/test_mean_teacher_hook.py \
+	tests/test_engine/test_mixture_runs.py \
 	tests/test_engine/test_orders.py tests/test_engine/test_start_summary.py \
 	tests/test_engine/test_training.py \
 	tests/test_engine/test_which_model_predicts.py \

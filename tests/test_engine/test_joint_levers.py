@@ -1,10 +1,16 @@
 """Runs with what differs by task kind: stopped, resumed, in mixed orders."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from small_run import small_cfg
 
 from fx_mm.apis import build_runner
+from fx_mm.config import PlainConfig
 from fx_mm.models import load_model
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 from fx_mm.utils.errors import UserError
@@ -12,7 +18,9 @@ from fx_mm.utils.errors import UserError
 TASKS = ['phantom_a/cls', 'phantom_b/loc', 'phantom_c/seg']
 BY_KIND = {
     'optim_wrapper.state_by_kind': True,
-    'model.consistency_weight': dict(cls=0.5, loc=0.0, seg=0.25),
+    'model.consistency_weight': dict(
+        _delete_=True, cls=0.5, loc=0.0, seg=0.25
+    ),
     'custom_hooks': [
         dict(type='LockReleaseHook'),
         dict(type='MeanTeacherHook', decay=dict(cls=0.5, loc=0.7, seg=0.9)),
@@ -110,3 +118,50 @@ def test_norms_are_not_left_out_in_silence(make):
     with pytest.raises(UserError, match='cannot be merged into one backbone'):
         make('onto', load_from=file, **adapter).load_or_resume()
     make('again', load_from=file, **norms).load_or_resume()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('choice', CHOICES)
+def test_two_processes_train_what_one_does(
+    make, phantom_root, tmp_path, choice
+):
+    options = {
+        **CHOICES[choice],
+        'tasks': ['phantom_b/cls', 'phantom_c/seg'],
+        'cycle.max_batches': 3,
+        'cycle.lock': 'none',
+        'val_cfg': None,
+        'test_cfg': None,
+        'loader.num_workers': 0,
+        'model.student.backbone.drop_path_rate': 0.0,
+        'optim_wrapper.amp_dtype': None,
+        'optim_wrapper.optimizer.type': 'SGD',
+        'optim_wrapper.optimizer.fused': False,
+    }
+    one = make('one', **options)
+    one.train()
+    cfg = small_cfg(phantom_root, tmp_path / 'two', **options)
+    cfg.launcher = 'pytorch'
+    for entry in cfg.task_defaults.values():
+        entry.batch_size = 2
+    config = tmp_path / 'config.py'
+    config.write_text(PlainConfig(cfg.to_dict()).pretty_text)
+    done = subprocess.run(
+        [
+            *(sys.executable, '-m', 'torch.distributed.run', '--standalone'),
+            *('--nproc_per_node=2', 'tools/train.py', config),
+            *('--launcher', 'pytorch'),
+        ],
+        cwd=Path(__file__).parents[2],
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    wanted = load_file(find_checkpoint(one.work_dir))['state_dict']
+    found = load_file(find_checkpoint(tmp_path / 'two'))['state_dict']
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(
+            found[name], value, atol=1e-5, rtol=1e-4, msg=name
+        )
