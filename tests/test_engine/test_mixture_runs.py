@@ -83,7 +83,7 @@ def answers(model, runner):
 
 def test_the_checkpoint_holds_what_learned(trained, file):
     names = load_file(file)['state_dict']
-    own = ('adapter.', 'classification.heads.', 'segmentation.heads.')
+    own = ('adapter.', 'classification.head', 'segmentation.heads.')
     assert all(name.partition('.')[2].startswith(own) for name in names)
     ups = [v for n, v in names.items() if n.endswith('expert_up')]
     assert ups and all(value.any() for value in ups)
