@@ -23,7 +23,8 @@ class GradientSurgery:
             dict of it (``type``) and its arguments.
 
     Raises:
-        UserError: If there is no such class, or a package is missing.
+        UserError: If there is no such class, it keeps a state between
+            updates, or a package is missing.
     """
 
     def __init__(
@@ -99,6 +100,11 @@ def _build(aggregator: str | dict[str, Any]) -> Any:
         raise UserError(
             f'{where} is {aggregator!r}; it must be an aggregator of torchjd: '
             f'{", ".join(sorted(known))}.'
+        )
+    if hasattr(found, 'reset'):
+        raise UserError(
+            f'{where} {aggregator!r} remembers former updates, which '
+            'checkpoints do not hold; take one without memory.'
         )
     try:
         return found(**options)

@@ -132,6 +132,7 @@ def test_mistakes(monkeypatch):
         (dict(accumulative_counts=1), 'set optim_wrapper.accumulative_count'),
         (dict(aggregator='PCGrd'), 'must be an aggregator .*AlignedMTL'),
         (dict(aggregator=dict(type='PCGrad', c=1)), "argument 'c'"),
+        (dict(aggregator='GradVac'), 'remembers former updates'),
         (dict(aggregator=dict()), 'must be an aggregator'),
     ):
         with pytest.raises(UserError, match=message):
