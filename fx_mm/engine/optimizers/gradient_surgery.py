@@ -95,7 +95,9 @@ def _build(aggregator: str | dict[str, Any]) -> Any:
         known = [
             name
             for name, each in vars(aggregation).items()
-            if isinstance(each, type) and issubclass(each, base)
+            if isinstance(each, type)
+            and issubclass(each, base)
+            and not hasattr(each, 'reset')
         ]
         raise UserError(
             f'{where} is {aggregator!r}; it must be an aggregator of torchjd: '
