@@ -149,8 +149,9 @@ def load_compared_config(
     options: Mapping[str, Any] | None = None,
     data_root: str | None = None,
     chosen: Iterable[str] = (),
+    split: str = 'test',
 ) -> Config:
-    """Read a config whose runs are compared by their test results.
+    """Read a config whose runs are compared by the results they report.
 
     Args:
         path (Path): The config file.
@@ -158,6 +159,7 @@ def load_compared_config(
         data_root (str, optional): See :func:`load_config`. Defaults to None.
         chosen (Iterable[str]): Keys, or words of them, that a sweep sets for
             each run. Defaults to none.
+        split (str): What the config must report. Defaults to ``test``.
 
     Raises:
         UserError: If the options have one of these keys, or the runs would
@@ -170,9 +172,9 @@ def load_compared_config(
                 'run; remove it.'
             )
     cfg = load_config(str(path), dict(options or {}), data_root)
-    if cfg.get('report') != 'test':
+    if cfg.get('report', 'val') != split:
         raise UserError(
-            f'{path} has no report="test": its results would be of another '
+            f'{path} has no report="{split}": its results would be of another '
             'split.'
         )
     return cfg

@@ -7,6 +7,9 @@ Runs of a seed start with the same weights, those of the base, wherever they
 have the same module. Finished runs are skipped and interrupted ones resumed,
 so the command may be given again. A variant is a config's name up to its first
 underscore: several configs of a name, such as one per task, are its parts.
+
+``--split val`` compares the results of the validation split instead of the
+test split's, to choose by.
 """
 
 import argparse
@@ -18,15 +21,17 @@ from fx_mm.analysis.sweep import (
     sweep,
     write_initial_weights,
 )
+from fx_mm.config import load_config
 from fx_mm.evaluation.report.variant_comparison import VariantComparison
 from fx_mm.utils.cli import add_sweep_options, run_tool
 from fx_mm.visualization.variant_plot import plot_variants
 
 TRAIN = Path(__file__).parents[1] / 'train.py'
 CHOSEN = ('randomness.seed', 'load_from', 'resume')
+SPLITS = ('test', 'val')
 NOTE = (
-    'Runs of a seed share data, order and initial weights; the seeds differ '
-    'in order and initial weights.'
+    'Results of the {split} split. Runs of a seed share data, order and '
+    'initial weights; the seeds differ in order and initial weights.'
 )
 
 
@@ -43,6 +48,12 @@ def parse_args() -> argparse.Namespace:
         help='config files; the first is the base',
     )
     parser.add_argument(
+        '--split',
+        choices=SPLITS,
+        default='test',
+        help='whose results are compared (default: test)',
+    )
+    parser.add_argument(
         '--compare-only',
         action='store_true',
         help='write tables and picture of what is finished, run nothing',
@@ -57,14 +68,20 @@ def initial_weights(work_dir: Path, seed: int) -> Path:
 
 def plan(args: argparse.Namespace) -> list[Run]:
     """List the runs, one seed after the other, so that pairs come early."""
+    # `test` is what the configs must say themselves
+    reported = {} if args.split == 'test' else {'report': args.split}
+    options = {**(args.cfg_options or {}), **reported}
     cfgs = {
-        path: load_compared_config(path, args.cfg_options, chosen=CHOSEN)
+        path: load_compared_config(
+            path, options, chosen=CHOSEN, split=args.split
+        )
         for path in args.configs
     }
     runs = []
     for seed in args.seeds:
         weights = initial_weights(args.work_dir, seed)
         own = [f'randomness.seed={seed}', f'load_from={weights}']
+        own += [f'{key}={value}' for key, value in reported.items()]
         for path, cfg in cfgs.items():
             run = Run(
                 path,
@@ -78,9 +95,9 @@ def plan(args: argparse.Namespace) -> list[Run]:
     return runs
 
 
-def compare(runs: list[Run], work_dir: Path) -> None:
+def compare(runs: list[Run], work_dir: Path, split: str) -> None:
     """Write the tables and the picture of what is finished."""
-    comparison = VariantComparison(runs[0].variant, NOTE)
+    comparison = VariantComparison(runs[0].variant, NOTE.format(split=split))
     for run in runs:
         if run.finished:
             comparison.add(run.variant, run.seed, run.headlines())
@@ -96,12 +113,12 @@ def main() -> int:
     args = parse_args()
     runs = plan(args)
     if not args.compare_only:
-        base = load_compared_config(args.configs[0], args.cfg_options)
+        base = load_config(str(args.configs[0]), args.cfg_options)
         for seed in args.seeds:
             file = initial_weights(args.work_dir, seed)
             write_initial_weights(base, seed, file)
         sweep(runs, TRAIN, args.jobs, args.threads)
-    compare(runs, args.work_dir)
+    compare(runs, args.work_dir, args.split)
     missing = [run for run in runs if not run.finished]
     for run in missing:
         print(f'{run.config} seed {run.seed} has no results: see {run.log}')
