@@ -50,7 +50,12 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
     mm.OPTIM_WRAPPER_CONSTRUCTORS,
     'fx_mm.engine.optimizers',
 )
-RUNNERS = _child('runner', mm.RUNNERS, 'fx_mm.engine.runner')
+RUNNERS = _child(
+    'runner',
+    mm.RUNNERS,
+    'fx_mm.engine.continual_runner',
+    'fx_mm.engine.runner',
+)
 PARAM_SCHEDULERS = _child(
     'parameter scheduler', mm.PARAM_SCHEDULERS, 'fx_mm.engine.schedulers'
 )

@@ -4,8 +4,9 @@ Who only loads one, as preparing does, needs no torch: what imports it is
 imported where it is used.
 """
 
+from fx_mm.config.continual import ContinualPlan
 from fx_mm.config.expand import expand_config
 from fx_mm.config.file import load_config
 from fx_mm.config.plain import PlainConfig
 
-__all__ = ['PlainConfig', 'expand_config', 'load_config']
+__all__ = ['ContinualPlan', 'PlainConfig', 'expand_config', 'load_config']

@@ -30,6 +30,7 @@ OWN_KEYS = (
     'datasets',
     'tasks',
     'task_defaults',
+    'continual',
     'cycle',
     'loader',
     'cache',
@@ -50,6 +51,7 @@ SECTION_TYPES: dict[str, Any] = dict(
     **dict.fromkeys(
         (
             *('cycle', 'loader', 'audit', 'phantom', 'custom_imports'),
+            'continual',
             *('env_cfg', 'model', 'visualizer', 'optim_wrapper'),
             *('train_cfg', 'val_cfg', 'test_cfg', 'default_hooks'),
             *('randomness', 'auto_scale_lr', 'log_processor'),

@@ -5,11 +5,19 @@ from typing import Any
 from mmengine.config import Config
 
 from fx_mm.config.checks import check_sections, check_top_level, check_types
+from fx_mm.config.continual import ContinualPlan
 from fx_mm.config.plain import PlainConfig
-from fx_mm.utils.checks import check_keys, check_number
+from fx_mm.utils.checks import as_list, check_keys, check_number
 from fx_mm.utils.errors import UserError
 
-CYCLE_KEYS = ('order', 'lock', 'lock_data_ratio', 'max_batches', 'min_batches')
+CYCLE_KEYS = (
+    'order',
+    'lock',
+    'lock_data_ratio',
+    'max_batches',
+    'min_batches',
+    'rehearsal_ratio',
+)
 LOADER_KEYS = (
     'num_workers',
     'persistent_workers',
@@ -43,10 +51,13 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
     out = PlainConfig(kept, filename=cfg.filename)
     table = out.task_table
     check_sections(out)
+    if out.get('continual') is not None:
+        ContinualPlan(out)
     cycle = dict(out.get('cycle') or {})
     check_keys(cycle, CYCLE_KEYS, 'cycle')
+    trained = table.only(_trained(out))
     passes = plan_cycle(
-        table, cycle.get('lock', 'paper'), cycle.get('order', 'cyclic')
+        trained, cycle.get('lock', 'paper'), cycle.get('order', 'cyclic')
     )
     loader = dict(out.get('loader') or {})
     check_keys(loader, LOADER_KEYS, 'loader')
@@ -83,6 +94,16 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
             scheduler.setdefault('max_cycles', length)
     check_types(out)
     return out
+
+
+def _trained(cfg: PlainConfig) -> list[str]:
+    """Return the tasks that are trained; all are evaluated."""
+    chosen = as_list((cfg.get('train_cfg') or {}).get('tasks'))
+    if chosen is not None and not chosen:
+        raise UserError(
+            'train_cfg.tasks is empty; name tasks, or leave it out for all.'
+        )
+    return cfg.task_table.names if chosen is None else chosen
 
 
 def _expand_amp(wrapper: dict[str, Any]) -> None:
@@ -154,6 +175,8 @@ def _expand_loaders(
                 **cycle,
             ),
         )
+        if out.train_cfg.get('tasks') is not None:
+            out.train_dataloader['dataset']['tasks'] = _trained(out)
     for stage in ('val', 'test'):
         if out.get(f'{stage}_cfg') is None:
             continue

@@ -29,7 +29,7 @@ def draw_few(
         list[int]: ``n`` numbers of images, ascending.
     """
     owners = names if patients is None else patients
-    drawn = [_draw(seed, name) for name in names]
+    drawn = [draw_key(seed, name) for name in names]
     rounds = [0] * len(names)
     seen: Counter[str] = Counter()
     for i in sorted(range(len(names)), key=drawn.__getitem__):
@@ -37,10 +37,11 @@ def draw_few(
         seen[owners[i]] += 1
     order = sorted(
         range(len(names)),
-        key=lambda i: (rounds[i], _draw(seed, owners[i]), drawn[i]),
+        key=lambda i: (rounds[i], draw_key(seed, owners[i]), drawn[i]),
     )
     return sorted(order[:n])
 
 
-def _draw(seed: int, name: str) -> bytes:
+def draw_key(seed: int, name: str) -> bytes:
+    """Return what a name is sorted by for a random order."""
     return hashlib.sha256(f'{seed}:{name}'.encode()).digest()

@@ -14,6 +14,7 @@ from fx_mm.datasets.few_shot import draw_few
 from fx_mm.datasets.readers.labels import draw_scores
 from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.datasets.records import Records
+from fx_mm.datasets.rehearsal_buffer import read_buffer
 from fx_mm.image_io.errors import ImageReadError
 from fx_mm.registry import DATASETS, READERS, SCOPE, TRANSFORMS
 from fx_mm.tasks import Task
@@ -85,6 +86,12 @@ class TaskDataset(BaseDataset):
         """Take the task's names as they are: mmengine opens such files."""
         return dict(metainfo or {})
 
+    @property
+    def _rehearses(self) -> bool:
+        """Whether only the images of a rehearsal buffer are read."""
+        rehearsal = self.task.config.get('rehearsal')
+        return rehearsal is not None and self.split == 'train'
+
     def load_data_list(self) -> Records:
         """Read the split's annotation file.
 
@@ -97,6 +104,8 @@ class TaskDataset(BaseDataset):
             reader['img_ids'] = list(config['img_ids'])
         if task.data_root:
             reader['data_root'] = task.data_root
+        if self._rehearses:
+            reader['img_ids'] = read_buffer(config['rehearsal'], task.name)
         if self.test_mode:
             reader['max_missing'] = 0.0
         read = self._build(READERS, reader)
@@ -112,7 +121,7 @@ class TaskDataset(BaseDataset):
     def filter_data(self) -> Records:
         """Keep the images of a few-shot draw, if the entry asks for one."""
         few_shot = self.task.config.get('few_shot')
-        if few_shot is None or self.split != 'train':
+        if few_shot is None or self.split != 'train' or self._rehearses:
             return self.data_list
         return self._keep_few(**few_shot)
 

@@ -110,6 +110,9 @@ class MultiTaskRunner(Runner):
         Raises:
             UserError: If the config cannot be used.
         """
+        if cfg.get('continual') and cfg.get('train_cfg') and not synthetic:
+            # which is below this class
+            return RUNNERS.get('ContinualRunner').from_cfg(cfg)
         register_loaders()
         import_quietly()
         if not torch.cuda.is_available():
@@ -120,7 +123,7 @@ class MultiTaskRunner(Runner):
         if cfg.get('resume'):
             found = cfg.get('load_from') or find_checkpoint(cfg.work_dir)
             # On a disk of several machines, some may not see the newest yet.
-            cfg.load_from = _from_main_process(found)
+            cfg.load_from = from_main_process(found)
             cfg.resume = cfg.load_from is not None
         start = cfg.get('load_from')
         local = start and '://' not in start
@@ -360,7 +363,7 @@ class MultiTaskRunner(Runner):
                 warn_of_leaks(self.cfg, built, self.logger)
             except UserError as error:
                 refusal = str(error)
-        refusal = _from_main_process(refusal)
+        refusal = from_main_process(refusal)
         if refusal is not None:
             raise UserError(refusal)
 
@@ -419,7 +422,15 @@ def build_runner(
         UserError: If the config or its data cannot be used.
     """
     cfg = copy.deepcopy(cfg)
-    if resume is not False:
+    in_stages = bool(train and not synthetic and cfg.get('continual'))
+    if in_stages:
+        if isinstance(resume, str):
+            raise UserError(
+                f'--resume {resume}: a training in stages (continual) finds '
+                'the stage and its checkpoint itself; give --resume alone.'
+            )
+        cfg.resume = bool(resume or cfg.get('resume'))
+    elif resume is not False:
         cfg.resume = True
         if resume is not True:
             cfg.load_from = resume
@@ -439,7 +450,7 @@ def build_runner(
     runner = MultiTaskRunner.from_cfg(cfg, synthetic)
     if train:
         runner.prepare()
-    if resume is True and not runner.resumed:
+    if resume is True and not runner.resumed and not in_stages:
         runner.logger.warning(
             f'There is no checkpoint in {cfg.work_dir} to resume from: '
             'training starts from scratch.'
@@ -447,7 +458,8 @@ def build_runner(
     return runner
 
 
-def _from_main_process(value: Any) -> Any:
+def from_main_process(value: Any) -> Any:
+    """Return the main process's value on all."""
     values = [value]
     broadcast_object_list(values)
     return values[0]

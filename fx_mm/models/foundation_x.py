@@ -228,7 +228,7 @@ class FoundationX(BaseModel):
         """Run what tasks have in common once, inside of a ``with``.
 
         For one batch of images that many tasks see, see
-        :class:`SharedFeatures`; in eval mode, without autograd.
+        :class:`SharedFeatures`.
         """
         self._shared = SharedFeatures()
         try:
@@ -237,11 +237,15 @@ class FoundationX(BaseModel):
             self._shared = None
 
     def _encode(
-        self, inputs: Tensor, data_samples: list[FXDataSample]
+        self,
+        inputs: Tensor,
+        data_samples: list[FXDataSample],
+        name: str | None = None,
     ) -> tuple[Branch, Task, dict[str, Any]]:
-        name = data_samples[0].task
-        if any(sample.task != name for sample in data_samples):
+        """Run what comes before the own part, by default of their task."""
+        if any(s.task != data_samples[0].task for s in data_samples):
             raise ValueError('a batch must hold samples of one task')
+        name = data_samples[0].task if name is None else name
         if name not in self.tasks:
             raise UserError(
                 f'the model has no task {name!r}; it has '
@@ -352,6 +356,23 @@ class FoundationX(BaseModel):
         """
         branch, _, state = self._encode(inputs, data_samples)
         return branch.consistency(state)
+
+    def distillation_output(
+        self, inputs: Tensor, data_samples: list[FXDataSample], task: str
+    ) -> Any:
+        """Return what a branch says of images, whatever their own task.
+
+        Args:
+            inputs (Tensor): Images (B, 3, H, W).
+            data_samples (list[FXDataSample]): Of one task; only their sizes
+                are looked at.
+            task (str): Which task answers.
+
+        Returns:
+            Any: See :meth:`Branch.distillation_output`.
+        """
+        branch, of_task, state = self._encode(inputs, data_samples, task)
+        return branch.distillation_output(state, of_task.dataset, data_samples)
 
     def loss(
         self, inputs: Tensor, data_samples: list[FXDataSample]

@@ -1,19 +1,18 @@
 """MeanTeacher: a student, its moving average, and their consistency."""
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fx_mm.models.foundation_x import FoundationX
-from fx_mm.models.param_groups import FeatureGroups
+from fx_mm.models.losses.distillation import consistency_loss
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import (
@@ -29,24 +28,8 @@ from fx_mm.utils.dist import unwrap
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 
-
-def consistency_loss(student: FeatureGroups, teacher: FeatureGroups) -> Tensor:
-    """Mean squared error, averaged over the maps of a group and the groups.
-
-    Args:
-        student (tuple[tuple[Tensor]]): Groups of features, with gradient.
-        teacher (tuple[tuple[Tensor]]): The same, without.
-
-    Returns:
-        Tensor: Scalar in float32.
-    """
-    groups = []
-    for ours, theirs in zip(student, teacher):
-        errors = [
-            F.mse_loss(a.float(), b.float()) for a, b in zip(ours, theirs)
-        ]
-        groups.append(torch.stack(errors).mean())
-    return torch.stack(groups).mean()
+ExtraLoss = Callable[[Tensor, list[FXDataSample]], dict[str, Tensor]]
+"""Takes a batch's images and samples; its losses are added as they are."""
 
 
 def bare_model(model: nn.Module) -> 'MeanTeacher':
@@ -91,6 +74,10 @@ class MeanTeacher(BaseModel):
         data_preprocessor (dict, optional): Config of the preprocessor.
             Defaults to None.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
+
+    Attributes:
+        extra_losses (list[Callable]): What a run adds to each batch's losses,
+            see :data:`ExtraLoss`; none of it is in a checkpoint.
     """
 
     student: FoundationX
@@ -115,6 +102,7 @@ class MeanTeacher(BaseModel):
         )
         self.student.compile_parts(**self._compiled)
         self.teacher = None
+        self.extra_losses: list[ExtraLoss] = []
         self.keep_predictors(PREDICTORS)
 
     # ------------------------------------------------------ student, teacher
@@ -348,14 +336,22 @@ class MeanTeacher(BaseModel):
                 None: it sees what the student sees.
 
         Returns:
-            dict[str, Tensor]: The student's losses times ``1 - w``, and
-            ``loss_consistency`` times ``w`` if the teacher ran.
+            dict[str, Tensor]: The student's losses times ``1 - w``,
+            ``loss_consistency`` times ``w`` if the teacher ran, and
+            :attr:`extra_losses`.
         """
         kind = split_name(data_samples[0].task)[1]
         weight = for_kind(self.consistency_weight, kind)
-        losses, features = self.student.loss_and_features(inputs, data_samples)
+        extra: dict[str, Tensor] = {}
+        shared = self.student.sharing_features()
+        with shared if self.extra_losses else nullcontext():
+            losses, features = self.student.loss_and_features(
+                inputs, data_samples
+            )
+            for add in self.extra_losses:
+                extra.update(add(inputs, data_samples))
         if weight == 0:
-            return losses
+            return losses | extra
         if self.teacher is None:
             raise RuntimeError(
                 'the model has no teacher to be consistent with'
@@ -372,7 +368,7 @@ class MeanTeacher(BaseModel):
             losses['loss_consistency'] = weight * consistency_loss(
                 features, targets
             )
-        return losses
+        return losses | extra
 
     def extract_feat(
         self, inputs: Tensor, task: Task | None = None

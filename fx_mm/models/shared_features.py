@@ -18,7 +18,7 @@ class SharedFeatures:
     The backbone runs once for all batches of equal values (so of equal size
     and normalisation, and view by view of test-time augmentation), and the
     shared part of a branch once for all tasks of its kind. Everything is
-    kept: use one object per batch of images, in inference only.
+    kept: use one object per batch of images.
     """
 
     def __init__(self) -> None:

@@ -28,6 +28,7 @@ COMMON_KEYS: dict[str, Any] = dict(
     test_pipeline=Sequence[dict] | None,
     img_ids=Sequence[str] | None,
     few_shot=dict | None,
+    rehearsal=str | None,
     metric=dict | None,
 )
 """Keys of every kind and their types; each kind adds its own, see

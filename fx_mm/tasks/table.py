@@ -115,7 +115,9 @@ class TaskTable:
                     f'datasets.{name}.tasks.{kind}', kinds[kind], entry
                 )
                 known[f'{name}/{kind}'] = (name, kind, dataset, entry)
-        names = as_list(cfg.get('tasks')) or list(known)
+        stages = (cfg.get('continual') or {}).get('stages') or ()
+        staged = [name for stage in stages for name in stage]
+        names = as_list(cfg.get('tasks')) or staged or list(known)
         tasks = []
         for name in names:
             if name not in known:

@@ -8,7 +8,12 @@ from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_rank, get_world_size
 
 from fx_mm.datasets.samplers.keys import SampleKey
-from fx_mm.datasets.samplers.mixing import is_mixed, mix_steps
+from fx_mm.datasets.samplers.mixing import (
+    WALKED,
+    apportion,
+    is_mixed,
+    mix_steps,
+)
 from fx_mm.datasets.samplers.pass_schedule import (
     Pass,
     PassSchedule,
@@ -62,6 +67,11 @@ class CyclicBatchSampler:
             Defaults to 1.
         box_free_share (dict, optional): Task name to the share of images
             without boxes in each batch. Defaults to as in the data.
+        rehearsal_ratio (float): Share of a cycle's steps that the tasks with
+            ``rehearsal`` in their entry have together, in equal parts and at
+            least one each, whatever their caps; the other tasks' steps stay
+            as they are. Not in orders that share the steps themselves.
+            Defaults to 0.5.
 
     Raises:
         UserError: If a task has no images, a share is not in 0..1, or the
@@ -79,6 +89,7 @@ class CyclicBatchSampler:
         max_batches: int | dict[Any, Any] | None = None,
         min_batches: int = 1,
         box_free_share: dict[Any, Any] | None = None,
+        rehearsal_ratio: float = 0.5,
     ) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
@@ -119,6 +130,7 @@ class CyclicBatchSampler:
             (visit, self._length(visit, max_batches))
             for visit in plan_cycle(tasks, lock)
         ]
+        visits = self._rehearse(visits, rehearsal_ratio, order)
         passes = plan_cycle(tasks, lock, order)
         if is_mixed(order):
             counts = [self._mix(entry.mode, visits, order) for entry in passes]
@@ -175,7 +187,50 @@ class CyclicBatchSampler:
             max_batches = max_batches.get(entry.task, max_batches.get(kind))
         if max_batches:
             length = min(length, max_batches)
-        if entry.mode != 'release':
+        return self._locked_share(entry, length)
+
+    def _rehearse(
+        self,
+        visits: list[Any],
+        ratio: float,
+        order: str | Mapping[str, float],
+    ) -> list[Any]:
+        """Give the visits of rehearsing tasks their share of the steps."""
+        old = [
+            name
+            for name, (_, dataset) in self._tasks.items()
+            if dataset.task.config.get('rehearsal') is not None
+        ]
+        if not old:
+            return visits
+        if not isinstance(ratio, int | float) or not 0 < ratio < 1:
+            raise UserError(
+                f'cycle.rehearsal_ratio is {ratio!r}; it must be a number '
+                'between 0 and 1: the share of the steps that rehearse.'
+            )
+        if order not in (*WALKED, 'concurrent'):
+            raise UserError(
+                f'cycle.order is {order!r}, which shares the steps itself; '
+                'with rehearsal, use cyclic, shuffled or concurrent.'
+            )
+        new = sum(n for (task, _), n in visits if task not in old)
+        if not new:
+            raise UserError(
+                'All tasks rehearse: each has a "rehearsal", and none learns '
+                'anything new.'
+            )
+        steps = max(round(new * ratio / (1 - ratio)), len(old))
+        shares = dict(zip(old, apportion(steps, [1.0] * len(old))))
+        return [
+            (visit, self._locked_share(visit, shares[visit.task]))
+            if visit.task in shares
+            else (visit, length)
+            for visit, length in visits
+        ]
+
+    def _locked_share(self, visit: Pass, length: int) -> int:
+        """Return the batches of a pass of which a release pass has so many."""
+        if visit.mode != 'release':
             length = int(length * self.lock_data_ratio)
         return max(length, 1)
 

@@ -45,7 +45,9 @@ def plan_cycle(
             (labels) have none. ``plus``: every task has one, with the
             localization decoder locked too. ``heads``: lock passes alone, so
             only own groups ever learn. ``none``: no lock passes. Or an
-            explicit list of (task, mode).
+            explicit list of (task, mode). A task that only rehearses (its
+            entry has ``rehearsal``) has no lock pass but with ``heads`` or
+            such a list.
         order (str or dict): See :class:`CyclicBatchSampler`. Defaults to
             ``cyclic``.
 
@@ -76,8 +78,11 @@ def _walk_tasks(
             )
         passes = []
         for task in tasks:
-            own = lock == 'heads' or (lock == 'paper' and task.kind.lock_pass)
-            if lock == 'plus':
+            new = task.config.get('rehearsal') is None
+            own = lock == 'heads' or (
+                lock == 'paper' and task.kind.lock_pass and new
+            )
+            if lock == 'plus' and new:
                 passes.append(Pass(task.name, 'lock_plus'))
             elif own:
                 passes.append(Pass(task.name, 'lock'))

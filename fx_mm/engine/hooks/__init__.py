@@ -1,6 +1,9 @@
 from fx_mm.engine.hooks.checkpoint_hook import CyclicCheckpointHook
+from fx_mm.engine.hooks.ewc import EWC
 from fx_mm.engine.hooks.forgetting_hook import ForgettingHook
+from fx_mm.engine.hooks.frozen_teacher import FrozenTeacher
 from fx_mm.engine.hooks.lock_release_hook import LockReleaseHook
+from fx_mm.engine.hooks.lwf import LwF
 from fx_mm.engine.hooks.mean_teacher_hook import MeanTeacherHook
 from fx_mm.engine.hooks.pass_log_hook import PassLogHook
 from fx_mm.engine.hooks.prediction_sheet_hook import PredictionSheetHook
@@ -11,8 +14,11 @@ from fx_mm.engine.hooks.sync_statistics_hook import SyncStatisticsHook
 __all__ = [
     'CyclicCheckpointHook',
     'CyclicRuntimeInfoHook',
+    'EWC',
     'ForgettingHook',
+    'FrozenTeacher',
     'LockReleaseHook',
+    'LwF',
     'MeanTeacherHook',
     'PassLogHook',
     'PredictionSheetHook',

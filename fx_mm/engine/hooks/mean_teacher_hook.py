@@ -49,6 +49,9 @@ class MeanTeacherHook(Hook):
             of any width (Karras et al. 2024). Each takes the memory of the
             weights. Defaults to none.
 
+    Attributes:
+        frozen (bool): Whether the teacher stays as it is.
+
     Raises:
         UserError: If ``decay`` is not in 0..1, lacks a kind or is by kind in
             a pass of several, a width not in 0.01..0.28, an option is
@@ -91,6 +94,7 @@ class MeanTeacherHook(Hook):
         self.schedule = schedule
         self.consistency_weight = consistency_weight
         self.averages = PowerAverages(averages)
+        self.frozen = False
 
     def decay_at(self, update: int, updates: int, kind: str = '') -> float:
         """Return the decay of an update (Ark, section 3).
@@ -160,8 +164,9 @@ class MeanTeacherHook(Hook):
         self, runner: 'MultiTaskRunner', update: int, updates: int, task: str
     ) -> None:
         model = bare_model(runner.model)
-        kind = '' if task == MIXED else split_name(task)[1]
-        model.update_teacher(self.decay_at(update, updates, kind))
+        if not self.frozen:
+            kind = '' if task == MIXED else split_name(task)[1]
+            model.update_teacher(self.decay_at(update, updates, kind))
         if self.averages.widths:
             self.averages.update(model.student)
 

@@ -81,6 +81,9 @@ class CyclicTrainLoop(BaseLoop):
         max_nonfinite_steps (int): Steps in a row that may be left out because
             their gradients are not finite, before training stops. Defaults to
             10.
+        tasks (str | list[str], optional): Tasks to train, which the config's
+            expansion makes the loader for; the others are evaluated alone.
+            Defaults to None, all.
 
     Raises:
         UserError: If too many images cannot be read, or too many steps in a
@@ -102,6 +105,7 @@ class CyclicTrainLoop(BaseLoop):
         val_unit: str = 'cycle',
         max_unreadable_ratio: float = 0.001,
         max_nonfinite_steps: int = 10,
+        tasks: str | Sequence[str] | None = None,
     ) -> None:
         super().__init__(runner, dataloader)
         tie_workers(self.dataloader, self)

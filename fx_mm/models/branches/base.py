@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from fx_mm.datasets.records import Records
+from fx_mm.models.losses.distillation import consistency_loss
 from fx_mm.models.param_groups import FeatureGroups, ParamGroup
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
@@ -133,6 +134,31 @@ class Branch(BaseModule):
             several where :attr:`graph_outputs` names them.
         """
         return (self.infer(state, dataset, data_samples),)
+
+    def distillation_output(
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
+    ) -> Any:
+        """Return what a model that learns something else should keep.
+
+        By default the consistency features, the same for all datasets.
+        """
+        return self.consistency(state)
+
+    def distillation_loss(
+        self, output: Any, target: Any, dataset: str, temperature: float
+    ) -> Tensor:
+        """Return how far an output is from that of an earlier model.
+
+        Args:
+            output (Any): Of :meth:`distillation_output`, with gradient.
+            target (Any): The same of the earlier model, without.
+            dataset (str): Whose output it is.
+            temperature (float): Of probabilities; above 0.
+
+        Returns:
+            Tensor: Scalar, 0 where both agree.
+        """
+        return consistency_loss(output, target)
 
     @abstractmethod
     def param_groups(self) -> list[ParamGroup]:

@@ -15,6 +15,7 @@ from fx_mm.models.losses import (
     MaskedFocalLoss,
     MaskedSoftmaxLoss,
 )
+from fx_mm.models.losses.distillation import soft_label_loss
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
@@ -98,6 +99,19 @@ class ClassificationBranch(PooledBranch):
         target = torch.stack([sample.gt_score for sample in data_samples])
         loss_module = self.heads[dataset].loss_module
         return dict(loss_cls=loss_module(logits, target.to(logits.device)))
+
+    def distillation_output(
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
+    ) -> Tensor:
+        """Logits (B, C)."""
+        return self(state, dataset, data_samples)
+
+    def distillation_loss(
+        self, output: Tensor, target: Tensor, dataset: str, temperature: float
+    ) -> Tensor:
+        """See :func:`soft_label_loss`."""
+        exclusive = self.multi_class[dataset]
+        return soft_label_loss(output, target, temperature, exclusive)
 
     def infer(
         self, state: State, dataset: str, data_samples: list[FXDataSample]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 
@@ -143,6 +144,18 @@ class RegressionBranch(PooledBranch):
         target = torch.stack([sample.gt_value for sample in data_samples])
         target = (target.to(outputs.device) - head.mean) / head.std
         return dict(loss_reg=self.loss_module(outputs, target))
+
+    def distillation_output(
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
+    ) -> Tensor:
+        """Standardised outputs (B, C, n)."""
+        return self(state, dataset, data_samples)
+
+    def distillation_loss(
+        self, output: Tensor, target: Tensor, dataset: str, temperature: float
+    ) -> Tensor:
+        """Mean squared error."""
+        return F.mse_loss(output, target)
 
     def infer(
         self, state: State, dataset: str, data_samples: list[FXDataSample]

@@ -11,6 +11,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from fx_mm.models.branches.base import Branch, State
+from fx_mm.models.losses.distillation import soft_label_loss
 from fx_mm.models.multi_view import mirror_maps
 from fx_mm.models.param_groups import FeatureGroups, ParamGroup
 from fx_mm.registry import MODELS
@@ -158,6 +159,18 @@ class SegmentationBranch(Branch):
                 loss = loss * (ignored.numel() / counted)
             losses['loss_bce'] = self.bce_weight * loss
         return losses
+
+    def distillation_output(
+        self, state: State, dataset: str, data_samples: list[FXDataSample]
+    ) -> Tensor:
+        """Logits (B, C, h, w) at the decoder's size."""
+        return self.heads[dataset](state['fused']).float()
+
+    def distillation_loss(
+        self, output: Tensor, target: Tensor, dataset: str, temperature: float
+    ) -> Tensor:
+        """See :func:`soft_label_loss`: the mean over classes and pixels."""
+        return soft_label_loss(output, target, temperature)
 
     def infer(
         self, state: State, dataset: str, data_samples: list[FXDataSample]

@@ -1,0 +1,3 @@
+# The third stage by itself: what forward transfer is measured against.
+_base_ = './joint.py'
+tasks = ['phantom_c/seg']
