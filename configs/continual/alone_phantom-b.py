@@ -1,3 +1,3 @@
 # The second stage by itself: what forward transfer is measured against.
 _base_ = './joint.py'
-tasks = ['phantom_b/cls', 'phantom_b/loc']
+tasks = ['phantom_b/cls']

@@ -85,7 +85,9 @@ class ContinualPlan:
             )
 
     @staticmethod
-    def _read_rehearsal(given: Mapping[str, Any] | None) -> dict | None:
+    def _read_rehearsal(
+        given: Mapping[str, Any] | None,
+    ) -> dict[str, Any] | None:
         from fx_mm.datasets.rehearsal_buffer import SELECTIONS
 
         if given is None:

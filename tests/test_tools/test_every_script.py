@@ -47,6 +47,10 @@ USED_BY = {
         'test_tools/test_contact_sheet.py',
         'test_folder_with_annotation_files',
     ),
+    'analysis_tools/continual_table.py': (
+        'test_evaluation/test_report/test_stage_comparison.py',
+        'test_tool',
+    ),
     'analysis_tools/embed.py': (TRANSFER, 'test_from_images_to_gaps'),
     'analysis_tools/finetune_study.py': (
         'test_analysis/test_finetune_study.py',
