@@ -59,7 +59,7 @@ def test_what_a_stage_trains_and_starts_from(tmp_path):
     table = TaskTable.from_cfg(three)
     buffer = str(tmp_path / 'stage_2' / 'buffer.json')
     assert [t.config.get('rehearsal') for t in table] == [buffer, buffer, None]
-    assert three.cycle.rehearsal_ratio == 0.5
+    assert three.cycle.rehearsal_ratio == 0.6
     assert three.work_dir == str(tmp_path / 'stage_3')
     assert 'rehearsal' not in plan.cfg.datasets.phantom_a.tasks.cls
 
@@ -82,7 +82,8 @@ def test_entries_of_tasks_that_are_not_there_yet(tmp_path):
         test_cfg__tasks=[B, C],
     )
     one, two, _ = stages_of(plan)
-    assert one.cycle.max_batches == {A: 3, 'cls': 5}
+    batches = one.cycle.max_batches
+    assert (batches[A], batches['cls'], C in batches) == (3, 5, False)
     assert one.cycle.lock == [(A, 'release')] and one.test_cfg is None
     assert two.test_cfg.tasks == [B]
     expand_config(two)
@@ -112,7 +113,7 @@ def test_start_and_method(tmp_path):
         ({'tasks': [A, B]}, 'differ in phantom_c/seg'),
         ({'continual.stage': [[A]]}, 'Unknown key "stage"'),
         ({'continual.method': dict(weight=1)}, 'has no "type"'),
-        ({'continual.rehearsal': dict(ratio=0.5)}, 'needs one of share'),
+        ({'continual.rehearsal.share': None}, 'needs one of share'),
         ({'continual.rehearsal.count': 5}, 'needs one of share'),
         ({'continual.rehearsal.share': 1.5}, 'rehearsal.share'),
         ({'continual.rehearsal.select': 'best'}, 'rehearsal.select'),

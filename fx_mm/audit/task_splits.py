@@ -90,6 +90,8 @@ def task_table(cfg: Config, tasks: Sequence[str] | None = None) -> TaskTable:
         if isinstance(dataset, dict):
             for entry in (dataset.get('tasks') or {}).values():
                 entry.update(train_pipeline=[], test_pipeline=[])
+                # what was learned counts, not what is rehearsed of it
+                entry.pop('rehearsal', None)
     if tasks:
         plain['tasks'] = list(tasks)
     return TaskTable.from_cfg(plain)

@@ -49,10 +49,10 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
     if cfg.get('model') is None:
         raise UserError('The config has no "model".')
     out = PlainConfig(kept, filename=cfg.filename)
+    if out.get('continual') is not None and out.get('train_cfg') is not None:
+        ContinualPlan(out)
     table = out.task_table
     check_sections(out)
-    if out.get('continual') is not None:
-        ContinualPlan(out)
     cycle = dict(out.get('cycle') or {})
     check_keys(cycle, CYCLE_KEYS, 'cycle')
     trained = table.only(_trained(out))

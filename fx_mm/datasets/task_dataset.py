@@ -87,8 +87,8 @@ class TaskDataset(BaseDataset):
         return dict(metainfo or {})
 
     @property
-    def _rehearses(self) -> bool:
-        """Whether only the images of a rehearsal buffer are read."""
+    def rehearses(self) -> bool:
+        """bool: Whether only the images of a rehearsal buffer are read."""
         rehearsal = self.task.config.get('rehearsal')
         return rehearsal is not None and self.split == 'train'
 
@@ -104,7 +104,7 @@ class TaskDataset(BaseDataset):
             reader['img_ids'] = list(config['img_ids'])
         if task.data_root:
             reader['data_root'] = task.data_root
-        if self._rehearses:
+        if self.rehearses:
             reader['img_ids'] = read_buffer(config['rehearsal'], task.name)
         if self.test_mode:
             reader['max_missing'] = 0.0
@@ -121,7 +121,7 @@ class TaskDataset(BaseDataset):
     def filter_data(self) -> Records:
         """Keep the images of a few-shot draw, if the entry asks for one."""
         few_shot = self.task.config.get('few_shot')
-        if few_shot is None or self.split != 'train' or self._rehearses:
+        if few_shot is None or self.split != 'train' or self.rehearses:
             return self.data_list
         return self._keep_few(**few_shot)
 

@@ -338,6 +338,8 @@ class MultiTaskRunner(Runner):
             return
         model = bare_model(self.model)
         for dataset in self._train_loop.dataloader.dataset.datasets:
+            if dataset.rehearses:
+                continue  # the checkpoint has those of all its images
             for part in model.models:
                 branch = part.branch(dataset.task.kind)
                 branch.take_statistics(dataset.task, dataset.data_list)
@@ -359,6 +361,7 @@ class MultiTaskRunner(Runner):
                     for loop in loops
                     if loop is not None
                     for each in loop.dataloader.dataset.datasets
+                    if not each.rehearses
                 ]
                 warn_of_leaks(self.cfg, built, self.logger)
             except UserError as error:

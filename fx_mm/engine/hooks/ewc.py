@@ -85,7 +85,7 @@ class EWC(StageHook):
             state = load_file(str(Path(self.before) / FILE))
             fisher = {k: self.decay * v for k, v in state['fisher'].items()}
         for dataset in runner.train_loop.dataloader.dataset.datasets:
-            if dataset.task.config.get('rehearsal') is None:
+            if not dataset.rehearses:
                 for name, value in measure_fisher(
                     model, dataset, self.images
                 ).items():
