@@ -59,7 +59,7 @@ def test_what_a_stage_trains_and_starts_from(tmp_path):
     table = TaskTable.from_cfg(three)
     buffer = str(tmp_path / 'stage_2' / 'buffer.json')
     assert [t.config.get('rehearsal') for t in table] == [buffer, buffer, None]
-    assert three.cycle.rehearsal_ratio == 0.6
+    assert three.cycle.rehearsal_ratio == 0.25
     assert three.work_dir == str(tmp_path / 'stage_3')
     assert 'rehearsal' not in plan.cfg.datasets.phantom_a.tasks.cls
 

@@ -1,5 +1,3 @@
-# The same with 5 % of the earlier stages' images, in 3 of 5 steps.
+# The same with 5 % of the earlier stages' images, in a quarter of the steps.
 _base_ = './sequential.py'
-continual = dict(
-    rehearsal=dict(share=0.05, select='balanced', ratio=0.6),
-)
+continual = dict(rehearsal=dict(share=0.05, ratio=0.25))

@@ -78,7 +78,7 @@ class ContinualPlan:
                 'FrozenTeacher.'
             )
         self.start = section.get('start')
-        if self.start and cfg.get('load_from') and not cfg.get('resume'):
+        if self.start and cfg.get('load_from'):
             raise UserError(
                 'load_from and continual.start are both set; the latter is '
                 'what the second stage goes on from, so remove load_from.'

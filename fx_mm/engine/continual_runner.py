@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import cast
 
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
@@ -86,9 +87,27 @@ class ContinualRunner(MultiTaskRunner):
             newest = from_main_process(find_checkpoint(stage_cfg.work_dir))
         stage_cfg.resume = newest is not None
         stage_cfg.load_from = newest or stage_cfg.get('load_from')
-        runner = super().from_cfg(stage_cfg)
+        runner = cast(ContinualRunner, super().from_cfg(stage_cfg))
         runner.plan, runner.stage = plan, number
         return runner
+
+    def prepare(self) -> None:
+        """Build at once what :meth:`train` would build on its way.
+
+        Raises:
+            UserError: If the config or its data cannot be used, also what
+                would come to light at the end of the stage alone.
+        """
+        super().prepare()
+        if (self.plan.rehearsal or {}).get('select') != 'balanced':
+            return
+        for dataset in self.train_loop.dataloader.dataset.datasets:
+            if not presence(dataset.task, dataset.data_list).shape[1]:
+                raise UserError(
+                    'continual.rehearsal.select is "balanced", but the '
+                    f'images of {dataset.task.name} have no classes to '
+                    'balance; use random or herding.'
+                )
 
     def train(self) -> nn.Module:
         """Train this stage and those behind it.
@@ -140,7 +159,7 @@ class ContinualRunner(MultiTaskRunner):
 
     def _let_go(self) -> None:
         """Free what a stage takes before the next one is built."""
-        self.model = self.optim_wrapper = None
+        self.model, self.optim_wrapper = nn.Identity(), None
         self._train_loop = self._val_loop = self._test_loop = None
 
     def _end_stage(self) -> None:
@@ -200,12 +219,6 @@ class ContinualRunner(MultiTaskRunner):
         classes = features = None
         if how['select'] != 'random':
             classes = presence(task, dataset.data_list)
-            if how['select'] == 'balanced' and not classes.shape[1]:
-                raise UserError(
-                    f'continual.rehearsal.select is "balanced", but the '
-                    f'images of {task.name} have no classes to balance; use '
-                    'random or herding.'
-                )
         if how['select'] == 'herding':
             features = pooled_features(self, dataset)
         chosen = select_images(

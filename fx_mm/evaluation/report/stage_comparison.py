@@ -156,19 +156,17 @@ class StageComparison:
     def markdown(self) -> str:
         """Lay out the measures, their differences and the tasks' scores."""
         names = [m.replace('_', ' ') for m in MEASURES]
-        others = self.variants[1:]
+        measures = (*MEASURES, 'removed')
+        most = max(
+            (self.mean(v, 'average').n for v in self.variants), default=0
+        )
         tables = [
-            f'Mean over seeds [{LEVEL:.0%} t-interval].',
+            f'Mean over n = {most} seeds [{LEVEL:.0%} t-interval]; (n) where '
+            'there are fewer.',
             markdown_table(
                 ['', *names, 'forgetting removed'],
                 [
-                    [
-                        v,
-                        *(
-                            _cell(self.mean(v, m))
-                            for m in (*MEASURES, 'removed')
-                        ),
-                    ]
+                    [v, *(_cell(self.mean(v, m), most) for m in measures)]
                     for v in self.variants
                 ],
             ),
@@ -180,11 +178,11 @@ class StageComparison:
                     [
                         v,
                         *(
-                            _cell(self.difference(v, m), True)
+                            _cell(self.difference(v, m), most, True)
                             for m in MEASURES
                         ),
                     ]
-                    for v in others
+                    for v in self.variants[1:]
                 ],
             ),
             'Score at the end of the stage that a task arrived in → at the '
@@ -246,7 +244,7 @@ def _plain(values: Difference) -> dict[str, float | None]:
     }
 
 
-def _cell(value: Difference, signed: bool = False) -> str:
+def _cell(value: Difference, most: int, signed: bool = False) -> str:
     if not value.n:
         return ''
     sign = '+' if signed else ''
@@ -255,4 +253,4 @@ def _cell(value: Difference, signed: bool = False) -> str:
         text += f' [{value.low:{sign}.3f}, {value.high:{sign}.3f}]'
     if signed and (value.low > 0 or value.high < 0):
         text = f'**{text}**'
-    return text
+    return text if value.n == most else f'{text} ({value.n})'
