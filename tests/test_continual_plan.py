@@ -59,7 +59,7 @@ def test_what_a_stage_trains_and_starts_from(tmp_path):
     table = TaskTable.from_cfg(three)
     buffer = str(tmp_path / 'stage_2' / 'buffer.json')
     assert [t.config.get('rehearsal') for t in table] == [buffer, buffer, None]
-    assert three.cycle.rehearsal_ratio == 0.25
+    assert three.cycle.rehearsal_ratio == 0.5
     assert three.work_dir == str(tmp_path / 'stage_3')
     assert 'rehearsal' not in plan.cfg.datasets.phantom_a.tasks.cls
 
@@ -135,3 +135,11 @@ def test_records_that_cannot_be_read(tmp_path):
     (plan.folder(0) / 'stage.json').write_text('{')
     with pytest.raises(UserError, match='is no finished stage'):
         plan.finished()
+
+
+def test_without_the_key_a_config_expands_as_before():
+    file = CONFIGS / 'continual' / 'joint.py'
+    expanded = expand_config(load_config(str(file)))
+    assert 'tasks' not in expanded.train_dataloader['dataset']
+    assert 'rehearsal_ratio' not in expanded.train_dataloader['batch_sampler']
+    assert all('rehearsal' not in task.config for task in expanded.task_table)

@@ -57,7 +57,7 @@ def select_images(
     if classes is None and features is None:
         order = range(len(units))
     else:
-        has = np.ones((len(names), 1), bool)
+        has: np.ndarray = np.ones((len(names), 1), bool)
         if classes is not None and classes.shape[1]:
             has = classes > 0.5
             has = np.column_stack([has, ~has.any(1)])
