@@ -1,0 +1,52 @@
+"""The packages that only DICOM results and archives need."""
+
+import contextlib
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator
+from types import ModuleType
+
+from fx_mm.utils.errors import UserError
+
+
+def need(name: str) -> ModuleType:
+    """Import what needs an extra package.
+
+    Args:
+        name (str): A module, of this room or of a package.
+
+    Raises:
+        UserError: If the package is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or '').startswith('fx_mm'):
+            raise
+        raise UserError(
+            f'DICOM results and archives need the package "{error.name}"; '
+            'run: pip install "onedl-fx-mm[dicom]"'
+        ) from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what the DICOM libraries say out of the log.
+
+    Their warnings quote the values of elements, names of patients too.
+    """
+    loggers = [
+        logging.getLogger(name)
+        for name in ('highdicom', 'pydicom', 'dicomweb_client')
+    ]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)

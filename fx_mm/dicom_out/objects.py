@@ -1,0 +1,198 @@
+"""All DICOM objects of one image's predictions."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pydicom
+from highdicom.seg import Segmentation
+
+from fx_mm.dicom_out import sr as report
+from fx_mm.dicom_out.codes import ClassCode
+from fx_mm.dicom_out.extra import quiet
+from fx_mm.dicom_out.gsps import FoundBox, make_gsps
+from fx_mm.dicom_out.model import Model
+from fx_mm.dicom_out.seg import make_seg
+from fx_mm.dicom_out.source import SourceError, read_source
+from fx_mm.visualization.results import (
+    ClsResult,
+    ImageResult,
+    LocResult,
+    RegResult,
+    SegResult,
+)
+
+FIRST_SERIES = 9001
+"""Number of the first series of results; those of devices are small."""
+
+FindCode = Callable[[str], ClassCode]
+
+
+def make_objects(
+    result: ImageResult, model: Model, find_code: FindCode
+) -> dict[str, pydicom.Dataset]:
+    """Make the DICOM objects of an image that is a DICOM file.
+
+    Args:
+        result (ImageResult): The predictions.
+        model (Model): Who made them.
+        find_code (Callable): Class name to its coded terms.
+
+    Returns:
+        dict[str, pydicom.Dataset]: ``x_seg_segmentation`` for the masks of
+        the task ``x/seg``, ``report``, and, where a task finds boxes,
+        ``boxes`` to the object.
+
+    Raises:
+        SourceError: If the file cannot be referred to, or its pixel grid is
+            not that of the predictions.
+    """
+    assert result.path is not None and result.reading is not None
+    source = read_source(result.path)
+    grid = (source.get('Rows'), source.get('Columns'))
+    if grid != tuple(result.size):
+        raise SourceError(
+            f'{result.path}: the DICOM has {grid[0]}x{grid[1]} pixels and '
+            f'its predictions {result.size[0]}x{result.size[1]}, so there '
+            'are no DICOM results.'
+        )
+    with quiet():
+        return _make(result, source, model, find_code)
+
+
+def _make(
+    result: ImageResult,
+    source: pydicom.Dataset,
+    model: Model,
+    find_code: FindCode,
+) -> dict[str, pydicom.Dataset]:
+    objects: dict[str, pydicom.Dataset] = {}
+    segmentations: dict[str, Segmentation] = {}
+    boxes: list[FoundBox] = []
+    for task, prediction in result.predictions.items():
+        if isinstance(prediction, SegResult):
+            segmentations[task] = make_seg(
+                source,
+                task,
+                prediction.classes,
+                [find_code(name) for name in prediction.classes],
+                prediction.masks,
+                model,
+                FIRST_SERIES + len(objects),
+            )
+            key = task.replace('/', '_') + '_segmentation'
+            objects[key] = segmentations[task]
+        elif isinstance(prediction, LocResult):
+            boxes += _boxes(task, prediction, model.score_thr)
+    statements = [
+        *_numbers(result, find_code),
+        *_findings(result, boxes, source, find_code),
+        *_areas(result, segmentations, source, find_code),
+    ]
+    series = FIRST_SERIES + len(objects)
+    if statements:
+        objects['report'] = report.make_sr(
+            source, statements, model, list(segmentations.values()), series
+        )
+    if _of(result, LocResult):
+        objects['boxes'] = make_gsps(
+            source, boxes, result.reading or {}, model, series + 1
+        )
+    return objects
+
+
+def _of(result: ImageResult, kind: type) -> dict[str, Any]:
+    """Return the predictions of one kind by task."""
+    found = result.predictions.items()
+    return {task: each for task, each in found if isinstance(each, kind)}
+
+
+def _boxes(task: str, found: LocResult, score_thr: float) -> list[FoundBox]:
+    """Return the boxes that are shown: good scores, finite corners."""
+    return [
+        FoundBox(task, int(label), found.classes[label], float(score), box)
+        for box, score, label in zip(found.boxes, found.scores, found.labels)
+        if score >= score_thr and np.isfinite(box).all()
+    ]
+
+
+def _numbers(
+    result: ImageResult, find_code: FindCode
+) -> Iterator[report.Statement]:
+    """Yield probabilities and numbers; what is not finite is left out."""
+    for task, each in _of(result, ClsResult).items():
+        for name, value in each.probabilities.items():
+            if math.isfinite(value):
+                yield report.Statement(
+                    task,
+                    name,
+                    find_code(name),
+                    report.CERTAINTY,
+                    100 * value,
+                    report.PERCENT,
+                )
+    for task, each in _of(result, RegResult).items():
+        for name, value in each.numbers.items():
+            if math.isfinite(value):
+                code = find_code(name)
+                yield report.Statement(
+                    task, name, code, code.term, value, report.NO_UNITS
+                )
+
+
+def _findings(
+    result: ImageResult,
+    boxes: list[FoundBox],
+    source: pydicom.Dataset,
+    find_code: FindCode,
+) -> Iterator[report.Statement]:
+    """Yield the number of boxes of each class, 0 too, and each box."""
+    for task, each in _of(result, LocResult).items():
+        for name in each.classes:
+            own = [b for b in boxes if (b.task, b.name) == (task, name)]
+            code = find_code(name)
+            yield report.Statement(
+                task, name, code, report.COUNT, len(own), report.NO_UNITS
+            )
+            for box in own:
+                yield report.Statement(
+                    task,
+                    name,
+                    code,
+                    report.CERTAINTY,
+                    100 * box.score,
+                    report.PERCENT,
+                    report.region_of(box, source),
+                )
+
+
+def _areas(
+    result: ImageResult,
+    segmentations: Mapping[str, Segmentation],
+    source: pydicom.Dataset,
+    find_code: FindCode,
+) -> Iterator[report.Statement]:
+    """Yield the area of each mask, in mm2 where the pixels are calibrated."""
+    factor, unit = 1.0, report.PIXELS
+    if 'PixelSpacing' in source:
+        factor, unit = math.prod(source.PixelSpacing), report.MM2
+    for task, segmentation in segmentations.items():
+        found = result.predictions[task]
+        assert isinstance(found, SegResult)
+        for number, (name, mask) in enumerate(
+            zip(found.classes, found.masks), 1
+        ):
+            area = int(np.count_nonzero(mask))
+            region = None
+            if area:
+                region = report.segment_of(segmentation, number)
+            yield report.Statement(
+                task,
+                name,
+                find_code(name),
+                report.AREA,
+                factor * area,
+                unit,
+                region,
+            )

@@ -1,0 +1,124 @@
+"""Write the predictions of DICOM images as DICOM objects."""
+
+import functools
+import io
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+from fx_mm.dicom_out.extra import need, quiet
+from fx_mm.utils.files import write_whole
+from fx_mm.utils.log import log_once
+from fx_mm.visualization.results import SCORE_THR, ImageResult
+
+
+class DicomResults:
+    """Makes and writes the DICOM objects of predictions.
+
+    .. code-block:: python
+
+        make = DicomResults('FoundationX', 'iter_900.pth')
+        for result in infer.iterate('study/'):
+            make.save(result, Path('out') / result.name)
+
+    Args:
+        model (str): Name of the architecture.
+        checkpoint (str | Path): The file; its hash names the model's version.
+        predict_on (str): Which model predicted. Defaults to ``teacher``.
+        score_thr (float): Boxes with a lower score are left out. Defaults to
+            0.3.
+        codes (Mapping, optional): ``dicom_codes`` of a config, see
+            :func:`fx_mm.dicom_out.codes.find_code`. Defaults to None.
+
+    Raises:
+        UserError: If highdicom is not installed, or ``codes`` cannot be
+            used.
+        OSError: If the checkpoint cannot be read.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        checkpoint: str | Path,
+        predict_on: str = 'teacher',
+        score_thr: float = SCORE_THR,
+        codes: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        with quiet():
+            need('highdicom')
+            who, self._objects = (
+                need(f'fx_mm.dicom_out.{name}')
+                for name in ('model', 'objects')
+            )
+        self.model = who.Model(
+            model,
+            Path(checkpoint).name,
+            who.hash_file(checkpoint),
+            predict_on,
+            score_thr,
+        )
+        codes_of = need('fx_mm.dicom_out.codes')
+        self._find = functools.partial(codes_of.find_code, own=codes)
+        for name in codes or ():
+            self._find(name)
+
+    def make(self, result: ImageResult) -> dict[str, pydicom.Dataset]:
+        """Make the objects of one image.
+
+        Args:
+            result (ImageResult): The predictions.
+
+        Returns:
+            dict[str, pydicom.Dataset]: Ending of a file name to the object;
+            empty for an image that is no DICOM file.
+
+        Raises:
+            SourceError: If the file cannot be referred to.
+        """
+        reading = result.reading or {}
+        if result.path is None or reading.get('format') != 'DICOM':
+            return {}
+        return self._objects.make_objects(
+            result, self.model, self._find_and_tell
+        )
+
+    def save(self, result: ImageResult, stem: str | Path) -> list[Path]:
+        """Write the objects of one image.
+
+        Args:
+            result (ImageResult): The predictions.
+            stem (str | Path): Path of the files without their endings.
+
+        Returns:
+            list[Path]: What was written.
+
+        Raises:
+            SourceError: If the file cannot be referred to.
+            OSError: If they cannot be written.
+        """
+        written = []
+        for ending, each in self.make(result).items():
+            path = Path(f'{stem}_{ending}.dcm')
+            written.append(write_whole(path, to_bytes(each)))
+        return written
+
+    def _find_and_tell(self, name: str) -> Any:
+        code = self._find(name)
+        if not code.known:
+            log_once(
+                f'The class "{name}" has no code in the table of fx_mm; a '
+                f'local one ({code.term.value}, {code.term.scheme_designator})'
+                ' is written. Give one in dicom_codes of the config.',
+                logging.WARNING,
+            )
+        return code
+
+
+def to_bytes(dataset: pydicom.Dataset) -> bytes:
+    """Return the file of a DICOM object."""
+    with quiet(), io.BytesIO() as file:
+        dataset.save_as(file, enforce_file_format=True)
+        return file.getvalue()
