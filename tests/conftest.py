@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope
 from fx_mm.utils.cli import run_tool
 
 TOOLS = Path(__file__).parents[1] / 'tools'
-pytest_plugins = ['image_fixtures']
+pytest_plugins = ['image_fixtures', 'dicom_fixtures']
 
 # The tests' tensors are small: a second thread mostly waits, above all where
 # other programs use the cores.

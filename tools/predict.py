@@ -3,6 +3,7 @@
 Writes, for each image, an annotated picture, a JSON file and the masks, and
 for all images a table of the probabilities and one of the numbers (of
 regression tasks). Without a config, the one that the checkpoint holds is read.
+``--dicom-out`` writes DICOM objects beside them, or stores them in an archive.
 """
 
 import argparse
@@ -12,9 +13,11 @@ import sys
 from pathlib import Path
 
 from fx_mm.apis import FoundationXInferencer, ImageResult, load_config
+from fx_mm.apis.dicom_results import open_dicom
 from fx_mm.apis.image_sources import ImageSource, list_sources
 from fx_mm.apis.inference import BATCH_SIZE
 from fx_mm.apis.result_files import output_names, save_result
+from fx_mm.dicom_out import SourceError, is_web_address
 from fx_mm.utils.cli import (
     add_config_options,
     add_model_options,
@@ -35,7 +38,8 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         metavar='[CONFIG] CHECKPOINT IMAGE',
         help='config file (.py), which may be left out; checkpoint file or '
-        'URL; PNG, JPEG, TIFF, DICOM, .mha or .IMG files, or folders of them',
+        'URL; PNG, JPEG, TIFF, DICOM, .mha or .IMG files, folders of them, or '
+        'a study of an archive (dicomweb://host/path?study=UID)',
     )
     parser.add_argument(
         '--out-dir',
@@ -53,6 +57,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--no-pictures', action='store_true', help='write no pictures'
     )
+    parser.add_argument(
+        '--dicom-out',
+        metavar='DIR|ADDRESS',
+        help='write, for each DICOM image, its masks (SEG), a report (SR) and '
+        'its boxes (presentation state) as DICOM into this folder, or store '
+        'them in an archive (dicomweb://host/path)',
+    )
     add_model_options(parser)
     add_config_options(parser)
     return parser.parse_intermixed_args()
@@ -60,7 +71,7 @@ def parse_args() -> argparse.Namespace:
 
 def split_paths(
     args: argparse.Namespace,
-) -> tuple[Config | None, str, list[Path]]:
+) -> tuple[Config | None, str, list[str]]:
     """Split the paths into config, checkpoint and images.
 
     Raises:
@@ -79,17 +90,17 @@ def split_paths(
             'give a checkpoint and at least one image or folder: '
             'predict.py [CONFIG] CHECKPOINT IMAGE ...'
         )
-    return cfg, paths[0], [Path(path) for path in paths[1:]]
+    return cfg, paths[0], paths[1:]
 
 
-def list_images(paths: list[Path], out_dir: Path) -> list[ImageSource]:
-    """List the images of files and folders.
+def list_images(paths: list[str], out_dir: Path) -> list[ImageSource]:
+    """List the images of files, folders and studies.
 
     Raises:
         UserError: If there is no such file, or a folder without images.
     """
     for path in paths:
-        if not path.exists():
+        if not is_web_address(path) and not Path(path).exists():
             raise UserError(
                 f'{path}: no such file or folder; give an image or a '
                 'folder of images.'
@@ -143,7 +154,10 @@ def main() -> int:
         tasks=args.tasks,
         trust=args.trust,
     )
-    rows = []
+    dicom = None
+    if args.dicom_out is not None:
+        dicom = open_dicom(infer, args.dicom_out, args.score_thr)
+    rows, n_without = [], 0
     paths = [image.path for image in images]
     results = infer.iterate(paths, args.batch_size, skip_unreadable=True)
     try:
@@ -163,6 +177,12 @@ def main() -> int:
             )
             what = '.json' if args.no_pictures else '.png, .json'
             print(f'{result.path} -> {stem}{what}')
+            try:
+                if dicom is not None:
+                    dicom(result, name)
+            except SourceError as error:
+                print(f'error: {error}', file=sys.stderr)
+                n_without += 1
         write_tables(rows, infer, out_dir)
     except OSError as error:
         raise UserError(
@@ -175,7 +195,12 @@ def main() -> int:
             f'error: {n_failed} of {len(rows)} images could not be read.',
             file=sys.stderr,
         )
-    return 1 if n_failed else 0
+    if dicom is not None:
+        print(
+            f'{dicom.counts["made"]} of {len(rows)} images have DICOM results '
+            f'in {args.dicom_out}'
+        )
+    return 1 if n_failed or n_without else 0
 
 
 if __name__ == '__main__':

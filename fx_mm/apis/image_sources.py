@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from fx_mm.dicom_out import DicomWeb, is_web_address
 from fx_mm.image_io.decisions import Decisions
 from fx_mm.image_io.errors import ImageReadError, UnreadableError
 from fx_mm.image_io.folders import split_imageless, walk_files
@@ -114,7 +115,10 @@ def _walk(
         else:
             folder = Path(given)
             paths = [str(given)]
-            if folder.is_dir():
+            if is_web_address(given):
+                paths = DicomWeb(str(given)).fetch()
+                folder = Path(paths[0]).parent
+            elif folder.is_dir():
                 paths = find_images(folder, exclude)
             else:
                 folder = folder.parent

@@ -17,12 +17,13 @@ from highdicom.pr import (
     GraphicObject,
     GraphicTypeValues,
     GrayscaleSoftcopyPresentationState,
-    SoftcopyVOILUTTransformation,
     TextJustificationValues,
     TextObject,
 )
+from PIL import ImageCms
 
 from fx_mm.dicom_out.codes import to_text
+from fx_mm.dicom_out.gsps_display import grey_display
 from fx_mm.dicom_out.model import Model
 
 PIXEL = AnnotationUnitsValues.PIXEL
@@ -97,15 +98,14 @@ def make_gsps(
         **model.equipment,
     )
     if not source.PhotometricInterpretation.startswith('MONOCHROME'):
-        return _complete(ColorSoftcopyPresentationState(**arguments))
-    shape = 'INVERSE' if reading['inverted'] else 'IDENTITY'
-    state = GrayscaleSoftcopyPresentationState(
-        voi_lut_transformations=[_window(reading, source)],
-        presentation_lut_transformation=hd.PresentationLUTTransformation(
-            presentation_lut_shape=shape
-        ),
-        **arguments,
-    )
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB'))
+        return _complete(
+            ColorSoftcopyPresentationState(
+                **arguments, icc_profile=profile.tobytes()
+            )
+        )
+    display = grey_display(reading, source)
+    state = GrayscaleSoftcopyPresentationState(**arguments, **display)
     return _complete(state)
 
 
@@ -113,22 +113,6 @@ def _complete(state: pydicom.Dataset) -> pydicom.Dataset:
     """Say that the body part has no side, which a series otherwise must."""
     state.BodyPartExamined = 'CHEST'
     return state
-
-
-def _window(
-    reading: Mapping[str, Any], source: pydicom.Dataset
-) -> SoftcopyVOILUTTransformation:
-    """Return the window that became black and white for the model.
-
-    PS3.3, C.11.2.1.2: of a linear one, the lowest value shown is center - 0.5
-    - (width - 1) / 2.
-    """
-    low, high = reading['range'] or (0, 2 ** reading['depth'] - 1)
-    width = max(high - low, 0) + 1
-    return SoftcopyVOILUTTransformation(
-        window_center=float(low + width / 2),
-        window_width=float(width),
-    )
 
 
 def _outline(box: FoundBox, source: pydicom.Dataset) -> GraphicObject:

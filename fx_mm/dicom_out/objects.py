@@ -10,11 +10,12 @@ from highdicom.seg import Segmentation
 
 from fx_mm.dicom_out import sr as report
 from fx_mm.dicom_out.codes import ClassCode
+from fx_mm.dicom_out.errors import SourceError
 from fx_mm.dicom_out.extra import quiet
 from fx_mm.dicom_out.gsps import FoundBox, make_gsps
 from fx_mm.dicom_out.model import Model
 from fx_mm.dicom_out.seg import make_seg
-from fx_mm.dicom_out.source import SourceError, read_source
+from fx_mm.dicom_out.source import read_source
 from fx_mm.visualization.results import (
     ClsResult,
     ImageResult,

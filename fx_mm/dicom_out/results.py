@@ -1,28 +1,28 @@
-"""Write the predictions of DICOM images as DICOM objects."""
+"""The predictions of DICOM images as DICOM objects."""
 
 import functools
-import io
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pydicom
+from typing import TYPE_CHECKING, Any
 
 from fx_mm.dicom_out.extra import need, quiet
-from fx_mm.utils.files import write_whole
 from fx_mm.utils.log import log_once
 from fx_mm.visualization.results import SCORE_THR, ImageResult
 
+if TYPE_CHECKING:
+    import pydicom
+
 
 class DicomResults:
-    """Makes and writes the DICOM objects of predictions.
+    """Makes the DICOM objects of predictions.
 
     .. code-block:: python
 
-        make = DicomResults('FoundationX', 'iter_900.pth')
+        results = DicomResults('FoundationX', 'iter_900.pth')
         for result in infer.iterate('study/'):
-            make.save(result, Path('out') / result.name)
+            for ending, dataset in results.make(result).items():
+                dataset.save_as(f'{result.name}_{ending}.dcm')
 
     Args:
         model (str): Name of the architecture.
@@ -65,7 +65,7 @@ class DicomResults:
         for name in codes or ():
             self._find(name)
 
-    def make(self, result: ImageResult) -> dict[str, pydicom.Dataset]:
+    def make(self, result: ImageResult) -> 'dict[str, pydicom.Dataset]':
         """Make the objects of one image.
 
         Args:
@@ -85,26 +85,6 @@ class DicomResults:
             result, self.model, self._find_and_tell
         )
 
-    def save(self, result: ImageResult, stem: str | Path) -> list[Path]:
-        """Write the objects of one image.
-
-        Args:
-            result (ImageResult): The predictions.
-            stem (str | Path): Path of the files without their endings.
-
-        Returns:
-            list[Path]: What was written.
-
-        Raises:
-            SourceError: If the file cannot be referred to.
-            OSError: If they cannot be written.
-        """
-        written = []
-        for ending, each in self.make(result).items():
-            path = Path(f'{stem}_{ending}.dcm')
-            written.append(write_whole(path, to_bytes(each)))
-        return written
-
     def _find_and_tell(self, name: str) -> Any:
         code = self._find(name)
         if not code.known:
@@ -115,10 +95,3 @@ class DicomResults:
                 logging.WARNING,
             )
         return code
-
-
-def to_bytes(dataset: pydicom.Dataset) -> bytes:
-    """Return the file of a DICOM object."""
-    with quiet(), io.BytesIO() as file:
-        dataset.save_as(file, enforce_file_format=True)
-        return file.getvalue()

@@ -7,8 +7,8 @@ from typing import Any
 import pydicom
 from pydicom.valuerep import DA, TM, PersonName
 
+from fx_mm.dicom_out.errors import SourceError
 from fx_mm.dicom_out.extra import quiet
-from fx_mm.utils.errors import UserError
 
 UIDS = (
     'StudyInstanceUID',
@@ -43,10 +43,6 @@ AGE = r'[0-9]{3}[DWMY]'
 DIRECTIONS = r'[ALRPHF]{1,3}'
 PIXELS = ('Rows', 'Columns', 'SamplesPerPixel', 'BitsAllocated', 'BitsStored')
 SPACINGS = ('PixelSpacing', 'ImagerPixelSpacing', 'PixelAspectRatio')
-
-
-class SourceError(UserError):
-    """An image has no header that results could refer to."""
 
 
 def read_source(path: str) -> pydicom.Dataset:
@@ -105,11 +101,13 @@ def _take_over(path: str, whole: pydicom.Dataset) -> pydicom.Dataset:
         'PatientAge': _read_age,
         'PatientOrientation': _read_orientation,
         'PhotometricInterpretation': str,
-        'PresentationLUTShape': str,
+        'VOILUTFunction': str,
+        'VOILUTSequence': list,
+        'ModalityLUTSequence': list,
     }
     for keyword, reader in readers.items():
         value = _value(whole, keyword, reader)
-        if value not in (None, ''):
+        if value not in (None, '', []):
             setattr(source, keyword, value)
         elif keyword in NEEDED:
             setattr(source, keyword, '')

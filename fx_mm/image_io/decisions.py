@@ -26,6 +26,9 @@ class Decisions:
         range (list[float], optional): The values of the file (of a DICOM:
             after its modality LUT) that became the darkest and the brightest;
             None if they are as stored.
+        rescale (list[float], optional): Slope and intercept that a DICOM's
+            values were given first; None if there are none, or a modality
+            LUT took their place.
         warnings (dict[str, str]): Kind of a warning to its sentence.
     """
 
@@ -36,6 +39,7 @@ class Decisions:
     inverted: bool = False
     mapping: str = 'as stored'
     range: list[float] | None = None
+    rescale: list[float] | None = None
     warnings: dict[str, str] = field(default_factory=dict)
 
     def warn(self, kind: str, sentence: str) -> None:

@@ -63,6 +63,7 @@ def display(
     slope, intercept = (1.0, 0.0) if table else _rescale(tags)
     modality = functools.partial(_apply, table, slope, intercept)
     values = modality(stored)
+    decisions.rescale = None if table else [slope, intercept]
     if not np.isfinite(values).all():
         raise UnreadableError('the DICOM has pixel values that are not finite')
     fits = True
@@ -93,6 +94,7 @@ def display(
         )
     of_8_bits = stored.dtype.kind == 'u' and tags.dataset.BitsStored == 8
     if of_8_bits and fits and not table and slope > 0:
+        decisions.rescale = [1.0, 0.0]
         return stored.astype(np.uint8)
     kept = values
     if padding is not None:

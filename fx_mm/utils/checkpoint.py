@@ -173,10 +173,9 @@ def load_url(
     Raises:
         UserError: If it cannot be fetched, or as :func:`load_file`.
     """
-    folder = model_dir or osp.join(torch.hub.get_dir(), 'checkpoints')
-    path = osp.join(folder, _download_name(url))
+    path = local_path(url, model_dir)
     if get_local_rank() == 0 and not osp.isfile(path):
-        os.makedirs(folder, exist_ok=True)
+        os.makedirs(osp.dirname(path), exist_ok=True)
         try:
             torch.hub.download_url_to_file(url, path)
         except OSError as error:
@@ -187,6 +186,14 @@ def load_url(
     if is_distributed():
         dist_barrier()
     return load_file(path, map_location, trust)
+
+
+def local_path(source: str, model_dir: str | None = None) -> str:
+    """Return the path of a file, or of the copy of a URL."""
+    if '://' not in source:
+        return source
+    folder = model_dir or osp.join(torch.hub.get_dir(), 'checkpoints')
+    return osp.join(folder, _download_name(source))
 
 
 def _download_name(url: str) -> str:

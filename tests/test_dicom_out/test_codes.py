@@ -1,0 +1,100 @@
+"""The table of coded terms, against that of pydicom, and a config's."""
+
+from itertools import chain
+
+import pytest
+from mmengine.config import Config
+from pydicom.sr._concepts_dict import concepts
+from pydicom.sr.coding import Code
+
+from fx_mm.dicom_out.codes import ANATOMY, FINDING, SIDES, find_code
+from fx_mm.utils.errors import UserError
+
+# Spellings of pydicom's, which lists what the DICOM standard names.
+NAMED = dict(
+    Lung=('SCT', 'Lung'),
+    Heart=('SCT', 'Heart'),
+    Clavicle=('SCT', 'Clavicle'),
+    Rib=('SCT', 'Rib'),
+    Nodule=('SCT', 'Nodule'),
+    Mass=('SCT', 'Mass'),
+    Pneumothorax=('SCT', 'Pneumothorax'),
+    Effusion=('SCT', 'Pleural effusion'),
+    Edema=('SCT', 'Pulmonary edema'),
+    Calcification=('DCM', 'Abnormal calcifications'),
+    Infiltration=('DCM', 'Infiltrate'),
+)
+
+
+def meanings(scheme):
+    """Code to its meanings in the standard's context groups."""
+    found = {}
+    entries = chain.from_iterable(c.items() for c in concepts[scheme].values())
+    for value, (meaning, _) in entries:
+        found.setdefault(value, set()).add(meaning)
+    return found
+
+
+@pytest.mark.parametrize('name', NAMED)
+def test_codes_are_those_of_the_standard(name):
+    scheme, meaning = NAMED[name]
+    term = find_code(name).term
+    assert term.scheme_designator == scheme and term.meaning == meaning
+    assert meaning in meanings(scheme)[term.value]
+
+
+def test_categories_and_sides_are_those_of_the_standard():
+    for code in (ANATOMY, FINDING, *SIDES.values()):
+        assert code.meaning in meanings('SCT')[code.value]
+
+
+def test_classes_of_the_shipped_datasets():
+    """Organs and ribs are anatomy with a side; spellings mean the same."""
+    left, right = find_code('L10'), find_code('R10')
+    assert left.term == right.term and left.category == ANATOMY
+    assert (left.side, right.side) == (SIDES['left'], SIDES['right'])
+    ribs = {find_code(f'R{n}').term.value for n in range(1, 11)}
+    assert len(ribs) == 10 and all(value.isdigit() for value in ribs)
+    assert find_code('Left lung').term != find_code('Right lung').term
+    assert find_code('Pleural effusion') == find_code('Effusion')
+    assert find_code('lung_opacity') == find_code('Lung Opacity')
+    assert find_code('Nodule').category == FINDING
+    assert not find_code('R11').known and not find_code('').known
+
+
+def test_a_class_without_a_code_gets_a_local_one():
+    code = find_code('A\\B' + 70 * 'x')
+    assert not code.known and code.term.scheme_designator == '99FX_MM'
+    assert len(code.term.value) == 12 and len(code.term.meaning) == 64
+    assert '\\' not in code.term.meaning
+    assert code.term.value != find_code('other').term.value
+
+
+def test_codes_of_a_config():
+    own = {
+        'Hernia': dict(value='52515009', scheme='SCT', meaning='Hernia'),
+        'Lung': dict(
+            value='1', scheme='99ME', meaning='x', category='anatomy',
+            side='left',
+        ),
+    }  # fmt: skip
+    assert find_code('Hernia', own).term == Code('52515009', 'SCT', 'Hernia')
+    assert find_code('Hernia', own).category == FINDING
+    assert find_code('Lung', own).side == SIDES['left']
+    assert find_code('Heart', own).term.value == '80891009'
+
+
+@pytest.mark.parametrize(
+    ('entry', 'said'),
+    (
+        ('52515009', 'write dict'),
+        (dict(value='1', scheme='SCT'), r'\.meaning is None'),
+        (dict(value=17 * '1', scheme='SCT', meaning='x'), '1 to 16'),
+        (dict(value='a\\b', scheme='SCT', meaning='x'), 'without backslash'),
+        (dict(value='1', scheme='S', meaning='x', side='up'), 'left or right'),
+        (dict(code='1'), 'has no "code"'),
+    ),
+)
+def test_codes_of_a_config_that_cannot_be_written(entry, said):
+    with pytest.raises(UserError, match=said):
+        find_code('A', Config(dict(own={'A': entry})).own)

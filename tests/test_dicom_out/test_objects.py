@@ -1,0 +1,269 @@
+"""What is written of predictions, read back with highdicom and pydicom."""
+
+import hashlib
+import logging
+import warnings
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from dicom_fixtures import MASKS, PATIENT, UID, grey_values, predictions
+from highdicom.sr import ComprehensiveSR
+
+from fx_mm.apis import ImageResult
+from fx_mm.dicom_out import DicomDelivery, DicomResults, SourceError
+from fx_mm.dicom_out.delivery import to_bytes
+from fx_mm.dicom_out.source import read_source
+from fx_mm.utils.errors import UserError
+from fx_mm.version import __version__
+
+
+def read_back(dataset, tmp_path):
+    path = tmp_path / 'back.dcm'
+    path.write_bytes(to_bytes(dataset))
+    return path
+
+
+def groups(dataset, tmp_path):
+    """Finding, quantity, value and region of each group of a report."""
+    report = ComprehensiveSR.from_dataset(
+        pydicom.dcmread(read_back(dataset, tmp_path))
+    )
+    found = []
+    content = report.content
+    for group in (
+        *content.get_image_measurement_groups(),
+        *content.get_planar_roi_measurement_groups(),
+    ):
+        (number,) = group.get_measurements()
+        region = None
+        if hasattr(group, 'roi'):
+            region = group.roi
+        found.append(
+            (
+                group.finding_type.meaning,
+                number.name.meaning,
+                number.value,
+                region,
+            )
+        )
+    return found
+
+
+def test_no_box_and_empty_masks(source, make, tmp_path):
+    """As of most chest X-rays: said so, and nothing is drawn."""
+    made = make(predictions(source(), boxes=0, masks=False))
+    assert [*made] == ['a_seg_segmentation', 'report', 'boxes']
+    masks = hd.seg.segread(read_back(made['a_seg_segmentation'], tmp_path))
+    assert masks.number_of_segments == len(MASKS)
+    assert not masks.pixel_array.any()
+    assert 'GraphicAnnotationSequence' not in made['boxes']
+    found = groups(made['report'], tmp_path)
+    counts = [each for each in found if each[1] == 'Number of lesions']
+    assert [each[2] for each in counts] == [0, 0]
+    areas = [each for each in found if each[1] == 'Area']
+    assert [each[2:] for each in areas] == 4 * [(0, None)]
+
+
+def test_masks_lie_on_the_pixels_of_the_source(source, make, tmp_path):
+    """Also of an inverted one, whose header turns nothing."""
+    path = source(PhotometricInterpretation='MONOCHROME1')
+    result = predictions(path)
+    made = make(result)['a_seg_segmentation']
+    back = hd.seg.segread(read_back(made, tmp_path))
+    frames = back.get_pixels_by_source_instance(
+        [pydicom.dcmread(path).SOPInstanceUID], segment_numbers=[1, 2, 3, 4]
+    )
+    assert frames.shape == (1, 40, 60, 4)
+    masks = result['a/seg'].masks
+    np.testing.assert_array_equal(frames[0].transpose(2, 0, 1), masks)
+
+
+def test_segments_say_what_they_are(source, make):
+    made = make(predictions(source()))['a_seg_segmentation']
+    lung, rib, nodule, strange = made.SegmentSequence
+    assert lung.SegmentedPropertyTypeCodeSequence[0].CodeValue == '44029006'
+    (kind,) = rib.SegmentedPropertyTypeCodeSequence
+    assert kind.CodeMeaning == 'Third rib'
+    (side,) = kind.SegmentedPropertyTypeModifierCodeSequence
+    assert side.CodeMeaning == 'Right'
+    (category,) = nodule.SegmentedPropertyCategoryCodeSequence
+    assert category.CodeMeaning == 'Morphologically Abnormal Structure'
+    (local,) = strange.SegmentedPropertyTypeCodeSequence
+    assert local.CodingSchemeDesignator == '99FX_MM'
+    assert [s.SegmentLabel for s in made.SegmentSequence] == [*MASKS]
+    (by,) = lung.SegmentationAlgorithmIdentificationSequence
+    digest = hashlib.sha256(b'weights').hexdigest()
+    assert by.AlgorithmName == 'fx_mm FoundationX'
+    assert by.AlgorithmVersion == f'{__version__}+{digest[:16]}'
+    assert 'checkpoint=iter_7.pth' in by.AlgorithmParameters
+    assert f'sha256={digest}' in by.AlgorithmParameters
+
+
+def test_patient_and_study_are_the_sources(source, make, tmp_path):
+    """And their characters, whatever set the source had."""
+    path = source()
+    image = pydicom.dcmread(path)
+    made = make(predictions(path))
+    series = set()
+    for each in made.values():
+        back = pydicom.dcmread(read_back(each, tmp_path))
+        for keyword in PATIENT:
+            if keyword not in (
+                'SeriesInstanceUID', 'Modality', 'SpecificCharacterSet',
+            ):  # fmt: skip
+                assert back[keyword].value == image[keyword].value, keyword
+        assert back.SpecificCharacterSet == 'ISO_IR 192'
+        assert str(back.PatientName) == 'Müller^Änne'
+        assert image.SOPInstanceUID in str(back)
+        series.add(back.SeriesInstanceUID)
+    assert len(series) == 3 and image.SeriesInstanceUID not in series
+
+
+def test_report(source, make, tmp_path):
+    path = source(PixelSpacing=[0.5, 0.2])
+    found = groups(make(predictions(path))['report'], tmp_path)
+    plain = [each[:3] for each in found]
+    assert ('Nodule', 'Certainty of Finding', 25.0) in plain
+    assert ('No finding', 'Certainty of Finding', 50.0) in plain
+    assert ('Cardiothoracic ratio', 'Cardiothoracic ratio', 0.5) in plain
+    assert ('Pneumothorax', 'Number of lesions', 1.0) in plain
+    assert ('Left lung', 'Area', pytest.approx(17 * 4 * 0.1)) in plain
+    assert ('Third rib', 'Area', 0.0) in plain
+    boxes = {
+        each[0]: each[3].value
+        for each in found
+        if each[1] == 'Certainty of Finding' and each[3] is not None
+    }
+    np.testing.assert_allclose(
+        boxes['Pneumothorax'],
+        [(5.5, 2), (20, 2), (20, 30), (5.5, 30), (5.5, 2)],
+    )
+    # what is outside of the image is cut off
+    assert boxes['Nodule'].min() == 0 and boxes['Nodule'].max() == 60
+
+
+def test_numbers_that_are_not_finite_are_left_out(source, make, tmp_path):
+    result = predictions(source())
+    result['a/cls'].scores[0] = np.nan
+    result['a/reg'].values[0] = np.inf
+    result['a/loc'].boxes[0, 2] = np.nan
+    result['a/loc'].scores[1] = np.nan
+    made = make(result)
+    names = [each[:2] for each in groups(made['report'], tmp_path)]
+    assert ('No finding', 'Certainty of Finding') in names
+    assert ('Nodule', 'Certainty of Finding') not in names
+    assert not [n for n in names if 'ratio' in n[0]]
+    assert 'GraphicAnnotationSequence' not in made['boxes']
+
+
+def test_presentation_state(source, make):
+    path = source()
+    state = make(predictions(path))['boxes']
+    (annotation,) = state.GraphicAnnotationSequence
+    first, second = annotation.GraphicObjectSequence
+    assert first.GraphicType == 'POLYLINE' and first.GraphicFilled == 'N'
+    assert first.GraphicData == [5.5, 2, 20, 2, 20, 30, 5.5, 30, 5.5, 2]
+    assert first.GraphicAnnotationUnits == 'PIXEL'
+    texts = [
+        each.UnformattedTextValue for each in annotation.TextObjectSequence
+    ]
+    assert texts == ['Pneumothorax 0.90', 'Nodule 0.40']
+    assert second.GraphicData[0] == 0
+
+
+def test_a_colour_image(source, make):
+    pixels = np.repeat(grey_values().astype(np.uint8)[..., None], 3, axis=2)
+    path = source(
+        pixels=pixels,
+        Rows=40,
+        Columns=60,
+        SamplesPerPixel=3,
+        PlanarConfiguration=0,
+        PhotometricInterpretation='RGB',
+    )
+    made = make(predictions(path))
+    assert made['boxes'].SOPClassUID.name.startswith('Color Softcopy')
+
+
+def test_objects_are_for_dicom_alone(make):
+    assert make(ImageResult('array 0', reading=dict(format='array'))) == {}
+    png = ImageResult('a.png', 'a.png', reading=dict(format='PNG'))
+    assert make(png) == {}
+
+
+@pytest.mark.parametrize('keyword', ('StudyInstanceUID', 'SeriesInstanceUID'))
+@pytest.mark.parametrize('value', (None, '', 'my study'))
+def test_a_source_without_its_uids_is_refused(source, make, keyword, value):
+    path = source()
+    whole = pydicom.dcmread(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        setattr(whole, keyword, value)
+    if value is None:
+        delattr(whole, keyword)
+    whole.save_as(path)
+    with pytest.raises(SourceError, match=f'no valid {keyword}'):
+        make(predictions(path))
+
+
+def test_another_pixel_grid_is_refused(source, make):
+    result = predictions(source())
+    result.size = (60, 40)
+    with pytest.raises(SourceError, match='40x60 pixels and its predictions'):
+        make(result)
+
+
+def test_malformed_elements_are_left_out(source, make, caplog):
+    """And no value of them, nor a name, goes to the log."""
+    path = source()
+    whole = pydicom.dcmread(path)
+    with pytest.warns(UserWarning):
+        whole.PatientBirthDate = 'yesterday'
+        whole.StudyTime = 'noon'
+        whole.PatientSex = 'unknown, perhaps'
+        whole.PatientAge = 'old'
+        whole.PatientName = 'A=B=C=D^1^2^3^4^5^6'
+    for keyword in ('PatientID', 'AccessionNumber', 'StudyID'):
+        delattr(whole, keyword)
+    whole.save_as(path)
+    caplog.clear()
+    caplog.set_level(logging.DEBUG)
+    source_header = read_source(path)
+    assert source_header.PatientBirthDate == source_header.StudyTime == ''
+    assert source_header.PatientSex == source_header.PatientID == ''
+    assert 'PatientAge' not in source_header
+    made = make(predictions(path))
+    assert len(made) == 3
+    for secret in ('yesterday', 'noon', 'perhaps', 'A=B'):
+        assert secret not in caplog.text
+
+
+def test_delivery_to_a_folder(source, make, tmp_path, log):
+    checkpoint = tmp_path / 'iter_7.pth'
+    results = DicomResults('FoundationX', checkpoint, codes={})
+    deliver = DicomDelivery(results, str(tmp_path / 'out'))
+    deliver(predictions(source()), 'sub/image')
+    deliver(ImageResult('a.png', 'a.png', reading={}), 'a')
+    assert deliver.counts == {'made': 1, 'no DICOM': 1}
+    assert sorted(path.name for path in tmp_path.glob('out/sub/*')) == [
+        'image_a_seg_segmentation.dcm',
+        'image_boxes.dcm',
+        'image_report.dcm',
+    ]
+
+
+def test_codes_of_a_config_are_checked_at_once(tmp_path):
+    checkpoint = tmp_path / 'iter_7.pth'
+    checkpoint.write_bytes(b'weights')
+    with pytest.raises(UserError, match='dicom_codes'):
+        DicomResults('FoundationX', checkpoint, codes={'A': {}})
+
+
+def test_uids_are_new_and_the_observer_is_the_checkpoint(source, make):
+    path = source()
+    one, two = make(predictions(path)), make(predictions(path))
+    for key in one:
+        assert one[key].SOPInstanceUID != two[key].SOPInstanceUID
+        assert one[key].StudyInstanceUID == UID + '1'
