@@ -11,7 +11,6 @@ import numpy as np
 import pydicom
 from highdicom.pr import (
     AnnotationUnitsValues,
-    ColorSoftcopyPresentationState,
     GraphicAnnotation,
     GraphicLayer,
     GraphicObject,
@@ -20,7 +19,6 @@ from highdicom.pr import (
     TextJustificationValues,
     TextObject,
 )
-from PIL import ImageCms
 
 from fx_mm.dicom_out.codes import to_text
 from fx_mm.dicom_out.gsps_display import grey_display
@@ -54,11 +52,12 @@ def make_gsps(
     reading: Mapping[str, Any],
     model: Model,
     series: int,
-) -> pydicom.Dataset:
+) -> GrayscaleSoftcopyPresentationState:
     """Make the presentation state: the boxes on the image as it was read.
 
     Args:
-        source (pydicom.Dataset): See :func:`.source.read_source`.
+        source (pydicom.Dataset): See :func:`.source.read_source`; a grey
+            image.
         boxes (Sequence[FoundBox]): Perhaps none.
         reading (Mapping): What was decided when the image was read, see
             :func:`fx_mm.apis.read_xray`.
@@ -66,7 +65,7 @@ def make_gsps(
         series (int): Number of the series.
 
     Returns:
-        pydicom.Dataset: A grey one, or, for an image in colours, of colour.
+        GrayscaleSoftcopyPresentationState: To be written.
     """
     layer = GraphicLayer(
         'FX_MM', order=1, description='boxes of a model with their scores'
@@ -97,20 +96,10 @@ def make_gsps(
         specific_character_set=source.SpecificCharacterSet,
         **model.equipment,
     )
-    if not source.PhotometricInterpretation.startswith('MONOCHROME'):
-        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB'))
-        return _complete(
-            ColorSoftcopyPresentationState(
-                **arguments, icc_profile=profile.tobytes()
-            )
-        )
-    display = grey_display(reading, source)
-    state = GrayscaleSoftcopyPresentationState(**arguments, **display)
-    return _complete(state)
-
-
-def _complete(state: pydicom.Dataset) -> pydicom.Dataset:
-    """Say that the body part has no side, which a series otherwise must."""
+    state = GrayscaleSoftcopyPresentationState(
+        **arguments, **grey_display(reading, source)
+    )
+    # it has no side, of which a series would have to tell
     state.BodyPartExamined = 'CHEST'
     return state
 

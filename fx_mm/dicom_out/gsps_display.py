@@ -8,8 +8,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import highdicom as hd
+import numpy as np
 import pydicom
 from highdicom.pr import SoftcopyVOILUTTransformation
+
+from fx_mm.image_io.decisions import Decisions
+from fx_mm.image_io.dicom_luts import Histogram, Table, read_table
+from fx_mm.image_io.dicom_tags import DicomTags
+
+WHITE = 257
+"""Grey of 8 bits times it is that of 16."""
 
 
 def grey_display(
@@ -40,11 +48,18 @@ def _modality(
 ) -> hd.ModalityLUTTransformation | None:
     """Return the LUT or the rescale that was applied; None for neither."""
     if reading['rescale'] is None:
-        item = source.ModalityLUTSequence[0]
+        lowest = -1 if source.get('PixelRepresentation') else 0
+        table = _read_tables(source, 'ModalityLUTSequence', lowest)[0]
         return hd.ModalityLUTTransformation(
-            modality_lut=hd.ModalityLUT.from_dataset(item)
+            modality_lut=hd.ModalityLUT(
+                lut_type='US',  # unspecified
+                first_mapped_value=table.first,
+                lut_data=table.entries.astype(np.uint16),
+            )
         )
     slope, intercept = reading['rescale']
+    if reading['mapping'] == 'VOI LUT':  # whose inputs begin at 0 at least
+        intercept -= min(reading['range'][0], 0)
     if (slope, intercept) == (1, 0):
         return None
     return hd.ModalityLUTTransformation(
@@ -64,14 +79,14 @@ def _voi(
     """
     low, high = reading['range'] or (0, 2 ** reading['depth'] - 1)
     if reading['mapping'] == 'VOI LUT':
-        (item,) = [
-            item
-            for item in source.VOILUTSequence
-            if _ends(item) == (low, high)
-        ][:1]
-        return SoftcopyVOILUTTransformation(
-            voi_luts=[hd.VOILUT.from_dataset(item)]
+        tables = _read_tables(source, 'VOILUTSequence', low)
+        (table,) = [each for each in tables if _ends(each) == (low, high)][:1]
+        grey = table.grey(np.arange(low, high + 1))
+        lut = hd.VOILUT(
+            first_mapped_value=max(int(low), 0),
+            lut_data=grey.astype(np.uint16) * WHITE,
         )
+        return SoftcopyVOILUTTransformation(voi_luts=[lut])
     function = 'LINEAR'
     if reading['mapping'] == 'window':
         function = source.get('VOILUTFunction', function)
@@ -87,7 +102,16 @@ def _voi(
     )
 
 
-def _ends(item: pydicom.Dataset) -> tuple[int, int]:
-    """Return the lowest and highest input of a LUT."""
-    count, first, _ = item.LUTDescriptor
-    return first, first + (count or 2**16) - 1
+def _read_tables(
+    source: pydicom.Dataset, keyword: str, lowest: float
+) -> list[Table]:
+    """Read the tables of a sequence as they were when the image was read."""
+    seen = Histogram(np.array([lowest]), np.ones(1))
+    items = DicomTags(source, Decisions('DICOM')).items(keyword)
+    tables = [read_table(item, keyword, seen) for item in items]
+    return [table for table in tables if table is not None]
+
+
+def _ends(table: Table) -> tuple[int, int]:
+    """Return the lowest and highest input of a table."""
+    return table.first, table.first + len(table.entries) - 1

@@ -1,5 +1,6 @@
 """All DICOM objects of one image's predictions."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from fx_mm.dicom_out.gsps import FoundBox, make_gsps
 from fx_mm.dicom_out.model import Model
 from fx_mm.dicom_out.seg import make_seg
 from fx_mm.dicom_out.source import read_source
+from fx_mm.utils.log import log_once
 from fx_mm.visualization.results import (
     ClsResult,
     ImageResult,
@@ -42,8 +44,8 @@ def make_objects(
 
     Returns:
         dict[str, pydicom.Dataset]: ``x_seg_segmentation`` for the masks of
-        the task ``x/seg``, ``report``, and, where a task finds boxes,
-        ``boxes`` to the object.
+        the task ``x/seg``, ``report``, and, of a grey image and a task that
+        finds boxes, ``boxes`` to the object.
 
     Raises:
         SourceError: If the file cannot be referred to, or its pixel grid is
@@ -96,11 +98,22 @@ def _make(
         objects['report'] = report.make_sr(
             source, statements, model, list(segmentations.values()), series
         )
-    if _of(result, LocResult):
+    if _of(result, LocResult) and not _is_grey(source):
+        log_once(
+            'An image in colours gets no presentation state; its boxes are '
+            'in the report.',
+            logging.WARNING,
+        )
+    elif _of(result, LocResult):
         objects['boxes'] = make_gsps(
             source, boxes, result.reading or {}, model, series + 1
         )
     return objects
+
+
+def _is_grey(source: pydicom.Dataset) -> bool:
+    photometric = source.get('PhotometricInterpretation', 'MONOCHROME2')
+    return bool(photometric.startswith('MONOCHROME'))
 
 
 def _of(result: ImageResult, kind: type) -> dict[str, Any]:

@@ -41,7 +41,7 @@ NEEDED = (
 SEXES = ('M', 'F', 'O')
 AGE = r'[0-9]{3}[DWMY]'
 DIRECTIONS = r'[ALRPHF]{1,3}'
-PIXELS = ('Rows', 'Columns', 'SamplesPerPixel', 'BitsAllocated', 'BitsStored')
+PIXELS = ('Rows', 'Columns', 'SamplesPerPixel', 'PixelRepresentation')
 SPACINGS = ('PixelSpacing', 'ImagerPixelSpacing', 'PixelAspectRatio')
 
 
