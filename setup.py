@@ -80,6 +80,7 @@ setup(
     install_requires=read_requirements('runtime.txt'),
     extras_require={
         'openmmlab': read_requirements('openmmlab.txt'),
+        'dicom': read_requirements('dicom.txt'),
         'optional': read_requirements('optional.txt'),
         'tests': read_requirements('tests.txt'),
     },

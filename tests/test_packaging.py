@@ -45,7 +45,8 @@ def pins(python):
 
 @pytest.mark.parametrize('python', PYTHONS)
 @pytest.mark.parametrize(
-    'name', ['build', 'runtime', 'openmmlab', 'tests', 'optional']
+    'name',
+    ['build', 'runtime', 'openmmlab', 'tests', 'optional', 'dicom'],
 )
 def test_tested_versions_satisfy_the_requirements(name, python):
     tested = pins(python)

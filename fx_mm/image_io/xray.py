@@ -85,7 +85,8 @@ def read_xray(
         ``orientation`` (1 to 8, that was applied), ``inverted``, ``mapping``
         (``as stored``, ``window``, ``VOI LUT``, ``value range`` or
         ``percentiles``), ``range`` (the two values of the file that became
-        0 and 255, or None) and ``warnings`` (a list of sentences).
+        0 and 255, or None), ``rescale`` (slope and intercept of a DICOM, or
+        None) and ``warnings`` (a list of sentences).
 
     Raises:
         ImageReadError: If the file is missing, cut off, damaged, has several

@@ -15,7 +15,7 @@ from fx_mm.image_io.xray import read_xray
 
 KEYS = {
     'format', 'depth', 'photometric', 'orientation', 'inverted', 'mapping',
-    'range', 'warnings',
+    'range', 'rescale', 'warnings',
 }  # fmt: skip
 
 
