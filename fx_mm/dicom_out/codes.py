@@ -19,6 +19,7 @@ SIDES = {
 CATEGORIES = {'anatomy': ANATOMY, 'finding': FINDING}
 PRIVATE = '99FX_MM'
 """Scheme of codes for classes that the table lacks: 99 says it is local."""
+UNKNOWN = Code('UNKNOWN', PRIVATE, 'Category not known')
 
 _RIBS = (
     ('48535007', 'First rib'),
@@ -80,13 +81,16 @@ class ClassCode:
         term (Code): What it is.
         category (Code): An anatomical structure or an abnormal one.
         side (Code, optional): Left or right, where the term does not say it.
-        known (bool): Whether it is from the table or a config.
     """
 
     term: Code
     category: Code = FINDING
     side: Code | None = None
-    known: bool = True
+
+    @property
+    def known(self) -> bool:
+        """bool: Whether it is from the table or a config."""
+        return self.category != UNKNOWN
 
 
 def find_code(
@@ -120,7 +124,7 @@ def find_code(
         side = SIDES['right' if rib[1] == 'r' else 'left']
         return ClassCode(Code(value, 'SCT', meaning), ANATOMY, side)
     digest = hashlib.sha256(name.encode()).hexdigest()[:12].upper()
-    return ClassCode(Code(digest, PRIVATE, to_text(name)), known=False)
+    return ClassCode(Code(digest, PRIVATE, to_text(name)), UNKNOWN)
 
 
 def to_text(text: str, length: int = 64) -> str:
@@ -152,10 +156,11 @@ def _read_own(name: str, entry: Mapping[str, Any]) -> ClassCode:
                 'characters without backslashes.'
             )
     category, side = entry.get('category', 'finding'), entry.get('side')
-    if category not in CATEGORIES or side not in (None, *SIDES):
+    sides = {None: None, **SIDES}
+    if category not in CATEGORIES or side not in sides:
         raise UserError(
             f'{where} has category {category!r} and side {side!r}; the '
             'category is finding or anatomy, the side left or right.'
         )
     term = Code(entry['value'], entry['scheme'], entry['meaning'])
-    return ClassCode(term, CATEGORIES[category], SIDES.get(side))
+    return ClassCode(term, CATEGORIES[category], sides[side])

@@ -51,8 +51,7 @@ def make_objects(
         SourceError: If the file cannot be referred to, or its pixel grid is
             not that of the predictions.
     """
-    assert result.path is not None and result.reading is not None
-    source = read_source(result.path)
+    source = read_source(str(result.path))
     grid = (source.get('Rows'), source.get('Columns'))
     if grid != tuple(result.size):
         raise SourceError(
@@ -191,16 +190,14 @@ def _areas(
     factor, unit = 1.0, report.PIXELS
     if 'PixelSpacing' in source:
         factor, unit = math.prod(source.PixelSpacing), report.MM2
-    for task, segmentation in segmentations.items():
-        found = result.predictions[task]
-        assert isinstance(found, SegResult)
+    for task, found in _of(result, SegResult).items():
         for number, (name, mask) in enumerate(
             zip(found.classes, found.masks), 1
         ):
             area = int(np.count_nonzero(mask))
             region = None
             if area:
-                region = report.segment_of(segmentation, number)
+                region = report.segment_of(segmentations[task], number)
             yield report.Statement(
                 task,
                 name,

@@ -61,8 +61,12 @@ def make_seg(
                 CodedConcept.from_code(code.side)
             ]
         described.append(segment)
+    # with a spacing and no thickness, which a projection lacks, highdicom
+    # writes what it cannot read; that of the source holds for its pixels
+    plain = pydicom.Dataset(source)
+    plain.pop('PixelSpacing', None)
     segmentation = Segmentation(
-        source_images=[source],
+        source_images=[plain],
         pixel_array=masks.transpose(1, 2, 0)[None].astype(np.uint8),
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=described,

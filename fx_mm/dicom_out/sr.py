@@ -146,7 +146,9 @@ def _group(
             identifier=to_text(f'{statement.task} {statement.name}'),
         ),
         finding_type=statement.code.term,
-        finding_category=statement.code.category,
+        finding_category=(
+            statement.code.category if statement.code.known else None
+        ),
         algorithm_id=sr.AlgorithmIdentification(
             name=f'{MANUFACTURER} {model.name}',
             version=model.version,

@@ -109,11 +109,10 @@ class DicomWeb:
             )
         found = self._ask(
             'the search for the study',
-            lambda: self._client.search_for_instances(
-                self.study,
-                fields=['Modality', 'SOPClassUID', 'SeriesInstanceUID'],
-                get_remaining=True,
-            ),
+            self._client.search_for_instances,
+            self.study,
+            fields=['Modality', 'SOPClassUID', 'SeriesInstanceUID'],
+            get_remaining=True,
         )
         images = sorted(_references(found))
         if not images:
@@ -127,11 +126,8 @@ class DicomWeb:
         for series, instance in images:
             dataset = self._ask(
                 'the retrieval of an image',
-                lambda series=series, instance=instance: (
-                    self._client.retrieve_instance(
-                        self.study, series, instance
-                    )
-                ),
+                self._client.retrieve_instance,
+                *(self.study, series, instance),
             )
             path = Path(folder.name, f'{instance}.dcm')
             with quiet():
@@ -150,7 +146,8 @@ class DicomWeb:
         """
         answer = self._ask(
             'the storage of results',
-            lambda: self._client.store_instances(datasets),
+            self._client.store_instances,
+            datasets,
         )
         failed = answer.get('FailedSOPSequence') or []
         if failed:
@@ -162,10 +159,12 @@ class DicomWeb:
                 f'DICOM results (reason {", ".join(sorted(reasons))}).'
             )
 
-    def _ask(self, what: str, call: Callable[[], Any]) -> Any:
+    def _ask(
+        self, what: str, call: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
         """Ask the archive; what goes wrong becomes one sentence."""
         with quiet(), self._one_sentence(what):
-            return call()
+            return call(*args, **kwargs)
 
     @contextlib.contextmanager
     def _one_sentence(self, what: str) -> Iterator[None]:

@@ -59,7 +59,15 @@ def test_a_folder_gets_what_the_inferencer_says(
     run, checkpoint, xray, tmp_path
 ):
     out = tmp_path / 'dicom'
-    args = [checkpoint, xray, '--out-dir', tmp_path / 'out', '--no-pictures']
+    args = [
+        checkpoint,
+        xray,
+        '--out-dir',
+        tmp_path / 'out',
+        '--no-pictures',
+        '--score-thr',
+        0.5,
+    ]
     code, said, err = run('predict', *args, '--dicom-out', out)
     assert code == 0, err
     assert '1 of 1 images have DICOM results' in said
@@ -96,7 +104,14 @@ def test_from_an_archive_and_back(
     image = pydicom.dcmread(xray)
     study = image.StudyInstanceUID
     DicomWeb(archive).store([image])
-    args = [checkpoint, f'{archive}?study={study}', '--out-dir', tmp_path]
+    args = [
+        checkpoint,
+        f'{archive}?study={study}',
+        '--out-dir',
+        tmp_path,
+        '--score-thr',
+        0.5,
+    ]
     for count in (1, 2):  # the second time its own results are there
         code, said, err = run('predict', *args, '--dicom-out', archive)
         assert code == 0, err

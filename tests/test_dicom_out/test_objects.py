@@ -68,7 +68,9 @@ def test_no_box_and_empty_masks(source, make, tmp_path):
 
 def test_masks_lie_on_the_pixels_of_the_source(source, make, tmp_path):
     """Also of an inverted one, whose header turns nothing."""
-    path = source(PhotometricInterpretation='MONOCHROME1')
+    path = source(
+        PhotometricInterpretation='MONOCHROME1', PixelSpacing=[0.2, 0.1]
+    )
     result = predictions(path)
     made = make(result)['a_seg_segmentation']
     back = hd.seg.segread(read_back(made, tmp_path))
