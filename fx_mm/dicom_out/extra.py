@@ -22,10 +22,11 @@ def need(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if (error.name or '').startswith('fx_mm'):
+        package = (error.name or '').partition('.')[0]
+        if package == 'fx_mm':
             raise
         raise UserError(
-            f'DICOM results and archives need the package "{error.name}"; '
+            f'DICOM results and archives need the package "{package}"; '
             'run: pip install "onedl-fx-mm[dicom]"'
         ) from error
 

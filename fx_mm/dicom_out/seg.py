@@ -1,5 +1,6 @@
 """Masks as DICOM SEG: a segment per class, on the pixels of the source."""
 
+import copy
 from collections.abc import Sequence
 
 import highdicom as hd
@@ -63,7 +64,7 @@ def make_seg(
         described.append(segment)
     # with a spacing and no thickness, which a projection lacks, highdicom
     # writes what it cannot read; that of the source holds for its pixels
-    plain = pydicom.Dataset(source)
+    plain = copy.deepcopy(source)
     plain.pop('PixelSpacing', None)
     segmentation = Segmentation(
         source_images=[plain],

@@ -61,13 +61,13 @@ def test_a_class_without_a_code_gets_a_local_one():
 
 def test_codes_of_a_config():
     own = {
-        'Hernia': dict(value='52515009', scheme='SCT', meaning='Hernia'),
+        'Hernia': dict(value='16838000', scheme='SCT', meaning='Hernia x'),
         'Lung': dict(
             value='1', scheme='99ME', meaning='x', category='anatomy',
             side='left',
         ),
     }  # fmt: skip
-    assert find_code('Hernia', own).term == Code('52515009', 'SCT', 'Hernia')
+    assert find_code('Hernia', own).term == Code('16838000', 'SCT', 'Hernia x')
     assert find_code('Hernia', own).category == FINDING
     assert find_code('Lung', own).side == SIDES['left']
     assert find_code('Heart', own).term.value == '80891009'
@@ -76,7 +76,7 @@ def test_codes_of_a_config():
 @pytest.mark.parametrize(
     ('entry', 'said'),
     (
-        ('52515009', 'write dict'),
+        ('16838000', 'write dict'),
         (dict(value='1', scheme='SCT'), r'\.meaning is None'),
         (dict(value=17 * '1', scheme='SCT', meaning='x'), '1 to 16'),
         (dict(value='a\\b', scheme='SCT', meaning='x'), 'without backslash'),

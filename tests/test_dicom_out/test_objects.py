@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import sys
 import warnings
 
 import highdicom as hd
@@ -12,7 +13,7 @@ from dicom_fixtures import MASKS, PATIENT, grey_values, predictions
 from highdicom.sr import ComprehensiveSR
 
 from fx_mm.apis import ImageResult
-from fx_mm.dicom_out import DicomDelivery, DicomResults, SourceError
+from fx_mm.dicom_out import DicomDelivery, DicomResults, DicomWeb, SourceError
 from fx_mm.dicom_out.delivery import to_bytes
 from fx_mm.dicom_out.source import read_source
 from fx_mm.utils.errors import UserError
@@ -253,6 +254,16 @@ def test_delivery_to_a_folder(source, make, tmp_path, log):
         'image_boxes.dcm',
         'image_report.dcm',
     ]
+
+
+def test_missing_packages_are_named(tmp_path, monkeypatch):
+    for name in ('highdicom', 'dicomweb_client', 'dicomweb_client.web'):
+        monkeypatch.setitem(sys.modules, name, None)
+    said = r'package "{}"; run: pip install "onedl-fx-mm\[dicom\]"'
+    with pytest.raises(UserError, match=said.format('highdicom')):
+        DicomResults('FoundationX', tmp_path / 'iter_7.pth')
+    with pytest.raises(UserError, match=said.format('dicomweb_client')):
+        DicomWeb('dicomweb://host/path')
 
 
 def test_codes_of_a_config_are_checked_at_once(tmp_path):
