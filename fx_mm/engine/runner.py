@@ -242,7 +242,7 @@ class MultiTaskRunner(Runner):
         self.prepare()
         self.logger.info(start_summary(self))
         model = super().train()
-        if self.iter >= self.max_iters and self._test_loop is not None:
+        if self.train_loop.ended and self._test_loop is not None:
             self.test()
         else:
             super().call_hook('after_run')

@@ -380,6 +380,17 @@ class FoundationX(BaseModel):
         """Losses of a batch of one task, see the branches."""
         return self.loss_and_features(inputs, data_samples)[0]
 
+    def test_losses(
+        self, inputs: Tensor, data_samples: list[FXDataSample]
+    ) -> dict[str, Tensor]:
+        """Losses of a batch of a test, whose truth is in original pixels.
+
+        Of the image itself, without test-time augmentation; in eval mode, so
+        without denoising.
+        """
+        branch = self.branch(self.tasks[data_samples[0].task].kind)
+        return self.loss(inputs, branch.fit_truth(data_samples))
+
     def predict(
         self, inputs: Tensor, data_samples: list[FXDataSample]
     ) -> list[Any]:

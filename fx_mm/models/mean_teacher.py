@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -315,10 +315,14 @@ class MeanTeacher(BaseModel):
         if mode == 'loss':
             samples = cast('list[FXDataSample]', data_samples)
             return self.loss(inputs, samples, teacher_inputs)
+        with self._no_compiling():
+            return self.active(inputs, data_samples, mode)
+
+    def _no_compiling(self) -> AbstractContextManager[Any]:
+        """Return a context in which nothing is compiled."""
         if not any(self._compiled.values()):
-            return self.active(inputs, data_samples, mode)
-        with torch.compiler.set_stance('eager_on_recompile'):
-            return self.active(inputs, data_samples, mode)
+            return nullcontext()
+        return torch.compiler.set_stance('eager_on_recompile')
 
     def loss(
         self,
@@ -340,8 +344,7 @@ class MeanTeacher(BaseModel):
             ``loss_consistency`` times ``w`` if the teacher ran, and
             :attr:`extra_losses`.
         """
-        kind = split_name(data_samples[0].task)[1]
-        weight = for_kind(self.consistency_weight, kind)
+        weight = self._weight_for(data_samples)
         extra: dict[str, Tensor] = {}
         shared = self.student.sharing_features()
         with shared if self.extra_losses else nullcontext():
@@ -356,10 +359,7 @@ class MeanTeacher(BaseModel):
             raise RuntimeError(
                 'the model has no teacher to be consistent with'
             )
-        losses = {
-            key: value * (1 - weight) if 'loss' in key else value
-            for key, value in losses.items()
-        }
+        losses = self._weighted(losses)
         if any(x.requires_grad for group in features for x in group):
             if teacher_inputs is None:
                 teacher_inputs = inputs
@@ -369,6 +369,43 @@ class MeanTeacher(BaseModel):
                 features, targets
             )
         return losses | extra
+
+    @torch.no_grad()
+    def val_step_with_losses(
+        self, data: dict[str, Any]
+    ) -> tuple[list[FXDataSample], dict[str, Tensor]]:
+        """Predict as ``val_step``, and measure the losses of the same model.
+
+        Backbone and shared part of the branch run once for both.
+
+        Args:
+            data (dict): What the data preprocessor takes, with the truth.
+
+        Returns:
+            tuple: The samples with predictions; the losses by name, times
+            ``1 - w`` as in training, and ``loss``, their sum.
+        """
+        data = self.data_preprocessor(data, False)
+        inputs, samples = data['inputs'], data['data_samples']
+        with self._no_compiling(), self.active.sharing_features():
+            losses = self.active.test_losses(inputs, samples)
+            answers = self.active(inputs, samples, 'predict')
+        _, logged = self.parse_losses(self._weighted(losses, samples))
+        return answers, logged
+
+    def _weighted(
+        self, losses: dict[str, Tensor], data_samples: list[FXDataSample]
+    ) -> dict[str, Tensor]:
+        """Weigh a task's losses by ``1 - w``."""
+        share = 1 - self._weight_for(data_samples)
+        return {
+            key: value * share if 'loss' in key else value
+            for key, value in losses.items()
+        }
+
+    def _weight_for(self, data_samples: list[FXDataSample]) -> float:
+        kind = split_name(data_samples[0].task)[1]
+        return for_kind(self.consistency_weight, kind)
 
     def extract_feat(
         self, inputs: Tensor, task: Task | None = None

@@ -2,6 +2,8 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, cast
 
@@ -112,6 +114,29 @@ def _init_on_cpus(
     torch_dist.init_process_group(timeout=timedelta(seconds=timeout), **cfg)
 
 
+_apart = False
+
+
+@contextmanager
+def ranks_apart() -> Iterator[None]:
+    """Let each rank compute its losses alone, inside of a ``with``.
+
+    For an evaluation, where ranks have different numbers of batches: a rank
+    that waits for the others' sums might wait for ever.
+    """
+    global _apart
+    before, _apart = _apart, True
+    try:
+        yield
+    finally:
+        _apart = before
+
+
+def _n_together() -> int:
+    """Return how many ranks compute a loss together."""
+    return 1 if _apart else get_world_size()
+
+
 class _SumOverRanks(torch.autograd.Function):
     """All-reduced sum whose gradient needs no second exchange.
 
@@ -144,7 +169,7 @@ def sum_over_ranks(*sums: Tensor) -> tuple[Tensor, ...]:
     Returns:
         tuple[Tensor]: The sums of all ranks, with gradient.
     """
-    if get_world_size() == 1:
+    if _n_together() == 1:
         return sums
     return _SumOverRanks.apply(torch.stack(sums)).unbind()
 
@@ -162,7 +187,7 @@ def count_per_rank(count: Tensor) -> Tensor:
         Tensor: At least 1 divided by the number of ranks, so that nothing
         at all gives 0 and no division by it.
     """
-    world_size = get_world_size()
+    world_size = _n_together()
     if world_size == 1:
         return count.clamp(min=1)
     total = count.detach().float()

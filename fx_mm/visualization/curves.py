@@ -15,9 +15,9 @@ from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.visualization.contact_sheet import line_color
 from fx_mm.visualization.panels import make_panels
 
-MAIN_LOSS = re.compile(r'(?:(lock\w*)/)?(loss(?:_\w+)?)')
-"""A task's loss and its parts in lock and release passes, but not those of
-DINO's inner layers, its denoising and its encoder."""
+MAIN_LOSS = re.compile(r'(?:(lock\w*|val)/)?(loss(?:_\w+)?)')
+"""A task's loss and its parts in lock and release passes and in validations,
+but not those of DINO's inner layers, its denoising and its encoder."""
 MAX_PARTS = 4
 TASKS_PER_ROW = 2
 
@@ -34,8 +34,9 @@ def plot_curves(
     """Draw the losses and the metrics of every task.
 
     A task has two panels: its loss in release passes (black, with the
-    largest parts of it) and in lock passes (grey), and its headline metric,
-    teacher solid and student dashed. The horizontal axis is the iteration.
+    largest parts of it, where they were measured in validations too: dotted)
+    and in lock passes (grey), and its headline metric, teacher solid and
+    student dashed. The horizontal axis is the iteration.
     All losses and metrics are in ``scalars``.
 
     Args:
@@ -136,7 +137,7 @@ def _by_task(curves: dict[str, Curve], predict_on: str) -> dict[str, Panels]:
         losses, metrics = tasks.setdefault(task, ({}, {}))
         if metric in kind.curves:
             metrics[metric, owner] = curve
-        elif MAIN_LOSS.fullmatch(metric):
+        elif MAIN_LOSS.fullmatch(metric) and owner == predict_on:
             losses[metric] = curve
     return {
         task: panel
@@ -156,8 +157,16 @@ def _draw_losses(
     largest = sorted(_parts(losses), key=lambda name: -losses[name][0][1])
     for name in largest[:MAX_PARTS]:
         styles[name] = dict(label=name, color=colors[name], lw=0.9)
+        if f'val/{name}' in losses:
+            styles[f'val/{name}'] = dict(
+                label=f'{name}, validation',
+                color=colors[name],
+                lw=1.2,
+                ls=':',
+            )
     for name in losses:
-        if name.endswith('/loss'):
+        # the total of a validation lacks what is of training alone
+        if name.endswith('/loss') and name != 'val/loss':
             label = f'total, {name.removesuffix("/loss")} passes'
             styles[name] = dict(label=label, color='0.55', lw=1.4, ls='--')
     for name, style in styles.items():

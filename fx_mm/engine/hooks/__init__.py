@@ -1,5 +1,6 @@
 from fx_mm.engine.hooks.checkpoint_hook import CyclicCheckpointHook
 from fx_mm.engine.hooks.ewc import EWC
+from fx_mm.engine.hooks.early_stopping_hook import CyclicEarlyStoppingHook
 from fx_mm.engine.hooks.forgetting_hook import ForgettingHook
 from fx_mm.engine.hooks.frozen_teacher import FrozenTeacher
 from fx_mm.engine.hooks.lock_release_hook import LockReleaseHook
@@ -13,6 +14,7 @@ from fx_mm.engine.hooks.sync_statistics_hook import SyncStatisticsHook
 
 __all__ = [
     'CyclicCheckpointHook',
+    'CyclicEarlyStoppingHook',
     'CyclicRuntimeInfoHook',
     'EWC',
     'ForgettingHook',

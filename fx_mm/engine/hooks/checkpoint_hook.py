@@ -129,7 +129,9 @@ class CyclicCheckpointHook(CheckpointHook):
     ) -> None:
         """Infer rules by the metrics alone: a dataset may be called "top"."""
         try:
-            super()._init_rule(rules, [_metric(key) for key in key_indicators])
+            super()._init_rule(
+                rules, [metric_of(key) for key in key_indicators]
+            )
         except (KeyError, ValueError) as error:
             raise UserError(f'checkpoint.rule: {error.args[0]}') from error
         super()._init_rule(self.rules, key_indicators)
@@ -147,7 +149,7 @@ class CyclicCheckpointHook(CheckpointHook):
         check_base(bare_model(runner.model).student, self._base)
         self._training = True
         for key in self.save_best or ():
-            _check_validated(key, runner.val_loop)
+            check_validated('checkpoint.save_best', key, runner.val_loop)
         done = runner.message_hub.runtime_info.get('validated_pass', 0)
         if runner.val_loop is not None and runner.iter:
             # in another cycle, the position may have moved back
@@ -381,22 +383,29 @@ def _split_predictor(key: str) -> tuple[str, str]:
     return (head, rest) if head in PREDICTORS else ('', key)
 
 
-def _metric(key: str) -> str:
+def metric_of(key: str) -> str:
     """Return the metric of a result, without task, class and predictor."""
     _, key = _split_predictor(key)
-    return split_name(key.removeprefix(f'{task_of(key)}/'))[0]
+    key = key.removeprefix(f'{task_of(key)}/').removeprefix('val/')
+    return split_name(key)[0]
 
 
-def _check_validated(key: str, val_loop: 'MultiTaskValLoop | None') -> None:
+def check_validated(
+    where: str, key: str, val_loop: 'MultiTaskValLoop | None'
+) -> None:
     """Check before the training that the validation gives a result.
+
+    Args:
+        where (str): What of the config asks for it.
+        key (str): The result, such as ``phantom_b/loc/mAP_40``.
+        val_loop (MultiTaskValLoop, optional): None if there is none.
 
     Raises:
         UserError: If it cannot.
     """
     if val_loop is None:
         raise UserError(
-            f'checkpoint.save_best is "{key}", but the config has no '
-            'validation (val_cfg).'
+            f'{where} is "{key}", but the config has no validation (val_cfg).'
         )
     predictors = ['', *val_loop.predict_on[1:]]
     tasks = list(val_loop.evaluators)
@@ -409,6 +418,6 @@ def _check_validated(key: str, val_loop: 'MultiTaskValLoop | None') -> None:
             for task in (*tasks, MEAN)
         ]
         raise UserError(
-            f'checkpoint.save_best is "{key}", which the validation does not '
+            f'{where} is "{key}", which the validation does not '
             f'give; its results begin with: {", ".join(starts)}.'
         )

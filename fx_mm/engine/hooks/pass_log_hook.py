@@ -16,7 +16,7 @@ from fx_mm.datasets.samplers.pass_schedule import Pass
 from fx_mm.engine.optimizers import MultiTaskOptimWrapper
 from fx_mm.engine.pace import Pace, format_seconds
 from fx_mm.registry import HOOKS
-from fx_mm.tasks import MIXED
+from fx_mm.tasks import MIXED, split_name
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 
@@ -36,7 +36,9 @@ class PassLogHook(LoggerHook):
     go to the visualizer's backends under the task's name
     (``phantom_b/loc/loss_bbox``), the step being the iteration; beside them
     the learning rates that were applied, ``lr`` and, where ``paramwise_cfg``
-    multiplies it, ``lr/backbone`` and the like. The ETA adds
+    multiplies it, ``lr/backbone`` and the like, and the mean norm of the
+    gradients of each kind before they were clipped, ``grad_norm/loc`` and,
+    in a lock pass, ``grad_norm/lock/loc``. The ETA adds
     the planned passes at each one's own pace: a localization step costs many
     times a classification step.
 
@@ -65,6 +67,8 @@ class PassLogHook(LoggerHook):
         self._sums: dict[str, dict[tuple[str, ...], Tensor]]
         self._sums = defaultdict(dict)
         self._counts: dict[str, Tensor | int] = defaultdict(int)
+        # of kinds: the sum of their steps' gradient norms, and the steps
+        self._norms: dict[str, tuple[Tensor | float, Tensor | int]] = {}
         self._count = 0
         self._window: list[tuple[str, dict[str, Any]]] = []
         self._data_seconds = 0.0
@@ -102,6 +106,7 @@ class PassLogHook(LoggerHook):
         """Add up what made one step, nothing if it was left out."""
         before = self._count
         left_out = getattr(runner.optim_wrapper, 'last_skipped', None)
+        self._add_norm(runner.optim_wrapper, left_out)
         for task, outputs in self._window:
             values = torch.stack(
                 [torch.as_tensor(x).detach().float() for x in outputs.values()]
@@ -121,6 +126,19 @@ class PassLogHook(LoggerHook):
         if self._count // self.interval > before // self.interval:
             self._log(runner, f'{batch_idx + 1} of ')
 
+    def _add_norm(
+        self, wrapper: OptimWrapper, left_out: Tensor | None
+    ) -> None:
+        """Add the gradients' norm of a step up, on its device."""
+        norm = getattr(wrapper, 'last_norm', None)
+        if norm is None or left_out is None:
+            return
+        kinds = '+'.join(sorted({split_name(t)[1] for t, _ in self._window}))
+        mask = left_out.to(norm.device, non_blocking=True) | ~norm.isfinite()
+        total, count = self._norms.get(kinds, (0.0, 0))
+        taken = norm.float().masked_fill(mask, 0)
+        self._norms[kinds] = total + taken, count + (~mask).int()
+
     def after_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Write the pass's line and scalars."""
         if not any(self._counts.values()):
@@ -135,6 +153,11 @@ class PassLogHook(LoggerHook):
             f'{task}/{lock}{key}': value
             for task in self._sums
             for key, value in self._means(task).items()
+        }
+        scalars |= {
+            f'grad_norm/{lock}{kind}': float(total) / int(count)
+            for kind, (total, count) in self._norms.items()
+            if int(count)
         }
         scalars |= _rates(runner.optim_wrapper)
         scalars['seconds_per_iter'] = seconds / self._count

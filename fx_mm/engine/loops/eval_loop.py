@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
+from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
 from mmengine.runner import BaseLoop
 from torch.utils.data import DataLoader
@@ -16,8 +17,10 @@ from torch.utils.data import DataLoader
 from fx_mm.engine.process_failures import lost_processes, tie_workers
 from fx_mm.models.mean_teacher import MeanTeacher, bare_model
 from fx_mm.registry import LOOPS
+from fx_mm.structures import FXDataSample
 from fx_mm.tasks import MEAN
 from fx_mm.utils.checks import as_list, check_choice
+from fx_mm.utils.dist import ranks_apart
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.predictors import PREDICTORS
 
@@ -141,13 +144,20 @@ class _MultiTaskEvalLoop(BaseLoop):
         call(f'after_{self.stage}')
         return metrics
 
+    def _predict(self, batch: dict[str, Any]) -> list[FXDataSample]:
+        return self.runner.model.val_step(batch)
+
+    def _losses(self) -> dict[str, float]:
+        """Return the losses of the batches since the last call."""
+        return {}
+
     def _run_model(self) -> dict[str, float]:
         for index, batch in enumerate(self.dataloader):
             self.runner.call_hook(
                 f'before_{self.stage}_iter', batch_idx=index, data_batch=batch
             )
             with self._autocast():
-                outputs = self.runner.model.val_step(batch)
+                outputs = self._predict(batch)
             task = outputs[0].task
             self.evaluators[task].process(
                 data_samples=outputs, data_batch=batch
@@ -163,7 +173,7 @@ class _MultiTaskEvalLoop(BaseLoop):
             name = dataset.task.name
             results = self.evaluators[name].evaluate(len(dataset))
             metrics.update({f'{name}/{k}': v for k, v in results.items()})
-        return metrics
+        return metrics | self._losses()
 
     def _means(self, results: dict[str, float]) -> dict[str, float]:
         """Return further results that are means of others."""
@@ -200,6 +210,11 @@ class MultiTaskValLoop(_MultiTaskEvalLoop):
             Defaults to None, full precision.
         tasks (str | list[str], optional): Tasks to evaluate. Defaults to
             None, all.
+        losses (bool): Measure the losses too: ``phantom_b/loc/val/loss_bbox``
+            beside the training's ``phantom_b/loc/loss_bbox``, weighted alike,
+            averaged over the images (batch by batch), and ``val/loss``,
+            their sum. Those of denoising queries and the consistency are of
+            training alone. Defaults to False.
 
     Raises:
         UserError: If an argument is unknown.
@@ -207,6 +222,49 @@ class MultiTaskValLoop(_MultiTaskEvalLoop):
 
     stage = 'val'
     validated_pass = 0
+
+    def __init__(
+        self,
+        runner: 'MultiTaskRunner',
+        dataloader: DataLoader | dict[str, Any],
+        evaluator: dict[str, dict[str, Any]],
+        predict_on: str | Sequence[str] | None = None,
+        amp_dtype: str | None = None,
+        tasks: str | Sequence[str] | None = None,
+        losses: bool = False,
+    ) -> None:
+        super().__init__(
+            *(runner, dataloader, evaluator, predict_on, amp_dtype, tasks)
+        )
+        self.losses = losses
+        self._sums: dict[str, dict[str, float]] = {}
+        self._images: dict[str, int] = {}
+
+    def _predict(self, batch: dict[str, Any]) -> list[FXDataSample]:
+        if not self.losses:
+            return super()._predict(batch)
+        model = bare_model(self.runner.model)
+        with ranks_apart():
+            outputs, losses = model.val_step_with_losses(batch)
+        task, count = outputs[0].task, len(outputs)
+        sums = self._sums.setdefault(task, {})
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * count
+        self._images[task] = self._images.get(task, 0) + count
+        return outputs
+
+    def _losses(self) -> dict[str, float]:
+        """Average over the images of all ranks."""
+        ranks = all_gather_object((self._sums, self._images))
+        self._sums, self._images = {}, {}
+        means: dict[str, float] = {}
+        for task in self.evaluators:
+            total = sum(images.get(task, 0) for _, images in ranks)
+            for sums, _ in ranks:
+                for name, value in sums.get(task, {}).items():
+                    key = f'{task}/val/{name}'
+                    means[key] = means.get(key, 0.0) + value / total
+        return means
 
     def _usual(self, model: MeanTeacher) -> list[str]:
         return [model.predict_on]

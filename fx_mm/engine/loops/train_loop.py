@@ -166,6 +166,15 @@ class CyclicTrainLoop(BaseLoop):
         return self._epoch // self.schedule.passes_per_cycle
 
     @property
+    def ended(self) -> bool:
+        """bool: Whether no more is to be trained: the end, or a hook's stop.
+
+        After a signal the run is to go on.
+        """
+        stopped = self.stop_training and not self.stopped_by
+        return stopped or self._iter >= self.max_iters
+
+    @property
     def at_update(self) -> bool:
         """bool: Whether no gradient waits to be accumulated further."""
         return getattr(self.runner.optim_wrapper, 'at_update', True)

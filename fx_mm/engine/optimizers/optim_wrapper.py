@@ -57,6 +57,9 @@ class MultiTaskOptimWrapper(OptimWrapper):
             without dimensions; perhaps on the device, where reading it waits.
             The scaler of float16 makes gradients overflow now and then, which
             does not count until it goes on for long.
+        last_norm (Tensor, optional): Norm of the last step's gradients before
+            clipping, on their device: that of ``clip_grad``, else L2. None
+            before the first.
         param_names (dict): Id of a parameter to its name, by which the state
             of the optimizer is saved and found again.
         rate_names (list[str]): For each parameter group, the patterns of
@@ -106,6 +109,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
             device, enabled=amp_dtype == 'float16'
         )
         self.last_skipped = NOTHING_SKIPPED
+        self.last_norm: torch.Tensor | None = None
         self._overflows: torch.Tensor | int = 0
         self._loss: torch.Tensor | float = 0.0
         self.param_names: dict[int, str] = {}
@@ -245,6 +249,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
         else:
             norms = torch._foreach_norm([p.grad for p in params])
             norm = torch.linalg.vector_norm(torch.stack(norms))
+        self.last_norm = norm.detach()
         finite = norm.isfinite()
         optimizer: Any = self.optimizer
         # Gradients are the same in all processes, the loss of float16 is not:

@@ -83,6 +83,23 @@ class Branch(BaseModule):
     ) -> dict[str, Tensor]:
         """Losses of a batch of one dataset."""
 
+    def fit_truth(
+        self, data_samples: list[FXDataSample]
+    ) -> list[FXDataSample]:
+        """Return samples of a test with their truth as training has it.
+
+        Metrics compare in pixels of the original image, losses in those of
+        the input.
+
+        Args:
+            data_samples (list[FXDataSample]): With ``ori_shape``,
+                ``img_shape`` and ``scale_factor``; they are not changed.
+
+        Returns:
+            list[FXDataSample]: By default the same: the truth has no place.
+        """
+        return data_samples
+
     @abstractmethod
     def infer(
         self, state: State, dataset: str, data_samples: list[FXDataSample]

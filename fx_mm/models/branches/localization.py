@@ -433,6 +433,21 @@ class LocalizationBranch(Branch):
             )
         return losses
 
+    def fit_truth(
+        self, data_samples: list[FXDataSample]
+    ) -> list[FXDataSample]:
+        """Return samples with true boxes in pixels of the input."""
+        fitted = []
+        for sample in data_samples:
+            truth = sample.gt_instances
+            scale = truth.bboxes.new_tensor(sample.scale_factor).repeat(2)
+            moved = FXDataSample(metainfo=sample.metainfo)
+            moved.gt_instances = InstanceData(
+                bboxes=truth.bboxes * scale, labels=truth.labels
+            )
+            fitted.append(moved)
+        return fitted
+
     def infer(
         self, state: State, dataset: str, data_samples: list[FXDataSample]
     ) -> list[InstanceData]:

@@ -172,6 +172,25 @@ class SegmentationBranch(Branch):
         """See :func:`soft_label_loss`: the mean over classes and pixels."""
         return soft_label_loss(output, target, temperature)
 
+    def fit_truth(
+        self, data_samples: list[FXDataSample]
+    ) -> list[FXDataSample]:
+        """Return samples with true masks at the size of the image.
+
+        The nearest pixel is taken, as the training pipelines do.
+        """
+        fitted = []
+        for sample in data_samples:
+            size = tuple(sample.img_shape[:2])
+            parts = {
+                key: F.interpolate(part[None], size=size)[0]
+                for key, part in sample.gt_sem_seg.items()
+            }
+            moved = FXDataSample(metainfo=sample.metainfo)
+            moved.gt_sem_seg = PixelData(**parts)
+            fitted.append(moved)
+        return fitted
+
     def infer(
         self, state: State, dataset: str, data_samples: list[FXDataSample]
     ) -> Tensor:
