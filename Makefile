@@ -59,6 +59,7 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_engine/test_changed_world.py \
 	tests/test_engine/test_compiled_training.py \
 	tests/test_engine/test_continual.py \
+	tests/test_engine/test_corrected_predictions.py \
 	tests/test_engine/test_distributed.py tests/test_engine/test_hooks \
 	tests/test_engine/test_joint_levers.py \
 	tests/test_engine/test_left_out_steps.py \

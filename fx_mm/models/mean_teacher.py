@@ -359,7 +359,7 @@ class MeanTeacher(BaseModel):
             raise RuntimeError(
                 'the model has no teacher to be consistent with'
             )
-        losses = self._weighted(losses)
+        losses = self._weighted(losses, data_samples)
         if any(x.requires_grad for group in features for x in group):
             if teacher_inputs is None:
                 teacher_inputs = inputs

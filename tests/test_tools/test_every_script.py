@@ -112,6 +112,14 @@ USED_BY = {
         'test_tools/test_setup_env.py',
         'test_offline_needs_a_whole_folder',
     ),
+    'export_annotations.py': (
+        'test_preparation/test_corrections.py',
+        'test_coco_of_boxes_and_labels',
+    ),
+    'import_annotations.py': (
+        'test_preparation/test_corrections.py',
+        'test_label_studio_there_and_back',
+    ),
     'predict.py': (
         'test_tools/test_train_test_predict.py',
         'test_train_test_and_predict',

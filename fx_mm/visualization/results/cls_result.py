@@ -105,9 +105,13 @@ class ClsResult(TaskResult):
         score_thr: float = 0.0,
         files: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """dict: ``probabilities`` by class, None where not finite."""
+        """dict: ``label_type``, and ``probabilities`` by class.
+
+        They are None where they are not finite.
+        """
         return dict(
             kind=self.task.kind.name,
+            label_type=self.task.label_type,
             probabilities={
                 name: finite(value)
                 for name, value in self.probabilities.items()

@@ -122,9 +122,10 @@ class LocResult(TaskResult):
         score_thr: float = 0.0,
         files: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """dict: ``boxes``, each with ``box``, ``score`` and ``label``."""
+        """dict: ``classes``; ``boxes`` of ``box``, ``score``, ``label``."""
         return dict(
             kind=self.task.kind.name,
+            classes=list(self.classes),
             score_thr=score_thr,
             boxes=[
                 dict(
