@@ -2,8 +2,9 @@
 
 Writes, for each image, an annotated picture, a JSON file and the masks, and
 for all images a table of the probabilities and one of the numbers (of
-regression tasks). Without a config, the one that the checkpoint holds is read.
-``--dicom-out`` writes DICOM objects beside them, or stores them in an archive.
+regression tasks); with --explain also what each finding rests on. Without a
+config, the one that the checkpoint holds is read. ``--dicom-out`` writes DICOM
+objects beside them, or stores them in an archive.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from fx_mm.apis import FoundationXInferencer, ImageResult, load_config
 from fx_mm.apis.dicom_results import open_dicom
+from fx_mm.apis.explanation import save_explanations
 from fx_mm.apis.image_sources import ImageSource, list_sources
 from fx_mm.apis.inference import BATCH_SIZE
 from fx_mm.apis.result_files import output_names, save_result
@@ -63,6 +65,12 @@ def parse_args() -> argparse.Namespace:
         help='write, for each DICOM image, its masks (SEG), a report (SR) and '
         'its boxes (presentation state) as DICOM into this folder, or store '
         'them in an archive (dicomweb://host/path)',
+    )
+    parser.add_argument(
+        '--explain',
+        action='store_true',
+        help='write a picture of what each finding of labels and boxes rests '
+        'on, into IMAGE_explain/',
     )
     add_model_options(parser)
     add_config_options(parser)
@@ -161,7 +169,9 @@ def main() -> int:
     paths = [image.path for image in images]
     results = infer.iterate(paths, args.batch_size, skip_unreadable=True)
     try:
-        for name, result in zip(output_names(images), results, strict=True):
+        for image, name, result in zip(
+            images, output_names(images), results, strict=True
+        ):
             rows.append(table_row(result))
             if result.error is not None:
                 print(f'error: {result.error}', file=sys.stderr)
@@ -175,6 +185,9 @@ def main() -> int:
                 infer.predict_on,
                 picture=not args.no_pictures,
             )
+            if args.explain:
+                folder = f'{stem}_explain'
+                save_explanations(infer, image, folder, args.score_thr)
             what = '.json' if args.no_pictures else '.png, .json'
             print(f'{result.path} -> {stem}{what}')
             try:

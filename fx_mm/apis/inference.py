@@ -346,7 +346,7 @@ class FoundationXInferencer(BaseInferencer):
         """
         read = [p for p in inputs if p.result.error is None]
         if read:
-            with self.model.active.sharing_features(), self._autocast():
+            with self.model.active.sharing_features(), self.autocast():
                 self._run_tasks(read, keep_samples)
         for prediction in inputs:
             prediction.inputs.clear()
@@ -377,7 +377,8 @@ class FoundationXInferencer(BaseInferencer):
                 if keep_samples:
                     image.samples[task.name] = sample.cpu()
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context with the arithmetic of the test."""
         if self.amp_dtype is None:
             return contextlib.nullcontext()
         dtype = getattr(torch, self.amp_dtype)

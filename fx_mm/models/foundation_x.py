@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fx_mm.models.adapters import GROUP, Adapter
 from fx_mm.models.backbones import build_backbone, probe_backbone
 from fx_mm.models.branches import Branch
+from fx_mm.models.branches.evidence import Evidence
 from fx_mm.models.freeze_plan import freeze_plan
 from fx_mm.models.layers.region_guidance import RegionGuidance, evaluating
 from fx_mm.models.multi_view import build_views
@@ -410,6 +411,31 @@ class FoundationX(BaseModel):
         else:
             answers = self._infer(inputs, data_samples)
         return branch.add_pred_to_datasample(answers, data_samples)
+
+    def explain(
+        self,
+        inputs: Tensor,
+        data_samples: list[FXDataSample],
+        score_thr: float,
+    ) -> list[Evidence]:
+        """Show what the findings of one image rest on.
+
+        Of the image itself, without test-time augmentation.
+
+        Args:
+            inputs (Tensor): The image (1, 3, H, W), normalised.
+            data_samples (list[FXDataSample]): Its sample.
+            score_thr (float): Findings with a lower score are left out.
+
+        Returns:
+            list[Evidence]: One per finding of labels and boxes; masks and
+            numbers have none.
+        """
+        task = self.tasks[data_samples[0].task]
+        with torch.no_grad():
+            pyramid = self.extract_feat(inputs)
+        branch = self.branch(task.kind)
+        return branch.explain(pyramid, task.dataset, data_samples, score_thr)
 
     def _infer(self, inputs: Tensor, data_samples: list[FXDataSample]) -> Any:
         branch, task, state = self._encode(inputs, data_samples)

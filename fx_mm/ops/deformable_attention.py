@@ -87,44 +87,53 @@ class DeformableAttention(MultiScaleDeformableAttention):
         """
         identity = query if identity is None else identity
         value = query if value is None else value
-        if query_pos is not None:
-            query = query + query_pos
         value = self.value_proj(value)
         if key_padding_mask is not None:
             value = value.masked_fill(key_padding_mask[..., None], 0.0)
         value = value.unflatten(-1, (self.num_heads, -1))
+        locations, weights = self.locate(
+            query, query_pos, reference_points, spatial_shapes
+        )
+        with torch.autocast(value.device.type, enabled=False):
+            output = sample_levels(
+                value, shapes, locations, weights, self.kernel
+            )
+        return self.dropout(self.output_proj(output)) + identity
+
+    def locate(
+        self,
+        query: Tensor,
+        query_pos: Tensor | None = None,
+        reference_points: Tensor | None = None,
+        spatial_shapes: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return where the maps are sampled, and how much each sample counts.
+
+        Args:
+            query (Tensor): See :meth:`forward`, as the others.
+            query_pos (Tensor, optional): Position of the query.
+            reference_points (Tensor): Points or boxes.
+            spatial_shapes (Tensor): Level sizes, needed for points.
+
+        Returns:
+            tuple[Tensor]: Locations (B, Q, heads, levels, points, 2), x and y
+            as shares of the maps, and weights (B, Q, heads,
+            levels * points), which add up to 1 in each head.
+        """
+        if query_pos is not None:
+            query = query + query_pos
         offsets = self.sampling_offsets(query).unflatten(
             -1, (self.num_heads, self.num_levels, self.num_points, 2)
         )
+        offsets = offsets.float()
         weights = self.attention_weights(query).unflatten(
             -1, (self.num_heads, -1)
         )
-        output = self._sample(
-            value,
-            offsets.float(),
-            weights.float().softmax(-1),
-            cast(Tensor, reference_points)[:, :, None, :, None].float(),
-            shapes,
-            spatial_shapes,
-        )
-        return self.dropout(self.output_proj(output)) + identity
-
-    def _sample(
-        self,
-        value: Tensor,
-        offsets: Tensor,
-        weights: Tensor,
-        points: Tensor,
-        shapes: Shapes,
-        sizes: Tensor | None,
-    ) -> Tensor:
-        with torch.autocast(value.device.type, enabled=False):
+        weights = weights.float().softmax(-1)
+        points = cast(Tensor, reference_points)[:, :, None, :, None].float()
+        with torch.autocast(query.device.type, enabled=False):
             if points.shape[-1] == 2:
-                scale = cast(Tensor, sizes).flip(-1)[:, None]
-                locations = points + offsets / scale
-            else:
-                scale = points[..., 2:] * (0.5 / self.num_points)
-                locations = points[..., :2] + offsets * scale
-            return sample_levels(
-                value, shapes, locations, weights, self.kernel
-            )
+                scale = cast(Tensor, spatial_shapes).flip(-1)[:, None]
+                return points + offsets / scale, weights
+            scale = points[..., 2:] * (0.5 / self.num_points)
+            return points[..., :2] + offsets * scale, weights

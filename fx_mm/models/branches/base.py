@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from fx_mm.datasets.records import Records
+from fx_mm.models.branches.evidence import Evidence
 from fx_mm.models.losses.distillation import consistency_loss
 from fx_mm.models.param_groups import FeatureGroups, ParamGroup
 from fx_mm.structures import FXDataSample
@@ -134,6 +135,26 @@ class Branch(BaseModule):
         """Infer and write into the data samples."""
         answers = self.infer(state, dataset, data_samples)
         return self.add_pred_to_datasample(answers, data_samples)
+
+    def explain(
+        self,
+        pyramid: tuple[Tensor, ...],
+        dataset: str,
+        data_samples: list[FXDataSample],
+        score_thr: float,
+    ) -> list[Evidence]:
+        """Show what the findings of an image rest on.
+
+        Args:
+            pyramid (tuple[Tensor]): Backbone maps of one image.
+            dataset (str): Dataset of the head.
+            data_samples (list[FXDataSample]): One sample.
+            score_thr (float): Findings with a lower score are left out.
+
+        Returns:
+            list[Evidence]: One per finding; by default none.
+        """
+        return []
 
     def graph(
         self, state: State, dataset: str, data_samples: list[Any]

@@ -9,6 +9,7 @@ from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor, nn
 
 from fx_mm.models.branches.base import State
+from fx_mm.models.branches.evidence import Evidence, gradient_map
 from fx_mm.models.branches.pooled import PooledBranch
 from fx_mm.models.losses import (
     MaskedBCELoss,
@@ -121,6 +122,37 @@ class ClassificationBranch(PooledBranch):
         if self.multi_class[dataset]:
             return logits.softmax(-1)
         return logits.sigmoid()
+
+    def explain(
+        self,
+        pyramid: tuple[Tensor, ...],
+        dataset: str,
+        data_samples: list[FXDataSample],
+        score_thr: float,
+    ) -> list[Evidence]:
+        """Weigh the pooled maps by each logit's gradient.
+
+        Behind their norm: a norm does not change with the length of what it
+        gets, so a gradient in front of it is at right angles to the values.
+        See :func:`gradient_map`, and :class:`Branch` for the arguments.
+        """
+        with torch.no_grad():
+            maps = self.normed_maps(pyramid)
+        with torch.enable_grad():
+            maps = [each.detach().requires_grad_() for each in maps]
+            state = self.pool_maps(maps)
+            logits = self(state, dataset, data_samples)[0]
+            exclusive = self.multi_class[dataset]
+            scores = logits.softmax(-1) if exclusive else logits.sigmoid()
+            return [
+                Evidence(
+                    label,
+                    score,
+                    heat=gradient_map(logits[label], maps)[0],
+                )
+                for label, score in enumerate(scores.tolist())
+                if score >= score_thr
+            ]
 
     def add_pred_to_datasample(
         self, answers: Tensor, data_samples: list[FXDataSample]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from fx_mm.models.branches.base import Branch, State
+from fx_mm.models.branches.evidence import Evidence, recorded_samples
 from fx_mm.models.layers import (
     DenoisingQueries,
     LocalizationTask,
@@ -494,6 +495,43 @@ class LocalizationBranch(Branch):
         boxes = bbox_cxcywh_to_xyxy(boxes[0]).clamp(0, 1)
         boxes = boxes.gather(1, query[..., None].expand(-1, -1, 4))
         return boxes, scores, best % head.num_classes
+
+    @torch.no_grad()
+    def explain(
+        self,
+        pyramid: tuple[Tensor, ...],
+        dataset: str,
+        data_samples: list[FXDataSample],
+        score_thr: float,
+    ) -> list[Evidence]:
+        """Show where the last decoder layer looked for each box.
+
+        See :class:`Branch` for the arguments.
+        """
+        head = self.tasks[dataset].head
+        decoder = cast(nn.Module, self.tasks[dataset].decoder or self.decoder)
+        state = self.encode(pyramid, data_samples)
+        with recorded_samples(decoder.layers[-1].cross_attn) as samples:
+            decoded = self.decode(state, dataset, data_samples, denoise=False)
+        states, references = decoded['hidden_states'], decoded['references']
+        logits, _ = head(states[-1:], references[-2:])
+        scores = head.class_logits(logits[0, 0]).sigmoid().flatten()
+        answer = head.predict(states, references, data_samples)[0]
+        # the same choice as that of the answer, which does not say its queries
+        kept, best = scores.topk(len(answer))
+        queries = torch.div(best, head.num_classes, rounding_mode='floor')
+        ((locations, weights),) = samples
+        found = []
+        for score, query, label, box in zip(
+            kept.tolist(), queries, answer.labels.tolist(), answer.bboxes
+        ):
+            if score >= score_thr:
+                points = locations[0, query].flatten(0, -2)
+                shares = weights[0, query].flatten() / weights.shape[2]
+                found.append(
+                    Evidence(label, score, box, points=points, shares=shares)
+                )
+        return found
 
     def param_groups(self) -> list[ParamGroup]:
         """Shared norms to encoder, and the own groups of each dataset."""

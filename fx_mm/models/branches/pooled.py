@@ -129,9 +129,20 @@ class PooledBranch(Branch):
         Returns:
             dict: ``pooled``, the (projected) vector of shape (B, D).
         """
+        return self.pool_maps(self.normed_maps(pyramid))
+
+    def normed_maps(self, pyramid: tuple[Tensor, ...]) -> list[Tensor]:
+        """Return the maps that are pooled, (B, C, h, w) each."""
+        return [
+            norm(pyramid[stage])
+            for stage, norm in zip(self.stages, self.norms)
+        ]
+
+    def pool_maps(self, maps: Sequence[Tensor]) -> State:
+        """Pool and project, see :meth:`encode`."""
         pooled = []
-        for stage, norm in zip(self.stages, self.norms):
-            tokens = norm(pyramid[stage]).flatten(2).float()
+        for each in maps:
+            tokens = each.flatten(2).float()
             if 'avg' in self.pool:
                 pooled.append(tokens.mean(-1))
             if 'max' in self.pool:
