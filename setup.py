@@ -82,6 +82,7 @@ setup(
         'openmmlab': read_requirements('openmmlab.txt'),
         'dicom': read_requirements('dicom.txt'),
         'optional': read_requirements('optional.txt'),
+        'tracking': read_requirements('tracking.txt'),
         'tests': read_requirements('tests.txt'),
     },
     cmdclass={'build_py': BuildWithMim},

@@ -61,8 +61,8 @@ PARAM_SCHEDULERS = _child(
 )
 TASK_UTILS = _child('task util', mm.TASK_UTILS, 'fx_mm.models')
 TRANSFORMS = _child('transform', mm.TRANSFORMS, 'fx_mm.datasets.transforms')
-VISBACKENDS = _child('vis_backend', mm.VISBACKENDS, 'fx_mm.visualization')
 VISUALIZERS = _child('visualizer', mm.VISUALIZERS, 'fx_mm.visualization')
+VISBACKENDS = _child('vis_backend', mm.VISBACKENDS, 'fx_mm.engine.trackers')
 WEIGHT_INITIALIZERS = _child(
     'weight initializer', mm.WEIGHT_INITIALIZERS, 'fx_mm.models'
 )

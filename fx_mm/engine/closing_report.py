@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.engine.loops.eval_loop import MultiTaskTestLoop
 from fx_mm.engine.pictures import record_picture
+from fx_mm.engine.trackers import report_to_trackers
 from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.evaluation.report.assessment import Assessment, Bootstrap
 from fx_mm.evaluation.report.benchmark_table import BenchmarkTable
@@ -144,6 +145,7 @@ class ClosingReport:
             measured = runner.val_loop or loop
             plot_curves(scalars, path, measured.predict_on[0])
             record_picture(runner, 'curves', path)
+        report_to_trackers(runner, headlines)
         runner.logger.info(f'The report is in {runner.work_dir}')
 
 
