@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch.nn.functional as F
 
@@ -64,7 +65,7 @@ def save_explanations(
     return files
 
 
-def _in_pixels(evidence: Evidence, sample: FXDataSample) -> dict[str, object]:
+def _in_pixels(evidence: Evidence, sample: FXDataSample) -> dict[str, Any]:
     """Return maps and points in pixels of the original."""
     height, width = sample.batch_input_shape
     if evidence.heat is not None:

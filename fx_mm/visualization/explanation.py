@@ -53,8 +53,8 @@ def draw_points(
     """
     picture = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     line = max(round(max(image.shape) / 400), 1)
-    corners = np.round(box).astype(int)
-    cv2.rectangle(picture, corners[:2], corners[2:], color, line)
+    x1, y1, x2, y2 = np.round(box).astype(int).tolist()
+    cv2.rectangle(picture, (x1, y1), (x2, y2), color, line)
     order = np.argsort(shares)
     largest = max(image.shape) / 90
     warmth = cv2.applyColorMap(

@@ -509,7 +509,7 @@ class LocalizationBranch(Branch):
         See :class:`Branch` for the arguments.
         """
         head = self.tasks[dataset].head
-        decoder = cast(nn.Module, self.tasks[dataset].decoder or self.decoder)
+        decoder: Any = self.tasks[dataset].decoder or self.decoder
         state = self.encode(pyramid, data_samples)
         with recorded_samples(decoder.layers[-1].cross_attn) as samples:
             decoded = self.decode(state, dataset, data_samples, denoise=False)

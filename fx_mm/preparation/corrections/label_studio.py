@@ -85,13 +85,13 @@ def _config(heads: Heads) -> str:
     )
     for task, head in heads.items():
         control, offer, _ = TAGS[head.form]
-        options = {}
-        if head.form == 'labels':
-            options['choice'] = 'single' if head.exclusive else 'multiple'
         ElementTree.SubElement(view, 'Header', value=task)
         element = ElementTree.SubElement(
-            view, control, name=file_stem(task), toName='image', **options
+            view, control, name=file_stem(task), toName='image'
         )
+        if head.form == 'labels':
+            choice = 'single' if head.exclusive else 'multiple'
+            element.set('choice', choice)
         for name in head.classes:
             ElementTree.SubElement(element, offer, value=name)
     ElementTree.indent(view)
