@@ -156,7 +156,7 @@ def _read_own(name: str, entry: Mapping[str, Any]) -> ClassCode:
                 'characters without backslashes.'
             )
     category, side = entry.get('category', 'finding'), entry.get('side')
-    sides = {None: None, **SIDES}
+    sides: dict[Any, Any] = {None: None, **SIDES}
     if category not in CATEGORIES or side not in sides:
         raise UserError(
             f'{where} has category {category!r} and side {side!r}; the '

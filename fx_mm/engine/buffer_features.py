@@ -1,6 +1,6 @@
 """Features of training images, to choose those that represent a task."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ def pooled_features(
         test_mode=True,
         pipeline=dataset.task.pipeline('test'),
     )
-    loader = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         plain,
         batch_size=int(dataset.task.config['batch_size']),
         num_workers=runner.train_loop.dataloader.num_workers,

@@ -1,6 +1,6 @@
 from fx_mm.engine.hooks.checkpoint_hook import CyclicCheckpointHook
-from fx_mm.engine.hooks.ewc import EWC
 from fx_mm.engine.hooks.early_stopping_hook import CyclicEarlyStoppingHook
+from fx_mm.engine.hooks.ewc import EWC
 from fx_mm.engine.hooks.forgetting_hook import ForgettingHook
 from fx_mm.engine.hooks.frozen_teacher import FrozenTeacher
 from fx_mm.engine.hooks.lock_release_hook import LockReleaseHook
