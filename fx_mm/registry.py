@@ -7,12 +7,16 @@ scope: ``mmdet.SwinTransformer``.
 """
 
 import functools
+from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 from mmengine import registry as mm
 from mmengine.registry import Registry
 
 SCOPE = 'fx_mm'
+PACKAGES = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain', SCOPE)
+"""Scopes that a config may name without a module of its own."""
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
@@ -96,3 +100,46 @@ def find_part(name: Any) -> type | None:
     if not isinstance(name, str):
         return None
     return _parts().get(name.removeprefix(f'{SCOPE}.'))
+
+
+def _lines() -> Iterator[tuple[Registry, ...]]:
+    """Yield each registry with those that it inherits from.
+
+    The usual ones come first: looking into others imports more.
+    """
+    for registry in (MODELS, TRANSFORMS, *globals().values()):
+        if isinstance(registry, Registry):
+            line = [registry]
+            while line[-1].parent is not None:
+                line.append(line[-1].parent)
+            yield tuple(line)
+
+
+def _holds(line: tuple[Registry, ...], name: str, fill: bool) -> bool:
+    scope, dot, rest = name.rpartition('.')
+    registries = list(line)
+    if dot:
+        known = (*line, *line[-1].children.values())
+        registries = [each for each in known if each.scope == scope]
+    for registry in registries:
+        if fill:
+            registry.import_from_location()
+    return any(rest in registry.module_dict for registry in registries)
+
+
+def is_registered(name: str) -> bool:
+    """Return whether a config's ``type`` is the name of a registered part.
+
+    The registries of mmengine take any other name for that of an object to
+    import, ``os.system`` too; this imports the packages of
+    :data:`PACKAGES` alone.
+
+    Args:
+        name (str): With or without a scope.
+    """
+    scope = name.rpartition('.')[0]
+    if scope in PACKAGES:
+        import_module(f'{scope}.registry')
+    return any(
+        _holds(line, name, fill) for fill in (False, True) for line in _lines()
+    )

@@ -5,8 +5,15 @@ imported where it is used.
 """
 
 from fx_mm.config.continual import ContinualPlan
+from fx_mm.config.data import config_of_data
 from fx_mm.config.expand import expand_config
 from fx_mm.config.file import load_config
 from fx_mm.config.plain import PlainConfig
 
-__all__ = ['ContinualPlan', 'PlainConfig', 'expand_config', 'load_config']
+__all__ = [
+    'ContinualPlan',
+    'PlainConfig',
+    'config_of_data',
+    'expand_config',
+    'load_config',
+]

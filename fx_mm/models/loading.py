@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from fx_mm.config import PlainConfig, expand_config
+from fx_mm.config import PlainConfig, config_of_data, expand_config
 from fx_mm.models.layers.region_guidance import RegionGuidance
 from fx_mm.models.mean_teacher import MeanTeacher, with_tasks
 from fx_mm.registry import MODELS
@@ -194,7 +194,8 @@ def stored_config(checkpoint: dict[str, Any], source: str) -> PlainConfig:
         PlainConfig: The experiment's config, expanded or not.
 
     Raises:
-        UserError: If there is none, or it is not plain text of literals.
+        UserError: If there is none, it is not plain text of literals, or
+            :func:`.config_of_data` refuses it.
     """
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     text = meta.get('cfg') if isinstance(meta, dict) else None
@@ -205,9 +206,4 @@ def stored_config(checkpoint: dict[str, Any], source: str) -> PlainConfig:
             f'The config in checkpoint "{source}" cannot be read without '
             f'executing it ({error}); give the config too.'
         ) from error
-    if not values.get('datasets') or not values.get('model'):
-        raise UserError(
-            f'Checkpoint "{source}" does not hold the config of its '
-            'training; give the config too.'
-        )
-    return PlainConfig(values)
+    return config_of_data(values, f'Checkpoint "{source}"')
