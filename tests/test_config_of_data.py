@@ -8,6 +8,7 @@ from small_run import CONFIG
 from fx_mm.apis import expand_config, load_config
 from fx_mm.config import PlainConfig, config_of_data
 from fx_mm.models import build_model
+from fx_mm.models.backbones.export import model_cfg_of
 from fx_mm.models.loading import stored_config
 from fx_mm.registry import is_registered
 from fx_mm.utils.errors import UserError
@@ -42,6 +43,8 @@ def test_a_type_that_would_be_imported(values, name, tmp_path):
     text = PlainConfig(values).pretty_text
     with pytest.raises(UserError, match=f'"x.pth" has a config with .*{name}'):
         build_model(stored_config(dict(meta=dict(cfg=text)), 'x.pth'))
+    with pytest.raises(UserError, match=f'"x.pth" has a config with .*{name}'):
+        model_cfg_of(dict(meta=dict(cfg=text)), 'x.pth')
     assert not planted.exists()
 
 

@@ -5,7 +5,7 @@ imported where it is used.
 """
 
 from fx_mm.config.continual import ContinualPlan
-from fx_mm.config.data import config_of_data
+from fx_mm.config.data import config_of_data, refuse_other_types
 from fx_mm.config.expand import expand_config
 from fx_mm.config.file import load_config
 from fx_mm.config.plain import PlainConfig
@@ -16,4 +16,5 @@ __all__ = [
     'config_of_data',
     'expand_config',
     'load_config',
+    'refuse_other_types',
 ]

@@ -9,11 +9,7 @@ from fx_mm.utils.errors import UserError
 
 
 def config_of_data(values: Mapping[str, Any], source: str) -> PlainConfig:
-    """Return the config of an experiment, none of whose types are imported.
-
-    A registry takes a name that nobody registered for that of an object to
-    import, and calls it: so ``dict(type='os.system', command=...)`` would
-    run a command where a backbone is built.
+    """Return the config of an experiment, see :func:`refuse_other_types`.
 
     Args:
         values (Mapping): Key to value.
@@ -28,6 +24,24 @@ def config_of_data(values: Mapping[str, Any], source: str) -> PlainConfig:
             f'{source} does not hold the config of its training; give the '
             'config too.'
         )
+    refuse_other_types(values, source)
+    return PlainConfig(values)
+
+
+def refuse_other_types(values: Any, source: str) -> None:
+    """Refuse a type that nobody registered.
+
+    A registry takes such a name for that of an object to import, and calls
+    it: ``dict(type='os.system', command=...)`` would run a command where a
+    backbone is built.
+
+    Args:
+        values: Of a config.
+        source (str): Where they are from, to begin a message.
+
+    Raises:
+        UserError: Names the type.
+    """
     for name in dict.fromkeys(_types(values)):
         if not is_registered(name):
             raise UserError(
@@ -36,7 +50,6 @@ def config_of_data(values: Mapping[str, Any], source: str) -> PlainConfig:
                 'import the module that registers it first, or give the '
                 'config too.'
             )
-    return PlainConfig(values)
 
 
 def _types(value: Any) -> Iterator[str]:

@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 
+from fx_mm.config import refuse_other_types
 from fx_mm.models.backbones.build import (
     NUM_STAGES,
     build_backbone,
@@ -41,7 +42,8 @@ def model_cfg_of(checkpoint: dict[str, Any], source: str) -> dict[Any, Any]:
         dict: Config of :class:`FoundationX`.
 
     Raises:
-        UserError: If there is none, or it is no plain literal.
+        UserError: If there is none, it is no plain literal, or it names a
+            type that nobody registered.
     """
     meta = checkpoint.get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
@@ -60,6 +62,7 @@ def model_cfg_of(checkpoint: dict[str, Any], source: str) -> dict[Any, Any]:
             'FoundationX; give backbone=dict(...), the backbone of its '
             'config.'
         )
+    refuse_other_types(model, f'Checkpoint "{source}"')
     return model
 
 
