@@ -46,7 +46,10 @@ def pins(python):
 @pytest.mark.parametrize('python', PYTHONS)
 @pytest.mark.parametrize(
     'name',
-    ['build', 'runtime', 'openmmlab', 'tests', 'optional', 'dicom'],
+    [
+        *('build', 'runtime', 'openmmlab', 'tests', 'optional'),
+        *('dicom', 'hub', 'tracking'),
+    ],
 )
 def test_tested_versions_satisfy_the_requirements(name, python):
     tested = pins(python)

@@ -1,6 +1,7 @@
 """Predict on images: one line to load, one call to run."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from torch import Tensor
 from fx_mm.apis.image_sources import ImageInput, ImageSource, list_sources
 from fx_mm.apis.result_files import output_names, save_result
 from fx_mm.config import load_config
+from fx_mm.converters.hub import PREFIX, fetch_folder
+from fx_mm.converters.hub_folder import read_folder
 from fx_mm.datasets.image_pipeline import ImagePipeline, sample_meta
 from fx_mm.datasets.transforms.formatting import META_KEYS
 from fx_mm.engine.start_summary import import_quietly
@@ -34,6 +37,7 @@ from fx_mm.visualization.results import (
     result_class,
 )
 
+HUB_NAME = re.compile(r'[\w.-]+/[\w.-]+')
 BATCH_SIZE = 8
 """Images that go through the model at once."""
 
@@ -175,6 +179,43 @@ class FoundationXInferencer(BaseInferencer):
         self.amp_dtype = (self.cfg.get('test_cfg') or {}).get('amp_dtype')
 
     # -------------------------------------------------------------- building
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        revision: str | None = None,
+        token: str | None = None,
+        **kwargs: Any,
+    ) -> 'FoundationXInferencer':
+        """Open a model that ``publish.py --to`` wrote.
+
+        Nothing in it is executed: the weights are safetensors, the config is
+        JSON, and its types are those that are registered.
+
+        Args:
+            source (str | Path): A folder, or ``owner/name`` on a hub, which
+                needs huggingface_hub; a folder that exists goes first.
+            revision (str, optional): Branch, tag or commit on the hub.
+                Defaults to None: the newest.
+            token (str, optional): Of the hub. Defaults to None:
+                ``HF_TOKEN``, or that of ``hf auth login``.
+            **kwargs: Of the constructor, but ``model`` and ``weights``.
+
+        Raises:
+            UserError: If it is not found, incomplete, of another format, or
+                as the constructor.
+        """
+        name = str(source).removeprefix(PREFIX)
+        folder = Path(source).expanduser()
+        if not folder.is_dir():
+            if not HUB_NAME.fullmatch(name):
+                raise UserError(
+                    f'"{source}" is neither a folder nor owner/name on a hub.'
+                )
+            folder = fetch_folder(name, revision, token)
+        config, weights = read_folder(folder, name)
+        return cls(config, weights, **kwargs)
 
     def _init_model(
         self, cfg: Config | ConfigDict, weights: str, device: str = 'cpu'

@@ -1,5 +1,7 @@
 """A config that came as data from somebody else."""
 
+import contextlib
+import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -42,14 +44,19 @@ def refuse_other_types(values: Any, source: str) -> None:
     Raises:
         UserError: Names the type.
     """
-    for name in dict.fromkeys(_types(values)):
-        if not is_registered(name):
-            raise UserError(
-                f'{source} has a config with the type "{name}", which no '
-                'part of fx_mm or of the OpenMMLab packages is called; '
-                'import the module that registers it first, or give the '
-                'config too.'
-            )
+    # mmdet's transforms print what they do not find
+    with contextlib.redirect_stdout(io.StringIO()):
+        other = [
+            name
+            for name in dict.fromkeys(_types(values))
+            if not is_registered(name)
+        ]
+    if other:
+        raise UserError(
+            f'{source} has a config with the type "{other[0]}", which no '
+            'part of fx_mm or of the OpenMMLab packages is called; import '
+            'the module that registers it first, or give the config too.'
+        )
 
 
 def _types(value: Any) -> Iterator[str]:

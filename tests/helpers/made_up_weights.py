@@ -27,6 +27,8 @@ TINY = Swin()
 SWIN_B = Swin(128, (2, 2, 18, 2), (4, 8, 16, 32), 7, 224)
 SWIN_L_768 = Swin(192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 768)
 CONFIGS = Path(__file__).parents[2] / 'configs'
+FX = 'foundation_x/foundation-x_swin-b_150c.py'
+TASKS = {'tasks': ['rsna/cls', 'rsna/loc', 'siim_acr/seg']}
 SMALL_SWIN = {
     'model.student.backbone.embed_dims': TINY.dims,
     'model.student.backbone.depths': TINY.depths,

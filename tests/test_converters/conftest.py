@@ -2,12 +2,14 @@
 
 import pytest
 import torch
-from made_up_weights import ARK, CONFIGS, SMALL_BOXES, SMALL_SWIN
+from made_up_weights import ARK, CONFIGS, FX, SMALL_BOXES, SMALL_SWIN, TASKS
 from mmengine.registry import DefaultScope
 
-from fx_mm.apis import load_config
+from fx_mm.apis import expand_config, load_config
 from fx_mm.converters.foreign_checkpoint import read_foreign
 from fx_mm.converters.importing import import_checkpoint
+from fx_mm.models import build_model
+from fx_mm.tasks import TaskTable
 
 
 @pytest.fixture(autouse=True)
@@ -40,3 +42,41 @@ def bring(tmp_path, config):
         return import_checkpoint(source, config(name, options), **kwargs)
 
     return run
+
+
+@pytest.fixture
+def trained(config, tmp_path):
+    """A checkpoint as training writes it, and its config."""
+
+    def make(options=None, name=FX):
+        cfg = config(name, {**TASKS, **(options or {})})
+        cfg.work_dir = '/somewhere/private'
+        expanded = expand_config(cfg)
+        torch.manual_seed(0)
+        model = build_model(expanded)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        meta = dict(
+            cfg=expanded.pretty_text,
+            tasks=[task.meta for task in TaskTable.from_cfg(expanded)],
+            epoch=4,
+            iter=40,
+            seed=0,
+            mmengine_version='0.10.7',
+            schedule=[['rsna/cls', 'release', 10]],
+        )
+        path = tmp_path / 'iter_40.pth'
+        torch.save(
+            dict(
+                meta=meta,
+                state_dict=model.state_dict(),
+                optimizer=dict(state={0: torch.zeros(100)}),
+                param_schedulers=[],
+                message_hub={},
+            ),
+            path,
+        )
+        return str(path), cfg, model.eval()
+
+    return make

@@ -6,11 +6,12 @@ import made_up_weights as m
 import numpy as np
 import pytest
 import torch
+from made_up_weights import FX, TASKS
 from mmdet.models.backbones import SwinTransformer as DetSwin
 from mmengine.config import ConfigDict
 from mmpretrain.models import SwinTransformer as PretrainSwin
 
-from fx_mm.apis import FoundationXInferencer, expand_config, load_model
+from fx_mm.apis import FoundationXInferencer, load_model
 from fx_mm.converters.exporting import export_backbone
 from fx_mm.converters.files import write_checkpoint
 from fx_mm.converters.publishing import (
@@ -18,53 +19,10 @@ from fx_mm.converters.publishing import (
     strip_run_keys,
     write_published,
 )
-from fx_mm.models import build_model
 from fx_mm.registry import MODELS
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.checkpoint import load_file
 from fx_mm.utils.errors import UserError
-
-FX = 'foundation_x/foundation-x_swin-b_150c.py'
-TASKS = {'tasks': ['rsna/cls', 'rsna/loc', 'siim_acr/seg']}
-
-
-@pytest.fixture
-def trained(config, tmp_path):
-    """A checkpoint as training writes it, and its config."""
-
-    def make(options=None, name=FX):
-        cfg = config(name, {**TASKS, **(options or {})})
-        cfg.work_dir = '/somewhere/private'
-        expanded = expand_config(cfg)
-        torch.manual_seed(0)
-        model = build_model(expanded)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(0.05 * torch.randn_like(parameter))
-        meta = dict(
-            cfg=expanded.pretty_text,
-            tasks=[task.meta for task in TaskTable.from_cfg(expanded)],
-            epoch=4,
-            iter=40,
-            seed=0,
-            mmengine_version='0.10.7',
-            schedule=[['rsna/cls', 'release', 10]],
-        )
-        path = tmp_path / 'iter_40.pth'
-        torch.save(
-            dict(
-                meta=meta,
-                state_dict=model.state_dict(),
-                optimizer=dict(state={0: torch.zeros(100)}),
-                param_schedulers=[],
-                message_hub={},
-            ),
-            path,
-        )
-        return str(path), cfg, model.eval()
-
-    return make
-
 
 # ------------------------------------------------------------------- publish
 
