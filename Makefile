@@ -8,7 +8,7 @@ DEMO_CONFIG := configs/phantom/foundation-x_tiny_phantom.py
 test test-workflows test-all: export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup wheelhouse demo test test-workflows test-all fuzz lint \
-	format dist env clean distclean
+	docs format dist env clean distclean
 
 help:
 	@echo 'make demo      train on phantom data, with a report at the end'
@@ -17,6 +17,7 @@ help:
 	@echo 'make test-all  all tests, the long ones too'
 	@echo 'make fuzz      an hour of mutated files, configs and weights'
 	@echo 'make lint      ruff check, format check, mypy'
+	@echo 'make docs      the documentation as a site, in build/site'
 	@echo 'make format    ruff format and fixes'
 	@echo 'make setup     only the set-up of .venv'
 	@echo 'make wheelhouse  packages for a machine without a network'
@@ -94,6 +95,15 @@ lint: setup
 	$(PYTHON_VENV) -m ruff check .
 	$(PYTHON_VENV) -m ruff format --check .
 	$(PYTHON_VENV) -m mypy
+
+# Its generator says that it will have a successor.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: setup
+	@$(PYTHON_VENV) -c 'import material, mkdocstrings_handlers.python' \
+		2>/dev/null || $(PYTHON_VENV) -m pip install -q \
+		-r requirements/docs.txt -c requirements/constraints.txt
+	$(PYTHON_VENV) -m mkdocs build --strict --quiet
+	@echo 'The site is build/site/index.html'
 
 format: setup
 	$(PYTHON_VENV) -m ruff check --fix .

@@ -1,4 +1,7 @@
-"""README's "Add a dataset" is run as it stands, block by block."""
+"""The pages of getting started are run as they stand, block by block.
+
+But for the tutorial, which has a file of its own.
+"""
 
 import json
 import re
@@ -7,20 +10,44 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from bash_blocks import run_bash
 
 from fx_mm.apis import build_runner, dry_run, load_config
 
 REPO = Path(__file__).parents[2]
-SECTION = re.compile(r'^## Add a dataset$(.*?)^## ', re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r'^```bash\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 COUNTS = dict(train=8, val=4, test=4)
 TIMEOUT = 500
 
 
-def blocks():
-    (section,) = SECTION.findall((REPO / 'README.md').read_text())
-    return BLOCK.findall(section)
+def blocks(page='add_a_dataset'):
+    return BLOCK.findall((REPO / 'docs' / f'{page}.md').read_text())
+
+
+def test_every_page_with_commands_is_run():
+    room = yaml.load(
+        (REPO / 'mkdocs.yml').read_text().split('nav:')[1], yaml.SafeLoader
+    )[0]['Getting started']
+    found = {page.removesuffix('.md') for page in room}
+    run = {'install', 'add_a_dataset', 'tutorial'}
+    assert {page for page in found if blocks(page)} == run
+
+
+def test_the_readme_is_short():
+    text = (REPO / 'README.md').read_text()
+    assert text.count('\n') < 150
+    assert BLOCK.findall(text) and 'make demo' in text and '.png' in text
+
+
+@pytest.mark.slow
+def test_installation(monkeypatch):
+    """In a checkout that is set up both commands return at once."""
+    if (REPO / '.venv').is_symlink() or not (REPO / '.venv').is_dir():
+        pytest.skip('the set-up is that of another checkout')
+    monkeypatch.chdir(REPO)
+    (block,) = blocks('install')
+    assert 'mmcv operators' in run_bash(block, TIMEOUT)
 
 
 def draw(root):
