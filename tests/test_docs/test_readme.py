@@ -27,7 +27,7 @@ def blocks(page='add_a_dataset'):
 
 def test_every_page_with_commands_is_run():
     room = yaml.load(
-        (REPO / 'mkdocs.yml').read_text().split('nav:')[1], yaml.SafeLoader
+        (REPO / 'mkdocs.yml').read_text().split('\nnav:')[1], yaml.SafeLoader
     )[0]['Getting started']
     found = {page.removesuffix('.md') for page in room}
     run = {'install', 'add_a_dataset', 'tutorial'}
