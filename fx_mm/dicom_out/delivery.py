@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fx_mm.dicom_out.extra import quiet
 from fx_mm.dicom_out.results import DicomResults
 from fx_mm.dicom_out.web import DicomWeb, is_web_address
+from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 from fx_mm.visualization.results import ImageResult
 
@@ -46,8 +47,7 @@ class DicomDelivery:
 
         Raises:
             SourceError: If the image cannot be referred to.
-            UserError: If the archive refuses.
-            OSError: If they cannot be written.
+            UserError: If they cannot be written, or the archive refuses.
         """
         objects = self.results.make(result)
         self.counts['made' if objects else 'no DICOM'] += 1
@@ -56,7 +56,13 @@ class DicomDelivery:
             return
         for ending, each in objects.items():
             path = Path(self.target, f'{name}_{ending}.dcm')
-            write_whole(path, to_bytes(each))
+            try:
+                write_whole(path, to_bytes(each))
+            except OSError as error:
+                raise UserError(
+                    f'{path}: cannot be written ({error.strerror}); give '
+                    'another folder for the DICOM results.'
+                ) from error
 
 
 def to_bytes(dataset: 'pydicom.Dataset') -> bytes:

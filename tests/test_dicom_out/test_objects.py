@@ -254,6 +254,8 @@ def test_delivery_to_a_folder(source, make, tmp_path, log):
         'image_boxes.dcm',
         'image_report.dcm',
     ]
+    with pytest.raises(UserError, match='give another folder'):
+        DicomDelivery(results, str(checkpoint))(predictions(source()), 'a')
 
 
 def test_missing_packages_are_named(tmp_path, monkeypatch):
