@@ -161,8 +161,9 @@ def test_a_test_is_a_run_of_its_own(tmp_path):
     config.resume = True
     third = TensorboardTracker(str(tmp_path / 'z/vis_data'))
     third.add_config(config)
-    # what was logged behind the checkpoint is not shown twice
-    first_values = {1: 1.0, 2: 0.5, 3: 0.25}
+    # what was logged behind the checkpoint is not shown any more
+    third.prepare(2)
+    first_values = {3: 0.25, 4: 0.125}
     for step, value in first_values.items():
         third.add_scalars({'a/cls/loss': value}, step)
     third.close()
@@ -196,6 +197,20 @@ def test_a_failure_is_a_warning_once(tmp_path, caplog, monkeypatch):
     assert len(told) == 1 and 'keep_image failed' in told[0]
     (run,) = (tmp_path / 'tensorboard').iterdir()
     assert read_tensorboard(run)[1] == {('b', 2): 1.0}
+
+
+def test_a_server_that_is_not_there_is_told_before_the_first_pass(
+    make_runner, monkeypatch
+):
+    def refuse(*args):
+        raise ConnectionError('no such host')
+
+    monkeypatch.setattr(TensorboardTracker, 'open', refuse)
+    options = {**SHORT, **backends(dict(type='TensorboardTracker'))}
+    runner = make_runner(**options, val_cfg=None)
+    with pytest.raises(UserError, match='tensorboard cannot open .*no such'):
+        runner.train()
+    assert runner.iter == 0
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from torch import Tensor
 from fx_mm.datasets.samplers.pass_schedule import Pass
 from fx_mm.engine.optimizers import MultiTaskOptimWrapper
 from fx_mm.engine.pace import Pace, format_seconds
+from fx_mm.engine.trackers.base import trackers_of
 from fx_mm.registry import HOOKS
 from fx_mm.tasks import MIXED, split_name
 from fx_mm.utils.errors import UserError
@@ -73,6 +74,11 @@ class PassLogHook(LoggerHook):
         self._window: list[tuple[str, dict[str, Any]]] = []
         self._data_seconds = 0.0
         self._begin = self._last = time.perf_counter()
+
+    def before_train(self, runner: 'MultiTaskRunner') -> None:
+        """Open the trackers: a mistake shows before the first pass."""
+        for tracker in trackers_of(runner):
+            tracker.prepare(runner.iter)
 
     def before_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Start the pass's sums."""

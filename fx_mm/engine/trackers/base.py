@@ -27,10 +27,11 @@ IDS = 'trackers.json'
 class Tracker(BaseVisBackend):
     """A backend of mmengine's visualizer that goes on after a resume.
 
-    The run is opened when the first thing is to be kept. Its id is written
-    into the work directory with the first scalars, which a training has and
-    a test does not; a training that is resumed goes on under it. What fails
-    later, such as a server that is gone, is a warning: the training goes on.
+    The run is opened where a training begins, or when the first thing is to
+    be kept. Its id is written into the work directory with the first scalars,
+    which a training has and a test does not; a training that is resumed goes
+    on under it. What fails later, such as a server that is gone, is a
+    warning: the training goes on.
 
     Args:
         save_dir (str, optional): Set by the visualizer: ``vis_data`` in the
@@ -97,6 +98,17 @@ class Tracker(BaseVisBackend):
     def _init_env(self) -> None:
         """Do nothing: a run is opened when there is something to keep."""
 
+    def prepare(self, step: int) -> None:
+        """Open the run.
+
+        Args:
+            step (int): Iterations that are over.
+
+        Raises:
+            UserError: If it cannot be opened.
+        """
+        self._opened(step)
+
     @property
     def experiment(self) -> Any:
         """Any: The library's object of the open run."""
@@ -106,7 +118,14 @@ class Tracker(BaseVisBackend):
         if self._run is None:
             resumed = self._config is not None and self._config.get('resume')
             run_id = self._ids().get(self.name) if resumed else None
-            self._run = self.open(run_id, step)
+            try:
+                self._run = self.open(run_id, step)
+            except Exception as error:  # whatever a library or server raises
+                raise UserError(
+                    f'The tracker {self.name} cannot open a run ({error}); '
+                    'check its options, or remove it from '
+                    'visualizer.vis_backends.'
+                ) from error
             if self._config is not None:
                 self.keep_config(self._config)
         return self._run

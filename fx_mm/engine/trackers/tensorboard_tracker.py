@@ -38,7 +38,7 @@ class TensorboardTracker(Tracker):
 
         self._id = run_id or time.strftime('%Y%m%d_%H%M%S')
         folder = self.work_dir / 'tensorboard' / self._id
-        # The validation at the checkpoint may come again, its pass does not.
+        # A validation at the checkpoint may come again, its pass does not.
         return SummaryWriter(folder, purge_step=step + 1 if run_id else None)
 
     @property

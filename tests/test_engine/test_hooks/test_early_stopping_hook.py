@@ -126,6 +126,7 @@ def test_any_loss_of_the_validation(make_runner):
     assert hook.passes == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_mmengines_own_hook_stops_too(make_runner):
     runner = make_runner(
         **{
