@@ -96,13 +96,14 @@ lint: setup
 	$(PYTHON_VENV) -m ruff format --check .
 	$(PYTHON_VENV) -m mypy
 
-# Its generator says that it will have a successor.
+# The generator says that it will have a successor. Not --quiet: what is not
+# said does not count as a warning.
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: setup
 	@$(PYTHON_VENV) -c 'import material, mkdocstrings_handlers.python' \
 		2>/dev/null || $(PYTHON_VENV) -m pip install -q \
 		-r requirements/docs.txt -c requirements/constraints.txt
-	$(PYTHON_VENV) -m mkdocs build --strict --quiet
+	$(PYTHON_VENV) -m mkdocs build --strict
 	@echo 'The site is build/site/index.html'
 
 format: setup

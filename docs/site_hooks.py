@@ -20,7 +20,7 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[1]
 API = 'reference/api'
 LINK = re.compile(r'(!?)\[([^\]]*)\]\(([^)\s#]*)(#[^)\s]*)?\)')
-FENCE = re.compile(r'(^ *```.*?^ *```$|`[^`\n]+`)', re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r'(^ *```.*?^ *```$)', re.MULTILINE | re.DOTALL)
 PARTS = dict(
     apis='What is called from Python',
     config='Read, check and expand a config',
@@ -93,7 +93,7 @@ def on_page_markdown(markdown, page, config, files):
 
     parts = FENCE.split(markdown)
     return ''.join(
-        part if part.lstrip().startswith('`') else LINK.sub(change, part)
+        part if part.lstrip().startswith('```') else LINK.sub(change, part)
         for part in parts
     )
 
