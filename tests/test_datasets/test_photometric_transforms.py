@@ -3,7 +3,11 @@ import pytest
 from mmengine.registry import DefaultScope
 
 from fx_mm.datasets.task_dataset import seeded
-from fx_mm.datasets.transforms import RandomBrightnessContrast, RandomGamma
+from fx_mm.datasets.transforms import (
+    JpegCompression,
+    RandomBrightnessContrast,
+    RandomGamma,
+)
 from fx_mm.registry import TRANSFORMS
 from fx_mm.utils.errors import UserError
 
@@ -116,3 +120,20 @@ def test_one_of_them_as_in_ark():
 def test_limits_that_make_no_sense_are_refused(kind, wrong, message):
     with pytest.raises(UserError, match=message):
         kind(**wrong)
+
+
+def test_jpeg_loses_more_the_lower_the_quality():
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (32, 24, 1), np.uint8).repeat(3, axis=2)
+    losses = []
+    for quality in (100, 50, 5):
+        step = JpegCompression(quality)
+        assert repr(step) == f'JpegCompression(quality={quality})'
+        out = step(dict(img=image.copy()))['img']
+        assert out.shape == image.shape and out.dtype == np.uint8
+        assert (out[..., 0] == out[..., 1]).all()
+        losses.append(np.abs(out.astype(int) - image).mean())
+    assert losses[0] < 2 < losses[1] < losses[2]
+    for quality in (0, 101, 2.5):
+        with pytest.raises(UserError, match='JpegCompression.quality'):
+            JpegCompression(quality)

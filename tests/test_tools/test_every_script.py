@@ -62,6 +62,10 @@ USED_BY = {
     ),
     'analysis_tools/linear_probe.py': (TRANSFER, 'test_from_images_to_gaps'),
     'analysis_tools/model_summary.py': (HERE, 'test_model_summary'),
+    'analysis_tools/pcs_report.py': (
+        'test_analysis/test_stability.py',
+        'test_report_is_made_up_and_resumed',
+    ),
     'analysis_tools/near_copies.py': (
         'test_analysis/test_near_copies.py',
         'test_tool',

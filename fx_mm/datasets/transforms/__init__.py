@@ -7,12 +7,14 @@ from fx_mm.datasets.transforms.geometric import (
 )
 from fx_mm.datasets.transforms.loading import LoadXray, LoadXrayAnnotations
 from fx_mm.datasets.transforms.photometric import (
+    JpegCompression,
     RandomBrightnessContrast,
     RandomGamma,
 )
 from fx_mm.datasets.transforms.teacher_view import TeacherView
 
 __all__ = [
+    'JpegCompression',
     'LoadXray',
     'LoadXrayAnnotations',
     'PackXray',

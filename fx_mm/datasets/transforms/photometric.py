@@ -127,3 +127,39 @@ class RandomGamma(TableTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}({self.gamma_range}, prob={self.prob})'
+
+
+@TRANSFORMS.register_module()
+class JpegCompression(BaseTransform):
+    """Compress the image as JPEG and read it again.
+
+    Required Keys:
+
+    - img (np.uint8)
+
+    Modified Keys:
+
+    - img
+
+    Args:
+        quality (int): From 1 to 100, the best.
+
+    Raises:
+        UserError: If the quality is none.
+    """
+
+    def __init__(self, quality: int) -> None:
+        name = f'{type(self).__name__}.quality'
+        check_number(name, quality, 1, 100, whole=True)
+        self.quality = quality
+
+    def transform(self, results: dict[str, Any]) -> dict[Any, Any]:
+        """Lose what the compression loses."""
+        _, code = cv2.imencode(
+            '.jpg', results['img'], [cv2.IMWRITE_JPEG_QUALITY, self.quality]
+        )
+        results['img'] = cv2.imdecode(code, cv2.IMREAD_COLOR)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(quality={self.quality})'

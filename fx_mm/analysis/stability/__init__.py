@@ -1,0 +1,1 @@
+"""One claim, tested for predictability, computability and stability."""
