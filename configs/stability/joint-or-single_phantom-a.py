@@ -56,7 +56,8 @@ perturbations = [
     dict(
         factor='model that predicts',
         level='student',
-        why='As above, with the same training.',
+        why='The single-task model tests a student too: does the average of '
+        'the weights make the lead, with the same training?',
         test=dict(predict_on='student'),
     ),
     dict(

@@ -102,7 +102,7 @@ def _components(ax: Axes, factors: Sequence[Mapping[str, Any]]) -> None:
     ax.set_xlim(0, None)
     _rows(ax, [f['factor'] for f in factors], 'what moves the difference')
     ax.set_xlabel(
-        'standard deviation (bar: 95 % interval; linear up to 0.01)',
+        'standard deviation (bar: 95 % interval)',
         fontsize=8,
     )
     if drawn:
@@ -124,7 +124,7 @@ def _coverage(ax: Axes, sets: Mapping[str, Any] | None) -> None:
             lw=1,
         )
     ax.axhline(sets['level'], color='black', lw=0.8, ls='--')
-    ax.set_title('prediction sets (bar: down to the lowest draw)', fontsize=9)
+    ax.set_title('prediction sets (bar: to the lowest)', fontsize=9)
     ax.set_xlabel('labels in a set', fontsize=8)
     ax.set_ylabel('coverage', fontsize=8)
     ax.tick_params(labelsize=7)

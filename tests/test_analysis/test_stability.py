@@ -188,6 +188,7 @@ def test_what_a_claim_needs():
         stability=dict(failing=[], perturbations=2),
     )
     assert judge(check_claim(content)) == 'holds'
+    assert judge(check_claim(content), ['a run']) == 'holds so far'
     content['stability']['failing'] = ['label policy: zeros']
     assert judge(check_claim(content)) == 'holds in part'
     content['predictability']['trivial']['beaten'] = False

@@ -2,7 +2,7 @@
 
 import math
 import resource
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,7 @@ def build_report(study: Study, plan: Plan, seconds: float) -> dict[str, Any]:
     )
     content['computability'] = _computability(plan, seconds)
     content['checks'] = check_claim(content)
-    content['verdict'] = judge(content['checks'])
+    content['verdict'] = judge(content['checks'], content['missing'])
     return _plain(content)
 
 
@@ -134,13 +134,13 @@ def check_claim(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def judge(checks: list[dict[str, Any]]) -> str:
+def judge(checks: list[dict[str, Any]], missing: Sequence[str] = ()) -> str:
     """Put the checks into one word or two."""
     if any(check['needed'] and check['passed'] is False for check in checks):
         return 'fails'
     if any(check['passed'] is False for check in checks):
         return 'holds in part'
-    return 'holds'
+    return 'holds so far' if missing else 'holds'
 
 
 def _value(run: Any, task: str, key: str) -> float:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import numpy as np
@@ -184,6 +185,14 @@ def plan_runs(
     return Plan(trainings, tests, unseen, configs)
 
 
+def _to_text(cfg: Config) -> str:
+    """Write a config; ``pretty_text`` takes a second for each."""
+    return ''.join(
+        f'{key} = {pformat(value, sort_dicts=False)}\n'
+        for key, value in cfg.to_dict().items()
+    )
+
+
 def _same_model(case: Case, cfg: Config) -> bool:
     """Whether a case only asks for the model that predicts anyway."""
     usual = as_list(cfg.test_cfg.get('predict_on')) or ['']
@@ -230,7 +239,7 @@ class _Planner:
         """
         file = folder / f'{arm}.py'
         if file not in self._files:
-            text = cfg.pretty_text
+            text = _to_text(cfg)
             if file.is_file() and file.read_text(encoding='utf-8') != text:
                 raise UserError(
                     f'{file} is another config than {self.study.arms[arm]} '
