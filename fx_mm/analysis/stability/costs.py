@@ -1,8 +1,7 @@
 """What the trainings of a study took, and what a training is."""
 
 import copy
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 from mmengine.config import Config
@@ -63,14 +62,14 @@ def mean_cost(runs: Iterable[Run]) -> dict[str, float]:
     return found | dict(runs=len(kept))
 
 
-def total_cost(runs: Mapping[Any, Run]) -> dict[str, float]:
+def total_cost(runs: Iterable[Run]) -> dict[str, float]:
     """Add up what distinct runs took.
 
     Returns:
         dict[str, float]: ``seconds``, ``processor_seconds``, ``runs`` and
         ``unknown``, the finished runs whose cost was not kept.
     """
-    distinct = {id(run): run for run in runs.values() if run.finished}
+    distinct = {id(run): run for run in runs if run.finished}
     costs = [run.cost for run in distinct.values()]
     return dict(
         seconds=sum(c.get('seconds', 0.0) for c in costs),

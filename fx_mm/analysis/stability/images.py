@@ -21,7 +21,6 @@ from fx_mm.evaluation.statistics.agreement import (
     mask_dice,
     matched_iou,
 )
-from fx_mm.evaluation.statistics.bootstrap import group_numbers
 from fx_mm.evaluation.statistics.prediction_sets import (
     Coverage,
     compare_sets,
@@ -47,6 +46,16 @@ class Predictions:
 
     test: TaskPredictions
     val: TaskPredictions | None
+
+    def of_val(self) -> TaskPredictions:
+        """Return those of the validation split.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if self.val is None:
+            raise ValueError('there are no validation predictions')
+        return self.val
 
 
 def read_run(run: TestRun, task: Task) -> Predictions:
@@ -150,7 +159,7 @@ def agreement(
         metric = task_metric(task)
         decisions = []
         for run in runs:
-            thresholds = metric.choose_thresholds(run.val.records).f1
+            thresholds = metric.choose_thresholds(run.of_val().records).f1
             scores = np.stack([r.scores for r in run.test.records])
             decisions.append(scores >= thresholds)
         value, images = decision_agreement(np.stack(decisions))
@@ -180,8 +189,8 @@ def agreement(
 def _alike(kind: str, a: Any, b: Any) -> float:
     if kind == 'loc':
         return matched_iou(a, b, LEAST_SCORE)
-    masks = [decode(r.codes['pred']).numpy() for r in (a, b)]
-    return mask_dice(*masks)
+    own, other = (decode(r.codes['pred']).numpy() for r in (a, b))
+    return mask_dice(list(own), list(other))
 
 
 def prediction_sets(
@@ -241,24 +250,21 @@ def _stack(
     pool: Sequence[Predictions],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return scores (M, N, C), labels (N, C), is_val (N,), patients (N,)."""
-    scores, labels, patients, sizes = [], None, [], []
-    for member in pool:
-        records = [*member.val.records, *member.test.records]
-        scores.append(np.stack([r.scores for r in records]))
-        if labels is None:
-            labels = np.stack([r.labels for r in records])
-            for split in (member.val, member.test):
-                own = split.patients or [
-                    f'{split.split} {r.img_id}' for r in split.records
-                ]
-                patients += own
-                sizes.append(len(own))
-    groups = group_numbers(patients)
+    scores = [
+        np.stack([r.scores for r in (*m.of_val().records, *m.test.records)])
+        for m in pool
+    ]
+    labels, patients, sizes = [], [], []
+    for split in (pool[0].of_val(), pool[0].test):
+        names = [f'{split.split} {r.img_id}' for r in split.records]
+        patients += split.patients or names
+        labels += [r.labels for r in split.records]
+        sizes.append(len(names))
     return (
         np.stack(scores),
-        labels,
+        np.stack(labels),
         np.repeat([True, False], sizes),
-        groups,
+        np.unique(patients, return_inverse=True)[1],
     )
 
 

@@ -27,6 +27,7 @@ from fx_mm.analysis.stability.verdict import (
     judge_stability,
     pair_differences,
 )
+from fx_mm.analysis.sweep import Run
 from fx_mm.evaluation.report.results_file import read_results
 from fx_mm.evaluation.report.variant_comparison import (
     Difference,
@@ -311,17 +312,14 @@ def _computability(plan: Plan, seconds: float) -> dict[str, Any]:
         arm: [r for k, r in plan.trainings.items() if k[:2] == (BASE, arm)]
         for arm in plan.configs
     }
-    runs = {**plan.trainings, **plan.tests}
-    runs |= {('unseen', *key): run for key, run in plan.unseen.items()}
+    tests: list[Run] = [*plan.tests.values(), *plan.unseen.values()]
     return dict(
         arms={
             arm: describe_training(cfg) | mean_cost(base[arm])
             for arm, cfg in plan.configs.items()
         },
-        trainings=total_cost(plan.trainings),
-        report=total_cost(
-            {k: r for k, r in runs.items() if k not in plan.trainings}
-        ),
+        trainings=total_cost(plan.trainings.values()),
+        report=total_cost(tests),
         computing=dict(
             seconds=seconds,
             processor_seconds=usage.ru_utime + usage.ru_stime,

@@ -52,6 +52,8 @@ class TestRun(Run):
         Raises:
             UserError: If there is none.
         """
+        if self.training is None:
+            raise ValueError('a test needs a training')
         folder = self.training.folder
         if self.checkpoint == BEST:
             found = sorted(folder.glob('best_*.pth'))
@@ -162,7 +164,8 @@ def plan_runs(
                 f'{study.arms[arm]} has no task {study.claim.task}, which '
                 'the claim is about.'
             )
-    trainings, tests = {}, {}
+    trainings: dict[tuple[str, str, int], Run] = {}
+    tests: dict[tuple[str, str, int], TestRun] = {}
     # seed by seed, so that pairs come early
     for seed in study.seeds:
         for case in study.cases:
@@ -179,9 +182,9 @@ def plan_runs(
     for dataset in study.unseen:
         for seed, arm, run in planner.without(dataset, configs, trainings):
             unseen[dataset, arm, seed] = run
-            trainings.setdefault(
-                (f'without {dataset}', arm, seed), run.training
-            )
+            if run.training is not None:
+                key = (f'without {dataset}', arm, seed)
+                trainings.setdefault(key, run.training)
     return Plan(trainings, tests, unseen, configs)
 
 

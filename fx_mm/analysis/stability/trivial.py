@@ -149,7 +149,9 @@ def _fit_pixels(
     truth: dict[str, np.ndarray],
 ) -> np.ndarray:
     """Return probabilities of the test images, NaN where none is fitted."""
-    names, patients, splits = [], [], []
+    names: list[str] = []
+    patients: list[str] = []
+    splits: list[str] = []
     for split, samples in data.items():
         own = [sample.img_id for sample, _ in samples]
         names += own
