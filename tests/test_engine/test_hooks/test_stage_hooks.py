@@ -137,6 +137,8 @@ def test_a_frozen_teacher_needs_one():
     with torch.no_grad():
         next(model.student.parameters()).add_(1)
     runner.iter = runner.epoch = runner.max_epochs = 1
+    current = SimpleNamespace(task=model.student.task_names[0])
+    runner.train_loop = SimpleNamespace(current_pass=current)
     mover.after_train_epoch(runner)
     first = next(model.teacher.parameters())
     assert not torch.equal(first, next(model.student.parameters()))
