@@ -1,5 +1,6 @@
 """Trainings whose tasks arrive in stages: one ordinary training each."""
 
+import copy
 import json
 import os
 import shutil
@@ -70,7 +71,7 @@ class ContinualRunner(MultiTaskRunner):
             UserError: If the config cannot be used, or the work directory
                 has finished stages and ``resume`` is not set.
         """
-        plan = ContinualPlan(cfg)
+        plan = ContinualPlan(copy.deepcopy(cfg))
         env = cfg.get('env_cfg', {})
         start_processes(cfg.get('launcher', 'none'), env.get('dist_cfg'))
         _check_method(plan)
