@@ -49,6 +49,7 @@ def pooled_features(
     found = []
     for batch in loader:
         data = model.data_preprocessor(batch, False)
-        last = model.active.extract_feat(data['inputs'])[-1]
+        maps = model.active.extract_feat(data['inputs'], dataset.task)
+        last = maps[-1]
         found.append(last.float().mean((2, 3)).cpu().numpy())
     return np.concatenate(found)

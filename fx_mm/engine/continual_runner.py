@@ -100,6 +100,13 @@ class ContinualRunner(MultiTaskRunner):
                 would come to light at the end of the stage alone.
         """
         super().prepare()
+        if bare_model(self.model).student.base:
+            raise UserError(
+                'continual does not go with an adapter whose base stays as '
+                'it is (model.student.adapter): a stage starts from the '
+                'whole model of the one before; train with KindNorms or '
+                'KindLoRA, or without adapter.'
+            )
         if (self.plan.rehearsal or {}).get('select') != 'balanced':
             return
         for dataset in self.train_loop.dataloader.dataset.datasets:
@@ -126,7 +133,7 @@ class ContinualRunner(MultiTaskRunner):
             self._test_start()
         else:
             super().train()
-            if self.iter < self.max_iters:
+            if self.train_loop.stopped_by or not self.train_loop.ended:
                 self.logger.warning(
                     f'Stage {self.stage + 1} is not finished; go on with '
                     '--resume.'

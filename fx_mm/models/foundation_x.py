@@ -433,7 +433,7 @@ class FoundationX(BaseModel):
         """
         task = self.tasks[data_samples[0].task]
         with torch.no_grad():
-            pyramid = self.extract_feat(inputs)
+            pyramid = self.extract_feat(inputs, task)
         branch = self.branch(task.kind)
         return branch.explain(pyramid, task.dataset, data_samples, score_thr)
 

@@ -20,7 +20,7 @@ from fx_mm.analysis.stability.report import check_claim, judge
 from fx_mm.analysis.stability.runs import plan_runs
 from fx_mm.analysis.stability.study import Case, Claim, read_study
 from fx_mm.analysis.stability.trivial import trivial_results
-from fx_mm.analysis.stability.verdict import judge_stability
+from fx_mm.analysis.stability.verdict import judge_stability, pair_differences
 from fx_mm.config import load_config
 from fx_mm.evaluation.report.predictions import TaskPredictions
 from fx_mm.phantom import ensure_phantom
@@ -163,6 +163,11 @@ def test_nothing_finished_is_no_agreement():
     assert not found.unstable
 
 
+def test_what_is_undefined_is_no_pair():
+    arms = dict(a={0: 0.5, 1: np.nan, 2: 0.4}, b={0: 0.25, 1: 0.5, 3: 0.1})
+    assert pair_differences(CLAIM, arms) == {0: 0.25}
+
+
 def test_a_claim_of_one_label_policy_is_flagged():
     cases = {'label policy: zeros': -0.1, 'label policy: ignore': -0.2}
     found = judge_stability(CLAIM, POLICIES, results(base=0.1, **cases))
@@ -189,6 +194,13 @@ def test_what_a_claim_needs():
     )
     assert judge(check_claim(content)) == 'holds'
     assert judge(check_claim(content), ['a run']) == 'holds so far'
+    # what is not known yet does not fail
+    predicted = content['predictability']
+    predicted['subgroups'] = dict(few=dict(holds=None), many=passed)
+    predicted['unseen'] = dict(b=dict(holds=None))
+    checks = check_claim(content)
+    assert judge(checks) == 'holds'
+    assert [c['passed'] for c in checks if 'hospital' in c['what']] == [None]
     content['stability']['failing'] = ['label policy: zeros']
     assert judge(check_claim(content)) == 'holds in part'
     content['predictability']['trivial']['beaten'] = False
@@ -213,6 +225,7 @@ def test_shipped_studies(path, tmp_path):
         ("better='joint'", "better='both'", 'claim.better'),
         ("than='single'", "than='joint'", 'two arms'),
         ("'phantom_a/cls/AUC'", "'AUC'", 'write DATASET/KIND/METRIC'),
+        ("'phantom_a/cls/AUC'", "'phantom_a/cls/Brier'", 'less is better'),
         ("'phantom_a/cls/AUC'", "'phantom_b/cls/AUC'", 'has no task phan'),
         ("unseen = ['phantom_b']", "unseen = ['jsrt']", 'task jsrt/cls'),
         ("columns=['Mass']", '', 'needs a "table"'),
@@ -260,7 +273,7 @@ def test_report_is_made_up_and_resumed(run, study, tmp_path):
     code, out = run()
     assert code == 1 and 'has no results' in out
     content = json.loads((work / 'pcs.json').read_text())
-    assert not content['predictability']['unseen']['phantom_b']['holds']
+    assert content['predictability']['unseen']['phantom_b']['holds'] is None
     assert 'without phantom_b, joint, seed 0' in content['missing']
     (work / 'fixed').touch()
     code, out = run()

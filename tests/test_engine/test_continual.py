@@ -32,7 +32,7 @@ def make(phantom_root, tmp_path):
         options = dict(RUN)
         continual = dict(dict(stages=STAGES), **continual)
         for key in list(continual):
-            if '.' in key:
+            if '.' in key or key in RUN:
                 options[key] = continual.pop(key)
         options['continual'] = continual
         work_dir = tmp_path / name
@@ -138,6 +138,38 @@ def test_a_stage_is_added_with_the_images_of_the_buffer_alone(
     ]
     three.train()
     assert len(load_buffer(tmp_path / 'run/stage_3/buffer.json')) == 3
+
+
+@pytest.mark.slow
+def test_with_norms_by_kind_and_early_stopping(make, tmp_path):
+    """What depends on the task is asked for a task; a stop is an end."""
+    early = dict(
+        type='CyclicEarlyStoppingHook', patience=1, stopping_threshold=-1.0
+    )
+    options = {
+        'model.student.adapter': dict(type='KindNorms'),
+        'default_hooks.early_stopping': early,
+        'train_cfg.max_cycles': 3,
+        'val_cfg': dict(),
+    }
+    make(
+        'run',
+        stages=STAGES[:2],
+        rehearsal=dict(count=3, select='herding'),
+        method=dict(type='LwF'),
+        **options,
+    ).train()
+    for number in (1, 2):
+        stage = tmp_path / f'run/stage_{number}'
+        assert (stage / 'stage.json').exists()
+    scores = json.loads((tmp_path / 'run/continual.json').read_text())
+    assert len(scores['rows']) == 2
+
+
+def test_an_adapter_on_a_base_is_refused_before_it_trains(make):
+    adapter = {'model.student.adapter': dict(type='LoRA')}
+    with pytest.raises(UserError, match='continual does not go with'):
+        make('run', **adapter).prepare()
 
 
 @pytest.mark.slow

@@ -68,6 +68,12 @@ def test_untrained_it_changes_no_bit(plain, model):
             assert all(map(torch.equal, before, after)), task
 
 
+def test_it_can_be_explained(model):
+    inputs, samples = h.batch('a/cls')
+    found = model.student.explain(inputs[:1], samples[:1], 0.0)
+    assert len(found) == len(h.FINDINGS)
+
+
 def test_norms_are_those_of_the_formula():
     torch.manual_seed(0)
     backbone = nn.Sequential(nn.LayerNorm(5))

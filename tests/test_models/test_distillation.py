@@ -6,8 +6,9 @@ import pytest
 import torch
 from model_helpers import TASKS
 
-from fx_mm.engine.hooks.lwf import DistillationLoss
+from fx_mm.engine.hooks.lwf import DistillationLoss, check_recomputing
 from fx_mm.models.losses.distillation import soft_label_loss
+from fx_mm.utils.errors import UserError
 
 OLD = ['a/cls', 'b/cls', 'a/loc', 'a/seg']
 
@@ -139,3 +140,13 @@ def test_a_kind_without_outputs_of_its_own_keeps_its_features():
     one = model.student.distillation_output(inputs, samples, 'a/loc')
     assert branch.distillation_loss(one, one, 'a', 2.0) == 0
     assert {t.name for t in TASKS} > set(OLD)
+
+
+def test_no_maps_are_recomputed_with_another_tasks_adapter():
+    tasks = [task for task in TASKS if task.kind.name == 'cls']
+    options = {'student.backbone.with_cp': True}
+    check_recomputing(model_helpers.build(tasks=tasks, **options).student)
+    options['student.adapter'] = dict(type='KindNorms')
+    student = model_helpers.build(tasks=tasks, **options).student
+    with pytest.raises(UserError, match='with the KindNorms of the last one'):
+        check_recomputing(student)

@@ -2,7 +2,7 @@
 
 import math
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,10 @@ def build_report(study: Study, plan: Plan, seconds: float) -> dict[str, Any]:
             'nothing to report.'
         )
     task = TaskTable.from_cfg(plan.configs[claim.better])[claim.task]
-    read = {key: read_run(run, task) for key, run in done.items()}
+    # cases that change nothing of an arm share its run
+    unique = {id(run): run for run in done.values()}
+    of_run = {name: read_run(run, task) for name, run in unique.items()}
+    read = {key: of_run[id(run)] for key, run in done.items()}
     stability = judge_stability(claim, study.cases, results)
     content: dict[str, Any] = dict(
         claim=claim.__dict__,
@@ -115,16 +118,12 @@ def check_claim(content: Mapping[str, Any]) -> list[dict[str, Any]]:
         ),
         dict(
             what='every hospital that was left out of training',
-            passed=all(e['holds'] for e in unseen.values())
-            if unseen
-            else None,
+            passed=_all_hold(unseen),
             needed=False,
         ),
         dict(
             what='every subgroup',
-            passed=all(e['holds'] for e in groups.values())
-            if groups
-            else None,
+            passed=_all_hold(groups),
             needed=False,
         ),
         dict(
@@ -142,6 +141,12 @@ def judge(checks: list[dict[str, Any]], missing: Sequence[str] = ()) -> str:
     if any(check['passed'] is False for check in checks):
         return 'holds in part'
     return 'holds so far' if missing else 'holds'
+
+
+def _all_hold(parts: Mapping[str, Mapping[str, Any]]) -> bool | None:
+    """Whether each part agrees; None where none is known."""
+    known = [e['holds'] for e in parts.values() if e['holds'] is not None]
+    return all(known) if known else None
 
 
 def _value(run: Any, task: str, key: str) -> float:
@@ -186,7 +191,7 @@ def _compared(
     return dict(
         values=arms,
         difference=difference._asdict(),
-        holds=study.claim.holds(difference.mean),
+        holds=study.claim.holds(difference.mean) if difference.n else None,
         decided=study.claim.holds(difference.low)
         if difference.n > 1
         else None,
@@ -248,7 +253,7 @@ def _stability(
     better = {k: p for k, p in read.items() if k[1] == study.claim.better}
     seeds = {
         'seeds of the base': [p for k, p in better.items() if k[0] == BASE],
-        'all cases and seeds': list(better.values()),
+        'all cases and seeds': _distinct(better.values()),
     }
     for name, runs in seeds.items():
         compared = agreement(task, runs)
@@ -291,19 +296,19 @@ def _sets(
     """Pool what is of one training: the base's weights in all their tests."""
     if not study.prediction_sets or task.kind.name != 'cls':
         return None
-    of_base = [case.name for case in study.cases if not case.options]
-    of_base = [
-        case.name
-        for case in study.cases
-        if case.name in of_base and not case.only
-    ]
+    of_base = [c.name for c in study.cases if not c.options and not c.only]
     pools = {}
     for seed in study.seeds:
         keys = [(name, study.claim.better, seed) for name in of_base]
         if all(key in read for key in keys):
-            pools[seed] = [read[key] for key in keys]
+            pools[seed] = _distinct(read[key] for key in keys)
     found = prediction_sets(pools, **study.prediction_sets)
     return None if found is None else found | dict(pool=of_base)
+
+
+def _distinct(found: Iterable[Predictions]) -> list[Predictions]:
+    """Leave out what is there twice, which would agree with itself."""
+    return list({id(each): each for each in found}.values())
 
 
 def _computability(plan: Plan, seconds: float) -> dict[str, Any]:

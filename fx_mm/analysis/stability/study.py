@@ -15,6 +15,7 @@ from fx_mm.utils.value_types import check_value
 
 BASE = 'base'
 LAST, BEST = 'last', 'best'
+LESS_IS_BETTER = ('Brier', 'ECE', 'HD95', 'MAE', 'RMSE')
 KEYS = (
     *('claim', 'arms', 'seeds', 'options', 'perturbations', 'unseen'),
     *('subgroups', 'prediction_sets'),
@@ -159,6 +160,11 @@ def read_study(path: str | Path) -> Study:
         raise UserError(
             f'claim.metric of {path} is "{claim.metric}"; write '
             'DATASET/KIND/METRIC, such as phantom_b/loc/mAP_40.'
+        )
+    if claim.key.partition('_')[0] in LESS_IS_BETTER:
+        raise UserError(
+            f'claim.metric of {path} is "{claim.metric}", of which less is '
+            'better; name one of which more is.'
         )
     arms = {
         name: Path(path).parent / config

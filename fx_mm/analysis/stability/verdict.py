@@ -81,12 +81,13 @@ class Stability(NamedTuple):
 def pair_differences(
     claim: Claim, arms: Mapping[str, Mapping[int, float]]
 ) -> dict[int, float]:
-    """Return better minus other of each seed that both have."""
+    """Return better minus other of each seed that both know."""
     better, other = arms.get(claim.better, {}), arms.get(claim.than, {})
-    return {
+    pairs = {
         seed: better[seed] - other[seed]
         for seed in sorted(better.keys() & other.keys())
     }
+    return {seed: d for seed, d in pairs.items() if not math.isnan(d)}
 
 
 def judge_stability(

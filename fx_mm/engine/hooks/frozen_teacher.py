@@ -38,7 +38,7 @@ class FrozenTeacher(StageHook):
         """Freeze the teacher; in the first stage it moves as always."""
         model = bare_model(runner.model)
         hooks = [h for h in runner.hooks if isinstance(h, MeanTeacherHook)]
-        if not hooks or not model.consistency_weight:
+        if not hooks or not model.needs_teacher:
             raise UserError(
                 'FrozenTeacher needs a teacher and a consistency loss; add '
                 'MeanTeacherHook to custom_hooks, and set '

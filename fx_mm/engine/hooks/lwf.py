@@ -40,7 +40,8 @@ class LwF(StageHook):
         before (str, optional): See :class:`StageHook`. Defaults to None.
 
     Raises:
-        UserError: If a number makes no sense.
+        UserError: If a number makes no sense, or the backbone recomputes
+            activations with an adapter that depends on the task.
 
     Examples:
         >>> continual = dict(
@@ -70,11 +71,31 @@ class LwF(StageHook):
             return
         checkpoint = read_record(self.before)['checkpoint']
         student = student_of(runner)
+        check_recomputing(student)
         earlier, tasks = earlier_model(student, checkpoint)
         loss = DistillationLoss(
             student, earlier, tasks, self.weight, self.temperature
         )
         bare_model(runner.model).extra_losses.append(loss)
+
+
+def check_recomputing(student: FoundationX) -> None:
+    """Refuse what would recompute a batch's maps with another task's adapter.
+
+    Raises:
+        UserError: If there is such.
+    """
+    by_task = any(student.maps_key(task) is not None for task in student.tasks)
+    if by_task and any(
+        getattr(module, 'with_cp', False)
+        for module in student.backbone.modules()
+    ):
+        raise UserError(
+            'LwF runs several tasks in a step, so with_cp of '
+            'model.student.backbone would recompute its maps with the '
+            f'{type(student.adapter).__name__} of the last one; set '
+            'with_cp=False.'
+        )
 
 
 class DistillationLoss:

@@ -61,6 +61,8 @@ class GradientSurgery:
                     shared.append(p)
         if not shared:
             return
+        # one of zeros would be a task that nothing can help
+        rows = [row for row in rows if any(p in row for p in shared)]
         matrix = torch.stack(
             [
                 torch.cat(

@@ -20,10 +20,12 @@ class Net(nn.Module):
         self.shared = nn.Parameter(torch.zeros(2))
         self.a = nn.Parameter(torch.zeros(1))
         self.b = nn.Parameter(torch.zeros(1))
+        self.c = nn.Parameter(torch.zeros(1))
 
     def loss(self, task, slope):
         own = getattr(self, task[0])
-        return (self.shared * torch.tensor(slope)).sum() + 3 * own.sum()
+        shared = (self.shared * torch.tensor(slope)).sum() if slope else 0
+        return shared + 3 * own.sum()
 
 
 def step(batches, aggregator='PCGrad', **options):
@@ -52,7 +54,7 @@ def project(one, other):
 
 def test_conflicts_are_removed_as_in_the_paper():
     slopes = [1.0, 0.5], [-1.0, 1.0]
-    (shared, a, b), _ = step([('a/cls', slopes[0]), ('b/loc', slopes[1])])
+    (shared, a, b, _), _ = step([('a/cls', slopes[0]), ('b/loc', slopes[1])])
     one, other = torch.tensor(slopes) / 2  # of two batches
     wanted = project(one, other) + project(other, one)
     torch.testing.assert_close(shared, wanted)
@@ -72,7 +74,7 @@ def test_batches_of_a_task_are_one_row():
         ('b/loc', [-1.0, 1.0]),
         ('a/cls', [-1.0, 1.0]),
     ]
-    (shared, a, b), _ = step(batches)
+    (shared, a, b, _), _ = step(batches)
     one, other = torch.tensor([[2.0, 1.0], [-1.0, 1.0]]) / 3
     wanted = project(one, other) + project(other, one)
     torch.testing.assert_close(shared, wanted)
@@ -93,6 +95,14 @@ def test_other_aggregators_and_their_arguments():
     # impartial: the same projection on each task's direction
     torch.testing.assert_close(shared @ rows[0], shared @ rows[1])
     step(batches, aggregator=dict(type='AlignedMTL', scale_mode='median'))
+
+
+def test_a_task_that_reaches_nothing_shared_is_no_row():
+    batches = [('a/cls', [1.0, 0.0]), ('b/loc', [0.5, 2.0])]
+    (two, *_), _ = step(batches, aggregator='MGDA')
+    (three, *_, c), _ = step([*batches, ('c/seg', None)], aggregator='MGDA')
+    torch.testing.assert_close(three, two * 2 / 3)  # the mean of batches
+    assert two.norm() > 0 and c == 1
 
 
 def test_no_draw_is_taken_from_the_run():
