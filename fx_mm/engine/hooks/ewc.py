@@ -146,7 +146,9 @@ def measure_fisher(
         images (int): How many at most, drawn by :func:`draw_few`.
 
     Returns:
-        dict[str, Tensor]: Shared parameter of the student to its values.
+        dict[str, Tensor]: Shared parameter of the student that the loss
+        reaches to its values. (Not the label embedding of boxes, whose rows
+        may become more from stage to stage.)
     """
     student = model.student
     shared = [group for group in student.param_groups() if group.task is None]
@@ -155,7 +157,7 @@ def measure_fisher(
         for name, parameter in student.named_parameters()
         if parameter.requires_grad and any(g.owns(name) for g in shared)
     }
-    totals = {name: torch.zeros_like(value) for name, value in weights.items()}
+    totals: dict[str, Tensor] = {}
     names = list(dataset.data_list.column('img_id'))
     chosen = draw_few(names, min(images, len(names)))
     model.eval()
@@ -169,5 +171,6 @@ def measure_fisher(
         )
         for name, gradient in zip(weights, gradients):
             if gradient is not None:
-                totals[name] += gradient.float().square()
+                square = gradient.float().square()
+                totals[name] = totals.get(name, 0) + square
     return {name: value / len(chosen) for name, value in totals.items()}
