@@ -17,6 +17,7 @@ from fx_mm.preparation.corrections import (
     write_label_studio,
 )
 from fx_mm.utils.cli import run_tool
+from fx_mm.utils.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -56,10 +57,16 @@ def main() -> None:
     heads, images = read_predictions(
         args.predictions, args.img_dir, args.min_score
     )
-    if args.to == 'coco':
-        files = write_coco(heads, images, out_dir)
-    else:
-        files = write_label_studio(heads, images, out_dir, args.url)
+    try:
+        if args.to == 'coco':
+            files = write_coco(heads, images, out_dir)
+        else:
+            files = write_label_studio(heads, images, out_dir, args.url)
+    except OSError as error:
+        raise UserError(
+            f'{out_dir}: cannot be written ({error.strerror}); give another '
+            '--out-dir.'
+        ) from error
     print(f'{len(images)} images, tasks: {", ".join(heads)}')
     for file in files:
         print(file)

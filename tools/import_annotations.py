@@ -18,6 +18,7 @@ from fx_mm.preparation.corrections import (
 )
 from fx_mm.preparation.corrections.tables import READERS
 from fx_mm.utils.cli import run_tool
+from fx_mm.utils.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,7 +41,13 @@ def main() -> None:
         heads, images, left = read_label_studio(args.export, args.labels)
     else:
         heads, images = read_coco_masks(args.export)
-    files = write_tables(heads, images, args.out_dir)
+    try:
+        files = write_tables(heads, images, args.out_dir)
+    except OSError as error:
+        raise UserError(
+            f'{args.out_dir}: cannot be written ({error.strerror}); give '
+            'another --out-dir.'
+        ) from error
     print(f'{len(images)} images were annotated, {left} were not.')
     for task, file in files.items():
         print(f'{file}: for {READERS[heads[task].form]}')

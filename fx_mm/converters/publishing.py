@@ -45,7 +45,7 @@ def publish_checkpoint(
     """Keep what others need of a checkpoint of fx_mm.
 
     Optimizer, schedulers and the log's state are removed, and from the
-    config's text what belongs to the run: its folders and launcher.
+    config's text what belongs to the run: folders, launcher, trackers.
 
     Args:
         checkpoint (dict): A loaded checkpoint; it is not changed.
@@ -89,8 +89,12 @@ def publish_checkpoint(
 
 
 def strip_run_keys(text: str) -> str:
-    """Remove the assignments of :data:`RUN_KEYS` from a config's text."""
-    names = {key.removesuffix(' =') for key in RUN_KEYS}
+    """Remove what belongs to a run from a config's text.
+
+    That is :data:`RUN_KEYS`, and ``visualizer``, whose trackers have
+    addresses and perhaps credentials.
+    """
+    names = {'visualizer', *(key.removesuffix(' =') for key in RUN_KEYS)}
     lines = text.splitlines()
     for node in reversed(ast.parse(text).body):
         if isinstance(node, ast.Assign) and (

@@ -91,7 +91,7 @@ def _take_over(path: str, whole: pydicom.Dataset) -> pydicom.Dataset:
             'results are written; save the X-ray as a plain image.'
         )
     readers: dict[str, Callable[[Any], Any]] = {
-        **dict.fromkeys(TEXTS, str),
+        **dict.fromkeys(TEXTS, _read_text),
         **dict.fromkeys(NAMES, _read_name),
         **dict.fromkeys(DATES, DA),
         **dict.fromkeys(PIXELS, int),
@@ -99,6 +99,7 @@ def _take_over(path: str, whole: pydicom.Dataset) -> pydicom.Dataset:
         'StudyTime': TM,
         'PatientSex': _read_sex,
         'PatientAge': _read_age,
+        'StudyDescription': _read_description,
         'PatientOrientation': _read_orientation,
         'PhotometricInterpretation': str,
         'VOILUTFunction': str,
@@ -127,7 +128,19 @@ def _value(
         return None
 
 
-def _read_name(value: Any) -> str:
+def _read_text(value: Any) -> str | None:
+    """Return a text; None for several, which a backslash makes of it."""
+    return value if isinstance(value, str) else None
+
+
+def _read_description(value: Any) -> str | None:
+    text = _read_text(value)
+    return text and text[:64]  # a longer one is not valid
+
+
+def _read_name(value: Any) -> str | None:
+    if not isinstance(value, str | PersonName):
+        return None
     return str(PersonName(str(value)))
 
 

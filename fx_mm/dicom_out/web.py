@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ UNSAID = ('', 'OT')
 """Modalities of photos of films, and of archives that do not say it."""
 TIMEOUT = 60
 """Seconds without an answer after which a request has failed."""
+UID = r'[0-9.]{1,64}'
 ONE_REQUEST = 2**31
 """Bytes; no result is larger, so each is sent as a whole."""
 
@@ -76,7 +78,8 @@ class DicomWeb:
             query = parse_qs(parts.query, strict_parsing=bool(parts.query))
         except ValueError:
             host, query = None, {}
-        if not host or {*query} - {'study'}:
+        study = query.get('study', ['0'])[0]
+        if not host or {*query} - {'study'} or not re.fullmatch(UID, study):
             raise UserError(
                 'the address of an archive cannot be read; write '
                 'dicomweb://host/path, with ?study=UID for a study.'
@@ -114,7 +117,8 @@ class DicomWeb:
             fields=['Modality', 'SOPClassUID', 'SeriesInstanceUID'],
             get_remaining=True,
         )
-        images = sorted(_references(found))
+        with quiet(), self._one_sentence('the search for the study'):
+            images = sorted(_references(found))
         if not images:
             raise UserError(
                 f'{self.host}: no X-ray in the study {self.study}, of '
@@ -227,14 +231,26 @@ def _session() -> Any:
 def _references(
     found: Sequence[dict[str, Any]],
 ) -> Iterator[tuple[str, str]]:
-    """Yield series and instance of those that may be X-rays."""
+    """Yield series and instance of those that may be X-rays.
+
+    Raises:
+        ValueError: If one has no UIDs; they become the name of a file, which
+            an answer such as ``../../x`` would put anywhere.
+    """
     from pydicom import Dataset
-    from pydicom.uid import UID
+    from pydicom.uid import UID_dictionary
 
     for each in found:
         item = Dataset.from_json(each)
         modality = str(item.get('Modality') or '').upper()
-        name = UID(str(item.get('SOPClassUID') or '')).name
+        kind = UID_dictionary.get(str(item.get('SOPClassUID')), ('',))
+        name = kind[0]
         image = 'Image' in name and 'Segmentation' not in name
         if modality in X_RAYS or (modality in UNSAID and image):
-            yield str(item.SeriesInstanceUID), str(item.SOPInstanceUID)
+            uids = (
+                str(item.get('SeriesInstanceUID')),
+                str(item.get('SOPInstanceUID')),
+            )
+            if not all(re.fullmatch(UID, uid) for uid in uids):
+                raise ValueError('an instance without UIDs')
+            yield uids

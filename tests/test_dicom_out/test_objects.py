@@ -242,6 +242,20 @@ def test_malformed_elements_are_left_out(source, make, caplog):
         assert secret not in caplog.text
 
 
+def test_texts_of_several_values_and_long_ones(source):
+    path = source()
+    whole = pydicom.dcmread(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        whole.PatientID = ['A', 'B']
+        whole.PatientName = ['Doe', 'Roe']
+        whole.StudyDescription = 'x' * 80
+        whole.save_as(path)
+    header = read_source(path)
+    assert header.PatientID == header.PatientName == ''
+    assert header.StudyDescription == 'x' * 64
+
+
 def test_delivery_to_a_folder(source, make, tmp_path, log):
     checkpoint = tmp_path / 'iter_7.pth'
     results = DicomResults('FoundationX', checkpoint, codes={})

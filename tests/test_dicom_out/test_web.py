@@ -2,6 +2,7 @@
 
 import http.server
 import io
+import json
 import logging
 import ssl
 import subprocess
@@ -28,6 +29,7 @@ STUDY = PATIENT['StudyInstanceUID']
         'dicomweb://host:port/path',
         'dicomweb://host/path?studies=1.2',
         'dicomweb://host/path?study',
+        'dicomweb://host/path?study=../x',
     ),
 )
 def test_an_address_that_cannot_be_read(address):
@@ -157,6 +159,27 @@ def test_answers_that_are_none(serve):
         fetch(port)
     with pytest.raises(UserError, match='cannot be reached'):
         fetch(1)
+
+
+@pytest.mark.parametrize('uid', ('../../x', None))
+def test_an_answer_names_no_place_of_a_file(serve, uid):
+    """An archive that is hostile, or broken, writes nothing anywhere."""
+    item = {
+        '00080060': {'vr': 'CS', 'Value': ['DX']},
+        '00080018': {'vr': 'UI', 'Value': ['1.2.3']},
+        '0020000E': {'vr': 'UI', 'Value': ['1.2']},
+    }
+    item.pop('00080018')
+    if uid is not None:
+        item['00080018'] = {'vr': 'UI', 'Value': [uid]}
+    kind = {'Content-Type': 'application/dicom+json'}
+    body = json.dumps([item]).encode()
+    port, handler = serve(body=body, headers_sent=kind)
+    client = DicomWeb(f'dicomweb+http://127.0.0.1:{port}/x?study=1.2')
+    client._client.search_for_instances = lambda *args, **kwargs: [item]
+    with pytest.raises(UserError, match='not DICOMweb'):
+        client.fetch()
+    assert not handler.asked
 
 
 def test_refused_results(serve, source):

@@ -214,6 +214,17 @@ def test_a_server_that_is_not_there_is_told_before_the_first_pass(
 
 
 @pytest.mark.slow
+def test_credentials_of_an_address_are_not_told(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise ConnectionError('no answer of http://me:secret@host/path')
+
+    monkeypatch.setattr(TensorboardTracker, 'open', refuse)
+    tracker = TensorboardTracker(str(tmp_path))
+    with pytest.raises(UserError, match='http://host/path') as error:
+        tracker.prepare(0)
+    assert 'secret' not in str(error.value)
+
+
 def test_names_that_mlflow_does_not_take(tmp_path):
     mlflow = pytest.importorskip('mlflow')
     tracker = MLflowTracker(save_dir=str(tmp_path / 'x'))

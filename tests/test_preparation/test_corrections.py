@@ -12,9 +12,11 @@ from fx_mm.apis.result_files import save_result
 from fx_mm.datasets.readers import CocoReader, CsvLabelReader, MaskReader
 from fx_mm.datasets.transforms import LoadXrayAnnotations
 from fx_mm.preparation.corrections import (
+    read_coco_masks,
     read_label_studio,
     read_predictions,
     write_label_studio,
+    write_tables,
 )
 from fx_mm.preparation.corrections.brush_rle import decode_brush, encode_brush
 from fx_mm.tasks import Task
@@ -310,6 +312,70 @@ def test_brush_of_single_values():
     bits += '0' * (-len(bits) % 8)
     code = [int(bits[i : i + 8], 2) for i in range(0, len(bits), 8)]
     assert decode_brush(code, 1, 2, 'x').tolist() == [[False, True]]
+
+
+SQUARE = [1, 1, 6, 1, 6, 6, 1, 6]
+
+
+@pytest.mark.parametrize(
+    'code, match',
+    [
+        ([SQUARE, [1, 1, 6, 6]], 'three or more points'),
+        ([[]], 'three or more points'),
+        ([[float('nan')] * 6], 'three or more points'),
+        ('abc', 'three or more points'),
+        (dict(size=[8, 1], counts=[0, 8]), 'of the size'),
+        (dict(size=[8, 8], counts=[0, 100]), 'do not add up'),
+        (dict(counts=[0, 64]), 'of the size'),
+    ],
+)
+def test_masks_that_cannot_be_read(tmp_path, code, match):
+    with pytest.raises(UserError, match=match):
+        write_tables(*read_coco_masks(coco_file(tmp_path, code)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    'name', ('../a.png', 'x/../../a.png', '/x/a.png', '', 5)
+)
+def test_names_that_lead_out_of_the_folder(tmp_path, name):
+    """The masks would be written there."""
+    with pytest.raises(UserError, match='no path below a folder'):
+        read_coco_masks(coco_file(tmp_path, [SQUARE], name))
+
+
+def coco_file(folder, code, name='a.png'):
+    content = dict(
+        images=[dict(id=1, file_name=name, height=8, width=8)],
+        categories=[dict(id=1, name='Lung')],
+        annotations=[dict(id=1, image_id=1, category_id=1, segmentation=code)],
+    )
+    file = folder / 'x_seg.json'
+    file.write_text(json.dumps(content))
+    return file
+
+
+def test_polygons_and_run_lengths_of_a_class_are_united(tmp_path):
+    counts = [0, 2, 62]  # the upper two pixels of the first column
+    file = coco_file(tmp_path, [SQUARE])
+    content = json.loads(file.read_text())
+    more = dict(size=[8, 8], counts=counts)
+    content['annotations'].append(
+        dict(content['annotations'][0], segmentation=more)
+    )
+    file.write_text(json.dumps(content))
+    ((image,),) = read_coco_masks(file)[1:]
+    expected = np.zeros((8, 8), bool)
+    expected[1:6, 1:6] = expected[:2, 0] = True
+    assert np.array_equal(image.masks['x_seg']['Lung'](), expected)
+
+
+def test_a_folder_that_cannot_be_written(run, predictions, tmp_path):
+    (tmp_path / 'file').write_text('')
+    out = tmp_path / 'file' / 'x'
+    code, _, err = run(
+        *('export_annotations', predictions, '--to', 'coco', '--out-dir', out)
+    )
+    assert code == 1 and 'cannot be written' in err
 
 
 def test_mistakes_of_an_export(run, predictions, images, tmp_path):

@@ -3,6 +3,7 @@
 import importlib
 import json
 import logging
+import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -122,8 +123,8 @@ class Tracker(BaseVisBackend):
                 self._run = self.open(run_id, step)
             except Exception as error:  # whatever a library or server raises
                 raise UserError(
-                    f'The tracker {self.name} cannot open a run ({error}); '
-                    'check its options, or remove it from '
+                    f'The tracker {self.name} cannot open a run '
+                    f'({_said(error)}); check its options, or remove it from '
                     'visualizer.vis_backends.'
                 ) from error
             if self._config is not None:
@@ -203,11 +204,16 @@ class Tracker(BaseVisBackend):
             if not self._failed:
                 print_log(
                     f'{self.name}: {method} failed, and may fail again '
-                    f'without another warning: {error}',
+                    f'without another warning: {_said(error)}',
                     logger='current',
                     level=logging.WARNING,
                 )
             self._failed = True
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says, without the credentials of an address."""
+    return re.sub(r'(?<=://)[^/\s]*@', '', str(error))
 
 
 def load_library(name: str) -> ModuleType:

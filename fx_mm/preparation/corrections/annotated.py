@@ -3,9 +3,12 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
+
+from fx_mm.utils.errors import UserError
 
 FORMS = ('labels', 'boxes', 'masks')
 
@@ -55,6 +58,10 @@ class AnnotatedImage:
         labels (dict): Task to (class to score in 0..1).
         boxes (dict): Task to its boxes.
         masks (dict): Task to (class to mask).
+
+    Raises:
+        UserError: If the name leads out of a folder, where masks would be
+            written, or the size is none.
     """
 
     name: str
@@ -63,6 +70,24 @@ class AnnotatedImage:
     labels: dict[str, dict[str, float]] = field(default_factory=dict)
     boxes: dict[str, list[Box]] = field(default_factory=dict)
     masks: dict[str, dict[str, Mask]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (
+            not isinstance(self.name, str)
+            or not PurePosixPath(self.name).name
+            or PurePosixPath(self.name).is_absolute()
+            or {'..', '\0'} & {*PurePosixPath(self.name).parts, *self.name}
+        ):
+            raise UserError(
+                f'the image name {self.name!r} is no path below a folder; '
+                'name images below the folder that holds them.'
+            )
+        for size in (self.height, self.width):
+            if not isinstance(size, int) or size < 1:
+                raise UserError(
+                    f'the image {self.name} has the size {self.width!r} x '
+                    f'{self.height!r}; write its pixels.'
+                )
 
 
 def file_stem(task: str) -> str:

@@ -67,7 +67,7 @@ def decode_brush(
     Raises:
         ValueError: If the bytes are not those of a picture of this size.
     """
-    text = ''.join(f'{byte:08b}' for byte in rle)
+    text = ''.join(f'{byte:08b}' for byte in bytes(rle))
     place = 0
 
     def read(count: int) -> int:

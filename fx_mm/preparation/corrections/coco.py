@@ -1,7 +1,7 @@
 """COCO files, which CVAT and others read and write."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from fx_mm.preparation.corrections.annotated import (
     file_stem,
 )
 from fx_mm.preparation.corrections.tables import box_file, label_table
+from fx_mm.preparation.polygons import Polygon
+from fx_mm.preparation.run_length import CocoRunLength
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 from fx_mm.utils.text_files import read_json
@@ -93,7 +95,7 @@ def read_coco_masks(
             e['id']: AnnotatedImage(e['file_name'], e['height'], e['width'])
             for e in content['images']
         }
-        annotations = content['annotations']
+        annotations = list(content['annotations'])
     except (KeyError, TypeError) as error:
         raise UserError(f'{path}: is not a COCO file; {HINT}.') from error
     task = Path(path).stem
@@ -103,7 +105,7 @@ def read_coco_masks(
         try:
             own = parts[entry['image_id']]
             label, code = names[entry['category_id']], entry['segmentation']
-        except KeyError as error:
+        except (KeyError, TypeError) as error:
             raise UserError(
                 f'{where}: {error} is missing or unknown; {HINT}.'
             ) from error
@@ -124,23 +126,30 @@ def read_coco_masks(
 
 def _united(codes: list[Any], image: AnnotatedImage, path: str) -> Any:
     """Return what reads the union of masks."""
+    where = f'{path}, a segmentation of {image.name}'
 
     def read() -> np.ndarray:
         mask = np.zeros((image.height, image.width), bool)
         for code in codes:
-            try:
-                if isinstance(code, list) or isinstance(code['counts'], list):
-                    code = coco_masks.frPyObjects(
-                        code, image.height, image.width
+            if isinstance(code, Mapping):
+                if code.get('size') != list(mask.shape):
+                    raise UserError(
+                        f'{where}: run lengths of the size '
+                        f'{code.get("size")}, not {list(mask.shape)}; {HINT}.'
                     )
-                found = np.asarray(coco_masks.decode(code)) > 0
-                mask |= found.any(-1) if found.ndim == 3 else found
-            except (KeyError, TypeError, ValueError) as error:
-                raise UserError(
-                    f'{path}: a segmentation of {image.name} is neither '
-                    'polygons nor run lengths of its size '
-                    f'({image.width} x {image.height}).'
-                ) from error
+                mask |= CocoRunLength(code, where).draw(*mask.shape)
+                continue
+            # pycocotools takes four numbers for a box, and any for a point
+            for points in code if isinstance(code, list) else [code]:
+                try:
+                    corners = np.asarray(points, float).reshape(-1, 2)
+                except (TypeError, ValueError):
+                    corners = np.zeros((0, 2))
+                Polygon(corners, where)  # checks them
+                parts = coco_masks.frPyObjects(
+                    [corners.ravel().tolist()], *mask.shape
+                )
+                mask |= coco_masks.decode(parts).any(-1)
         return mask
 
     return read

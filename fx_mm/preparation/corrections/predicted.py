@@ -55,8 +55,14 @@ def read_predictions(
             f'{folder} has predictions of numbers alone, which cannot be '
             'annotated; predict labels, boxes or masks.'
         )
-    places = [Path(content['image']).absolute() for _, content in contents]
-    root = Path(img_dir or os.path.commonpath([p.parent for p in places]))
+    places = [
+        Path(os.path.abspath(content['image'])) for _, content in contents
+    ]
+    root = Path(
+        os.path.abspath(img_dir)
+        if img_dir
+        else os.path.commonpath([p.parent for p in places])
+    )
     images = []
     for (path, content), place in zip(contents, places):
         if _heads(content) != heads:
@@ -64,12 +70,12 @@ def read_predictions(
                 f'{path} has other tasks than {contents[0][0]}; give the '
                 'predictions of one call of tools/predict.py.'
             )
-        if not place.is_relative_to(root.absolute()):
+        if not place.is_relative_to(root):
             raise UserError(
                 f'{path}: the image {place} is not below {root}; give '
                 '--img-dir a folder that holds all images.'
             )
-        name = place.relative_to(root.absolute()).as_posix()
+        name = place.relative_to(root).as_posix()
         images.append(_image(name, content, path, min_score))
     return heads, images
 
