@@ -42,9 +42,13 @@ def log(caplog):
     """What goes to the current log, as pytest's ``caplog``."""
     caplog.set_level(logging.INFO)
     logger = MMLogger.get_current_instance()
+    # a run of another test may have left it silent
+    level = logger.level
+    logger.setLevel(min(level, logging.WARNING))
     logger.addHandler(caplog.handler)
     yield caplog
     logger.removeHandler(caplog.handler)
+    logger.setLevel(level)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,7 @@ def test_a_test_is_a_run_of_its_own(tmp_path):
     test.close()
     assert (tmp_path / 'trackers.json').read_text() == ids
     config.resume = True
+    time.sleep(1)  # files of one second are read in any order
     third = TensorboardTracker(str(tmp_path / 'z/vis_data'))
     third.add_config(config)
     # what was logged behind the checkpoint is not shown any more

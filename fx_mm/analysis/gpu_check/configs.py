@@ -133,6 +133,7 @@ def swin(
 
 
 def all_configs(job: Job) -> list[Path]:
-    """Files of all shipped configs, bases left out."""
+    """Files of all shipped configs, bases and studies left out."""
     files = sorted((job.home / 'configs').glob('*/*.py'))
-    return [file for file in files if file.parent.name != '_base_']
+    other = ('_base_', 'stability')
+    return [file for file in files if file.parent.name not in other]

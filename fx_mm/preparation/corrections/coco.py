@@ -145,7 +145,7 @@ def _united(codes: list[Any], image: AnnotatedImage, path: str) -> Any:
                     corners = np.asarray(points, float).reshape(-1, 2)
                 except (TypeError, ValueError):
                     corners = np.zeros((0, 2))
-                Polygon(corners, where)  # checks them
+                Polygon(corners.tolist(), where)  # checks them
                 parts = coco_masks.frPyObjects(
                     [corners.ravel().tolist()], *mask.shape
                 )
