@@ -16,6 +16,7 @@ from fx_mm.preparation.corrections import (
     write_coco,
     write_label_studio,
 )
+from fx_mm.utils.checks import check_number
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.errors import UserError
 
@@ -53,6 +54,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    check_number('--min-score', args.min_score, 0, 1)
     out_dir = Path(args.out_dir or Path(args.predictions, 'annotations'))
     heads, images = read_predictions(
         args.predictions, args.img_dir, args.min_score

@@ -20,6 +20,7 @@ from fx_mm.apis.image_sources import ImageSource, list_sources
 from fx_mm.apis.inference import BATCH_SIZE
 from fx_mm.apis.result_files import output_names, save_result
 from fx_mm.dicom_out import SourceError, is_web_address
+from fx_mm.utils.checks import check_number
 from fx_mm.utils.cli import (
     add_config_options,
     add_model_options,
@@ -148,6 +149,7 @@ def write_tables(
 
 def main() -> int:
     args = parse_args()
+    check_number('--score-thr', args.score_thr, 0, 1)
     cfg, checkpoint, sources = split_paths(args)
     home = Path(checkpoint).parent if cfg is None else Path(cfg.work_dir)
     if '://' in checkpoint and cfg is None:

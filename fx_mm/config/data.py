@@ -27,7 +27,13 @@ def config_of_data(values: Mapping[str, Any], source: str) -> PlainConfig:
             'config too.'
         )
     refuse_other_types(values, source)
-    return PlainConfig(values)
+    try:
+        return PlainConfig(values)
+    except KeyError as error:
+        raise UserError(
+            f'{source} has a config with a key that mmengine keeps for '
+            f'itself: {error}.'
+        ) from error
 
 
 def refuse_other_types(values: Any, source: str) -> None:

@@ -5,8 +5,9 @@ The config is JSON: what reads it gets values and runs none of them.
 
 import json
 import os.path as osp
+import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from fx_mm.config import PlainConfig, config_of_data
@@ -20,6 +21,8 @@ WEIGHTS = 'model.safetensors'
 CONFIG = 'config.json'
 CARD = 'README.md'
 FORMAT_VERSION = 1
+ON_DISK = ('file', 'sqlite')
+_ADDRESS = re.compile(r'(?P<scheme>\w+)://(?P<login>[^/@]*@)?')
 
 
 def shown_config(published: dict[str, Any], source: str) -> PlainConfig:
@@ -36,7 +39,7 @@ def shown_config(published: dict[str, Any], source: str) -> PlainConfig:
         UserError: If the checkpoint holds none.
     """
     values = stored_config(published, source).to_dict()
-    return PlainConfig(_without_folders(values))
+    return PlainConfig(without_folders(values))
 
 
 def write_folder(
@@ -143,11 +146,22 @@ def _as_lists(value: Any) -> Any:
     return value
 
 
-def _without_folders(value: Any) -> Any:
+def without_folders(value: Any) -> Any:
+    """Return a config's values with the names alone of private places."""
     if isinstance(value, Mapping):
-        return {key: _without_folders(each) for key, each in value.items()}
+        return {key: without_folders(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_without_folders(each) for each in value)
-    if isinstance(value, str) and osp.isabs(osp.expanduser(value)):
-        return osp.basename(osp.normpath(value))
-    return value
+        return type(value)(without_folders(each) for each in value)
+    return _without_folder(value) if isinstance(value, str) else value
+
+
+def _without_folder(text: str) -> str:
+    """Keep the name of what lies on somebody's disk or behind a password."""
+    if PureWindowsPath(text).drive:
+        return PureWindowsPath(text).name
+    address = _ADDRESS.match(text)
+    if address and (address['login'] or address['scheme'] in ON_DISK):
+        return osp.basename(osp.normpath(text))
+    if osp.isabs(osp.expanduser(text)):
+        return osp.basename(osp.normpath(text))
+    return text

@@ -14,7 +14,11 @@ from made_up_weights import TASKS
 
 from fx_mm.apis import FoundationXInferencer
 from fx_mm.converters.hub import fetch_folder
-from fx_mm.converters.hub_folder import read_folder, write_folder
+from fx_mm.converters.hub_folder import (
+    read_folder,
+    without_folders,
+    write_folder,
+)
 from fx_mm.converters.model_card import check_results, model_card
 from fx_mm.utils.errors import UserError
 
@@ -167,6 +171,10 @@ def test_folders_that_are_none(folder, trained, run, tmp_path):
             dict(config=dict(content['config'], hooks=dict(type='os.system'))),
             'the type "os.system"',
         ),
+        (
+            dict(config=dict(content['config'], text='x')),
+            'a key that mmengine keeps for itself',
+        ),
     ):
         config.write_text(json.dumps({**content, **change}))
         assert wanted in refused(load, folder)
@@ -180,6 +188,22 @@ def test_folders_that_are_none(folder, trained, run, tmp_path):
     assert 'may be cut short' in refused(load, folder)
     weights.unlink()
     assert f'has no {WEIGHTS}' in refused(load, folder)
+
+
+def test_private_places():
+    for text, name in (
+        ('', ''),
+        ('phantom_b/loc', 'phantom_b/loc'),
+        ('data/images/', 'data/images/'),
+        ('https://host/x.pth', 'https://host/x.pth'),
+        ('/home/me/x.pth', 'x.pth'),
+        ('~/x.pth', 'x.pth'),
+        ('C:\\Users\\me\\x.pth', 'x.pth'),
+        ('file:///home/me/x.pth', 'x.pth'),
+        ('sqlite:////home/me/x.db', 'x.db'),
+        ('https://me:secret@host/x.pth', 'x.pth'),
+    ):
+        assert without_folders(dict(a=[text, 1])) == dict(a=[name, 1])
 
 
 def test_what_json_cannot_hold(folder, tmp_path):
