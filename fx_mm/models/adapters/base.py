@@ -79,6 +79,25 @@ class Adapter(nn.Module):
         return ()
 
 
+class KindAdapter(Adapter):
+    """Additions that differ by task kind; each has its ``kind`` set."""
+
+    def key(self, task: Task) -> str:
+        """Return the task's kind."""
+        return task.kind.name
+
+    def select(self, task: Task | None) -> None:
+        """Take the additions of the task's kind.
+
+        Raises:
+            UserError: If there is no task.
+        """
+        if task is None:
+            raise missing_task()
+        for layer in self.layers.values():
+            layer.kind = task.kind.name
+
+
 def missing_task() -> UserError:
     """Return the refusal of maps that are of no task."""
     return UserError(

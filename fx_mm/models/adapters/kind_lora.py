@@ -6,10 +6,10 @@ from typing import Any
 from mmengine.model import ModuleDict
 from torch import Tensor, nn
 
-from fx_mm.models.adapters.base import Adapter, missing_task
+from fx_mm.models.adapters.base import KindAdapter
 from fx_mm.models.adapters.lora import LoRALayer, check_low_rank, find_linear
 from fx_mm.registry import MODELS
-from fx_mm.tasks import Task, TaskTable
+from fx_mm.tasks import TaskTable
 
 
 class KindLoRALayer(nn.Module):
@@ -43,7 +43,7 @@ class KindLoRALayer(nn.Module):
 
 
 @MODELS.register_module()
-class KindLoRA(Adapter):
+class KindLoRA(KindAdapter):
     """Give each task kind low-rank additions to the shared backbone.
 
     Unlike beside :class:`LoRA`, all that is shared learns as ever; the kinds
@@ -81,18 +81,3 @@ class KindLoRA(Adapter):
                 linear, tasks.kinds, rank, alpha, drop_rate
             ),
         )
-
-    def key(self, task: Task) -> str:
-        """Return the task's kind."""
-        return task.kind.name
-
-    def select(self, task: Task | None) -> None:
-        """Take the additions of the task's kind.
-
-        Raises:
-            UserError: If there is no task.
-        """
-        if task is None:
-            raise missing_task()
-        for layer in self.layers.values():
-            layer.kind = task.kind.name

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fx_mm.models.adapters.base import Adapter, missing_task
+from fx_mm.models.adapters.base import KindAdapter
 from fx_mm.registry import MODELS
-from fx_mm.tasks import Task, TaskTable
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.errors import UserError
 
 
@@ -36,7 +36,7 @@ class KindNorm(nn.Module):
 
 
 @MODELS.register_module()
-class KindNorms(Adapter):
+class KindNorms(KindAdapter):
     """Give each task kind weights and biases of its own in each layer norm.
 
     They start at the shared ones, and are what is added to these: for each
@@ -67,18 +67,3 @@ class KindNorms(Adapter):
                 f'{type(backbone).__name__} has no layer norm.'
             )
         self._attach(norms, lambda norm: KindNorm(norm, tasks.kinds))
-
-    def key(self, task: Task) -> str:
-        """Return the task's kind."""
-        return task.kind.name
-
-    def select(self, task: Task | None) -> None:
-        """Take the norms of the task's kind.
-
-        Raises:
-            UserError: If there is no task.
-        """
-        if task is None:
-            raise missing_task()
-        for layer in self.layers.values():
-            layer.kind = task.kind.name
