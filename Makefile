@@ -75,6 +75,7 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_phantom/test_not_a_toy.py \
 	tests/test_tools/test_audit_tool.py tests/test_tools/test_gpu_check.py \
 	tests/test_tools/test_setup_env.py \
+	tests/test_tools/test_stock_tools.py \
 	tests/test_tools/test_train_test_predict.py
 
 test-workflows: setup

@@ -19,6 +19,8 @@ from small_run import REPO, small_cfg
 
 from fx_mm.apis import build_runner, load_config
 
+pytestmark = pytest.mark.slow
+
 CONFIG = 'small.py'
 MIM_NAME = 'onedl-mmdetection'
 """By its import name, mim does not find the maintained fork of mmdet."""
@@ -125,8 +127,8 @@ def check_results(work_dir, own):
     'package',
     [
         'mmdet',
-        pytest.param('mmseg', marks=pytest.mark.slow),
-        pytest.param('mmpretrain', marks=pytest.mark.slow),
+        'mmseg',
+        'mmpretrain',
     ],
 )
 def test_train(folder, trained, package):
@@ -139,7 +141,7 @@ def test_train(folder, trained, package):
 
 @pytest.mark.parametrize(
     'package',
-    ['mmdet', pytest.param('mmpretrain', marks=pytest.mark.slow)],
+    ['mmdet', 'mmpretrain'],
 )
 def test_test(folder, trained, package):
     work_dir = call(
@@ -149,7 +151,6 @@ def test_test(folder, trained, package):
     check_results(work_dir, trained)
 
 
-@pytest.mark.slow
 def test_mim_train(folder, trained):
     work_dir = call(
         folder, 'mim', 'train', MIM_NAME, CONFIG, '--gpus', 0,
@@ -158,7 +159,6 @@ def test_mim_train(folder, trained):
     check_trained(work_dir, trained)
 
 
-@pytest.mark.slow
 def test_mim_test(folder, trained):
     work_dir = call(
         folder, 'mim', 'test', MIM_NAME, CONFIG, '--checkpoint',
