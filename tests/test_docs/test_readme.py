@@ -46,8 +46,9 @@ def test_installation(monkeypatch):
     if (REPO / '.venv').is_symlink() or not (REPO / '.venv').is_dir():
         pytest.skip('the set-up is that of another checkout')
     monkeypatch.chdir(REPO)
-    (block,) = blocks('install')
+    block, check = blocks('install')
     assert 'mmcv operators' in run_bash(block, TIMEOUT)
+    assert 'gpu_check.py' in check  # which test_gpu_check.py runs
 
 
 def draw(root):
