@@ -153,3 +153,17 @@ def with_gradient(model):
         for name, p in model.student.named_parameters()
         if p.grad is not None and p.grad.abs().sum() > 0
     }
+
+
+def move_adapter(student, size=0.1):
+    """Change what an adapter holds, the same each time."""
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in student.adapter.parameters():
+            parameter.add_(size * torch.randn_like(parameter))
+
+
+def outputs(student, task):
+    with torch.no_grad():
+        out = student(*batch(task))
+    return out if isinstance(out, tuple) else (out,)

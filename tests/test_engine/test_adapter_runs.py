@@ -2,16 +2,14 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from small_run import small_cfg
+from two_processes import check_two_equal_one
 
 from fx_mm.apis import FoundationXInferencer, build_runner
-from fx_mm.config import PlainConfig
 from fx_mm.converters.publishing import publish_checkpoint, write_published
 from fx_mm.deployment import export_onnx
 from fx_mm.deployment.graph import TaskGraph
@@ -317,24 +315,4 @@ def test_two_processes_train_what_one_does(make, folder, tmp_path):
     )
     cfg.task_defaults.seg.batch_size = 2
     one.train()
-    config = tmp_path / 'config.py'
-    config.write_text(PlainConfig(cfg.to_dict()).pretty_text)
-    done = subprocess.run(
-        [
-            *(sys.executable, '-m', 'torch.distributed.run', '--standalone'),
-            *('--nproc_per_node=2', 'tools/train.py', config),
-            *('--launcher', 'pytorch'),
-        ],
-        cwd=Path(__file__).parents[2],
-        env=dict(os.environ, OMP_NUM_THREADS='1'),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    wanted = load_file(find_checkpoint(one.work_dir))['state_dict']
-    found = load_file(find_checkpoint(tmp_path / 'two'))['state_dict']
-    assert found.keys() == wanted.keys()
-    for name, value in wanted.items():
-        torch.testing.assert_close(
-            found[name], value, atol=1e-5, rtol=1e-4, msg=name
-        )
+    check_two_equal_one(cfg, one, tmp_path)

@@ -38,25 +38,12 @@ def pair(built):
     return copy.deepcopy(built)
 
 
-def move(student, size=0.1):
-    torch.manual_seed(3)
-    with torch.no_grad():
-        for parameter in student.adapter.parameters():
-            parameter.add_(size * torch.randn_like(parameter))
-
-
-def outputs(student, task):
-    with torch.no_grad():
-        out = student(*h.batch(task))
-    return out if isinstance(out, tuple) else (out,)
-
-
 @pytest.mark.parametrize('task', OWN)
 def test_untrained_it_changes_no_bit(pair, task):
     plain, adapted = pair
     for role in ('student', 'teacher'):
-        before = outputs(getattr(plain, role), task)
-        after = outputs(getattr(adapted, role), task)
+        before = h.outputs(getattr(plain, role), task)
+        after = h.outputs(getattr(adapted, role), task)
         assert all(map(torch.equal, before, after))
 
 
@@ -86,11 +73,11 @@ def test_it_adds_the_product_to_each_layer():
 @pytest.mark.parametrize('task', OWN)
 def test_merged_equals_unmerged(pair, task):
     plain, adapted = pair
-    move(adapted.student)
+    h.move_adapter(adapted.student)
     merged = merge_adapters(adapted.student.state_dict(), 'x.pth')
     plain.student.load_state_dict(merged)
-    before = outputs(adapted.student, task)
-    after = outputs(plain.student, task)
+    before = h.outputs(adapted.student, task)
+    after = h.outputs(plain.student, task)
     assert not all(map(torch.equal, before, after))
     for one, other in zip(before, after):
         error = (one - other).abs().max() / one.abs().max()
@@ -100,9 +87,9 @@ def test_merged_equals_unmerged(pair, task):
 def test_the_teacher_follows_the_adapter_and_has_the_base_in_common(pair):
     _, adapted = pair
     student, teacher = adapted.student, adapted.teacher
-    move(student)
-    before = outputs(teacher, 'a/seg')
-    assert not torch.equal(before[0], outputs(student, 'a/seg')[0])
+    h.move_adapter(student)
+    before = h.outputs(teacher, 'a/seg')
+    assert not torch.equal(before[0], h.outputs(student, 'a/seg')[0])
     base = set(student.base_weights)
     theirs = dict(teacher.named_parameters())
     for name, ours in student.named_parameters():
@@ -115,18 +102,18 @@ def test_the_teacher_follows_the_adapter_and_has_the_base_in_common(pair):
         torch.testing.assert_close(new.down, 0.75 * old + 0.25 * ours.down)
     adapted.update_teacher(0.0)
     assert torch.equal(
-        outputs(teacher, 'a/seg')[0], outputs(student, 'a/seg')[0]
+        h.outputs(teacher, 'a/seg')[0], h.outputs(student, 'a/seg')[0]
     )
 
 
 def test_without_adapter_nothing_is_added_and_all_learns(pair):
     plain, adapted = pair
-    move(adapted.student)
+    h.move_adapter(adapted.student)
     adapted.drop_adapter()
     for role in ('student', 'teacher'):
-        before = outputs(getattr(plain, role), 'a/seg')
+        before = h.outputs(getattr(plain, role), 'a/seg')
         assert torch.equal(
-            before[0], outputs(getattr(adapted, role), 'a/seg')[0]
+            before[0], h.outputs(getattr(adapted, role), 'a/seg')[0]
         )
     assert adapted.state_dict().keys() == plain.state_dict().keys()
     assert all(p.requires_grad for p in adapted.student.parameters())
@@ -140,7 +127,7 @@ def test_what_learns_in_a_pass(pair, task, mode):
     """The base never; the adapter, being shared, in release passes alone."""
     _, model = pair
     student = model.train().student
-    move(student)
+    h.move_adapter(student)
     before = {k: v.clone() for k, v in student.state_dict().items()}
     student.lock(student.freeze_plan(task, mode))
     model.train()

@@ -47,24 +47,11 @@ def model(request, models):
     return copy.deepcopy(models[request.param])
 
 
-def move(student, size=0.1):
-    torch.manual_seed(3)
-    with torch.no_grad():
-        for parameter in student.adapter.parameters():
-            parameter.add_(size * torch.randn_like(parameter))
-
-
-def outputs(student, task):
-    with torch.no_grad():
-        out = student(*h.batch(task))
-    return out if isinstance(out, tuple) else (out,)
-
-
 def test_untrained_it_changes_no_bit(plain, model):
     for task in OWN:
         for role in ('student', 'teacher'):
-            before = outputs(getattr(plain, role), task)
-            after = outputs(getattr(model, role), task)
+            before = h.outputs(getattr(plain, role), task)
+            after = h.outputs(getattr(model, role), task)
             assert all(map(torch.equal, before, after)), task
 
 
@@ -80,7 +67,7 @@ def test_norms_are_those_of_the_formula():
     norm = backbone[0]
     nn.init.normal_(norm.weight), nn.init.normal_(norm.bias)
     adapter = KindNorms(backbone, TABLE)
-    move(nn.ModuleDict(dict(adapter=adapter)))
+    h.move_adapter(nn.ModuleDict(dict(adapter=adapter)))
     x = torch.randn(3, 4, 5)
     (layer,) = adapter.layers.values()
     for task in h.TASKS:
@@ -97,7 +84,7 @@ def test_low_rank_additions_are_those_of_the_formula():
     backbone = nn.Sequential(nn.Linear(5, 7))
     linear = copy.deepcopy(backbone[0])
     adapter = KindLoRA(backbone, TABLE, rank=2, alpha=6, targets=['0'])
-    move(nn.ModuleDict(dict(adapter=adapter)))
+    h.move_adapter(nn.ModuleDict(dict(adapter=adapter)))
     x = torch.randn(3, 4, 5)
     (layer,) = adapter.layers.values()
     for task in h.TASKS:
@@ -118,7 +105,7 @@ def test_mixtures_are_those_of_the_formula(shape):
     adapter = LoRAMixture(
         backbone, TABLE, experts=3, rank=2, alpha=6, targets=['0']
     )
-    move(nn.ModuleDict(dict(adapter=adapter)), 1.0)
+    h.move_adapter(nn.ModuleDict(dict(adapter=adapter)), 1.0)
     images = torch.randn(6, *shape)
     (layer,) = adapter.layers.values()
     used = []
@@ -145,7 +132,7 @@ def test_mixtures_are_those_of_the_formula(shape):
 @pytest.mark.parametrize('task', OWN)
 def test_a_batch_reaches_what_is_of_its_kind_or_task(model, task):
     student = model.train().student
-    move(student)
+    h.move_adapter(student)
     student.lock(student.freeze_plan(task, 'release'))
     model.train()
     h.backward(model, task)
@@ -172,18 +159,18 @@ def test_every_parameter_is_in_one_group(model):
 
 
 def test_the_teacher_follows(model):
-    move(model.student)
+    h.move_adapter(model.student)
     model.update_teacher(0.0)
     for task in OWN:
         ours, theirs = (
-            outputs(getattr(model, role), task)
+            h.outputs(getattr(model, role), task)
             for role in ('student', 'teacher')
         )
         assert all(map(torch.equal, ours, theirs))
     before = {
         n: p.clone() for n, p in model.teacher.adapter.named_parameters()
     }
-    move(model.student)
+    h.move_adapter(model.student)
     model.update_teacher(0.75)
     ours = dict(model.student.adapter.named_parameters())
     for name, theirs in model.teacher.adapter.named_parameters():
@@ -192,7 +179,7 @@ def test_the_teacher_follows(model):
 
 
 def test_tasks_that_share_images_do_not_share_maps(model):
-    move(model.student)
+    h.move_adapter(model.student)
     inputs, _ = h.batch('a/cls')
     student, maps = model.student, {}
     with torch.no_grad(), student.sharing_features():
@@ -214,19 +201,19 @@ def test_maps_of_no_task_are_refused(model):
 
 
 def test_what_was_trained_is_loaded_and_predicts(model):
-    move(model.student)
+    h.move_adapter(model.student)
     model.reset_teacher()
     checkpoint = dict(
         state_dict=copy.deepcopy(model.state_dict()),
         meta=dict(predict_on='teacher', tasks=[t.meta for t in TASKS]),
     )
-    wanted = outputs(model.teacher, 'a/seg')
+    wanted = h.outputs(model.teacher, 'a/seg')
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
     load_all_weights(model, checkpoint, 'x.pth')
     assert model.student.adapter is not None
-    assert torch.equal(wanted[0], outputs(model.active, 'a/seg')[0])
+    assert torch.equal(wanted[0], h.outputs(model.active, 'a/seg')[0])
 
 
 def test_one_backbone_cannot_take_it_up(model, plain, tmp_path):

@@ -60,14 +60,28 @@ class LoRALayer(nn.Module):
         self, state_dict: dict[str, Tensor], prefix: str, *args: Any
     ) -> None:
         """Refuse weights that were trained with another scale."""
-        saved = state_dict.get(f'{prefix}scale')
-        if saved is not None and saved.item() != self.scale.item():
-            raise UserError(
-                'The adapter of the checkpoint was trained with alpha / rank '
-                f'= {saved.item():g}, model.student.adapter has '
-                f'{self.scale.item():g}; use the same.'
-            )
+        check_scale('adapter', state_dict.get(f'{prefix}scale'), self.scale)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def check_scale(what: str, saved: Tensor | None, own: Tensor) -> None:
+    """Refuse weights that were trained with another scale.
+
+    Args:
+        what (str): ``adapter`` or ``experts``, for the message.
+        saved (Tensor, optional): The checkpoint's scale, if it has one.
+        own (Tensor): The config's scale.
+
+    Raises:
+        UserError: If they differ.
+    """
+    if saved is not None and saved.item() != own.item():
+        verb = 'were' if what.endswith('s') else 'was'
+        raise UserError(
+            f'The {what} of the checkpoint {verb} trained with alpha / rank '
+            f'= {saved.item():g}, model.student.adapter has {own.item():g}; '
+            'use the same.'
+        )
 
 
 @MODELS.register_module()

@@ -8,11 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fx_mm.models.adapters.base import missing_task
-from fx_mm.models.adapters.lora import LoRA
+from fx_mm.models.adapters.lora import LoRA, check_scale
 from fx_mm.registry import MODELS
 from fx_mm.tasks import Task, TaskTable
 from fx_mm.utils.checks import check_number
-from fx_mm.utils.errors import UserError
 
 
 class MixtureLayer(nn.Module):
@@ -88,12 +87,7 @@ class MixtureLayer(nn.Module):
     ) -> None:
         """Refuse weights that were trained with another scale."""
         saved = state_dict.get(f'{prefix}expert_scale')
-        if saved is not None and saved.item() != self.expert_scale.item():
-            raise UserError(
-                'The experts of the checkpoint were trained with alpha / rank '
-                f'= {saved.item():g}, model.student.adapter has '
-                f'{self.expert_scale.item():g}; use the same.'
-            )
+        check_scale('experts', saved, self.expert_scale)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
