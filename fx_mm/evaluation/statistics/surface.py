@@ -63,8 +63,9 @@ def outline_distances(
         return None
     # A search among the outlines' pixels is five times as fast as a distance
     # transform of an image of 2048 x 2048 pixels.
+    # OpenCV 4 returns points of shape (n, 1, 2), OpenCV 5 (n, 2)
     own, other = (
-        cv2.findNonZero(outline(mask).view(np.uint8))[:, 0]
+        cv2.findNonZero(outline(mask).view(np.uint8)).reshape(-1, 2)
         for mask in (truth, pred)
     )
     return cKDTree(other).query(own)[0], cKDTree(own).query(other)[0]
