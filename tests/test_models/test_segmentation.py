@@ -6,6 +6,7 @@ from mmengine.structures import PixelData
 from mmseg.models.decode_heads import FCNHead, UPerHead
 
 from fx_mm.models.layers import UPerDecoder
+from fx_mm.models.layers.pyramid import average_in_bins
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
 
@@ -155,6 +156,20 @@ def test_head_is_a_head_of_mmseg():
             [dict(img_shape=(100, 133), pad_shape=(100, 133))] * 2,
         )
     torch.testing.assert_close(logits, wanted)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'bins'), [((7, 7), 6), ((7, 5), 4), ((2, 9), 6), ((1, 1), 2)]
+)
+def test_average_in_bins_is_adaptive_pooling(shape, bins):
+    x = torch.randn(2, 3, *shape, dtype=torch.float64, requires_grad=True)
+    ours = average_in_bins(x, bins)
+    theirs = F.adaptive_avg_pool2d(x, bins)
+    torch.testing.assert_close(ours, theirs)
+    grad = torch.randn_like(ours)
+    torch.testing.assert_close(
+        *(torch.autograd.grad(y, x, grad) for y in (ours, theirs))
+    )
 
 
 def test_decoder_has_no_idle_parameter():

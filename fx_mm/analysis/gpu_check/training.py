@@ -12,9 +12,11 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from fx_mm.analysis.gpu_check.choices import Choices
 from fx_mm.analysis.gpu_check.configs import (
     TINY_SIZE,
     demo,
@@ -22,9 +24,16 @@ from fx_mm.analysis.gpu_check.configs import (
     set_sizes,
 )
 from fx_mm.analysis.gpu_check.job import Job
+from fx_mm.analysis.gpu_check.numerics import (
+    BATCH,
+    loss_and_gradients,
+    without_chance,
+)
 from fx_mm.config import PlainConfig
+from fx_mm.datasets.synthetic import SyntheticTask
 from fx_mm.deployment import export_onnx
 from fx_mm.engine.runner import MultiTaskRunner, build_runner
+from fx_mm.tasks import TaskTable
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 
 CYCLES = 2
@@ -102,6 +111,33 @@ def train_cycles(job: Job) -> Mapping[str, Any]:
     table = Path(cfg.work_dir, 'results.json')
     job.require('training ends with a table', table.is_file())
     return load_file(find_checkpoint(cfg.work_dir) or '')
+
+
+def check_repeat(job: Job) -> None:
+    """Compute the gradients of one batch of each kind twice, and compare.
+
+    Where they differ, no resume can be equal to the bit.
+    """
+    cfg = demo(job)
+    model = without_chance(cfg).to(job.device)
+
+    def gradients(
+        batch: dict[str, Any], dtype: torch.dtype | None
+    ) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        return loss_and_gradients(model, batch, Choices(), dtype)[1]
+
+    for task in TaskTable.from_cfg(cfg):
+        images = SyntheticTask(task)
+        batch = pseudo_collate([images[i] for i in range(BATCH)])
+        for dtype in (None, torch.bfloat16):
+            name = str(dtype or torch.float32).removeprefix('torch.')
+            wrong = differences(*(gradients(batch, dtype) for _ in range(2)))
+            job.require(
+                f'{task.kind.name}, {name}, equal gradients twice',
+                not wrong,
+                summary(wrong),
+            )
 
 
 def check_resume(job: Job, whole: Mapping[str, Any]) -> None:
@@ -195,13 +231,17 @@ def run(job: Job) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
+        with job.part('gradients twice'):
+            check_repeat(job)
         with job.part('training'):
             whole = train_cycles(job)
             with job.part('resume'):
                 check_resume(job, whole)
     torch.use_deterministic_algorithms(False)
-    found = {str(w.message).split(' does not')[0] for w in caught}
-    unsure = sorted(text for text in found if 'deterministic' in text)
+    texts = {str(warning.message) for warning in caught}
+    unsure = sorted(
+        text.split(' does not')[0] for text in texts if 'deterministic' in text
+    )
     if unsure:
         job.note('without a deterministic form', ', '.join(unsure))
     with job.part('torchrun'):

@@ -23,11 +23,40 @@ def _resize(
     )
 
 
+def _share_of_cells(size: int, bins: int, like: Tensor) -> Tensor:
+    """What each cell has of each bin's mean, of shape (bins, size)."""
+    cells = torch.arange(size, device=like.device)
+    index = torch.arange(bins, device=like.device)[:, None]
+    inside = (cells >= index * size // bins) & (
+        cells < -(-(index + 1) * size // bins)
+    )
+    return inside.to(like.dtype) / inside.sum(1, keepdim=True)
+
+
+def average_in_bins(x: Tensor, bins: int) -> Tensor:
+    """Adaptive average pooling as two products of matrices.
+
+    CUDA's own adds to the gradients in any order, so that no two trainings
+    with it are equal to the bit.
+
+    Args:
+        x (Tensor): Map of shape (B, C, H, W).
+        bins (int): Of each side.
+
+    Returns:
+        Tensor: Of shape (B, C, bins, bins).
+    """
+    rows, columns = (_share_of_cells(size, bins, x) for size in x.shape[2:])
+    return rows @ x @ columns.T
+
+
 class PyramidPooling(PPM):
     """mmseg's pyramid pooling that trains on a batch of one image.
 
     BatchNorm refuses a single value per channel (the 1x1 bin of one image),
-    so such a bin is normalised with the running statistics.
+    so such a bin is normalised with the running statistics. With
+    ``torch.use_deterministic_algorithms(True)`` its gradients have the same
+    bits on every run of a GPU, too.
     """
 
     def forward(self, x: Tensor) -> list[Any]:
@@ -40,8 +69,15 @@ class PyramidPooling(PPM):
             list[Tensor]: One map (B, channels, H, W) per bin.
         """
         outs = []
+        by_products = (
+            x.is_cuda and torch.are_deterministic_algorithms_enabled()
+        )
         for pool, conv in self:
-            pooled = pool(x)
+            pooled = (
+                average_in_bins(x, pool.output_size)
+                if by_products
+                else pool(x)
+            )
             single = pooled.numel() == pooled.shape[1]
             norm = conv.norm if conv.with_norm else None
             if single and isinstance(norm, _BatchNorm) and norm.training:
