@@ -53,7 +53,7 @@ test: setup
 # export, two processes, resume, the tools' further ways, the set-up without a
 # network, the check of a GPU.
 WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
-	tests/test_analysis/test_host_waits.py tests/test_analysis/test_stability.py \
+	tests/test_analysis/test_host_waits.py \
 	tests/test_apis/test_dicom_results.py \
 	tests/test_real_data.py tests/test_deployment \
 	tests/test_engine/test_adapter_runs.py \

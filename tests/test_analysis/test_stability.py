@@ -266,7 +266,6 @@ def run(study, phantom, tmp_path, monkeypatch, capsys):
     DefaultScope._instance_dict.clear()
 
 
-@pytest.mark.slow
 def test_report_is_made_up_and_resumed(run, study, tmp_path):
     work = tmp_path / 'work'
     with pytest.raises(UserError, match='No seed of the base is finished'):
