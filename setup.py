@@ -76,7 +76,7 @@ setup(
     ],
     python_requires=f'>={PYTHONS[0]}',
     packages=find_packages(include=['fx_mm', 'fx_mm.*']),
-    package_data={'fx_mm': ['py.typed']},
+    package_data={'fx_mm': ['py.typed', 'analysis/*.csv']},
     install_requires=read_requirements('runtime.txt'),
     extras_require={
         'hub': read_requirements('hub.txt'),

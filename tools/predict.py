@@ -2,9 +2,10 @@
 
 Writes, for each image, an annotated picture, a JSON file and the masks, and
 for all images a table of the probabilities and one of the numbers (of
-regression tasks); with --explain also what each finding rests on. Without a
-config, the one that the checkpoint holds is read. ``--dicom-out`` writes DICOM
-objects beside them, or stores them in an archive.
+regression tasks); with --explain also what each finding rests on, with
+--report measurements and sentences. Without a config, the one that the
+checkpoint holds is read. ``--dicom-out`` writes DICOM objects beside them, or
+stores them in an archive.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 from fx_mm.apis import FoundationXInferencer, ImageResult, load_config
 from fx_mm.apis.dicom_results import open_dicom
 from fx_mm.apis.explanation import save_explanations
+from fx_mm.apis.image_report import ImageReporter, choose_prior
 from fx_mm.apis.image_sources import ImageSource, list_sources
 from fx_mm.apis.inference import BATCH_SIZE
 from fx_mm.apis.result_files import output_names, save_result
@@ -73,6 +75,28 @@ def parse_args() -> argparse.Namespace:
         help='write a picture of what each finding of labels and boxes rests '
         'on, into IMAGE_explain/',
     )
+    parser.add_argument(
+        '--report',
+        action='store_true',
+        help='write measurements and sentences, each with what it came from, '
+        'into IMAGE_report/; not for diagnosis',
+    )
+    parser.add_argument(
+        '--thresholds',
+        metavar='RESULTS_JSON',
+        help='results of tools/test.py --thresholds-from val, for --report '
+        '(default: results.json beside the checkpoint)',
+    )
+    parser.add_argument(
+        '--wording',
+        metavar='CSV',
+        help='table of the sentences of --report (default: the English one)',
+    )
+    parser.add_argument(
+        '--prior',
+        metavar='IMAGE',
+        help='prior image of the patient that --report compares with',
+    )
     add_model_options(parser)
     add_config_options(parser)
     return parser.parse_intermixed_args()
@@ -115,6 +139,31 @@ def list_images(paths: list[str], out_dir: Path) -> list[ImageSource]:
                 'folder of images.'
             )
     return list(list_sources(paths, exclude=out_dir)[0])
+
+
+def open_reporter(
+    args: argparse.Namespace,
+    infer: FoundationXInferencer,
+    images: list[ImageSource],
+    out_dir: Path,
+) -> ImageReporter | None:
+    """Return what writes reports, None without --report.
+
+    Raises:
+        UserError: If an option of it is given alone, or cannot be used.
+    """
+    if not args.report:
+        for name in ('thresholds', 'wording', 'prior'):
+            if getattr(args, name) is not None:
+                raise UserError(f'--{name} is of --report; add it.')
+        return None
+    prior = None
+    if args.prior is not None:
+        priors = list_images([args.prior], out_dir)
+        prior = choose_prior(priors, len(images))
+    return ImageReporter(
+        *(infer, args.thresholds, args.wording, args.score_thr, prior)
+    )
 
 
 def table_row(result: ImageResult) -> dict[str, str]:
@@ -164,6 +213,7 @@ def main() -> int:
         tasks=args.tasks,
         trust=args.trust,
     )
+    reporter = open_reporter(args, infer, images, out_dir)
     dicom = None
     if args.dicom_out is not None:
         dicom = open_dicom(infer, args.dicom_out, args.score_thr)
@@ -190,11 +240,15 @@ def main() -> int:
             if args.explain:
                 folder = f'{stem}_explain'
                 save_explanations(infer, image, folder, args.score_thr)
+            measured = None
+            if reporter is not None:
+                measured = reporter.measure(image, result)
+                reporter.save(image, result, measured, f'{stem}_report')
             what = '.json' if args.no_pictures else '.png, .json'
             print(f'{result.path} -> {stem}{what}')
             try:
                 if dicom is not None:
-                    dicom(result, name)
+                    dicom(result, name, measured)
             except SourceError as error:
                 print(f'error: {error}', file=sys.stderr)
                 n_without += 1

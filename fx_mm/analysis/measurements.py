@@ -53,6 +53,7 @@ class Measurement:
         spread (tuple[float], optional): Least and greatest value of all
             readings that have one, see :mod:`fx_mm.analysis.spread`.
         readings (int): How many have one.
+        factor (float): What pixels were multiplied with for the unit.
     """
 
     quantity: str
@@ -62,6 +63,7 @@ class Measurement:
     reason: str = ''
     spread: tuple[float, float] | None = None
     readings: int = 1
+    factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ class Measurements:
         findings (tuple[Finding]): Boxes and masks, organs too.
         probabilities (dict): Task to class to probability.
         dropped (dict): ``task class`` to pieces of masks too small to count.
+        looked_for (dict): Task and form, ``box`` or ``mask``, to the classes
+            that are findings.
     """
 
     geometry: Geometry
@@ -123,6 +127,9 @@ class Measurements:
         default_factory=dict
     )
     dropped: Mapping[str, int] = field(default_factory=dict)
+    looked_for: Mapping[tuple[str, str], tuple[str, ...]] = field(
+        default_factory=dict
+    )
 
 
 def measure(
@@ -185,7 +192,18 @@ def measure(
         tuple(findings),
         probabilities,
         dropped,
+        {
+            (task, 'box' if isinstance(found, LocResult) else 'mask'): tuple(
+                name for name in found.classes if not _is_organ(name)
+            )
+            for task, found in result.predictions.items()
+            if isinstance(found, LocResult | SegResult)
+        },
     )
+
+
+def _is_organ(name: str) -> bool:
+    return find_code(name).category == ANATOMY
 
 
 def _key(name: str) -> str:
@@ -214,9 +232,13 @@ def _measure_chest(
     """Yield what lungs, and heart, of one task give."""
     width_unit, area_unit, (_, across), area = _scale(geometry)
 
-    def give(quantity: str, value: float, unit: str, why: str) -> Measurement:
-        value = math.nan if why else value
-        return Measurement(quantity, value, unit, frame.task, why)
+    def give(
+        quantity: str, value: float, factor: float, unit: str, why: str
+    ) -> Measurement:
+        value = math.nan if why else value * factor
+        return Measurement(
+            quantity, value, unit, frame.task, why, factor=factor
+        )
 
     why = frame.refusal
     areas = {
@@ -231,15 +253,18 @@ def _measure_chest(
         thorax = max(b[2] for b in boxes) - min(b[0] for b in boxes)
     if heart is not None:
         region = check_mask(heart, 'the heart')
-        no_heart = region.refusal or _outside(region, frame)
+        no_heart = (
+            geometry.refusal or region.refusal or _outside(region, frame)
+        )
         wide = region.box[2] - region.box[0]
-        yield give(RATIO, wide / thorax, '', narrow or no_heart)
-        yield give('heart_width', wide * across, width_unit, no_heart)
-    yield give('thoracic_width', thorax * across, width_unit, narrow)
+        yield give(RATIO, wide / thorax, 1, '', narrow or no_heart)
+        yield give('heart_width', wide, across, width_unit, no_heart)
+    yield give('thoracic_width', thorax, across, width_unit, narrow)
     for side, own in areas.items():
-        yield give(f'{side}_lung_area', own * area, area_unit, cut)
+        yield give(f'{side}_lung_area', own, area, area_unit, cut)
     left, right = areas.values()
-    yield give('lung_asymmetry', (left - right) / (left + right), '', cut)
+    asymmetry = (left - right) / (left + right)
+    yield give('lung_asymmetry', asymmetry, 1, '', cut)
 
 
 def _scale(
@@ -284,13 +309,16 @@ def _sizes(
 ) -> tuple[Measurement, ...]:
     length, square, (down, across), per_pixel = _scale(geometry)
     x1, y1, x2, y2 = box
-    sizes = [
-        Measurement('width', (x2 - x1) * across, length, task),
-        Measurement('height', (y2 - y1) * down, length, task),
+    numbers = [
+        ('width', x2 - x1, across, length),
+        ('height', y2 - y1, down, length),
     ]
     if area is not None:
-        sizes.append(Measurement('area', area * per_pixel, square, task))
-    return tuple(sizes)
+        numbers.append(('area', area, per_pixel, square))
+    return tuple(
+        Measurement(name, value * factor, unit, task, factor=factor)
+        for name, value, factor, unit in numbers
+    )
 
 
 def _boxes(
@@ -310,6 +338,7 @@ def _boxes(
                 *(task, name, 'box', number, float(score), box),
                 frame.locate(box),
                 _sizes(task, box, geometry),
+                _is_organ(name),
             )
 
 
@@ -322,7 +351,7 @@ def _masks(
 ) -> Iterator[Finding]:
     """Yield organs whole and the pieces of findings."""
     for name, mask in zip(found.classes, found.masks):
-        organ = find_code(name).category == ANATOMY
+        organ = _is_organ(name)
         least = 1 if organ else max(1, round(LEAST_SHARE * mask.size))
         parts, small = pieces(mask, least)
         if small:

@@ -40,6 +40,7 @@ _ORGANS = {
     'heart': ('80891009', 'SCT', 'Heart'),
     'clavicle': ('51299004', 'SCT', 'Clavicle'),
     'rib': ('113197003', 'SCT', 'Rib'),
+    'thorax': ('51185008', 'SCT', 'Thoracic structure'),
 }
 _PLEURAL_EFFUSION = ('60046008', 'SCT', 'Pleural effusion')
 _PULMONARY_EDEMA = ('19242006', 'SCT', 'Pulmonary edema')

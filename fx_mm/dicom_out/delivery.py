@@ -15,6 +15,8 @@ from fx_mm.visualization.results import ImageResult
 if TYPE_CHECKING:
     import pydicom
 
+    from fx_mm.analysis.measurements import Measurements
+
 
 class DicomDelivery:
     """Makes the DICOM objects of one image after the other and delivers them.
@@ -37,19 +39,26 @@ class DicomDelivery:
         self.archive = DicomWeb(target) if is_web_address(target) else None
         self.counts: Counter[str] = Counter()
 
-    def __call__(self, result: ImageResult, name: str | Path) -> None:
+    def __call__(
+        self,
+        result: ImageResult,
+        name: str | Path,
+        measured: 'Measurements | None' = None,
+    ) -> None:
         """Deliver the objects of one image.
 
         Args:
             result (ImageResult): The predictions.
             name (str | Path): Of the files, in the folder and without their
                 endings.
+            measured (Measurements, optional): What the report says beside
+                the predictions. Defaults to None.
 
         Raises:
             SourceError: If the image cannot be referred to.
             UserError: If they cannot be written, or the archive refuses.
         """
-        objects = self.results.make(result)
+        objects = self.results.make(result, measured)
         self.counts['made' if objects else 'no DICOM'] += 1
         if self.archive is not None and objects:
             self.archive.store(list(objects.values()))

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
@@ -14,6 +14,7 @@ from fx_mm.dicom_out.codes import ClassCode
 from fx_mm.dicom_out.errors import SourceError
 from fx_mm.dicom_out.extra import quiet
 from fx_mm.dicom_out.gsps import FoundBox, make_gsps
+from fx_mm.dicom_out.measured import SrMeasurements
 from fx_mm.dicom_out.model import Model
 from fx_mm.dicom_out.seg import make_seg
 from fx_mm.dicom_out.source import read_source
@@ -26,6 +27,9 @@ from fx_mm.visualization.results import (
     SegResult,
 )
 
+if TYPE_CHECKING:
+    from fx_mm.analysis.measurements import Measurements
+
 FIRST_SERIES = 9001
 """Number of the first series of results; those of devices are small."""
 
@@ -33,7 +37,10 @@ FindCode = Callable[[str], ClassCode]
 
 
 def make_objects(
-    result: ImageResult, model: Model, find_code: FindCode
+    result: ImageResult,
+    model: Model,
+    find_code: FindCode,
+    measured: 'Measurements | None' = None,
 ) -> dict[str, pydicom.Dataset]:
     """Make the DICOM objects of an image that is a DICOM file.
 
@@ -41,6 +48,8 @@ def make_objects(
         result (ImageResult): The predictions.
         model (Model): Who made them.
         find_code (Callable): Class name to its coded terms.
+        measured (Measurements, optional): What the report says beside the
+            predictions. Defaults to None.
 
     Returns:
         dict[str, pydicom.Dataset]: ``x_seg_segmentation`` for the masks of
@@ -60,7 +69,7 @@ def make_objects(
             'are no DICOM results.'
         )
     with quiet():
-        return _make(result, source, model, find_code)
+        return _make(result, source, model, find_code, measured)
 
 
 def _make(
@@ -68,6 +77,7 @@ def _make(
     source: pydicom.Dataset,
     model: Model,
     find_code: FindCode,
+    measured: 'Measurements | None',
 ) -> dict[str, pydicom.Dataset]:
     objects: dict[str, pydicom.Dataset] = {}
     segmentations: dict[str, Segmentation] = {}
@@ -87,11 +97,15 @@ def _make(
             objects[key] = segmentations[task]
         elif isinstance(prediction, LocResult):
             boxes += _boxes(task, prediction, model.score_thr)
+    in_report = measured and SrMeasurements(measured, source, find_code)
     statements = [
         *_numbers(result, find_code),
-        *_findings(result, boxes, source, find_code),
+        *_findings(result, boxes, source, find_code, in_report),
         *_areas(result, segmentations, source, find_code),
     ]
+    if in_report:
+        segments = _segments(result, segmentations)
+        statements += [*in_report.chest(), *in_report.pieces(segments)]
     series = FIRST_SERIES + len(objects)
     if statements:
         objects['report'] = report.make_sr(
@@ -159,6 +173,7 @@ def _findings(
     boxes: list[FoundBox],
     source: pydicom.Dataset,
     find_code: FindCode,
+    measured: SrMeasurements | None,
 ) -> Iterator[report.Statement]:
     """Yield the number of boxes of each class, 0 too, and each box."""
     for task, each in _of(result, LocResult).items():
@@ -177,6 +192,7 @@ def _findings(
                     100 * box.score,
                     report.PERCENT,
                     report.region_of(box, source),
+                    *(measured.of_box(box) if measured else ()),
                 )
 
 
@@ -190,14 +206,11 @@ def _areas(
     factor, unit = 1.0, report.PIXELS
     if 'PixelSpacing' in source:
         factor, unit = math.prod(source.PixelSpacing), report.MM2
+    segments = _segments(result, segmentations)
     for task, found in _of(result, SegResult).items():
-        for number, (name, mask) in enumerate(
-            zip(found.classes, found.masks), 1
-        ):
+        for name, mask in zip(found.classes, found.masks):
             area = int(np.count_nonzero(mask))
-            region = None
-            if area:
-                region = report.segment_of(segmentations[task], number)
+            region = segments.get((task, name))
             yield report.Statement(
                 task,
                 name,
@@ -207,3 +220,15 @@ def _areas(
                 unit,
                 region,
             )
+
+
+def _segments(
+    result: ImageResult, segmentations: Mapping[str, Segmentation]
+) -> dict[tuple[str, str], Any]:
+    """Return references to the segments that have pixels."""
+    return {
+        (task, name): report.segment_of(segmentations[task], number)
+        for task, found in _of(result, SegResult).items()
+        for number, name in enumerate(found.classes, 1)
+        if found.masks[number - 1].any()
+    }

@@ -13,6 +13,8 @@ from fx_mm.visualization.results import SCORE_THR, ImageResult
 if TYPE_CHECKING:
     import pydicom
 
+    from fx_mm.analysis.measurements import Measurements
+
 
 class DicomResults:
     """Makes the DICOM objects of predictions.
@@ -65,11 +67,16 @@ class DicomResults:
         for name in codes or ():
             self._find(name)
 
-    def make(self, result: ImageResult) -> 'dict[str, pydicom.Dataset]':
+    def make(
+        self, result: ImageResult, measured: 'Measurements | None' = None
+    ) -> 'dict[str, pydicom.Dataset]':
         """Make the objects of one image.
 
         Args:
             result (ImageResult): The predictions.
+            measured (Measurements, optional): What the report says beside
+                them: numbers of the chest, sizes and places. Defaults to
+                None.
 
         Returns:
             dict[str, pydicom.Dataset]: Ending of a file name to the object;
@@ -82,7 +89,7 @@ class DicomResults:
         if result.path is None or reading.get('format') != 'DICOM':
             return {}
         return self._objects.make_objects(
-            result, self.model, self._find_and_tell
+            result, self.model, self._find_and_tell, measured
         )
 
     def _find_and_tell(self, name: str) -> Any:

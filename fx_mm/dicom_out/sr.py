@@ -19,7 +19,10 @@ CERTAINTY = Code('111012', 'DCM', 'Certainty of Finding')
 COUNT = Code('246206008', 'SCT', 'Number of lesions')
 AREA = Code('42798000', 'SCT', 'Area')
 PERCENT = Code('%', 'UCUM', 'percent')
+WIDTH = Code('103355008', 'SCT', 'Width')
+HEIGHT = Code('121207', 'DCM', 'Height')
 PIXELS = Code('{pixels}', 'UCUM', 'pixels')
+MM = Code('mm', 'UCUM', 'millimeter')
 MM2 = Code('mm2', 'UCUM', 'square millimeter')
 NO_UNITS = Code('1', 'UCUM', 'no units')
 PROCEDURE = Code('413815006', 'SCT', 'Chest imaging')
@@ -36,6 +39,8 @@ class Statement(NamedTuple):
         value (float): Finite.
         unit (Code): Its unit.
         region (Any, optional): Where in the image, None for all of it.
+        sizes (tuple): Further numbers of it: quantity, value, unit.
+        site (tuple, optional): Coded location, and its side or None.
     """
 
     task: str
@@ -45,6 +50,8 @@ class Statement(NamedTuple):
     value: float
     unit: Code
     region: Any = None
+    sizes: tuple[tuple[Code, float, Code], ...] = ()
+    site: tuple[Code, Code | None] | None = None
 
 
 def make_sr(
@@ -158,14 +165,19 @@ def _group(
             family=FAMILY,
         ),
         measurements=[
-            sr.Measurement(
-                statement.quantity, _number(statement.value), statement.unit
+            sr.Measurement(quantity, _number(value), unit)
+            for quantity, value, unit in (
+                (statement.quantity, statement.value, statement.unit),
+                *statement.sizes,
             )
         ],
     )
+    site = statement.site
     if side is not None:
+        site = (statement.code.term, side)
+    if site is not None:
         arguments['finding_sites'] = [
-            sr.FindingSite(statement.code.term, laterality=side)
+            sr.FindingSite(site[0], laterality=site[1])
         ]
     region = statement.region
     if region is None:

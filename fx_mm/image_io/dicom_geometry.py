@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pydicom
+from pydicom.multival import MultiValue
 
 LATERAL_VIEWS = ('LL', 'RL', 'LLD', 'RLD', 'LATERAL', 'LAT', 'LLO', 'RLO')
 CALIBRATED = 'PixelSpacing'
@@ -58,13 +59,9 @@ def read_geometry(path: str) -> Geometry:
         note = f'The header cannot be read ({type(error).__name__}).'
         return Geometry(notes=(note,))
     notes: list[str] = []
-    spacing, name = None, ''
     pairs = {k: _pair(header, k, notes) for k in (CALIBRATED, DETECTOR)}
-    for name, spacing in pairs.items():
-        if spacing is not None:
-            break
-    else:
-        name = ''
+    name = next((k for k, pair in pairs.items() if pair is not None), '')
+    spacing = pairs.get(name)
     same = spacing is not None and spacing == pairs[DETECTOR]
     if same and not _texts(header, 'PixelSpacingCalibrationType'):
         name = DETECTOR
@@ -93,9 +90,10 @@ def _texts(header: pydicom.Dataset, keyword: str) -> list[str]:
     """Return the texts of an element; none if it is missing or malformed."""
     try:
         value: Any = header.get(keyword)
-        if value is None or isinstance(value, str):
-            value = [value or '']
-        texts = [str(part).strip() for part in value]
+        if value is None:
+            return []
+        parts = value if isinstance(value, MultiValue) else [value]
+        texts = [str(part).strip() for part in parts]
     except Exception:  # the value is not of the element's type
         return []
     return texts if any(texts) else []

@@ -6,6 +6,8 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from fx_mm.dicom_out.codes import ANATOMY, FINDING, SIDES, find_code
+from fx_mm.dicom_out.measured import LUNG, ZONES
+from fx_mm.dicom_out.sr import HEIGHT, WIDTH
 from fx_mm.utils.errors import UserError
 
 # What the standard's context groups list, as pydicom has them.
@@ -35,6 +37,20 @@ def test_categories_and_sides_are_those_of_the_standard():
     assert codes.SCT.AnatomicalStructure == ANATOMY
     assert codes.SCT.MorphologicallyAbnormalStructure == FINDING
     assert dict(left=codes.SCT.Left, right=codes.SCT.Right) == SIDES
+
+
+def test_zones_and_sizes_are_those_of_the_standard():
+    assert codes.SCT.Lung == LUNG
+    assert find_code('Thorax').term == codes.SCT.ThoracicStructure
+    assert (
+        dict(
+            upper=codes.SCT.UpperZoneOfLung,
+            middle=codes.SCT.MiddleZoneOfLung,
+            lower=codes.SCT.LowerZoneOfLung,
+        )
+        == ZONES
+    )
+    assert (codes.SCT.Width, codes.DCM.Height) == (WIDTH, HEIGHT)
 
 
 def test_classes_of_the_shipped_datasets():
