@@ -12,7 +12,8 @@ from fx_mm.analysis.grounded_report import (
     finite,
     fraction,
 )
-from fx_mm.analysis.measurements import RATIO, Measurements
+from fx_mm.analysis.heart_and_lungs import RATIO
+from fx_mm.analysis.measurements import Measurements
 
 
 def write_comparison(

@@ -7,12 +7,17 @@ from typing import Any
 
 from fx_mm.analysis.chest_frame import BOTH, UNKNOWN, Place
 from fx_mm.analysis.decision_thresholds import DecisionThresholds
-from fx_mm.analysis.measurements import Finding, Measurement, Measurements
+from fx_mm.analysis.heart_and_lungs import WIDTH
+from fx_mm.analysis.measurement import MM, Measurement
+from fx_mm.analysis.measurements import Finding, Measurements
 from fx_mm.analysis.wording import Wording
 from fx_mm.image_io.dicom_geometry import CALIBRATED, DETECTOR
 
 SECTIONS = ('labels', 'boxes', 'masks', 'chest', 'prior', 'notes')
 """In the order of the text."""
+ADULT_WIDTH = (180, 420)
+"""Millimetres; a thorax outside of it is a child's, or the spacing is not
+that of these pixels."""
 SECTION_OF = dict(box='boxes', mask='masks')
 ORDER = ('label_above', 'label_open', 'label_undefined', 'label_below')
 
@@ -44,7 +49,8 @@ class ReportWriter:
     Args:
         wording (Wording): The words.
         thresholds (DecisionThresholds): From validation images.
-        score_thr (float): Boxes with a lower score were left out.
+        score_thr (float): Boxes with a lower score were left out, of classes
+            without a threshold.
     """
 
     def __init__(
@@ -56,6 +62,11 @@ class ReportWriter:
         self.wording = wording
         self.thresholds = thresholds
         self.score_thr = score_thr
+
+    def least(self, task: str, name: str) -> float:
+        """Return the score from which on a box is shown."""
+        chosen = self.thresholds.of(task, name)
+        return self.score_thr if chosen is None else chosen
 
     def write(self, found: Measurements) -> list[Sentence]:
         """Write about one image.
@@ -114,14 +125,20 @@ class ReportWriter:
         seen = {(f.task, f.name) for f in shown}
         for (task, form), names in found.looked_for.items():
             none = [name for name in names if (task, name) not in seen]
-            if none:
-                text = self.wording.say(
-                    f'no_{form}',
-                    names=', '.join(map(self.wording.name, none)),
-                    threshold=fraction(self.score_thr),
-                )
-                evidence = {'task': task, 'form': form, 'classes': none}
-                yield Sentence(SECTION_OF[form], text, evidence)
+            if not none:
+                continue
+            evidence: dict[str, Any] = dict(task=task, form=form, classes=none)
+            values = dict(names=', '.join(map(self.wording.name, none)))
+            if form == 'box':
+                least = {name: self.least(task, name) for name in none}
+                evidence['thresholds'] = least
+                evidence['threshold_from'] = self.thresholds.path
+                low, high = min(least.values()), max(least.values())
+                values['threshold'] = fraction(low)
+                if fraction(low) != fraction(high):
+                    values['threshold'] += f'-{fraction(high)}'
+            text = self.wording.say(f'no_{form}', **values)
+            yield Sentence(SECTION_OF[form], text, evidence)
 
     def _finding(self, finding: Finding) -> Sentence:
         sizes = {m.quantity: m for m in finding.sizes}
@@ -136,8 +153,11 @@ class ReportWriter:
         )
         if finding.form == 'box':
             values['score'] = fraction(finding.score or 0.0)
+            least = self.least(finding.task, finding.name)
+            chosen = self.thresholds.of(finding.task, finding.name)
             values['threshold'] = self.wording.say(
-                'box_threshold_open', threshold=fraction(self.score_thr)
+                f'box_threshold_{"open" if chosen is None else "chosen"}',
+                threshold=fraction(least),
             )
             values['spread'] = self.spread(sizes['width'], number)
         else:
@@ -145,7 +165,18 @@ class ReportWriter:
             values['area_unit'] = sizes['area'].unit
             values['spread'] = self.spread(sizes['area'], number)
         text = self.wording.say(finding.form, **values)
-        return Sentence(SECTION_OF[finding.form], text, evidence_of(finding))
+        evidence = evidence_of(finding)
+        if finding.form == 'box':
+            evidence |= self._threshold(finding.task, finding.name)
+        return Sentence(SECTION_OF[finding.form], text, evidence)
+
+    def _threshold(self, task: str, name: str) -> dict[str, Any]:
+        """Return what a box was held against, for its evidence."""
+        chosen = self.thresholds.of(task, name) is not None
+        return dict(
+            threshold=self.least(task, name),
+            threshold_from=self.thresholds.path if chosen else None,
+        )
 
     def place(self, place: Place) -> str:
         """Return where something lies, as a part of a sentence."""
@@ -179,7 +210,12 @@ class ReportWriter:
             evidence: dict[str, Any] = {
                 'task': measured.task,
                 'form': 'mask',
+                'classes': measured.classes,
                 'quantity': measured.quantity,
+                'value': finite(measured.value),
+                'unit': measured.unit,
+                'spread': measured.spread,
+                'readings': measured.readings,
             }
             if measured.reason:
                 text = self.wording.say(
@@ -214,6 +250,14 @@ class ReportWriter:
             scale = {CALIBRATED: 'calibrated', DETECTOR: 'detector'}
             name = scale.get(geometry.spacing_from, 'pixels')
             texts.append(say(f'note_{name}'))
+        texts += [
+            say('note_width', value=number(m.value))
+            for m in found.chest
+            if m.quantity == WIDTH
+            and m.unit == MM
+            and not m.reason
+            and not ADULT_WIDTH[0] <= m.value <= ADULT_WIDTH[1]
+        ]
         texts += geometry.notes
         for text in texts:
             yield Sentence('notes', text)
@@ -240,7 +284,7 @@ def evidence_of(finding: Finding) -> dict[str, Any]:
 
 def fraction(value: float) -> str:
     """Write a probability or a ratio."""
-    return f'{value:.2f}'
+    return f'{round(value, 2) + 0.0:.2f}'  # no -0.00
 
 
 def number(value: float) -> str:

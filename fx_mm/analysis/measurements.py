@@ -4,23 +4,21 @@ What masks cannot give is NaN with a reason, never a guess.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from fx_mm.analysis.chest_frame import (
-    LEFT,
-    RIGHT,
     Box,
     ChestFrame,
     Place,
-    Region,
-    check_mask,
     extent,
     make_frame,
     pieces,
 )
+from fx_mm.analysis.heart_and_lungs import find_organs, measure_chest
+from fx_mm.analysis.measurement import Measurement, scale_of
 from fx_mm.dicom_out.codes import ANATOMY, find_code
 from fx_mm.image_io.dicom_geometry import UNKNOWN, Geometry
 from fx_mm.visualization.results import (
@@ -31,39 +29,8 @@ from fx_mm.visualization.results import (
     SegResult,
 )
 
-PIXELS, MM = 'px', 'mm'
 LEAST_SHARE = 1e-4
 """Area of a piece of a finding's mask, as a share of the image."""
-RATIO = 'cardiothoracic_ratio'
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A number, and where it came from.
-
-    Attributes:
-        quantity (str): ``cardiothoracic_ratio``, ``heart_width``,
-            ``thoracic_width``, ``left_lung_area``, ``right_lung_area``,
-            ``lung_asymmetry`` (area of the left less the right by their
-            sum); of a finding ``width``, ``height``, ``area``.
-        value (float): NaN where it cannot be measured.
-        unit (str): ``px``, ``px2``, ``mm``, ``mm2`` or '' (a ratio).
-        task (str): Whose boxes or masks it was taken from.
-        reason (str): Why it is NaN.
-        spread (tuple[float], optional): Least and greatest value of all
-            readings that have one, see :mod:`fx_mm.analysis.spread`.
-        readings (int): How many have one.
-        factor (float): What pixels were multiplied with for the unit.
-    """
-
-    quantity: str
-    value: float
-    unit: str
-    task: str
-    reason: str = ''
-    spread: tuple[float, float] | None = None
-    readings: int = 1
-    factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -135,7 +102,7 @@ class Measurements:
 def measure(
     result: ImageResult,
     geometry: Geometry = UNKNOWN,
-    score_thr: float = SCORE_THR,
+    least: Callable[[str, str], float] = lambda task, name: SCORE_THR,
 ) -> Measurements:
     """Measure the predictions of an image.
 
@@ -145,21 +112,21 @@ def measure(
         result (ImageResult): The predictions.
         geometry (Geometry): What the file says of scale and directions.
             Defaults to nothing.
-        score_thr (float): Boxes with a lower score are left out. Defaults to
-            0.3.
+        least (Callable): Task and class to the score below which boxes are
+            left out. Defaults to 0.3 for all.
 
     Returns:
         Measurements: Without spreads.
     """
     organs = {
-        task: _organs(found)
+        task: find_organs(found)
         for task, found in result.predictions.items()
         if isinstance(found, SegResult)
     }
     frames = {
-        task: make_frame(result.size, geometry, lungs, task)
-        for task, (lungs, _) in organs.items()
-        if lungs
+        task: make_frame(result.size, geometry, own.lungs, task)
+        for task, own in organs.items()
+        if own.lungs
     }
     usable = [frame for frame in frames.values() if frame.lungs]
     frame = next(
@@ -168,13 +135,13 @@ def measure(
     chest = [
         each
         for task, own in frames.items()
-        for each in _measure_chest(own, organs[task][1], geometry)
+        for each in measure_chest(own, organs[task], geometry)
     ]
     dropped: dict[str, int] = {}
     findings: list[Finding] = []
     for task, found in result.predictions.items():
         if isinstance(found, LocResult):
-            findings += _boxes(task, found, frame, geometry, score_thr)
+            findings += _boxes(task, found, frame, geometry, least)
         elif isinstance(found, SegResult):
             findings += _masks(task, found, frame, geometry, dropped)
     probabilities = {
@@ -206,108 +173,10 @@ def _is_organ(name: str) -> bool:
     return find_code(name).category == ANATOMY
 
 
-def _key(name: str) -> str:
-    return name.lower().replace('_', ' ')
-
-
-def _organs(
-    found: SegResult,
-) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """Return the masks of the lungs, as of make_frame, and of the heart."""
-    masks = {_key(n): m for n, m in zip(found.classes, found.masks)}
-    heart = masks.get('heart')
-    sided = {side: masks.get(f'{side} lung') for side in (LEFT, RIGHT)}
-    both = {side: m for side, m in sided.items() if m is not None}
-    if len(both) == 2:
-        return both, heart
-    for name in ('lung', 'lungs'):
-        if name in masks:
-            return {'lung': masks[name]}, heart
-    return {}, heart
-
-
-def _measure_chest(
-    frame: ChestFrame, heart: np.ndarray | None, geometry: Geometry
-) -> Iterator[Measurement]:
-    """Yield what lungs, and heart, of one task give."""
-    width_unit, area_unit, (_, across), area = _scale(geometry)
-
-    def give(
-        quantity: str, value: float, factor: float, unit: str, why: str
-    ) -> Measurement:
-        value = math.nan if why else value * factor
-        return Measurement(
-            quantity, value, unit, frame.task, why, factor=factor
-        )
-
-    why = frame.refusal
-    areas = {
-        side: float(frame.lungs[side].mask.sum()) if not why else math.nan
-        for side in (LEFT, RIGHT)
-    }
-    narrow = why or _cut(frame, (0, 2))
-    cut = narrow or _cut(frame, (1, 3))
-    thorax = math.nan
-    if not why:
-        boxes = [lung.box for lung in frame.lungs.values()]
-        thorax = max(b[2] for b in boxes) - min(b[0] for b in boxes)
-    if heart is not None:
-        region = check_mask(heart, 'the heart')
-        no_heart = (
-            geometry.refusal or region.refusal or _outside(region, frame)
-        )
-        wide = region.box[2] - region.box[0]
-        yield give(RATIO, wide / thorax, 1, '', narrow or no_heart)
-        yield give('heart_width', wide, across, width_unit, no_heart)
-    yield give('thoracic_width', thorax, across, width_unit, narrow)
-    for side, own in areas.items():
-        yield give(f'{side}_lung_area', own, area, area_unit, cut)
-    left, right = areas.values()
-    asymmetry = (left - right) / (left + right)
-    yield give('lung_asymmetry', asymmetry, 1, '', cut)
-
-
-def _scale(
-    geometry: Geometry,
-) -> tuple[str, str, tuple[float, float], float]:
-    """Return units of lengths and areas, and the factors to them."""
-    if geometry.spacing is None:
-        return PIXELS, f'{PIXELS}2', (1.0, 1.0), 1.0
-    down, across = geometry.spacing
-    return MM, f'{MM}2', (down, across), down * across
-
-
-def _cut(frame: ChestFrame, edges: tuple[int, int]) -> str:
-    """Return which lung the image cuts off, '' if none.
-
-    Args:
-        frame (ChestFrame): With or without lungs.
-        edges (tuple[int]): Places of a box that are asked for: 0 and 2 for
-            the sides, 1 and 3 for top and bottom.
-    """
-    first, last = edges
-    end = frame.size[1 - first]
-    for side, lung in frame.lungs.items():
-        if lung.box[first] <= 0 or lung.box[last] >= end:
-            return f'the {side} lung reaches the edge of the image'
-    return ''
-
-
-def _outside(heart: Region, frame: ChestFrame) -> str:
-    """Return why a heart is not between the lungs, '' if it is."""
-    if not frame.lungs:
-        return ''
-    boxes = [lung.box for lung in frame.lungs.values()]
-    low, high = min(b[0] for b in boxes), max(b[2] for b in boxes)
-    if heart.box[0] < low or heart.box[2] > high:
-        return 'the mask of the heart reaches beyond the lungs'
-    return ''
-
-
 def _sizes(
     task: str, box: Box, geometry: Geometry, area: float | None = None
 ) -> tuple[Measurement, ...]:
-    length, square, (down, across), per_pixel = _scale(geometry)
+    length, square, (down, across), per_pixel = scale_of(geometry)
     x1, y1, x2, y2 = box
     numbers = [
         ('width', x2 - x1, across, length),
@@ -326,12 +195,12 @@ def _boxes(
     found: LocResult,
     frame: ChestFrame,
     geometry: Geometry,
-    score_thr: float,
+    least: Callable[[str, str], float],
 ) -> Iterator[Finding]:
     for number, (corners, score, name) in enumerate(
         zip(found.boxes, found.scores, found.names)
     ):
-        if score >= score_thr and np.isfinite(corners).all():
+        if score >= least(task, name) and np.isfinite(corners).all():
             x1, y1, x2, y2 = (float(value) for value in corners)
             box = (x1, y1, x2, y2)
             yield Finding(

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from fx_mm.analysis.chest_frame import Box
-from fx_mm.analysis.measurements import Finding, Measurement, Measurements
+from fx_mm.analysis.measurement import Measurement
+from fx_mm.analysis.measurements import Finding, Measurements
 
 LEAST_OVERLAP = 0.3
 """IoU of two findings that are the same in two readings."""

@@ -46,8 +46,8 @@ class ImageReporter:
             None: the one beside the checkpoint, if it has some.
         wording (str | Path, optional): A table of sentences, see
             :class:`Wording`. Defaults to None: the shipped one.
-        score_thr (float): Boxes with a lower score are left out. Defaults to
-            0.3.
+        score_thr (float): Boxes with a lower score are left out, of classes
+            without a threshold. Defaults to 0.3.
         prior (ImageSource, optional): A prior image of the patient. Defaults
             to None.
 
@@ -100,7 +100,7 @@ class ImageReporter:
         if (result.reading or {}).get('format') == 'DICOM':
             geometry = read_geometry(str(source.path))
         first, *others = (
-            measure(each, geometry, self.score_thr)
+            measure(each, geometry, self.writer.least)
             for each in (
                 result,
                 *other_readings(self.infer, source, result.size).values(),

@@ -11,11 +11,8 @@ from fx_mm.dicom_out.codes import SIDES, ClassCode
 from fx_mm.dicom_out.gsps import FoundBox
 
 if TYPE_CHECKING:
-    from fx_mm.analysis.measurements import (
-        Finding,
-        Measurement,
-        Measurements,
-    )
+    from fx_mm.analysis.measurement import Measurement
+    from fx_mm.analysis.measurements import Finding, Measurements
 
 LUNG = Code('39607008', 'SCT', 'Lung')
 ZONES = {
@@ -43,8 +40,7 @@ class SrMeasurements:
     """Turns measurements into statements.
 
     What was not measured is left out. Lengths are in millimetres where the
-    file has a ``PixelSpacing`` that is not the detector's, in pixels
-    otherwise.
+    file has a ``PixelSpacing``, in pixels otherwise.
 
     Args:
         measured (Measurements): Of the image.
@@ -60,7 +56,7 @@ class SrMeasurements:
     ) -> None:
         self._measured = measured
         self._find_code = find_code
-        self._in_mm = measured.geometry.spacing_from == 'PixelSpacing'
+        self._in_mm = 'PixelSpacing' in source
         self._boxes = {
             (f.task, f.name, f.box): f
             for f in measured.findings

@@ -70,7 +70,9 @@ def as_result(organs, findings=(), path=None, reading=None):
     masks = [each[0] if isinstance(each, tuple) else each for each in findings]
     names = tuple(f'Finding {i}' for i in range(len(masks))) or ('Nodule',)
     shown = np.array(masks or [np.zeros(size, bool)])
-    boxes = np.array([extent(m) for m in masks], np.float32).reshape(-1, 4)
+    labels = np.array([i for i, m in enumerate(masks) if m.any()], np.int64)
+    corners = [extent(masks[i]) for i in labels]
+    boxes = np.array(corners, np.float32).reshape(-1, 4)
     results = (
         SegResult(
             Task('a', 'seg', ORGANS + names), np.concatenate([organs, shown])
@@ -79,7 +81,7 @@ def as_result(organs, findings=(), path=None, reading=None):
             Task('a', 'loc', names),
             boxes,
             np.full(len(boxes), 0.9, np.float32),
-            np.arange(len(boxes)),
+            labels,
         ),
     )
     return ImageResult(

@@ -7,7 +7,8 @@ import pytest
 from drawn_chests import as_result, draw_chest, plain_chest
 
 from fx_mm.analysis.chest_frame import make_frame
-from fx_mm.analysis.measurements import RATIO, measure
+from fx_mm.analysis.heart_and_lungs import RATIO
+from fx_mm.analysis.measurements import measure
 from fx_mm.apis import ImageResult, SegResult
 from fx_mm.image_io.dicom_geometry import Geometry
 from fx_mm.tasks import Task
@@ -210,7 +211,7 @@ def test_pieces_of_a_finding_are_measured_apart():
 
 def test_boxes_below_the_score_are_left_out():
     result = as_result(plain_chest(), [NODULE])
-    found = measure(result, score_thr=0.95)
+    found = measure(result, least=lambda task, name: 0.95)
     assert [f.form for f in found.findings if not f.organ] == ['mask']
 
 

@@ -7,7 +7,8 @@ import pytest
 from drawn_chests import as_result, plain_chest
 
 from fx_mm.analysis.comparison import compare
-from fx_mm.analysis.measurements import RATIO, measure
+from fx_mm.analysis.heart_and_lungs import RATIO
+from fx_mm.analysis.measurements import measure
 from fx_mm.analysis.spread import add_spread, overlap
 from fx_mm.apis import ClsResult, ImageResult
 from fx_mm.image_io.dicom_geometry import Geometry

@@ -1,5 +1,7 @@
 """``predict.py --dicom-out`` on phantoms: to a folder, and to an archive."""
 
+import json
+
 import cv2
 import numpy as np
 import pydicom
@@ -95,6 +97,39 @@ def test_a_folder_gets_what_the_inferencer_says(
     )
     assert code == 1 and 'no valid StudyInstanceUID' in err
     assert '1 of 2 images have DICOM results' in said
+
+
+@pytest.mark.slow
+def test_a_report_says_what_the_dicom_says(run, checkpoint, xray, tmp_path):
+    whole = pydicom.dcmread(xray)
+    whole.PixelSpacing = [1, 1]
+    whole.save_as(xray)
+    out = tmp_path / 'out'
+    args = [checkpoint, xray, '--out-dir', out, '--no-pictures', '--report']
+    code, _, err = run(
+        *('predict', *args, '--dicom-out', tmp_path / 'dicom'),
+        *('--prior', xray),
+    )
+    assert code == 0, err
+    said = (out / 'image_report/report.txt').read_text()
+    assert said.startswith('Not for diagnosis')
+    content = json.loads((out / 'image_report/report.json').read_text())
+    assert content['geometry']['spacing_from'] == 'PixelSpacing'
+    report = pydicom.dcmread(tmp_path / 'dicom/image_report.dcm')
+    numbers = str(report)
+    measured = [m for m in content['measurements'] if m['value'] is not None]
+    for each in measured:
+        assert f'{each["value"]:.6g}' in numbers
+
+    for more, why in (
+        (['--thresholds', tmp_path / 'no.json'], 'no.json'),
+        (['--wording', tmp_path / 'no.csv'], 'no.csv'),
+        (['--prior', tmp_path / 'no.png'], 'no.png'),
+    ):
+        code, _, err = run('predict', *args, *more)
+        assert code == 1 and why in err and 'Traceback' not in err
+    code, _, err = run('predict', *args[:-1], '--prior', xray)
+    assert code == 1 and '--prior is of --report; add it' in err
 
 
 @pytest.mark.slow

@@ -10,12 +10,15 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_fixtures import MASKS, PATIENT, grey_values, predictions
+from drawn_chests import as_result, plain_chest
 from highdicom.sr import ComprehensiveSR
 
-from fx_mm.apis import ImageResult
+from fx_mm.analysis.measurements import measure
+from fx_mm.apis import ImageResult, read_xray
 from fx_mm.dicom_out import DicomDelivery, DicomResults, DicomWeb, SourceError
 from fx_mm.dicom_out.delivery import to_bytes
 from fx_mm.dicom_out.source import read_source
+from fx_mm.image_io.dicom_geometry import read_geometry
 from fx_mm.utils.errors import UserError
 from fx_mm.version import __version__
 
@@ -145,6 +148,77 @@ def test_report(source, make, tmp_path):
     )
     # what is outside of the image is cut off
     assert boxes['Nodule'].min() == 0 and boxes['Nodule'].max() == 60
+
+
+def measured_groups(dataset, tmp_path):
+    """Finding to its numbers with their units, and its site, per group."""
+    report = ComprehensiveSR.from_dataset(
+        pydicom.dcmread(read_back(dataset, tmp_path))
+    )
+    found = []
+    for group in (
+        *report.content.get_image_measurement_groups(),
+        *report.content.get_planar_roi_measurement_groups(),
+    ):
+        numbers = {
+            m.name.meaning: (m.value, m.unit.value)
+            for m in group.get_measurements()
+        }
+        sites = [
+            (site.topographical_modifier, site.value.meaning, site.laterality)
+            for site in group.finding_sites
+        ]
+        found.append((group.finding_type.meaning, numbers, sites))
+    return found
+
+
+def test_measurements_of_a_report_are_in_the_sr(source, make, tmp_path):
+    path = source(PixelSpacing=[0.5, 0.25], PatientOrientation=['L', 'F'])
+    result = predictions(path)
+    measured = measure(result, read_geometry(str(path)))
+    found = measured_groups(make(result, measured)['report'], tmp_path)
+    (box,) = [n for f, n, _ in found if f == 'Pneumothorax' and 'Width' in n]
+    assert box['Certainty of Finding'][1] == '%'
+    assert box['Width'] == (pytest.approx(14.5 * 0.25, abs=1e-4), 'mm')
+    assert box['Height'] == (pytest.approx(14), 'mm')
+    (piece,) = [g for g in found if 'Area' in g[1] and 'Width' in g[1]]
+    assert piece[0] == 'Nodule'
+    assert piece[1]['Area'] == (pytest.approx(30 * 0.125), 'mm2')
+    ((_, where, side),) = piece[2]
+    assert (where, side.meaning) == ('Lung', 'Left')
+
+
+def test_lengths_at_the_detector_are_pixels_in_the_sr(source, make, tmp_path):
+    path = source(ImagerPixelSpacing=[0.5, 0.25])
+    result = predictions(path)
+    measured = measure(result, read_geometry(str(path)))
+    found = measured_groups(make(result, measured)['report'], tmp_path)
+    (box,) = [n for f, n, _ in found if f == 'Pneumothorax' and 'Width' in n]
+    assert box['Width'] == (pytest.approx(14.5), '{pixels}')
+
+
+def test_heart_and_lungs_in_the_sr(source, make, tmp_path):
+    path = source(pixels=np.zeros((100, 100), np.uint16))
+    nodule = np.zeros((100, 100), bool)
+    nodule[22:30, 70:82] = True
+    _, reading = read_xray(str(path), True)
+    result = as_result(plain_chest(), [nodule], str(path), reading)
+    measured = measure(result)
+    found = measured_groups(make(result, measured)['report'], tmp_path)
+    chest = [(f, n) for f, n, _ in found]
+    assert ('Cardiothoracic ratio', {'Cardiothoracic ratio': (0.5, '1')}) in (
+        chest
+    )
+    assert ('Heart', {'Width': (40, '{pixels}')}) in chest
+    assert ('Thoracic structure', {'Width': (80, '{pixels}')}) in chest
+    sites = {(w, s and s.meaning) for _, _, sites in found
+             for _, w, s in sites}  # fmt: skip
+    assert sites == {('Upper zone of lung', 'Left')}
+    # what is not measured is left out
+    result['a/seg'].masks[0] = False
+    found = measured_groups(make(result, measure(result))['report'], tmp_path)
+    names = [n for _, numbers, _ in found for n in numbers]
+    assert 'Cardiothoracic ratio' not in names
 
 
 def test_numbers_that_are_not_finite_are_left_out(source, make, tmp_path):

@@ -37,25 +37,36 @@ class LocMetric(TaskMetric):
     sensitivity at 0.125, 0.25, 0.5, 1, 2, 4 and 8 false positives per image,
     mean over classes, as ``FROC_<rate>``, and its mean over these rates as
     ``FROC`` and ``FROC/<class>`` (:class:`.froc.Froc`); ``n_boxes`` and
-    ``n_boxes/<class>``.
+    ``n_boxes/<class>``; ``threshold/<class>``, the lowest score with at most
+    ``false_positives`` on another split (NaN without).
 
     Args:
         max_boxes (int): Boxes with the highest scores that count, per image
             and class. Defaults to 100.
         froc_iou (float): IoU from which on a box is a hit for the FROC.
             Defaults to 0.2.
+        false_positives (float): Per image and class, at the threshold.
+            Defaults to 0.25.
         **kwargs: See :class:`TaskMetric`.
     """
 
     record = LocRecord
+    takes_thresholds = True
 
     def __init__(
-        self, max_boxes: int = 100, froc_iou: float = 0.2, **kwargs: Any
+        self,
+        max_boxes: int = 100,
+        froc_iou: float = 0.2,
+        false_positives: float = 0.25,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         check_number('metric.max_boxes of a loc task', max_boxes, 1)
         check_number('metric.froc_iou of a loc task', froc_iou, 1e-6, 1)
+        where = 'metric.false_positives of a loc task'
+        check_number(where, false_positives, 0)
         self.max_boxes = max_boxes
+        self.false_positives = false_positives
         self.froc_iou = froc_iou
 
     def process(
@@ -129,6 +140,7 @@ class LocMetric(TaskMetric):
             **unweighted(self.statistics(records), len(records)),
             'n_boxes': int(numbers.sum()),
             **self.by_class('n_boxes', numbers.tolist()),
+            **self.by_class('threshold', self._or_none(thresholds).point),
         }
 
     def statistics(
@@ -148,6 +160,17 @@ class LocMetric(TaskMetric):
             return {**found, **self.by_class('FROC', means)}
 
         return compute
+
+    def choose_thresholds(self, records: list[LocRecord]) -> Thresholds:
+        """Return the threshold of each class; see the class."""
+        none = self._or_none(None)
+        curves = self.froc(self.finite(records))
+        point = [curve.threshold(self.false_positives) for curve in curves]
+        return none._replace(point=np.array(point))
+
+    def _or_none(self, thresholds: Thresholds | None) -> Thresholds:
+        none = np.full(len(self.classes), np.nan)
+        return thresholds or Thresholds(none, none, none)
 
     def froc(self, images: list[LocRecord]) -> list[Froc]:
         """Return the FROC curve of each class."""

@@ -72,6 +72,21 @@ class Froc:
         with np.errstate(invalid='ignore', divide='ignore'):
             return false / images[:, None], true / boxes[:, None]
 
+    def threshold(self, rate: float) -> float:
+        """Return the lowest score with at most so many false positives.
+
+        Args:
+            rate (float): False positives per image.
+
+        Returns:
+            float: NaN without a true box, or where no score has it.
+        """
+        rates, _ = self.curve(np.ones((1, len(self._n_truth)), np.uint16))
+        last = np.count_nonzero(rates <= rate)
+        if not last or not self._n_truth.any():
+            return float('nan')
+        return float(self._ranked.thresholds[last - 1])
+
     def sensitivity(self, weights: np.ndarray) -> np.ndarray:
         """Return the sensitivity at each of the :data:`RATES`.
 

@@ -228,7 +228,8 @@ def test_details_without_true_boxes(samples):
     _, _, found = details(samples)
     counts = {'n_boxes', 'n_boxes/a', 'n_boxes/b'}
     rates = {f'FROC_{rate}' for rate in RATES}
-    assert set(found) == KEYS | DETAILS | counts | rates
+    limits = {'threshold/a', 'threshold/b'}
+    assert set(found) == KEYS | DETAILS | counts | rates | limits
     assert all(found[key] == 0 for key in counts)
     assert all(math.isnan(found[key]) for key in set(found) - counts)
 
@@ -250,9 +251,8 @@ def test_details_with_crowds_equal_pycocotools(seed):
     metric, records, found = details(samples, '012')
     every = np.ones((1, len(records)), np.uint16)
     drawn = metric.statistics(records)(every)
-    assert {key for key in found if not key.startswith('n_boxes')} == set(
-        drawn
-    )
+    beside = ('n_boxes', 'threshold')
+    assert {key for key in found if not key.startswith(beside)} == set(drawn)
     for key, (value,) in drawn.items():
         assert value == pytest.approx(found[key], abs=0, nan_ok=True), key
     for key, value in reference(samples, 3).items():
@@ -268,6 +268,26 @@ def test_a_looser_overlap_finds_more():
         LocMetric(froc_iou=0)
     with pytest.raises(UserError, match='"max_box" in the metric LocMetric'):
         LocMetric(max_box=10)
+
+
+def test_a_threshold_holds_the_false_positives():
+    far = [60.0, 60.0, 80.0, 80.0]
+    samples = [
+        sample([(BOX, 0)], [(BOX, 0, 0.75), (far, 0, 0.5)], 'a'),
+        sample([(BOX, 0)], [(BOX, 0, 0.375), (far, 0, 0.25)], 'b'),
+        sample([], [], 'c'),
+        sample([], [], 'd'),
+    ]
+    metric, records, found = details(samples)
+    assert math.isnan(found['threshold/a'])
+    chosen = metric.choose_thresholds(records)
+    found = metric.details(records, chosen)
+    assert found['threshold/a'] == 0.375
+    assert math.isnan(found['threshold/b'])
+    for rate, limit in ((0, 0.75), (0.5, 0.25)):
+        metric.false_positives = rate
+        assert metric.choose_thresholds(records).point[0] == limit
+    assert np.isnan(metric.choose_thresholds([]).point).all()
 
 
 def test_a_box_in_a_crowd_counts_for_nothing():
