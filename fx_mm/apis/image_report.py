@@ -9,6 +9,7 @@ from typing import Any
 
 from fx_mm.analysis.comparison_sentences import write_comparison
 from fx_mm.analysis.decision_thresholds import (
+    HOW,
     find_thresholds,
     read_thresholds,
 )
@@ -23,6 +24,7 @@ from fx_mm.apis.readings import other_readings
 from fx_mm.image_io.dicom_geometry import UNKNOWN, read_geometry
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
+from fx_mm.utils.log import log
 from fx_mm.visualization.results import SCORE_THR, ImageResult
 
 SCHEMA_VERSION = 1
@@ -35,9 +37,9 @@ class ImageReporter:
 
         reporter = ImageReporter(infer)
         for source in list_sources('study/')[0]:
-            result, = infer.iterate([source.origin])
+            (result,) = infer.iterate([source.origin])
             found = reporter.measure(source, result)
-            reporter.save(found, result, 'out/name')
+            reporter.save(source, result, found, f'out/{source.name}')
 
     Args:
         infer (FoundationXInferencer): Predicts.
@@ -74,6 +76,11 @@ class ImageReporter:
             self.thresholds = read_thresholds(
                 thresholds, infer.checkpoint, infer.predict_on
             )
+        log(
+            f'Report: thresholds of {self.thresholds.path}.'
+            if self.thresholds.path
+            else f'Report: no thresholds from validation images; {HOW}.'
+        )
         words = Wording(wording)
         self.writer = ReportWriter(words, self.thresholds, score_thr)
         self.prior = prior
@@ -193,7 +200,10 @@ def to_dict(found: Measurements) -> dict[str, Any]:
             said_by_file=frame.said,
         ),
         measurements=[asdict(each) for each in found.chest],
-        findings=[asdict(each) for each in found.findings],
+        findings=[
+            dict(asdict(each), place=each.place._asdict())
+            for each in found.findings
+        ],
         dropped_pieces=dict(found.dropped),
     )
 
