@@ -20,6 +20,8 @@ ZONES = ('upper', 'middle', 'lower')
 ONE_SIDE = 0.75
 """Share of an extent on one side of the middle from which on it lies
 there."""
+SAME = 0.3
+"""IoU of two boxes that show one thing."""
 LEAST_AREA = 0.01
 """Of a lung or heart, as a share of the image."""
 LEAST_PIECE = 0.8
@@ -216,6 +218,16 @@ def extent(mask: np.ndarray) -> Box:
         float(columns[-1] + 1),
         float(rows[-1] + 1),
     )
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Return the IoU of two boxes."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    both = max(width, 0.0) * max(height, 0.0)
+    areas = ((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
+    union = sum(areas) - both
+    return both / union if union > 0 else 0.0
 
 
 def _centre(mask: np.ndarray) -> tuple[float, float]:

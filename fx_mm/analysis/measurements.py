@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fx_mm.analysis.chest_frame import (
+    SAME,
     Box,
     ChestFrame,
     Place,
     extent,
     make_frame,
+    overlap,
     pieces,
 )
 from fx_mm.analysis.heart_and_lungs import find_organs, measure_chest
@@ -106,7 +108,9 @@ def measure(
 ) -> Measurements:
     """Measure the predictions of an image.
 
-    Sides are by the masks of the first task that draws both lungs.
+    Of boxes of a task and class that overlap (IoU 0.3) the one with the
+    highest score is measured: detectors show one thing several times. Sides
+    are by the masks of the first task whose lungs can be used.
 
     Args:
         result (ImageResult): The predictions.
@@ -197,18 +201,25 @@ def _boxes(
     geometry: Geometry,
     least: Callable[[str, str], float],
 ) -> Iterator[Finding]:
-    for number, (corners, score, name) in enumerate(
-        zip(found.boxes, found.scores, found.names)
-    ):
-        if score >= least(task, name) and np.isfinite(corners).all():
-            x1, y1, x2, y2 = (float(value) for value in corners)
-            box = (x1, y1, x2, y2)
-            yield Finding(
-                *(task, name, 'box', number, float(score), box),
-                frame.locate(box),
-                _sizes(task, box, geometry),
-                _is_organ(name),
-            )
+    """Yield the boxes, of those of a class that overlap the best one."""
+    kept: list[tuple[str, Box]] = []
+    order = np.argsort(-found.scores, kind='stable')
+    for number in map(int, order):
+        corners, score = found.boxes[number], float(found.scores[number])
+        name = found.names[number]
+        if not (score >= least(task, name) and np.isfinite(corners).all()):
+            continue
+        x1, y1, x2, y2 = (float(value) for value in corners)
+        box = (x1, y1, x2, y2)
+        if any(n == name and overlap(box, b) >= SAME for n, b in kept):
+            continue
+        kept.append((name, box))
+        yield Finding(
+            *(task, name, 'box', number, score, box),
+            frame.locate(box),
+            _sizes(task, box, geometry),
+            _is_organ(name),
+        )
 
 
 def _masks(

@@ -7,12 +7,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from fx_mm.analysis.chest_frame import Box
+from fx_mm.analysis.chest_frame import SAME, overlap
 from fx_mm.analysis.measurement import Measurement
 from fx_mm.analysis.measurements import Finding, Measurements
-
-LEAST_OVERLAP = 0.3
-"""IoU of two findings that are the same in two readings."""
 
 
 def add_spread(
@@ -75,7 +72,7 @@ def add_spread(
 def match(
     ones: Sequence[Finding],
     others: Sequence[Finding],
-    least: float = LEAST_OVERLAP,
+    least: float = SAME,
 ) -> Iterator[tuple[int, int]]:
     """Pair findings of the same task, class and form, the closest first.
 
@@ -100,16 +97,6 @@ def match(
             taken[0].add(i)
             taken[1].add(j)
             yield i, j
-
-
-def overlap(one: Box, other: Box) -> float:
-    """Return the IoU of two boxes."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    both = max(width, 0.0) * max(height, 0.0)
-    areas = ((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
-    union = sum(areas) - both
-    return both / union if union > 0 else 0.0
 
 
 def _key(measurement: Measurement) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from drawn_chests import as_result, draw_chest, plain_chest
 from fx_mm.analysis.chest_frame import make_frame
 from fx_mm.analysis.heart_and_lungs import RATIO
 from fx_mm.analysis.measurements import measure
-from fx_mm.apis import ImageResult, SegResult
+from fx_mm.apis import ImageResult, LocResult, SegResult
 from fx_mm.image_io.dicom_geometry import Geometry
 from fx_mm.tasks import Task
 
@@ -213,6 +213,22 @@ def test_boxes_below_the_score_are_left_out():
     result = as_result(plain_chest(), [NODULE])
     found = measure(result, least=lambda task, name: 0.95)
     assert [f.form for f in found.findings if not f.organ] == ['mask']
+
+
+def test_of_boxes_that_overlap_the_best_is_measured():
+    result = as_result(plain_chest(), [NODULE])
+    found = result.predictions['a/loc']
+    corners = [[60, 20, 70, 30], [61, 20, 71, 30], [61, 60, 71, 70]]
+    result.predictions['a/loc'] = LocResult(
+        found.task,
+        np.array([*corners, [np.nan, 0, 1, 1]], np.float32),
+        np.array([0.5, 0.9, 0.4, 0.8], np.float32),
+        np.zeros(4, int),
+    )
+    boxes = [f for f in measure(result).findings if f.form == 'box']
+    assert [(f.number, round(f.score, 1)) for f in boxes] == [
+        (1, 0.9), (2, 0.4),
+    ]  # fmt: skip
 
 
 def test_the_first_task_whose_lungs_can_be_used_gives_the_sides():
