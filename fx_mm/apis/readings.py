@@ -75,7 +75,7 @@ def other_readings(
 
 
 def _run(
-    infer: FoundationXInferencer, sources: list[ImageSource]
+    infer: FoundationXInferencer, sources: Sequence[ImageSource]
 ) -> list[ImageResult]:
     predictions = infer.pipeline
     batch = [predictions(source) for source in sources]

@@ -97,13 +97,15 @@ def _make(
             objects[key] = segmentations[task]
         elif isinstance(prediction, LocResult):
             boxes += _boxes(task, prediction, model.score_thr)
-    in_report = measured and SrMeasurements(measured, source, find_code)
+    in_report = None
+    if measured is not None:
+        in_report = SrMeasurements(measured, source, find_code)
     statements = [
         *_numbers(result, find_code),
         *_findings(result, boxes, source, find_code, in_report),
         *_areas(result, segmentations, source, find_code),
     ]
-    if in_report:
+    if in_report is not None:
         segments = _segments(result, segmentations)
         statements += [*in_report.chest(), *in_report.pieces(segments)]
     series = FIRST_SERIES + len(objects)

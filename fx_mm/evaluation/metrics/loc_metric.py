@@ -46,7 +46,7 @@ class LocMetric(TaskMetric):
         froc_iou (float): IoU from which on a box is a hit for the FROC.
             Defaults to 0.2.
         false_positives (float): Per image and class, at the threshold.
-            Defaults to 0.25.
+            Defaults to 0.1, as a specificity of 0.9.
         **kwargs: See :class:`TaskMetric`.
     """
 
@@ -57,7 +57,7 @@ class LocMetric(TaskMetric):
         self,
         max_boxes: int = 100,
         froc_iou: float = 0.2,
-        false_positives: float = 0.25,
+        false_positives: float = 0.1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
