@@ -15,6 +15,7 @@ from fx_mm.models.branches import (
     Branch,
     ClassificationBranch,
     LocalizationBranch,
+    MaskedImageBranch,
     RegressionBranch,
     SegmentationBranch,
 )
@@ -50,6 +51,7 @@ __all__ = [
     'MaskedBCELoss',
     'MaskedFocalLoss',
     'MaskedGaussianLoss',
+    'MaskedImageBranch',
     'MaskedSmoothL1Loss',
     'MaskedSoftmaxLoss',
     'MeanTeacher',

@@ -10,7 +10,11 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from fx_mm.models.adapters import GROUP, Adapter
-from fx_mm.models.backbones import build_backbone, probe_backbone
+from fx_mm.models.backbones import (
+    HiddenPatches,
+    build_backbone,
+    probe_backbone,
+)
 from fx_mm.models.branches import Branch
 from fx_mm.models.branches.evidence import Evidence
 from fx_mm.models.freeze_plan import freeze_plan
@@ -105,6 +109,7 @@ class FoundationX(BaseModel):
             check_parts(cfg, where)
             cfg.update(in_channels=channels, strides=strides, tasks=chosen)
             setattr(self, name, MODELS.build(cfg))
+            self.branch(kind).take_backbone(self.backbone)
         self.region_guidance = self._build_guidance(region_guidance, strides)
         self.locked: tuple[str, ...] = ()
         self._shared: SharedFeatures | None = None
@@ -196,7 +201,10 @@ class FoundationX(BaseModel):
     # ------------------------------------------------------------- forward
 
     def extract_feat(
-        self, inputs: Tensor, task: Task | None = None
+        self,
+        inputs: Tensor,
+        task: Task | None = None,
+        hidden: HiddenPatches | None = None,
     ) -> tuple[Tensor, ...]:
         """Backbone maps.
 
@@ -204,12 +212,16 @@ class FoundationX(BaseModel):
             inputs (Tensor): Images (B, 3, H, W).
             task (Task, optional): The task that they are for, which an
                 adapter may need. Defaults to None.
+            hidden (HiddenPatches, optional): Patches that the backbone does
+                not see. Defaults to None.
 
         Returns:
             tuple[Tensor]: Raw maps of strides 4, 8, 16 and 32.
         """
         if self.adapter is not None:
             self.adapter.select(task)
+        if hidden is not None:
+            return tuple(self.backbone(inputs, hidden))
         if self._shared is not None:
             key = self.maps_key(task)
             return self._shared.maps(self._run_backbone, inputs, key)
@@ -242,8 +254,12 @@ class FoundationX(BaseModel):
         inputs: Tensor,
         data_samples: list[FXDataSample],
         name: str | None = None,
+        whole: bool = False,
     ) -> tuple[Branch, Task, dict[str, Any]]:
-        """Run what comes before the own part, by default of their task."""
+        """Run what comes before the own part, by default of their task.
+
+        ``whole``: nothing of the images is hidden, whatever the branch asks.
+        """
         if any(s.task != data_samples[0].task for s in data_samples):
             raise ValueError('a batch must hold samples of one task')
         name = data_samples[0].task if name is None else name
@@ -254,7 +270,8 @@ class FoundationX(BaseModel):
             )
         task = self.tasks[name]
         branch = self.branch(task.kind)
-        pyramid = self.extract_feat(inputs, task)
+        hidden = None if whole else branch.hide(inputs, data_samples)
+        pyramid = self.extract_feat(inputs, task, hidden)
         guidance = self.region_guidance
         if guidance is not None and guidance.guides(task, self.tasks):
             pyramid = self._guide(pyramid, task.dataset, data_samples)
@@ -262,6 +279,8 @@ class FoundationX(BaseModel):
             state = branch.encode(pyramid, data_samples)
         else:
             state = self._shared.state(branch, pyramid, data_samples)
+        if hidden is not None:
+            state = dict(state, images=inputs, hidden=hidden.where)
         return branch, task, state
 
     def _guide(
@@ -348,6 +367,9 @@ class FoundationX(BaseModel):
     ) -> FeatureGroups:
         """Consistency features alone: no decoder of boxes, no head.
 
+        Nothing of the images is hidden: they are what a student of masked
+        images should arrive at.
+
         Args:
             inputs (Tensor): Images (B, 3, H, W).
             data_samples (list[FXDataSample]): Samples of one task.
@@ -355,7 +377,7 @@ class FoundationX(BaseModel):
         Returns:
             tuple[tuple[Tensor]]: Groups of feature maps.
         """
-        branch, _, state = self._encode(inputs, data_samples)
+        branch, _, state = self._encode(inputs, data_samples, whole=True)
         return branch.consistency(state)
 
     def distillation_output(
@@ -372,7 +394,9 @@ class FoundationX(BaseModel):
         Returns:
             Any: See :meth:`Branch.distillation_output`.
         """
-        branch, of_task, state = self._encode(inputs, data_samples, task)
+        branch, of_task, state = self._encode(
+            inputs, data_samples, task, whole=True
+        )
         return branch.distillation_output(state, of_task.dataset, data_samples)
 
     def loss(

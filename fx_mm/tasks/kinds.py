@@ -81,6 +81,9 @@ class TaskKind:
         lock_pass (bool): Whether Foundation X gives it a lock pass in front
             of its release pass.
         normalize (dict): Default ``mean`` and ``std``, on the 0..255 scale.
+        unlabelled (bool): Whether it takes images whatever is noted on them,
+            so that any could be one that another task holds out: a training
+            refuses those.
     """
 
     name: ClassVar[str]
@@ -101,6 +104,7 @@ class TaskKind:
     tta: ClassVar[tuple[str, ...]] = ()
     lock_pass: ClassVar[bool] = True
     normalize: ClassVar[dict[str, Any]] = IMAGENET
+    unlabelled: ClassVar[bool] = False
 
     @classmethod
     def headline(cls) -> str:
@@ -276,3 +280,28 @@ class RegressionKind(TaskKind):
     reader = 'CsvValueReader'
     tta = ('flip',)
     normalize = CHEST_XRAY
+
+
+@TASK_KINDS.register_module(name='ssl')
+class SelfSupervisedKind(TaskKind):
+    """Images without annotation: the backbone learns from them alone.
+
+    Its one class stands for the pixels.
+    """
+
+    name = 'ssl'
+    annotation = 'nothing'
+    branch = 'self_supervision'
+    branch_type = 'MaskedImageBranch'
+    metric = 'MaskedImageMetric'
+    columns = (
+        Column('SSL skill', 'skill'),
+        Column('SSL masked L1', 'L1'),
+    )
+    class_metric = 'skill'
+    curves = ('skill', 'L1')
+    result = 'MaskedImageResult'
+    reader = 'ImageReader'
+    defaults = dict(classes=('pixels',))
+    normalize = CHEST_XRAY
+    unlabelled = True

@@ -7,12 +7,12 @@ import pydicom
 import pytest
 
 from fx_mm.apis import image_sources
-from fx_mm.apis.image_sources import find_images
 from fx_mm.image_io.folders import (
     is_hidden,
     split_imageless,
     walk_files,
 )
+from fx_mm.image_io.image_files import find_images
 from fx_mm.preparation.raw_folder import RawFolder
 from fx_mm.utils.errors import UserError
 

@@ -18,9 +18,9 @@ import random
 from pathlib import Path
 
 from fx_mm.apis import load_config
-from fx_mm.apis.image_sources import find_images
 from fx_mm.datasets.readers.csv_table import CsvTable
 from fx_mm.datasets.task_dataset import TaskDataset
+from fx_mm.image_io.image_files import find_images
 from fx_mm.tasks import (
     ClassificationKind,
     LocalizationKind,

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from fx_mm.analysis.near_copies import CopyStudy, study_copies
-from fx_mm.apis.image_sources import find_images
+from fx_mm.image_io.image_files import find_images
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.files import write_whole

@@ -2,6 +2,7 @@
 
 from fx_mm.datasets.readers.base import BaseReader
 from fx_mm.datasets.readers.coco import CocoReader
+from fx_mm.datasets.readers.image_list import ImageReader
 from fx_mm.datasets.readers.label_csv import CsvLabelReader
 from fx_mm.datasets.readers.label_list import ListLabelReader
 from fx_mm.datasets.readers.labels import LabelReader
@@ -13,6 +14,7 @@ __all__ = [
     'CocoReader',
     'CsvLabelReader',
     'CsvValueReader',
+    'ImageReader',
     'LabelReader',
     'ListLabelReader',
     'MaskReader',

@@ -81,9 +81,9 @@ class CyclicCheckpointHook(CheckpointHook):
 
     _default_greater_keys = [
         *CheckpointHook._default_greater_keys,
-        *('AP_', 'Dice', 'R2', 'Pearson', MEAN),
+        *('AP_', 'Dice', 'R2', 'Pearson', 'skill', MEAN),
     ]
-    _default_less_keys = [*CheckpointHook._default_less_keys, 'MAE']
+    _default_less_keys = [*CheckpointHook._default_less_keys, 'MAE', 'L1']
 
     def __init__(
         self,

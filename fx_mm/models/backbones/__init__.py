@@ -1,11 +1,14 @@
 from fx_mm.models.backbones.build import build_backbone, probe_backbone
 from fx_mm.models.backbones.export import FoundationXBackbone
+from fx_mm.models.backbones.patch_masking import HiddenPatches, PatchMasking
 from fx_mm.models.backbones.pretrained import PretrainedWeights
 from fx_mm.models.backbones.swin import FusedSwinTransformer
 
 __all__ = [
     'FoundationXBackbone',
     'FusedSwinTransformer',
+    'HiddenPatches',
+    'PatchMasking',
     'PretrainedWeights',
     'build_backbone',
     'probe_backbone',

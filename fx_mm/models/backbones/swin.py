@@ -14,6 +14,7 @@ from mmdet.models.backbones.swin import (
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from fx_mm.models.backbones.patch_masking import HiddenPatches, PatchMasking
 from fx_mm.models.backbones.pretrained import PretrainedWeights
 from fx_mm.registry import MODELS
 from fx_mm.utils.checks import check_choice
@@ -235,7 +236,7 @@ def _merge_at_stage_end(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @MODELS.register_module()
-class FusedSwinTransformer(SwinTransformer):
+class FusedSwinTransformer(PatchMasking, SwinTransformer):
     """mmdet's Swin, with the same weights and values in less time.
 
     Checkpoints of the two are interchangeable. It takes all arguments of
@@ -276,6 +277,34 @@ class FusedSwinTransformer(SwinTransformer):
         if not shift_last_stage:
             for block in self.stages[-1].blocks:
                 block.attn.shift_size = 0
+
+    def forward(
+        self, images: Tensor, hidden: HiddenPatches | None = None
+    ) -> list[Tensor]:
+        """Return the maps of the stages in use.
+
+        Args:
+            images (Tensor): Images (B, 3, H, W).
+            hidden (HiddenPatches, optional): Patches to hide. Defaults to
+                None.
+
+        Returns:
+            list[Tensor]: Maps (B, C, h, w).
+        """
+        tokens, shape = self.patch_embed(images)
+        if hidden is not None:
+            tokens = hidden.replace(tokens)
+        if self.use_abs_pos_embed:
+            tokens = tokens + self.absolute_pos_embed
+        tokens = self.drop_after_pos(tokens)
+        maps = []
+        for index, stage in enumerate(self.stages):
+            tokens, shape, out, out_shape = stage(tokens, shape)
+            if index in self.out_indices:
+                out = getattr(self, f'norm{index}')(out)
+                out = out.view(-1, *out_shape, self.num_features[index])
+                maps.append(out.permute(0, 3, 1, 2).contiguous())
+        return maps
 
     def train(self, mode: bool = True) -> nn.Module:
         """Set the mode; frozen stages stay in eval mode."""

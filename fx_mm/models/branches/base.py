@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from fx_mm.datasets.records import Records
+from fx_mm.models.backbones import HiddenPatches
 from fx_mm.models.branches.evidence import Evidence
 from fx_mm.models.losses.distillation import consistency_loss
 from fx_mm.models.param_groups import FeatureGroups, ParamGroup
@@ -61,6 +62,34 @@ class Branch(BaseModule):
         Raises:
             UserError: If nothing can be learned of them.
         """
+
+    def take_backbone(self, backbone: nn.Module) -> None:
+        """Check and learn what the branch needs to know of the backbone.
+
+        Called once, when the model is built; by default nothing.
+
+        Args:
+            backbone (nn.Module): The backbone.
+
+        Raises:
+            UserError: If the branch cannot work with it.
+        """
+
+    def hide(
+        self, inputs: Tensor, data_samples: list[FXDataSample]
+    ) -> HiddenPatches | None:
+        """Choose what the backbone does not see of images.
+
+        Args:
+            inputs (Tensor): Images (B, 3, H, W).
+            data_samples (list[FXDataSample]): Their samples.
+
+        Returns:
+            HiddenPatches, optional: By default None: it sees all. Else
+            :meth:`encode` gets maps of what it saw, and the state has
+            ``images`` (B, 3, H, W) and ``hidden`` (B, h, w), its ``where``.
+        """
+        return None
 
     @abstractmethod
     def encode(

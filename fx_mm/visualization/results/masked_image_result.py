@@ -1,0 +1,110 @@
+"""What a model makes of the hidden parts of an image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fx_mm.registry import RESULTS
+from fx_mm.structures import FXDataSample
+from fx_mm.tasks import Task
+from fx_mm.visualization.contact_sheet import draw_tile
+from fx_mm.visualization.results.base import Marks, TaskResult, finite
+from fx_mm.visualization.tiles import side_by_side, to_numpy
+
+DIMMED = 0.35
+"""How bright the hidden parts are drawn in the picture of the truth."""
+
+
+@RESULTS.register_module()
+@dataclass(frozen=True, eq=False)
+class MaskedImageResult(TaskResult):
+    """The image with its hidden parts reconstructed.
+
+    Args:
+        task (Task): The task.
+        pixels (np.ndarray): uint8 (h, w), the image as the model was given
+            it, the hidden parts as it reconstructs them.
+        error (float): Mean absolute error over hidden pixels, of the
+            normalised image.
+        flat_error (float): The same of a grey square.
+    """
+
+    task: Task
+    pixels: np.ndarray
+    error: float
+    flat_error: float
+
+    @classmethod
+    def from_sample(
+        cls, task: Task, sample: FXDataSample
+    ) -> 'MaskedImageResult':
+        """Take the reconstruction."""
+        image, hidden = map(to_numpy, (sample.gt_pixels, sample.pred_hidden))
+        drawn = np.where(hidden, to_numpy(sample.pred_pixels), image)
+        return cls(
+            task,
+            _to_uint8(drawn, image),
+            sample.pred_error.item(),
+            sample.gt_flat_error.item(),
+        )
+
+    @classmethod
+    def has_finding(cls, sample: FXDataSample) -> bool:
+        """All images are alike: nothing is annotated."""
+        return True
+
+    @classmethod
+    def mark_truth(
+        cls, task: Task, sample: FXDataSample, names: Sequence[str]
+    ) -> Marks:
+        """Mark nothing."""
+        return Marks()
+
+    @classmethod
+    def draw_beside_truth(
+        cls,
+        task: Task,
+        sample: FXDataSample,
+        image: np.ndarray,
+        score_thr: float,
+        size: int,
+    ) -> np.ndarray:
+        """Draw the image, hidden parts dark, beside their reconstruction."""
+        pixels, hidden = map(to_numpy, (sample.gt_pixels, sample.pred_hidden))
+        truth = _to_uint8(pixels, pixels)
+        truth = np.where(hidden, truth * DIMMED, truth).astype(np.uint8)
+        result = cls.from_sample(task, sample)
+        return side_by_side(
+            draw_tile(truth, size=size),
+            result.draw(image, score_thr, size),
+            f'{sample.task}  {sample.img_id}',
+            '',
+        )
+
+    def draw(
+        self, image: np.ndarray, score_thr: float, size: int
+    ) -> np.ndarray:
+        """Draw the reconstruction, its error below."""
+        line = f'L1 {self.error:.3f}, of grey squares {self.flat_error:.3f}'
+        return draw_tile(self.pixels, caption_lines=[line], size=size)
+
+    def to_dict(
+        self,
+        score_thr: float = 0.0,
+        files: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """dict: ``masked_L1``, and ``grey_L1``, that of a grey square."""
+        return dict(
+            kind=self.task.kind.name,
+            masked_L1=finite(self.error),
+            grey_L1=finite(self.flat_error),
+        )
+
+
+def _to_uint8(pixels: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Scale pixels so that those of an image fill 0..255."""
+    low, high = float(image.min()), float(image.max())
+    scaled = (pixels - low) * (255 / max(high - low, 1e-6))
+    return np.clip(np.nan_to_num(scaled), 0, 255).astype(np.uint8)
