@@ -76,4 +76,20 @@ task_defaults = dict(
         ],
         test_pipeline=__test,
     ),
+    ssl=dict(
+        img_size=224,
+        batch_size=24,
+        flip_prob=0.5,
+        train_pipeline=[
+            __load[0],
+            dict(
+                type='RandomResizedCrop',
+                scale='img_size',
+                crop_ratio_range=(0.67, 1.0),
+            ),
+            __flip,
+            __pack,
+        ],
+        test_pipeline=[__load[0], __resize, __pack],
+    ),
 )

@@ -46,4 +46,4 @@ optim_wrapper = dict(
     optimizer=dict(weight_decay=0.05, betas=(0.9, 0.999)),
     clip_grad=dict(ssl=dict(max_norm=5.0)),
 )
-custom_hooks = [dict(type='PredictionSheetHook')]
+custom_hooks = [dict(type='PredictionSheetHook', stages=('val', 'test'))]

@@ -17,6 +17,11 @@ from fx_mm.audit.findings import (
     set_levels,
     sort_findings,
 )
+from fx_mm.audit.held_out import (
+    find_equal_files,
+    open_held_out,
+    strict_leaks,
+)
 from fx_mm.audit.images import find_missing_images, find_odd_images
 from fx_mm.audit.labels import (
     find_disagreements,
@@ -134,7 +139,7 @@ def audit(
     out_dir = Path(out_dir)
     options = Options.from_cfg(cfg)
     table = task_table(cfg, tasks)
-    splits, findings = open_splits(cfg, table)
+    splits, findings = _open(cfg, table)
     findings += [*find_missing_images(splits), *find_shared(splits)]
     tables, found = _look_at_labels(splits)
     findings += found
@@ -232,7 +237,9 @@ def quick_audit(
     """Look for leaks without reading an image: in seconds.
 
     Compares patients, image names and identifiers between splits, tasks and
-    datasets, and looks for classes without positives.
+    datasets, and looks for classes without positives. Images that a task
+    without annotation trains on are compared with all that any task of the
+    config holds out, byte by byte too.
 
     Args:
         cfg (Config): The config; it is not changed.
@@ -245,15 +252,34 @@ def quick_audit(
     Raises:
         UserError: If the config cannot be used.
     """
+    return _quick(cfg, built)[0]
+
+
+def _open(
+    cfg: Config, table: TaskTable, built: Iterable[TaskDataset] = ()
+) -> tuple[list[TaskSplit], list[Finding]]:
+    others, unread = open_held_out(cfg, table)
+    splits, findings = open_splits(cfg, table, built, others)
+    return splits, findings + unread
+
+
+def _quick(
+    cfg: Config, built: Iterable[TaskDataset]
+) -> tuple[list[Finding], list[TaskSplit]]:
+    """Return the findings of :func:`quick_audit`, and the splits."""
     options = Options.from_cfg(cfg)
-    splits, findings = open_splits(cfg, task_table(cfg), built)
-    findings += [*find_missing_images(splits), *find_shared(splits)]
+    splits, findings = _open(cfg, task_table(cfg), built)
+    findings += [
+        *find_missing_images(splits),
+        *find_shared(splits),
+        *find_equal_files(splits),
+    ]
     for split in splits:
         if split.split == 'train' and split.annotated:
             findings += find_label_oddities(split, label_table(split))
     set_levels(findings, options.levels)
     allow(findings, options.allow)
-    return sort_findings(findings)
+    return sort_findings(findings), splits
 
 
 def warn_of_leaks(
@@ -261,7 +287,9 @@ def warn_of_leaks(
 ) -> list[Finding]:
     """Audit the data at the start of a training, in its short form.
 
-    What it finds goes to the logger as warnings, one line each.
+    What it finds goes to the logger as warnings, one line each. Leaks into
+    the training of a task without annotation stop the run: it could do
+    without those images.
 
     Args:
         cfg (Config): The config; it is not changed.
@@ -272,16 +300,22 @@ def warn_of_leaks(
         list[Finding]: The leaks that are not allowed.
 
     Raises:
-        UserError: If there is one and ``audit.on_leak`` is ``stop``.
+        UserError: If there is one and ``audit.on_leak`` is ``stop``, or it
+            is into the training of a task without annotation.
     """
     options = Options.from_cfg(cfg)
-    found = [f for f in quick_audit(cfg, built) if not f.allowed]
+    everything, splits = _quick(cfg, built)
+    found = [f for f in everything if not f.allowed]
     leaks = [finding for finding in found if finding.level == 'leak']
     for finding in found:
         if finding.level != 'note':
             logger.warning(f'{finding.name}: {finding.message}')
-    if leaks and options.on_leak == 'stop':
-        first, *others = leaks
+    refused = leaks
+    if leaks and options.on_leak != 'stop':
+        strict = strict_leaks(splits)
+        refused = [finding for finding in leaks if finding.name in strict]
+    if refused:
+        first, *others = refused
         more = f' (and {len(others)} more)' if others else ''
         raise UserError(
             f'The data leak: {first.name}: {first.message.rstrip(".")}{more}; '

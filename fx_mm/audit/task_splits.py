@@ -101,6 +101,7 @@ def open_splits(
     cfg: Config,
     table: TaskTable,
     built: Iterable[TaskDataset] = (),
+    others: Sequence[TaskSplit] = (),
 ) -> tuple[list[TaskSplit], list[Finding]]:
     """Read the splits of all tasks.
 
@@ -109,6 +110,8 @@ def open_splits(
         table (TaskTable): The tasks.
         built (Iterable[TaskDataset]): Datasets that need not be read again.
             Defaults to none.
+        others (Sequence[TaskSplit]): Further splits to be looked at, whose
+            patients are filled in too. Defaults to none.
 
     Images that are missing on disk stay in. Of a split that its reader
     refuses, the images and patients are taken all the same, so that one wrong
@@ -139,7 +142,8 @@ def open_splits(
                 findings.append(
                     Finding('unread-split', place, 'error', str(error))
                 )
-                splits += _open_names(task, split)
+                splits += open_names(task, split)
+    splits += others
     datasets = cfg.get('datasets') or cfg
     for dataset in dict.fromkeys(each.task.dataset for each in splits):
         own = [each for each in splits if each.task.dataset == dataset]
@@ -158,8 +162,16 @@ def _open(task: Task, split: str, known: dict[Any, Any]) -> TaskSplit:
     return _of_records(task, split, ann_file, records)
 
 
-def _open_names(task: Task, split: str) -> list[TaskSplit]:
-    """Open what can be known of a split that its reader refuses."""
+def open_names(task: Task, split: str) -> list[TaskSplit]:
+    """Open what can be known of a split without its annotation.
+
+    Args:
+        task (Task): The task.
+        split (str): ``val``, for example.
+
+    Returns:
+        list[TaskSplit]: One, or none if nothing can be read.
+    """
     ann_file, reader = task.ann_file(split), reader_of(task)
     images = reader.images(ann_file, task.image_folder)
     try:

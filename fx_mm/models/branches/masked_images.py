@@ -182,7 +182,7 @@ class MaskedImageBranch(Branch):
             return torch.rand(len(inputs), cells, device=inputs.device)
         drawn = torch.empty(len(inputs), cells)
         for row, sample in zip(drawn, data_samples):
-            seed = zlib.crc32(str(sample.img_id).encode())
+            seed = zlib.crc32(f'{sample.task}/{sample.img_id}'.encode())
             row.uniform_(generator=torch.Generator().manual_seed(seed))
         return drawn.to(inputs.device)
 
