@@ -6,7 +6,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from fx_mm.apis import image_sources
+from fx_mm.image_io import image_files
 from fx_mm.image_io.folders import (
     is_hidden,
     split_imageless,
@@ -66,7 +66,7 @@ def test_files_are_walked_once(study):
 def test_prediction_skips_dicoms_without_an_image(study, monkeypatch):
     lines = []
     monkeypatch.setattr(
-        image_sources, 'log', lambda text, *args: lines.append(text)
+        image_files, 'log', lambda text, *args: lines.append(text)
     )
     found = find_images(study)
     assert found == [str(study / 'image'), str(study / 'sub' / 'b.dcm')]
