@@ -24,7 +24,10 @@ train_cfg = dict(max_cycles=100, val_interval=5)
 optim_wrapper = dict(
     optimizer=dict(lr=1e-5, weight_decay=0.05, betas=(0.9, 0.999)),
     paramwise_cfg=dict(
-        _delete_=True, norm_decay_mult=0.0, bias_decay_mult=0.0
+        _delete_=True,
+        custom_keys=dict(mask_token=dict(decay_mult=0.0)),
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
     ),
     clip_grad=dict(_delete_=True, ssl=dict(max_norm=5.0)),
 )

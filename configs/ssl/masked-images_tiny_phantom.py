@@ -44,6 +44,7 @@ cycle = dict(lock='none', max_batches=dict(ssl=30))
 train_cfg = dict(max_cycles=10, val_interval=5)
 optim_wrapper = dict(
     optimizer=dict(weight_decay=0.05, betas=(0.9, 0.999)),
+    paramwise_cfg=dict(custom_keys=dict(mask_token=dict(decay_mult=0.0))),
     clip_grad=dict(ssl=dict(max_norm=5.0)),
 )
 custom_hooks = [dict(type='PredictionSheetHook', stages=('val', 'test'))]

@@ -16,7 +16,6 @@ from fx_mm.analysis.step_timing import (
     peak_memory,
     step_flops,
 )
-from fx_mm.tasks import all_kinds
 from fx_mm.utils.device import synchronize
 
 STEPS, WARMUP = 12, 4
@@ -148,6 +147,6 @@ def run(job: Job) -> None:
 
 def run_large(job: Job) -> None:
     """Measure Swin-L at 768 px, batch 2, with checkpointing."""
-    kinds = tuple(kind.name for kind in all_kinds() if kind.name != 'reg')
+    kinds = tuple(kind for kind in KINDS if kind != 'reg')
     cfg = swin(job, LARGE, img_size=768, batch_size=2, kinds=kinds)
     _measure(job, cfg, kinds)
