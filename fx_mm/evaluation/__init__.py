@@ -3,6 +3,7 @@
 from fx_mm.evaluation.metrics.cls_metric import ClsMetric
 from fx_mm.evaluation.metrics.loc_metric import LocMetric
 from fx_mm.evaluation.metrics.masked_image_metric import MaskedImageMetric
+from fx_mm.evaluation.metrics.neighbour_metric import NeighbourMetric
 from fx_mm.evaluation.metrics.reg_metric import RegMetric
 from fx_mm.evaluation.metrics.seg_metric import SegMetric
 from fx_mm.evaluation.report.benchmark_table import BenchmarkTable
@@ -12,6 +13,7 @@ __all__ = [
     'ClsMetric',
     'LocMetric',
     'MaskedImageMetric',
+    'NeighbourMetric',
     'RegMetric',
     'SegMetric',
 ]

@@ -18,6 +18,7 @@ from fx_mm.models.branches import (
     MaskedImageBranch,
     RegressionBranch,
     SegmentationBranch,
+    SelfDistillationBranch,
 )
 from fx_mm.models.data_preprocessor import TaskDataPreprocessor
 from fx_mm.models.foundation_x import FoundationX
@@ -61,6 +62,7 @@ __all__ = [
     'RegionGuidance',
     'RegressionBranch',
     'SegmentationBranch',
+    'SelfDistillationBranch',
     'SoftDiceLoss',
     'StackedMatcher',
     'TaskDINOHead',

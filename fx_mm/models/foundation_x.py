@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -254,12 +255,9 @@ class FoundationX(BaseModel):
         inputs: Tensor,
         data_samples: list[FXDataSample],
         name: str | None = None,
-        whole: bool = False,
+        as_target: bool = False,
     ) -> tuple[Branch, Task, dict[str, Any]]:
-        """Run what comes before the own part, by default of their task.
-
-        ``whole``: nothing of the images is hidden, whatever the branch asks.
-        """
+        """Run what comes before the own part, by default of their task."""
         if any(s.task != data_samples[0].task for s in data_samples):
             raise ValueError('a batch must hold samples of one task')
         name = data_samples[0].task if name is None else name
@@ -270,17 +268,20 @@ class FoundationX(BaseModel):
             )
         task = self.tasks[name]
         branch = self.branch(task.kind)
-        hidden = None if whole else branch.hide(inputs, data_samples)
-        pyramid = self.extract_feat(inputs, task, hidden)
-        guidance = self.region_guidance
-        if guidance is not None and guidance.guides(task, self.tasks):
-            pyramid = self._guide(pyramid, task.dataset, data_samples)
-        if self._shared is None:
-            state = branch.encode(pyramid, data_samples)
-        else:
-            state = self._shared.state(branch, pyramid, data_samples)
-        if hidden is not None:
-            state = dict(state, images=inputs, hidden=hidden.where)
+
+        def extract(
+            images: Tensor, hidden: HiddenPatches | None = None
+        ) -> tuple[Tensor, ...]:
+            pyramid = self.extract_feat(images, task, hidden)
+            guidance = self.region_guidance
+            if guidance is not None and guidance.guides(task, self.tasks):
+                pyramid = self._guide(pyramid, task.dataset, data_samples)
+            return pyramid
+
+        encode = branch.encode
+        if self._shared is not None:
+            encode = partial(self._shared.state, branch)
+        state = branch.see(extract, encode, inputs, data_samples, as_target)
         return branch, task, state
 
     def _guide(
@@ -367,8 +368,7 @@ class FoundationX(BaseModel):
     ) -> FeatureGroups:
         """Consistency features alone: no decoder of boxes, no head.
 
-        Nothing of the images is hidden: they are what a student of masked
-        images should arrive at.
+        They are a target: of masked images, nothing is hidden.
 
         Args:
             inputs (Tensor): Images (B, 3, H, W).
@@ -377,8 +377,22 @@ class FoundationX(BaseModel):
         Returns:
             tuple[tuple[Tensor]]: Groups of feature maps.
         """
-        branch, _, state = self._encode(inputs, data_samples, whole=True)
+        branch, _, state = self._encode(inputs, data_samples, as_target=True)
         return branch.consistency(state)
+
+    def consistency_loss(
+        self, student: FeatureGroups, teacher: FeatureGroups, task: str
+    ) -> Tensor:
+        """Return how far a teacher's features are, see the branches.
+
+        Args:
+            student (tuple[tuple[Tensor]]): Of :meth:`loss_and_features`.
+            teacher (tuple[tuple[Tensor]]): Of :meth:`features`.
+            task (str): Name of the task of the batch.
+        """
+        of_task = self.tasks[task]
+        branch = self.branch(of_task.kind)
+        return branch.consistency_loss(student, teacher, of_task.dataset)
 
     def distillation_output(
         self, inputs: Tensor, data_samples: list[FXDataSample], task: str
@@ -395,7 +409,7 @@ class FoundationX(BaseModel):
             Any: See :meth:`Branch.distillation_output`.
         """
         branch, of_task, state = self._encode(
-            inputs, data_samples, task, whole=True
+            inputs, data_samples, task, as_target=True
         )
         return branch.distillation_output(state, of_task.dataset, data_samples)
 

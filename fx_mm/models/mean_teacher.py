@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fx_mm.models.foundation_x import FoundationX
-from fx_mm.models.losses.distillation import consistency_loss
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import (
@@ -354,6 +353,12 @@ class MeanTeacher(BaseModel):
             for add in self.extra_losses:
                 extra.update(add(inputs, data_samples))
         if weight == 0:
+            if not losses:
+                raise UserError(
+                    f'task {data_samples[0].task} learns from the teacher '
+                    'alone, but its consistency weight is 0; set '
+                    'model.consistency_weight above 0.'
+                )
             return losses | extra
         if self.teacher is None:
             raise RuntimeError(
@@ -365,9 +370,10 @@ class MeanTeacher(BaseModel):
                 teacher_inputs = inputs
             with torch.no_grad():
                 targets = self.teacher.features(teacher_inputs, data_samples)
-            losses['loss_consistency'] = weight * consistency_loss(
-                features, targets
+            loss = self.student.consistency_loss(
+                features, targets, data_samples[0].task
             )
+            losses['loss_consistency'] = weight * loss
         return losses | extra
 
     @torch.no_grad()
@@ -390,6 +396,8 @@ class MeanTeacher(BaseModel):
         with self._no_compiling(), self.active.sharing_features():
             losses = self.active.test_losses(inputs, samples)
             answers = self.active(inputs, samples, 'predict')
+        if not losses:  # a kind that learns from the teacher alone
+            return answers, {}
         _, logged = self.parse_losses(self._weighted(losses, samples))
         return answers, logged
 

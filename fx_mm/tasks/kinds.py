@@ -286,7 +286,8 @@ class RegressionKind(TaskKind):
 class SelfSupervisedKind(TaskKind):
     """Images without annotation: the backbone learns from them alone.
 
-    Its one class stands for the pixels.
+    Its one class stands for the pixels; where a reader of labels gives
+    others, a metric may look at them, and nothing is learned of them.
     """
 
     name = 'ssl'
@@ -294,13 +295,10 @@ class SelfSupervisedKind(TaskKind):
     branch = 'self_supervision'
     branch_type = 'MaskedImageBranch'
     metric = 'MaskedImageMetric'
-    columns = (
-        Column('SSL skill', 'skill'),
-        Column('SSL masked L1', 'L1'),
-    )
+    columns = (Column('SSL skill', 'skill'),)
     class_metric = 'skill'
-    curves = ('skill', 'L1')
-    result = 'MaskedImageResult'
+    curves = ('skill',)
+    result = 'SelfSupervisedResult'
     reader = 'ImageReader'
     defaults = dict(classes=('pixels',))
     normalize = CHEST_XRAY

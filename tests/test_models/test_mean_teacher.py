@@ -8,7 +8,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import load_state_dict
 
-from fx_mm.models.mean_teacher import consistency_loss
+from fx_mm.models.losses.distillation import consistency_loss
 from fx_mm.utils.errors import UserError
 
 KINDS = ['a/cls', 'a/loc', 'a/seg']

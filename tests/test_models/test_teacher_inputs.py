@@ -6,7 +6,7 @@ import torch
 from mmengine.optim import OptimWrapper
 
 from fx_mm.models.data_preprocessor import TaskDataPreprocessor
-from fx_mm.models.mean_teacher import consistency_loss
+from fx_mm.models.losses.distillation import consistency_loss
 
 
 def losses_of(model, inputs, samples, *view):

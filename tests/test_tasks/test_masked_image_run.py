@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -19,6 +21,7 @@ from fx_mm.apis import (
     dry_run,
     load_config,
 )
+from fx_mm.config import PlainConfig
 from fx_mm.engine.closing_report import ReportOptions
 from fx_mm.phantom import ensure_phantom
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
@@ -78,7 +81,7 @@ def test_the_report_has_errors_intervals_and_pictures(pretrained):
     assert ends['low'] <= found['L1'] <= ends['high']
     text = (work / 'results.md').read_text()
     assert '| SSL skill, student |' in text
-    assert 'The skill is relative to a grey square' in text
+    assert 'with that of a grey square (the mean of' in text
     for name in ('predictions.png', 'predictions_val.png', 'curves.png'):
         assert (work / name).stat().st_size > 1000
 
@@ -227,6 +230,26 @@ def test_losses_can_be_measured_on_the_validation_split(make):
     # all validation images have as many hidden pixels
     wanted = values[f'{TASK}/L1']
     assert values[f'{TASK}/val/loss_ssl'] == pytest.approx(wanted, rel=2e-2)
+
+
+def test_two_processes_train_too(make, tmp_path):
+    cfg = make('two', MIXED, test_cfg=None, **A_FEW)
+    config = tmp_path / 'config.py'
+    config.write_text(PlainConfig(cfg.to_dict()).pretty_text)
+    done = subprocess.run(
+        [
+            *(sys.executable, '-m', 'torch.distributed.run', '--standalone'),
+            *('--nproc_per_node=2', 'tools/train.py', config),
+            *('--launcher', 'pytorch'),
+        ],
+        cwd=REPO,
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    state = load_file(find_checkpoint(cfg.work_dir))['state_dict']
+    assert all(v.isfinite().all() for v in state.values())
 
 
 def test_the_swin_b_config_reads_each_dataset():

@@ -1,19 +1,22 @@
 """Metrics of a task of masked images."""
 
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from fx_mm.evaluation.metrics.base import TaskMetric
+from fx_mm.evaluation.metrics.feature_spread import (
+    MIN_SPREAD,
+    direction_of,
+    spread,
+    warn_of_collapse,
+)
 from fx_mm.evaluation.statistics.bootstrap import Statistics, unweighted
 from fx_mm.registry import METRICS
 from fx_mm.utils.checks import check_number
-from fx_mm.utils.log import log
 
 COLUMNS = ('error', 'flat_error', 'direction')
 
@@ -56,7 +59,7 @@ class MaskedImageMetric(TaskMetric):
 
     record = MaskedImageRecord
 
-    def __init__(self, min_spread: float = 0.01, **kwargs: Any) -> None:
+    def __init__(self, min_spread: float = MIN_SPREAD, **kwargs: Any) -> None:
         check_number("the metric's min_spread", min_spread, 0, 1)
         super().__init__(**kwargs)
         self.min_spread = min_spread
@@ -73,14 +76,12 @@ class MaskedImageMetric(TaskMetric):
                 ``pred_feature`` (C,).
         """
         for sample in data_samples:
-            feature = sample['pred_feature'].float()
-            direction = F.normalize(feature, dim=0).cpu().numpy()
             self.results.append(
                 MaskedImageRecord(
                     sample['img_id'],
                     sample['pred_error'].item(),
                     sample['gt_flat_error'].item(),
-                    direction,
+                    direction_of(sample['pred_feature']),
                 )
             )
 
@@ -96,14 +97,9 @@ class MaskedImageMetric(TaskMetric):
             dict[str, float]: See the class; NaN where undefined.
         """
         found = unweighted(self.statistics(records), len(records))
-        if len(records) > 1 and found['spread'] < self.min_spread:
-            log(
-                f'{self.task}: the features of {len(records)} images are '
-                f'nearly the same (spread {found["spread"]:.4f}, below '
-                f'{self.min_spread:g}): the backbone may have collapsed; '
-                'lower the learning rate or the consistency weight.',
-                logging.WARNING,
-            )
+        warn_of_collapse(
+            self.task, found['spread'], len(records), self.min_spread
+        )
         return found
 
     def details(
@@ -119,18 +115,17 @@ class MaskedImageMetric(TaskMetric):
         errors = np.array([r.error for r in records])
         flat = np.array([r.flat_error for r in records])
         directions = np.stack([r.direction for r in records])
-        columns = np.column_stack([errors, flat, directions.astype(float)])
+        columns = np.stack([errors, flat], axis=1)
 
         def compute(weights: np.ndarray) -> dict[str, np.ndarray]:
             exact = weights.astype(np.float64)
             with np.errstate(invalid='ignore', divide='ignore'):
                 means = exact @ columns / exact.sum(1, keepdims=True)
                 skill = 1 - means[:, 0] / means[:, 1]
-            length = (means[:, 2:] ** 2).sum(1)
             return {
                 'skill': skill,
                 'L1': means[:, 0],
-                'spread': np.sqrt(np.maximum(1 - length, 0)),
+                'spread': spread(directions, weights),
                 **self.by_class('skill', [skill]),
             }
 
@@ -171,9 +166,10 @@ class MaskedImageMetric(TaskMetric):
     ) -> list[str]:
         """Say what the error is relative to, and how far features differ."""
         return [
-            'The skill is relative to a grey square (the mean of what is seen '
-            'of each image), whose L1 is '
-            f'{np.mean([r.flat_error for r in records]):.3f}; the features of '
-            f'the {predict_on} differ by a spread of {values["spread"]:.3f} '
-            '(0: the same for all images).'
+            f'The skill compares the masked L1 of the {predict_on}, '
+            f'{values["L1"]:.3f}, with that of a grey square (the mean of '
+            'what is seen of each image), '
+            f'{np.mean([r.flat_error for r in records]):.3f}; its features '
+            f'differ by a spread of {values["spread"]:.3f} (0: the same for '
+            'all images).'
         ]

@@ -4,6 +4,7 @@ from fx_mm.models.branches.localization import LocalizationBranch
 from fx_mm.models.branches.masked_images import MaskedImageBranch
 from fx_mm.models.branches.regression import RegressionBranch
 from fx_mm.models.branches.segmentation import SegmentationBranch
+from fx_mm.models.branches.self_distillation import SelfDistillationBranch
 
 __all__ = [
     'Branch',
@@ -12,4 +13,5 @@ __all__ = [
     'MaskedImageBranch',
     'RegressionBranch',
     'SegmentationBranch',
+    'SelfDistillationBranch',
 ]

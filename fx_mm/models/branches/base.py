@@ -1,14 +1,13 @@
 """What the branches of all task kinds have in common."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from fx_mm.datasets.records import Records
-from fx_mm.models.backbones import HiddenPatches
 from fx_mm.models.branches.evidence import Evidence
 from fx_mm.models.losses.distillation import consistency_loss
 from fx_mm.models.param_groups import FeatureGroups, ParamGroup
@@ -16,6 +15,10 @@ from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
 
 State = dict[str, Any]
+Extract = Callable[..., tuple[Tensor, ...]]
+"""From images (B, 3, H, W), and perhaps :class:`HiddenPatches`, to maps."""
+Encode = Callable[[tuple[Tensor, ...], list[FXDataSample]], State]
+"""From maps to the state; see :meth:`Branch.encode`."""
 
 
 class Branch(BaseModule):
@@ -75,21 +78,28 @@ class Branch(BaseModule):
             UserError: If the branch cannot work with it.
         """
 
-    def hide(
-        self, inputs: Tensor, data_samples: list[FXDataSample]
-    ) -> HiddenPatches | None:
-        """Choose what the backbone does not see of images.
+    def see(
+        self,
+        extract: Extract,
+        encode: Encode,
+        inputs: Tensor,
+        data_samples: list[FXDataSample],
+        as_target: bool,
+    ) -> State:
+        """Run the backbone on what the branch shows it, then the shared part.
 
         Args:
+            extract (Callable): Runs the backbone.
+            encode (Callable): Runs :meth:`encode`, or finds its result.
             inputs (Tensor): Images (B, 3, H, W).
             data_samples (list[FXDataSample]): Their samples.
+            as_target (bool): Whether what the state gives is the target of
+                another model, as the teacher's.
 
         Returns:
-            HiddenPatches, optional: By default None: it sees all. Else
-            :meth:`encode` gets maps of what it saw, and the state has
-            ``images`` (B, 3, H, W) and ``hidden`` (B, h, w), its ``where``.
+            dict: By default :meth:`encode` of the images as they are.
         """
-        return None
+        return encode(extract(inputs), data_samples)
 
     @abstractmethod
     def encode(
@@ -100,6 +110,23 @@ class Branch(BaseModule):
     @abstractmethod
     def consistency(self, state: State) -> FeatureGroups:
         """Features that student and teacher should agree on."""
+
+    def consistency_loss(
+        self, student: FeatureGroups, teacher: FeatureGroups, dataset: str
+    ) -> Tensor:
+        """Return how far the student is from the teacher.
+
+        Called on the student's branch, once per step.
+
+        Args:
+            student (tuple[tuple[Tensor]]): Its features, with gradient.
+            teacher (tuple[tuple[Tensor]]): The same of the teacher.
+            dataset (str): Dataset of the batch.
+
+        Returns:
+            Tensor: Scalar; by default the mean squared error.
+        """
+        return consistency_loss(student, teacher)
 
     @abstractmethod
     def forward(

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 
 from fx_mm.models.backbones import HiddenPatches, PatchMasking
-from fx_mm.models.branches.base import Branch, State
+from fx_mm.models.branches.base import Encode, Extract, State
+from fx_mm.models.branches.self_supervised import SelfSupervisedBranch
 from fx_mm.models.losses.masked_images import absolute_errors
-from fx_mm.models.param_groups import FeatureGroups, ParamGroup
+from fx_mm.models.param_groups import ParamGroup
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
@@ -58,7 +58,7 @@ class Reconstruction(NamedTuple):
         seen (Tensor): bool (B, H, W), those that the model saw; padding is
             neither.
         pixels (Tensor): The reconstruction (B, H, W), in float32.
-        pooled (Tensor): See :meth:`MaskedImageBranch.encode`.
+        pooled (Tensor): See :meth:`SelfSupervisedBranch.encode`.
     """
 
     images: Tensor
@@ -69,7 +69,7 @@ class Reconstruction(NamedTuple):
 
 
 @MODELS.register_module()
-class MaskedImageBranch(Branch):
+class MaskedImageBranch(SelfSupervisedBranch):
     """SimMIM (Xie et al., CVPR 2022; arXiv 2111.09886), for grey images.
 
     A random share of the squares of a grid is hidden behind a learned token
@@ -148,6 +148,26 @@ class MaskedImageBranch(Branch):
         token = torch.empty(backbone.patch_dims)
         self.mask_token = nn.Parameter(nn.init.trunc_normal_(token, std=0.02))
 
+    def see(
+        self,
+        extract: Extract,
+        encode: Encode,
+        inputs: Tensor,
+        data_samples: list[FXDataSample],
+        as_target: bool,
+    ) -> State:
+        """Hide patches, unless the features are a target.
+
+        Returns:
+            dict: Result of :meth:`encode`, and, where patches were hidden,
+            ``images`` (B, 3, H, W) and ``hidden`` (B, h, w), one per patch.
+        """
+        if as_target:
+            return encode(extract(inputs), data_samples)
+        hidden = self.hide(inputs, data_samples)
+        state = encode(extract(inputs, hidden), data_samples)
+        return dict(state, images=inputs, hidden=hidden.where)
+
     def hide(
         self, inputs: Tensor, data_samples: list[FXDataSample]
     ) -> HiddenPatches:
@@ -185,28 +205,6 @@ class MaskedImageBranch(Branch):
             seed = zlib.crc32(f'{sample.task}/{sample.img_id}'.encode())
             row.uniform_(generator=torch.Generator().manual_seed(seed))
         return drawn.to(inputs.device)
-
-    def encode(
-        self, pyramid: tuple[Tensor, ...], data_samples: list[FXDataSample]
-    ) -> State:
-        """Take the last maps.
-
-        Args:
-            pyramid (tuple[Tensor]): Backbone maps (B, C, H, W).
-            data_samples (list): Not used.
-
-        Returns:
-            dict: ``maps`` (B, C, h, w), and ``pooled`` (B, C): normalised
-            over channels and averaged over positions, as for classification.
-        """
-        maps = pyramid[-1]
-        tokens = maps.flatten(2).transpose(1, 2).float()
-        pooled = F.layer_norm(tokens, tokens.shape[-1:]).mean(1)
-        return dict(maps=maps, pooled=pooled)
-
-    def consistency(self, state: State) -> FeatureGroups:
-        """The pooled vector."""
-        return ((state['pooled'],),)
 
     def forward(
         self, state: State, dataset: str, data_samples: list[FXDataSample]
@@ -286,20 +284,6 @@ class MaskedImageBranch(Branch):
             sample.pred_pixels = pixels[index, :height, :width]
             sample.pred_hidden = hidden[index, :height, :width]
         return data_samples
-
-    def graph(
-        self, state: State, dataset: str, data_samples: list[Any]
-    ) -> tuple[Tensor, ...]:
-        """Refuse: there is no answer that an exported graph could give.
-
-        Raises:
-            UserError: Always.
-        """
-        raise UserError(
-            f'task {self.task_names[dataset]} learns from images without '
-            'annotation and predicts nothing of an image; export other '
-            'tasks, see --tasks.'
-        )
 
     def param_groups(self) -> list[ParamGroup]:
         """The token is shared, each head is a dataset's own."""

@@ -9,11 +9,11 @@ from fx_mm.visualization.results.base import (
 from fx_mm.visualization.results.cls_result import ClsResult
 from fx_mm.visualization.results.image_result import ImageResult
 from fx_mm.visualization.results.loc_result import LocResult
-from fx_mm.visualization.results.masked_image_result import (
-    MaskedImageResult,
-)
 from fx_mm.visualization.results.reg_result import RegResult
 from fx_mm.visualization.results.seg_result import SegResult
+from fx_mm.visualization.results.self_supervised_result import (
+    SelfSupervisedResult,
+)
 
 __all__ = [
     'SCORE_THR',
@@ -21,7 +21,7 @@ __all__ = [
     'ImageResult',
     'LocResult',
     'Marks',
-    'MaskedImageResult',
+    'SelfSupervisedResult',
     'RegResult',
     'SegResult',
     'TaskResult',

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fx_mm.evaluation import MaskedImageMetric
-from fx_mm.evaluation.metrics import masked_image_metric
+from fx_mm.evaluation.metrics import feature_spread
 from fx_mm.evaluation.statistics.bootstrap import unweighted
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
@@ -42,7 +42,7 @@ def evaluate(errors, flat, features, metric=None):
 def warnings(monkeypatch):
     lines = []
     monkeypatch.setattr(
-        masked_image_metric, 'log', lambda text, *args: lines.append(text)
+        feature_spread, 'log', lambda text, *args: lines.append(text)
     )
     return lines
 

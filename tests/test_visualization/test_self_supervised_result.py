@@ -8,11 +8,17 @@ import torch
 
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
-from fx_mm.visualization.results import MaskedImageResult, result_class
+from fx_mm.visualization.results import SelfSupervisedResult, result_class
 from fx_mm.visualization.tiles import SEAM
 
 TASK = Task('toy', 'ssl', ('pixels',))
 IMAGE = np.full((40, 30), 90, np.uint8)
+
+
+def beside(sample, size):
+    return SelfSupervisedResult.draw_beside_truth(
+        TASK, sample, IMAGE, 0.3, size
+    )
 
 
 @pytest.fixture
@@ -28,8 +34,8 @@ def sample():
 
 
 def test_hidden_parts_are_those_of_the_model(sample):
-    assert result_class(TASK) is MaskedImageResult
-    result = MaskedImageResult.from_sample(TASK, sample)
+    assert result_class(TASK) is SelfSupervisedResult
+    result = SelfSupervisedResult.from_sample(TASK, sample)
     ramp = np.linspace(0, 255, 64).reshape(8, 8)
     np.testing.assert_allclose(result.pixels[:4], ramp[:4], atol=1)
     assert (result.pixels[4:] == 0).all()
@@ -41,15 +47,19 @@ def test_hidden_parts_are_those_of_the_model(sample):
 @pytest.mark.parametrize('value', [np.nan, 3.0])
 def test_an_image_of_one_value_can_be_drawn(sample, value):
     sample.gt_pixels = torch.full((8, 8), value)
-    both = MaskedImageResult.draw_beside_truth(TASK, sample, IMAGE, 0.3, 100)
+    both = SelfSupervisedResult.draw_beside_truth(
+        TASK, sample, IMAGE, 0.3, 100
+    )
     assert both.dtype == np.uint8
 
 
 def test_the_truth_has_its_hidden_parts_dark(sample):
-    both = MaskedImageResult.draw_beside_truth(TASK, sample, IMAGE, 0.3, 160)
+    both = SelfSupervisedResult.draw_beside_truth(
+        TASK, sample, IMAGE, 0.3, 160
+    )
     assert both.shape[1] == 320 + SEAM
     left, right = both[:160, :160], both[:160, -160:]
     assert np.array_equal(left[:40], right[:40])
     assert 60 < left[140:].mean() < 100 and right[100:].max() == 0
-    marks = MaskedImageResult.mark_truth(TASK, sample, TASK.classes)
-    assert not marks.lines and MaskedImageResult.has_finding(sample)
+    marks = SelfSupervisedResult.mark_truth(TASK, sample, TASK.classes)
+    assert not marks.lines and SelfSupervisedResult.has_finding(sample)
