@@ -18,6 +18,7 @@ from fx_mm.audit.patients import find_shared
 from fx_mm.audit.task_splits import TaskSplit, open_names
 from fx_mm.datasets.readers.images import FileIndex
 from fx_mm.tasks import Task, TaskTable, all_kinds
+from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import read_chunks
 
 HELD_OUT = ('val', 'test')
@@ -43,37 +44,44 @@ def open_held_out(
     findings: list[Finding] = []
     if not any(task.kind.unlabelled for task in table):
         return splits, findings
-    for task in _other_tasks(cfg, table):
+    for name, task in _other_tasks(cfg, table):
         for split in HELD_OUT:
+            place = f'{name}/{split}'
+            if task is None:
+                findings.append(_unread(place, name))
+                continue
             if task.config['splits'].get(split) is None:
                 continue
             found = open_names(task, split)
             if not found:
-                findings.append(
-                    Finding(
-                        'unread-split',
-                        (f'{task.name}/{split}',),
-                        'warning',
-                        f'{task.ann_file(split)} cannot be read, so nothing '
-                        'tells whether its images are trained on.',
-                    )
-                )
+                findings.append(_unread(place, task.ann_file(split)))
             splits += map(_existing, found)
     return splits, findings
 
 
-def _other_tasks(cfg: Config, table: TaskTable) -> Iterator[Task]:
-    """Yield the tasks of the config's datasets that are not active."""
+def _unread(place: str, what: str) -> Finding:
+    return Finding(
+        'unread-split',
+        (place,),
+        'warning',
+        f'{what} cannot be read, so nothing tells whether its images are '
+        'trained on.',
+    )
+
+
+def _other_tasks(
+    cfg: Config, table: TaskTable
+) -> Iterator[tuple[str, Task | None]]:
+    """Yield the tasks of the config's datasets that are not active.
+
+    An entry that could not run, since something is missing, gives None.
+    """
     plain = cfg.to_dict()
-    datasets = plain.get('datasets') or {}
     names = [
         f'{name}/{kind}'
-        for name, entry in datasets.items()
+        for name, entry in (plain.get('datasets') or {}).items()
         for kind in entry.get('tasks') or {}
     ]
-    plain['tasks'] = [name for name in names if name not in table]
-    if not plain['tasks']:
-        return
     # what only a task that runs needs
     given = plain.get('task_defaults') or {}
     plain['task_defaults'] = {
@@ -81,7 +89,12 @@ def _other_tasks(cfg: Config, table: TaskTable) -> Iterator[Task]:
         | (given.get(kind.name) or {})
         for kind in all_kinds()
     }
-    yield from TaskTable.from_cfg(plain)
+    for name in names:
+        if name not in table:
+            try:
+                yield name, TaskTable.from_cfg(dict(plain, tasks=[name]))[name]
+            except UserError:
+                yield name, None
 
 
 def _existing(split: TaskSplit) -> TaskSplit:
@@ -119,7 +132,7 @@ def find_equal_files(splits: Sequence[TaskSplit]) -> list[Finding]:
             except OSError:
                 continue  # missing images are another finding
     pairs = [
-        Pair(*sorted((first, second)), 1.0, exact=True)
+        Pair(min(first, second), max(first, second), 1.0, exact=True)
         for ours, theirs in sizes.values()
         if ours and theirs
         for first, second in _equal(ours, theirs)

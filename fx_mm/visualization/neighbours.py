@@ -33,11 +33,12 @@ def draw_neighbours(
     near = metric.neighbours(np.stack([r.direction for r in records]))
     count = min(QUERIES, len(records))
     chosen = np.linspace(0, len(records) - 1, count).astype(int)
-    rows = []
+    rows: list[np.ndarray] = []
     for query in chosen:
         places = [query, *near[query, :NEAREST]]
-        tiles = [_tile(records[place].path) for place in places]
-        if any(tile is None for tile in tiles):
+        try:
+            tiles = [_tile(records[place].path) for place in places]
+        except ImageReadError:
             return
         missing = NEAREST + 1 - len(tiles)
         tiles += [np.zeros_like(tiles[0])] * missing
@@ -48,10 +49,7 @@ def draw_neighbours(
     ax.plot([], [], ' ', label=label)
 
 
-def _tile(path: str) -> np.ndarray | None:
+def _tile(path: str) -> np.ndarray:
     if not path:
-        return None
-    try:
-        return draw_tile(read_xray(path), size=SIDE)
-    except ImageReadError:
-        return None
+        raise ImageReadError('the file is not known')
+    return draw_tile(read_xray(path), size=SIDE)

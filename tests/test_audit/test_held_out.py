@@ -105,6 +105,13 @@ def test_a_split_that_cannot_be_read_is_said(two):
     assert 'nothing tells whether its images are trained on' in found.message
 
 
+def test_an_inactive_entry_that_could_not_run_is_said(two):
+    cfg = two(TRAIN)
+    del cfg.datasets.two.tasks.cls.classes
+    found = [f for f in quick_audit(cfg) if f.check == 'unread-split']
+    assert {f.places for f in found} == {('two/cls/val',), ('two/cls/test',)}
+
+
 def test_images_that_are_not_there_leak_nothing(two):
     data = two.data
     (data.home('two') / 'images/a12.png').unlink()

@@ -125,22 +125,27 @@ class SelfDistillationBranch(SelfSupervisedBranch):
             ('small_size', small_size, strides[-1], 4096),
         ):
             check_number(f'{where}.{name}', value, low, high, whole=True)
-        for name, value, low, high in (
-            ('flip_prob', flip_prob, 0, 1),
-            ('jitter', jitter, 0, 0.99),
-            ('student_temperature', student_temperature, 1e-3, 10),
-            ('teacher_temperature', teacher_temperature, 1e-3, 10),
-            ('center_momentum', center_momentum, 0, 1),
+        for name, share in (
+            ('flip_prob', flip_prob),
+            ('jitter', jitter),
+            ('center_momentum', center_momentum),
         ):
-            check_number(f'{where}.{name}', value, low, high)
+            check_number(f'{where}.{name}', share, 0, 1)
+        for name, temperature in (
+            ('student_temperature', student_temperature),
+            ('teacher_temperature', teacher_temperature),
+        ):
+            check_number(f'{where}.{name}', temperature, 1e-3)
         for name, area in (('large', large_area), ('small', small_area)):
             if not 0 < area[0] <= area[1] <= 1:
                 raise UserError(
                     f'{where}.{name}_area is {area}; give the least and the '
                     'largest share of the area, such as (0.4, 1.0).'
                 )
-        self.areas = [tuple(large_area)] * GLOBAL
-        self.areas += [tuple(small_area)] * small_views
+        self.areas: list[tuple[float, float]] = [
+            *[(large_area[0], large_area[1])] * GLOBAL,
+            *[(small_area[0], small_area[1])] * small_views,
+        ]
         self.small_size = small_size
         self.flip_prob = flip_prob
         self.jitter = jitter
@@ -223,7 +228,7 @@ class SelfDistillationBranch(SelfSupervisedBranch):
 
     def consistency(self, state: State) -> FeatureGroups:
         """The logits of the views; of whole images the pooled vector."""
-        return ((state.get('logits', state.get('pooled')),),)
+        return ((state['logits' if 'logits' in state else 'pooled'],),)
 
     def consistency_loss(
         self, student: FeatureGroups, teacher: FeatureGroups, dataset: str
