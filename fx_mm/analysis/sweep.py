@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import torch
@@ -178,6 +179,30 @@ def load_compared_config(
             'split.'
         )
     return cfg
+
+
+def write_run_config(cfg: Config, file: Path, source: Path) -> None:
+    """Write the config of runs, once.
+
+    Args:
+        cfg (Config): The config.
+        file (Path): Where it goes; its folder is that of the runs.
+        source (Path): The file that it was made of, for the message.
+
+    Raises:
+        UserError: If the folder has runs of another one.
+    """
+    # ``pretty_text`` of mmengine takes a second for each
+    text = ''.join(
+        f'{key} = {pformat(value, sort_dicts=False)}\n'
+        for key, value in cfg.to_dict().items()
+    )
+    if file.is_file() and file.read_text(encoding='utf-8') != text:
+        raise UserError(
+            f'{file} is another config than {source} is now with the study; '
+            f'remove {file.parent}, or choose another --work-dir.'
+        )
+    write_whole(file, text)
 
 
 def write_initial_weights(cfg: Config, seed: int, file: Path) -> None:

@@ -37,6 +37,7 @@ OWN_KEYS = (
     'audit',
     'phantom',
     'report',
+    'save_predictions',
     'dicom_codes',
     'custom_imports',
     'runner_type',
@@ -72,6 +73,7 @@ SECTION_TYPES: dict[str, Any] = dict(
     report=str | None,
     load_from=str | None,
     resume=bool,
+    save_predictions=bool,
     sync_bn=str | None,
     work_dir=str | None,
 )

@@ -42,6 +42,34 @@ def draw_few(
     return sorted(order[:n])
 
 
+def draw_share(
+    names: Sequence[str],
+    share: float,
+    seed: int = 0,
+    patients: Sequence[str] | None = None,
+) -> list[int]:
+    """Choose patients by a fixed order, with all of their images.
+
+    The order depends on the seed and on the patients alone: a share is part
+    of every larger one, and the same for all tasks of the same patients.
+
+    Args:
+        names (Sequence[str]): Names of the images, distinct.
+        share (float): Of the patients, above 0 and at most 1; at least one
+            is taken.
+        seed (int): Of the order. Defaults to 0.
+        patients (Sequence[str], optional): Patient of each image. Defaults
+            to None: each image is of another one.
+
+    Returns:
+        list[int]: Numbers of images, ascending.
+    """
+    owners = names if patients is None else patients
+    order = sorted(set(owners), key=lambda owner: draw_key(seed, owner))
+    chosen = set(order[: max(1, round(share * len(order)))])
+    return [i for i, owner in enumerate(owners) if owner in chosen]
+
+
 def draw_key(seed: int, name: str) -> bytes:
     """Return what a name is sorted by for a random order."""
     return hashlib.sha256(f'{seed}:{name}'.encode()).digest()

@@ -10,7 +10,7 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DefaultScope, Registry
 
-from fx_mm.datasets.few_shot import draw_few
+from fx_mm.datasets.few_shot import draw_few, draw_share
 from fx_mm.datasets.readers.labels import draw_scores
 from fx_mm.datasets.readers.patients import find_patients
 from fx_mm.datasets.records import Records
@@ -119,7 +119,7 @@ class TaskDataset(BaseDataset):
         return records
 
     def filter_data(self) -> Records:
-        """Keep the images of a few-shot draw, if the entry asks for one."""
+        """Keep the images of a draw, if the entry asks for one."""
         few_shot = self.task.config.get('few_shot')
         if few_shot is None or self.split != 'train' or self.rehearses:
             return self.data_list
@@ -171,14 +171,16 @@ class TaskDataset(BaseDataset):
                     continue
         raise replaced
 
-    def _keep_few(self, n: int, seed: int = 0) -> Records:
-        """Draw images by their patients.
+    def _keep_few(
+        self, n: int | None = None, share: float = 1.0, seed: int = 0
+    ) -> Records:
+        """Draw ``n`` images by their patients, or a share of these.
 
         Raises:
             UserError: If there are fewer.
         """
         records = self.data_list
-        if n > len(records):
+        if n is not None and n > len(records):
             raise UserError(
                 f'few_shot of task {self.task.name} asks for {n} training '
                 f'images, but {self.ann_file} has {len(records)}; ask '
@@ -187,7 +189,10 @@ class TaskDataset(BaseDataset):
         names = list(records.column('img_id'))
         pattern = self.task.config.get('patient')
         patients = find_patients(self.task, self.ann_file, names, pattern)
-        chosen = draw_few(names, n, seed, patients)
+        if n is None:
+            chosen = draw_share(names, share, seed, patients)
+        else:
+            chosen = draw_few(names, n, seed, patients)
         return Records([records[i] for i in chosen])
 
     def _build(self, registry: Registry, cfg: dict[str, Any]) -> Any:

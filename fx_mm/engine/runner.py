@@ -82,7 +82,9 @@ class MultiTaskRunner(Runner):
 
     def __init__(self, *args: Any, cfg: PlainConfig, **kwargs: Any) -> None:
         self.tasks: TaskTable = cfg.task_table
-        self.report_options = ReportOptions()
+        self.report_options = ReportOptions(
+            save_predictions=cfg.get('save_predictions', False)
+        )
         self.trust = False
         self.loaded_from = ''
         self._testing = False

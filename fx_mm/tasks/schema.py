@@ -186,11 +186,15 @@ def _check_few_shot(where: str, few_shot: Any) -> None:
     if few_shot is None:
         return
     where = f'{where}.few_shot'
-    if 'n' not in few_shot:
+    check_keys(few_shot, ('n', 'share', 'seed'), where)
+    if ('n' in few_shot) == ('share' in few_shot):
         raise UserError(
-            f'{where} is {few_shot!r}; write dict(n=12), or '
-            'dict(n=12, seed=1).'
+            f'{where} is {few_shot!r}; write dict(n=12) for so many images, '
+            'or dict(share=0.2) for a part of the patients, each also with '
+            'a seed.'
         )
-    check_keys(few_shot, ('n', 'seed'), where)
-    check_number(f'{where}.n', few_shot['n'], 1, whole=True)
+    if 'n' in few_shot:
+        check_number(f'{where}.n', few_shot['n'], 1, whole=True)
+    else:
+        check_number(f'{where}.share', few_shot['share'], 1e-9, 1)
     check_number(f'{where}.seed', few_shot.get('seed', 0), 0, whole=True)

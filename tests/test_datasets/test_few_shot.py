@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fx_mm.datasets import TaskDataset
-from fx_mm.datasets.few_shot import draw_few
+from fx_mm.datasets.few_shot import draw_few, draw_share
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.errors import UserError
 
@@ -30,6 +30,28 @@ def test_every_patient_comes_before_anyone_twice():
     assert sorted(chosen) == list('abcde')
     chosen = [patients[i] for i in draw_few(NAMES, 8, 3, patients)]
     assert sorted(chosen) in (sorted('abcdeae' + x) for x in 'ae')
+
+
+def test_a_share_of_one_patient_is_that_patient():
+    assert draw_share(['a'], 0.01) == [0]
+
+
+def test_shares_are_nested_and_take_whole_patients():
+    patients = [f'p{i % 8}' for i in range(40)]
+    draws = [
+        set(draw_share(NAMES, share, 1, patients))
+        for share in (0.05, 0.25, 0.5, 1)
+    ]
+    assert [len(draw) for draw in draws] == [5, 10, 20, 40]
+    assert all(a < b for a, b in zip(draws, draws[1:]))
+    for draw in draws:
+        owners = {patients[i] for i in draw}
+        assert draw == {i for i, p in enumerate(patients) if p in owners}
+    # of other images of the same patients, the same patients
+    fewer = draw_share(NAMES[:16], 0.25, 1, patients[:16])
+    assert {patients[i] for i in fewer} == {patients[i] for i in draws[1]}
+    assert draw_share(NAMES, 0.25, 2, patients) != sorted(draws[1])
+    assert len(draw_share(NAMES, 0.25)) == 10
 
 
 @given(
@@ -128,6 +150,20 @@ def test_only_training_is_cut(make, kind):
     assert len(make(kind, 'val', few_shot=dict(n=3))) == 9
 
 
+def test_a_share_is_of_patients(make):
+    names = {
+        kind: list(
+            make(kind, 'train', few_shot=dict(share=0.3)).data_list.column(
+                'img_id'
+            )
+        )
+        for kind in ('cls', 'loc', 'seg')
+    }
+    assert len(names['cls']) == 3 and len({n[0] for n in names['cls']}) == 1
+    assert names['cls'] == names['loc'] == names['seg']
+    assert len(make('cls', 'val', few_shot=dict(share=0.3))) == 9
+
+
 @pytest.mark.parametrize('column', ['patient', 'PatientID', 'subject_id'])
 @pytest.mark.parametrize('pack', [bytes, gzip.compress])
 def test_patients_of_a_packed_table_who_are_written_in_other_ways(
@@ -172,6 +208,9 @@ def test_too_few_images_are_refused(make):
         (dict(n=3.5), 'few_shot.n is 3.5'),
         (dict(n=3, sed=0), 'did you mean "seed"'),
         (dict(n=3, seed=-1), 'few_shot.seed is -1'),
+        (dict(n=3, share=0.5), 'for so many images, or dict'),
+        (dict(share=0), 'few_shot.share is 0'),
+        (dict(share=1.5), 'few_shot.share is 1.5'),
     ],
 )
 def test_mistakes(make, value, message):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ from small_run import REPO, small_cfg
 
 from fx_mm.apis import FoundationXInferencer, build_runner, dry_run
 from fx_mm.audit import audit
-from fx_mm.engine.closing_report import ReportOptions
 from fx_mm.evaluation import BenchmarkTable
 from fx_mm.phantom import TARGETS, ensure_phantom, render_phantom
 from fx_mm.tasks import Task
@@ -44,8 +44,9 @@ def make_cfg(tmp_path_factory):
 def trained(make_cfg):
     cfg = make_cfg('work')
     cfg.model.student.regression.loss = dict(type='MaskedGaussianLoss')
+    cfg.save_predictions = True
     runner = build_runner(cfg)
-    runner.report_options = ReportOptions(resamples=20, save_predictions=True)
+    runner.report_options = replace(runner.report_options, resamples=20)
     runner.train()
     return runner
 

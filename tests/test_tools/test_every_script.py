@@ -70,6 +70,10 @@ USED_BY = {
         'test_analysis/test_near_copies.py',
         'test_tool',
     ),
+    'analysis_tools/scaling_study.py': (
+        'test_analysis/test_scaling.py',
+        'test_a_study_is_made_up_and_resumed',
+    ),
     'analysis_tools/subgroups.py': (TRANSFER, 'test_from_images_to_gaps'),
     'analysis_tools/zero_shot.py': (TRANSFER, 'test_zero_shot'),
     'audit_data.py': (

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from pprint import pformat
 from typing import Any
 
 import numpy as np
@@ -20,13 +19,12 @@ from fx_mm.analysis.stability.study import (
     Study,
     names_of_tasks,
 )
-from fx_mm.analysis.sweep import Run, load_compared_config
+from fx_mm.analysis.sweep import Run, load_compared_config, write_run_config
 from fx_mm.evaluation.report.results_file import read_results
 from fx_mm.tasks import split_name
 from fx_mm.utils.checkpoint import find_checkpoint
 from fx_mm.utils.checks import as_list
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.files import write_whole
 
 
 @dataclass
@@ -188,14 +186,6 @@ def plan_runs(
     return Plan(trainings, tests, unseen, configs)
 
 
-def _to_text(cfg: Config) -> str:
-    """Write a config; ``pretty_text`` takes a second for each."""
-    return ''.join(
-        f'{key} = {pformat(value, sort_dicts=False)}\n'
-        for key, value in cfg.to_dict().items()
-    )
-
-
 def _same_model(case: Case, cfg: Config) -> bool:
     """Whether a case only asks for the model that predicts anyway."""
     usual = as_list(cfg.test_cfg.get('predict_on')) or ['']
@@ -234,25 +224,6 @@ class _Planner:
         cfg.test_cfg.tasks = [self.study.claim.task]
         return cfg
 
-    def written(self, cfg: Config, folder: Path, arm: str) -> Path:
-        """Write a config, once.
-
-        Raises:
-            UserError: If the folder has results of another one.
-        """
-        file = folder / f'{arm}.py'
-        if file not in self._files:
-            text = _to_text(cfg)
-            if file.is_file() and file.read_text(encoding='utf-8') != text:
-                raise UserError(
-                    f'{file} is another config than {self.study.arms[arm]} '
-                    f'is now with the study; remove {folder}, or choose '
-                    'another --work-dir.'
-                )
-            write_whole(file, text)
-            self._files.add(file)
-        return file
-
     def config(
         self, case: Case, arm: str, without: str | None = None
     ) -> tuple[Path, Path]:
@@ -269,7 +240,8 @@ class _Planner:
             cfg = self.load(arm, *options, case.test.get('options', {}))
             if without is not None:
                 cfg.tasks = names_of_tasks(cfg, without)
-            self.written(cfg, folder, arm)
+            write_run_config(cfg, file, self.study.arms[arm])
+            self._files.add(file)
         return file, folder
 
     def training(

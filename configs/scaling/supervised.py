@@ -1,0 +1,5 @@
+# Labels of three phantom hospitals, equally many steps whatever the share: the
+# supervised arm of the study in docs/scaling.md.
+_base_ = '../ablation/no-lock.py'
+tasks = ['phantom_a/cls', 'phantom_b/cls', 'phantom_c/cls']
+cycle = dict(min_batches=20)

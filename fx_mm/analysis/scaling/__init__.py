@@ -1,0 +1,1 @@
+"""Scaling studies: what more images and a larger model bring."""
