@@ -40,15 +40,19 @@ def test_fewer_than_three_sizes_are_refused(sizes):
         fit_power_law(np.array(sizes, float), metrics)
 
 
-@pytest.mark.parametrize(('seeds', 'noise'), [(1, 0.0), (3, 0.05), (3, 0.3)])
-def test_a_planted_exponent_is_in_the_interval(seeds, noise):
-    rng = np.random.default_rng(1)
+@pytest.mark.parametrize(
+    ('seeds', 'noise', 'least'), [(3, 0.1, 93), (3, 0.3, 88), (1, 0.0, 88)]
+)
+def test_a_planted_exponent_is_in_the_interval(seeds, noise, least):
+    # With noise of images and of seeds it is in more than 95 %. With one of
+    # them alone it is in 95 %, of which 100 draws have 88 or more (3 sigma).
+    rng = np.random.default_rng(0)
     found = [
         fit_power_law(SIZES, planted(rng, seeds, noise), seed).exponent
         for seed in range(100)
     ]
     inside = sum(each.low <= EXPONENT <= each.high for each in found)
-    assert inside >= 93
+    assert inside >= least
     assert np.mean([each.value for each in found]) == pytest.approx(
         EXPONENT, abs=0.02
     )
