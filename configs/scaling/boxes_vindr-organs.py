@@ -6,3 +6,4 @@ _base_ = [
 ]
 datasets = dict(_delete_=True, vindr_organs={{_base_.vindr_organs}})
 tasks = ['vindr_organs/loc']
+train_cfg = dict(max_cycles=10)
