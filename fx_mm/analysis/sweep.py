@@ -181,12 +181,16 @@ def load_compared_config(
     return cfg
 
 
-def write_run_config(cfg: Config, file: Path, source: Path) -> None:
+def write_run_config(
+    cfg: Config, file: Path, folder: Path, source: Path
+) -> None:
     """Write the config of runs, once.
 
     Args:
         cfg (Config): The config.
-        file (Path): Where it goes; its folder is that of the runs.
+        file (Path): Where it goes. A run writes the config that it had into
+            its own folder under the same name, so it must not be there.
+        folder (Path): Of the runs.
         source (Path): The file that it was made of, for the message.
 
     Raises:
@@ -197,10 +201,11 @@ def write_run_config(cfg: Config, file: Path, source: Path) -> None:
         f'{key} = {pformat(value, sort_dicts=False)}\n'
         for key, value in cfg.to_dict().items()
     )
-    if file.is_file() and file.read_text(encoding='utf-8') != text:
+    known = file.is_file() and folder.is_dir()
+    if known and file.read_text(encoding='utf-8') != text:
         raise UserError(
             f'{file} is another config than {source} is now with the study; '
-            f'remove {file.parent}, or choose another --work-dir.'
+            f'remove {folder}, or choose another --work-dir.'
         )
     write_whole(file, text)
 

@@ -188,6 +188,8 @@ def pretend(run, tool, initial):
     cfg = config_of(run.config)
     (task, *_) = TaskTable.from_cfg(cfg)
     run.folder.mkdir(parents=True, exist_ok=True)
+    # as the Runner does
+    (run.folder / run.config.name).write_text('expanded = True')
     if tool.name == 'embed.py':
         trained = 'untrained' not in str(run.folder)
         assert words[3].endswith('iter_7.pth' if trained else '_weights.pth')

@@ -294,16 +294,16 @@ class _Planner:
         training = None
         if cell.method != NOTHING:
             cfg = plan.configs[cell.method, cell.size, cell.data]
-            name = f'{cell.method}_{cell.size}_{data}'
+            name = f'{cell.method}_{cell.size}_{data}_seed-{cell.seed}.py'
             source = self.study.pretraining[cell.method]
-            file = _write(cfg, cell.seed, own / f'{name}.py', source)
+            file = _write(cfg, cell.seed, own.with_name(name), own, source)
             training = Run(file, cell.seed, own, cell.method)
             plan.pretraining[cell] = training
         for name, target in self.study.downstream.items():
             cfg, folder = plan.targets[name, cell.size], own / name
-            file = folder / f'{name}_{cell.size}.py'
+            file = own / f'{name}_{cell.size}.py'
             words: dict[str, Any] = dict(
-                config=_write(cfg, cell.seed, file, target.config),
+                config=_write(cfg, cell.seed, file, folder, target.config),
                 seed=cell.seed,
                 folder=folder,
                 variant=cell.method,
@@ -325,7 +325,9 @@ def _draw(cfg: Config, tasks: Sequence[str], **draw: Any) -> None:
         cfg.datasets[dataset].tasks[kind].few_shot = dict(draw)
 
 
-def _write(cfg: Config, seed: int, file: Path, source: Path) -> Path:
+def _write(
+    cfg: Config, seed: int, file: Path, folder: Path, source: Path
+) -> Path:
     """Write a config with a seed of order, weights and draws of images."""
     cfg = copy.deepcopy(cfg)
     cfg.merge_from_dict({'randomness.seed': seed})
@@ -334,5 +336,5 @@ def _write(cfg: Config, seed: int, file: Path, source: Path) -> Path:
         entry = cfg.datasets[dataset].tasks[kind]
         if entry.get('few_shot'):
             entry.few_shot.seed = seed
-    write_run_config(cfg, file, source)
+    write_run_config(cfg, file, folder, source)
     return file

@@ -240,7 +240,7 @@ class _Planner:
             cfg = self.load(arm, *options, case.test.get('options', {}))
             if without is not None:
                 cfg.tasks = names_of_tasks(cfg, without)
-            write_run_config(cfg, file, self.study.arms[arm])
+            write_run_config(cfg, file, folder, self.study.arms[arm])
             self._files.add(file)
         return file, folder
 
