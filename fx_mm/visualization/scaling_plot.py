@@ -63,6 +63,10 @@ def plot_scaling(content: Entry, out_file: str | Path) -> Path:
         names = sizes if key == 'at' else methods
         for ax, target in zip(line, targets):
             own = [fit for fit in fits if fit['target'] == target]
+            if not any(fit['seeds'] for fit in own):
+                ax.set_axis_off()
+                ax.text(0.5, 0.5, 'no curve is finished', ha='center')
+                continue
             for fit in own:
                 color = COLORS[names.index(fit[key]) % len(COLORS)]
                 _curve(ax, fit, color, fit[key])
@@ -110,8 +114,7 @@ def _baselines(
 
 
 def _finish(ax: Axes, metric: str, title: str) -> None:
-    ax.set_xscale('log')
-    ax.set_yscale('log')
+    ax.set(xscale='log', yscale='log')
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_minor_formatter(NullFormatter())
         axis.set_major_formatter(LogFormatter())

@@ -48,7 +48,8 @@ def _about(content: Entry) -> str:
     return (
         f'Runs finished: {done}. Parameters of the backbone: {sizes}.\n\n'
         f'Intervals are {LEVEL:.0%}, over {content["resamples"]} resamples of '
-        f'the test patients and over {over}.\n'
+        f'the test patients and over {over}. A row of one seed has that of '
+        'the patients alone.\n'
     )
 
 
@@ -62,16 +63,19 @@ def _results(content: Entry, name: str) -> str:
             each['size'],
             each['data'] or '',
             '' if each['images'] is None else f'{each["images"]:.0f}',
+            len(each['seeds']),
             _estimate(each['metric'], '.3f'),
             '' if each['method'] == NOTHING else _gain(each['gain']),
         ]
         for each in own
     ]
-    header = ('pretraining', 'size', 'data', 'images', target['metric'])
+    header = ('pretraining', 'size', 'data', 'images', 'seeds')
     return (
         f'## {name}: {target["task"]}\n\n{target["how"].capitalize()} on '
         f'{count} training images.\n\n'
-        + markdown_table([*header, f'gain over {NOTHING}'], rows)
+        + markdown_table(
+            [*header, target['metric'], f'gain over {NOTHING}'], rows
+        )
         + '\n'
     )
 
@@ -81,7 +85,7 @@ def _fits(content: Entry, name: str) -> str:
     for each in content['fits']:
         if each['target'] != name:
             continue
-        row = [each['method'], each['along'], each['at']]
+        row = [each['method'], each['along'], each['at'], each['seeds']]
         if not each['seeds']:
             rows.append([*row, *['no seed has all points'] * 3])
             continue
@@ -103,7 +107,7 @@ def _fits(content: Entry, name: str) -> str:
         'others, by the law and by their mean.\n\n'
         + markdown_table(
             [
-                *('pretraining', 'x', 'at', 'b of the error'),
+                *('pretraining', 'x', 'at', 'seeds', 'b of the error'),
                 *('b of the metric', 'left out: law / mean'),
             ],
             rows,
