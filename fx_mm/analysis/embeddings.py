@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from fx_mm.utils.checks import check_choice, check_number
 from fx_mm.utils.device import find_device
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
+from fx_mm.utils.log import log_once
 from fx_mm.utils.model_weights import model_weights
 
 BATCH_SIZE = 32
@@ -141,8 +143,19 @@ def load_encoder(
     found = model_weights(loaded, checkpoint, predict_on)
     own = [group for group in model.student.param_groups() if group.task]
 
+    # pretrained on images alone: its norms are as at the start, 1 and 0
+    unlabelled = not any('classification.' in k for k in found.state_dict)
+    if unlabelled:
+        log_once(
+            f'{checkpoint} has no classification branch: the vectors are '
+            "pooled from the backbone's stages with untrained norms.",
+            logging.WARNING,
+        )
+
     def is_head(name: str) -> bool:
         name = name.removeprefix('student.').removeprefix('teacher.')
+        if unlabelled and name.startswith('classification.norms.'):
+            return True
         return any(group.owns(name) for group in own)
 
     kept = {k: v for k, v in found.state_dict.items() if not is_head(k)}
