@@ -135,7 +135,7 @@ def _read_diversity(
     if len(set(datasets)) < 2:
         raise UserError(f'{where} needs the names of at least two "datasets".')
     check_choice(f'{where}.size', entry.get('size'), sizes)
-    images = entry.get('images')
+    images: Any = entry.get('images')
     check_number(f'{where}.images', images, len(datasets), whole=True)
     if images % len(datasets):
         raise UserError(
