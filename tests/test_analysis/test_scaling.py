@@ -25,7 +25,7 @@ from fx_mm.tasks import TaskTable
 from fx_mm.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = sorted((ROOT / 'configs' / 'scaling').glob('phantom*.py'))
+SHIPPED = sorted((ROOT / 'configs' / 'studies').glob('scaling_*.py'))
 ABLATION = ROOT / 'configs' / 'ablation'
 STUDY = """
 pretraining = dict(joint={ablation!r} + '/no-lock.py')

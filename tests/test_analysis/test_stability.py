@@ -28,7 +28,7 @@ from fx_mm.tasks import Task, TaskTable
 from fx_mm.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = sorted((ROOT / 'configs' / 'stability').glob('*.py'))
+SHIPPED = sorted((ROOT / 'configs' / 'studies').glob('claim_*.py'))
 ABLATION = ROOT / 'configs' / 'ablation'
 CLAIM = Claim('A is better.', 'x/cls/AUC', 'a', 'b')
 BASE = Case('base', '', 'as it was')

@@ -35,7 +35,7 @@ PLAIN = (
 def shipped_steps():
     """Each geometric step of a shipped training pipeline, once."""
     found = {}
-    other = ('_base_', 'stability')  # the latter are studies
+    other = ('_base_', 'studies')  # the latter are studies
     files = [f for f in CONFIGS.glob('*/*.py') if f.parent.name not in other]
     for file in files:
         for task in TaskTable.from_cfg(load_config(str(file))):

@@ -135,5 +135,5 @@ def swin(
 def all_configs(job: Job) -> list[Path]:
     """Files of all shipped configs, bases and studies left out."""
     files = sorted((job.home / 'configs').glob('*/*.py'))
-    other = ('_base_', 'stability')
+    other = ('_base_', 'studies')
     return [file for file in files if file.parent.name not in other]

@@ -135,7 +135,7 @@ class Study:
 
 
 def read_study(path: str | Path) -> Study:
-    """Read a study, a Python file such as ``configs/stability/*.py``.
+    """Read a study, a Python file such as ``configs/studies/*.py``.
 
     Args:
         path (str | Path): The file; configs are named relative to it.

@@ -1,5 +1,5 @@
 # What do more images and a larger model bring? See docs/scaling.md.
-pretraining = dict(supervised='supervised.py')
+pretraining = dict(supervised='../scaling/supervised.py')
 sizes = {
     f'w{w}': {
         'model.student.backbone.embed_dims': w,
@@ -10,8 +10,12 @@ sizes = {
 shares = [0.05, 0.2, 1.0]
 seeds = [0, 1, 2]
 downstream = dict(
-    labels=dict(config='labels_nih14.py', how='linear probe', images=None),
-    boxes=dict(config='boxes_vindr-organs.py', how='fine-tune', images=12),
+    labels=dict(
+        config='../scaling/labels_nih14.py', how='linear probe', images=None
+    ),
+    boxes=dict(
+        config='../scaling/boxes_vindr-organs.py', how='fine-tune', images=12
+    ),
     masks=dict(
         config='../finetune/foundation-x_tiny_jsrt.py',
         how='fine-tune',
