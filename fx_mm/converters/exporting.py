@@ -70,7 +70,7 @@ def export_backbone(
     if not isinstance(swin, SwinTransformer):
         raise UserError(
             f'The backbone of "{path}" is {type(swin).__name__}, and only a '
-            'Swin has other names elsewhere; in any model of OpenMMLab use '
+            'Swin is renamed for others; in any model of OpenMMLab use '
             "backbone=dict(type='fx_mm.FoundationXBackbone', checkpoint=...)."
         )
     state = {k: v.clone() for k, v in swin.state_dict().items()}

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fx_mm.models.backbones.vit_names import vit_family
 from fx_mm.tasks import all_kinds
 from fx_mm.utils.checkpoint import load_source
 from fx_mm.utils.errors import UserError
@@ -19,6 +20,9 @@ FAMILIES = dict(
     timm='Swin of timm',
     microsoft='Swin of Microsoft or an older timm',
     openmmlab='Swin of mmdet or mmpretrain',
+    dinov2='ViT of DINOv2 or timm',
+    dinov2_hf='ViT of DINOv2 by Hugging Face',
+    eva02='ViT of EVA-02',
 )
 """Families that are known, by key, and their names in reports."""
 BLOCK = 'layers.0.blocks.0.attn.qkv.weight'
@@ -121,6 +125,9 @@ def _sniff(names: Iterable[str], path: str) -> str:
             f'Checkpoint "{path}" is one of fx_mm already; give it to '
             'tools/test.py, or to load_from.'
         )
+    vit = vit_family(names)
+    if vit is not None:
+        return vit[0]
     if any(name.endswith(('.logit_scale', '.q_bias')) for name in names):
         raise UserError(
             f'Checkpoint "{path}" is a Swin V2, which has another attention; '

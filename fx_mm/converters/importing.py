@@ -36,7 +36,9 @@ from fx_mm.converters.files import write_checkpoint
 from fx_mm.converters.foreign_checkpoint import FAMILIES, ForeignCheckpoint
 from fx_mm.converters.foundation_x import convert_foundation_x
 from fx_mm.converters.openmmlab import convert_openmmlab
+from fx_mm.converters.vit import convert_vit
 from fx_mm.models.backbones import FusedSwinTransformer
+from fx_mm.models.backbones.vit_names import RULES
 from fx_mm.models.foundation_x import FoundationX
 from fx_mm.registry import MODELS
 from fx_mm.tasks import (
@@ -263,6 +265,8 @@ def _convert(
         ]
         result, note = convert_openmmlab(tensors, model, alike)
         return result, [note]
+    if source.family in RULES:
+        return convert_vit(tensors, model, source.family)
     names: Sequence[str] = ()
     if source.family == 'ark':
         names = order_ark_heads(head_widths(tensors), datasets)

@@ -153,7 +153,7 @@ class FoundationX(BaseModel):
         )
 
     def _build_guidance(
-        self, cfg: dict[str, Any] | None, strides: Sequence[int]
+        self, cfg: dict[str, Any] | None, strides: Sequence[float]
     ) -> RegionGuidance | None:
         if cfg is None:
             return None

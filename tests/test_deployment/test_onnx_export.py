@@ -26,6 +26,11 @@ SWIN = dict(
     window_size=4,
 )
 RESNET = dict(type='mmdet.ResNet', depth=18, base_channels=16)
+ARCH = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=48)
+VITS = [
+    dict(type='PlainViT', arch=ARCH, img_size=80, num_registers=2),
+    dict(type='RotaryViT', arch=ARCH, img_size=64),
+]
 MEAN = dict(mean=100.0, std=50.0)
 
 
@@ -139,6 +144,19 @@ def test_all_tasks_in_one_file(checkpoint, tmp_path):
     cfg, out = small_config(), tmp_path / 'model.onnx'
     description = export_onnx(cfg, checkpoint, out)
     assert len(description['difference']) == 6
+    options = cfg.tasks, 'teacher', 'uint8'
+    compare_with_inferencer(out, cfg, checkpoint, *options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('vit', VITS, ids=['plain', 'rotary'])
+def test_a_vision_transformer(vit, tmp_path):
+    """With positions that are interpolated, in the first."""
+    cfg = small_config(dict(type='PyramidViT', vit=vit))
+    checkpoint = write_checkpoint(tmp_path, cfg)
+    out = tmp_path / 'model.onnx'
+    description = export_onnx(cfg, checkpoint, out)
+    assert max(description['difference'].values()) < 1e-4
     options = cfg.tasks, 'teacher', 'uint8'
     compare_with_inferencer(out, cfg, checkpoint, *options)
 

@@ -33,8 +33,11 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     ``paramwise_cfg`` understands ``custom_keys`` (name pattern to ``lr_mult``
     and ``decay_mult``; the longest pattern that occurs in the name wins),
-    ``norm_decay_mult`` and ``bias_decay_mult``. Rates are named by the
-    patterns that multiply them, for the logs: see
+    ``norm_decay_mult`` and ``bias_decay_mult``. With ``layer_decay_rate``
+    each layer of the backbone learns at that much of the rate of the layer
+    after it, if it has mmpretrain's ``get_layer_depth``, as
+    :class:`PyramidViT` and ``mmpretrain.ConvNeXt`` have. Rates are named by
+    the patterns and depths that multiply them, for the logs: see
     :attr:`MultiTaskOptimWrapper.rate_names`.
 
     Raises:
@@ -43,7 +46,12 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """
 
     paramwise_cfg: dict[str, Any]
-    KEYS = ('custom_keys', 'norm_decay_mult', 'bias_decay_mult')
+    KEYS = (
+        'custom_keys',
+        'norm_decay_mult',
+        'bias_decay_mult',
+        'layer_decay_rate',
+    )
     _rate_names: list[str]
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -94,9 +102,14 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 if full in base:
                     continue
                 key = max(matches, key=len, default='')
-                settings = self._settings(child, name, custom.get(key, {}))
+                lr, decay = self._settings(child, name, custom.get(key, {}))
+                scale, depth = self._depth_scale(module, full)
+                settings = lr * scale, decay
                 if custom.get(key, {}).get('lr_mult', 1.0) != 1.0:
                     patterns.setdefault(settings[0], set()).add(key)
+                if scale != 1:
+                    label = f'depth_{depth}'
+                    patterns.setdefault(settings[0], set()).add(label)
                 groups.setdefault(settings, {})[id(param)] = param
         branches = [kind.branch for kind in all_kinds()]
         absent = [name for name in branches if not hasattr(module, name)]
@@ -129,6 +142,22 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         for pattern, mults in custom.items():
             place = f'{where}.custom_keys["{pattern}"]'
             _check_mults(place, mults, ('lr_mult', 'decay_mult'))
+
+    def _depth_scale(self, model: nn.Module, name: str) -> tuple[float, int]:
+        """Return the factor of a parameter's rate by its depth, and that."""
+        rate = self.paramwise_cfg.get('layer_decay_rate', 1.0)
+        if rate == 1:
+            return 1.0, 0
+        backbone: Any = getattr(model, 'backbone', None)
+        if not hasattr(backbone, 'get_layer_depth'):
+            raise UserError(
+                'optim_wrapper.paramwise_cfg.layer_decay_rate needs a '
+                'backbone that says how deep its layers are, which '
+                f'{type(backbone).__name__} does not; leave it out, or take '
+                'PyramidViT.'
+            )
+        depth, count = backbone.get_layer_depth(name, 'backbone.')
+        return rate ** (count - 1 - depth), depth
 
     def _settings(
         self, module: nn.Module, name: str, custom: dict[str, float]

@@ -3,13 +3,17 @@ from fx_mm.models.backbones.export import FoundationXBackbone
 from fx_mm.models.backbones.patch_masking import HiddenPatches, PatchMasking
 from fx_mm.models.backbones.pretrained import PretrainedWeights
 from fx_mm.models.backbones.swin import FusedSwinTransformer
+from fx_mm.models.backbones.vit import PlainViT, PyramidViT, RotaryViT
 
 __all__ = [
     'FoundationXBackbone',
     'FusedSwinTransformer',
     'HiddenPatches',
     'PatchMasking',
+    'PlainViT',
     'PretrainedWeights',
+    'PyramidViT',
+    'RotaryViT',
     'build_backbone',
     'probe_backbone',
 ]

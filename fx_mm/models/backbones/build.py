@@ -78,8 +78,11 @@ def _scope_pretrained(cfg: dict[str, Any]) -> bool:
 
 def probe_backbone(
     backbone: nn.Module, size: int = 64
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Channels and strides of the output stages, by one forward on zeros.
+
+    Strides are the backbone's ``output_strides``, if it has them: of patches
+    of 14 px they are no whole numbers.
 
     Args:
         backbone (nn.Module): The backbone.
@@ -106,4 +109,4 @@ def probe_backbone(
         )
     channels = tuple(shape[1] for shape in shapes)
     strides = tuple(size // shape[2] for shape in shapes)
-    return channels, strides
+    return channels, getattr(backbone, 'output_strides', strides)

@@ -64,7 +64,7 @@ class LocalizationBranch(Branch):
 
     Args:
         in_channels (Sequence[int]): Channels of the backbone stages.
-        strides (Sequence[int]): Strides of the backbone stages in pixels.
+        strides (Sequence[float]): Strides of the backbone stages in pixels.
         tasks (TaskTable): Tasks; with their ``img_size`` the number of
             queries is checked.
         stages (Sequence[int]): Backbone stages in use. Defaults to (1, 2, 3).
@@ -122,7 +122,7 @@ class LocalizationBranch(Branch):
     def __init__(
         self,
         in_channels: Sequence[int],
-        strides: Sequence[int],
+        strides: Sequence[float],
         tasks: TaskTable,
         stages: Sequence[int] = (1, 2, 3),
         norm_cfg: dict[str, Any] | None = dict(type='LN2d'),
@@ -247,13 +247,13 @@ class LocalizationBranch(Branch):
         return num_labels or needed
 
     def check_queries(
-        self, tasks: Iterable[Task], strides: Sequence[int]
+        self, tasks: Iterable[Task], strides: Sequence[float]
     ) -> None:
         """Refuse tasks whose images give fewer tokens than queries.
 
         Args:
             tasks (Iterable[Task]): Tasks, with ``img_size`` in pixels.
-            strides (Sequence[int]): Strides of the backbone stages.
+            strides (Sequence[float]): Strides of the backbone stages.
 
         Raises:
             UserError: Says which size.

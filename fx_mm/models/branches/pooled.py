@@ -41,7 +41,7 @@ class PooledBranch(Branch):
         name (str): The branch's name, in messages and groups.
         in_channels (Sequence[int]): Channels of the backbone stages.
         tasks (Sequence[Task]): Tasks.
-        strides (Sequence[int]): Strides of the stages in pixels; not used.
+        strides (Sequence[float]): Strides of the stages in pixels; not used.
             Defaults to ().
         stages (Sequence[int]): Backbone stages that are pooled, their vectors
             put side by side. Defaults to (3,), the last, as in the paper.
@@ -78,7 +78,7 @@ class PooledBranch(Branch):
         name: str,
         in_channels: Sequence[int],
         tasks: Sequence[Task],
-        strides: Sequence[int] = (),
+        strides: Sequence[float] = (),
         stages: Sequence[int] = (3,),
         norm_cfg: dict[str, Any] | None = dict(type='LN2d'),
         pool: str = 'avg',

@@ -31,7 +31,7 @@ class SegmentationBranch(Branch):
     Args:
         in_channels (Sequence[int]): Channels of the backbone stages.
         tasks (Sequence[Task]): Tasks.
-        strides (Sequence[int]): Strides of the stages in pixels; not used.
+        strides (Sequence[float]): Strides of the stages in pixels; not used.
             Defaults to ().
         decoder (dict): Config of the decoder. Defaults to
             ``dict(type='PyramidDecoder')``.
@@ -52,7 +52,7 @@ class SegmentationBranch(Branch):
         self,
         in_channels: Sequence[int],
         tasks: Sequence[Task],
-        strides: Sequence[int] = (),
+        strides: Sequence[float] = (),
         decoder: dict[Any, Any] = dict(type='PyramidDecoder'),
         head_kernel_size: int = 3,
         loss: dict[Any, Any] = dict(type='SoftDiceLoss'),

@@ -50,7 +50,7 @@ class RegionGuidance(nn.Module):
     No gradient flows into the boxes, and there is nothing to learn here.
 
     Args:
-        strides (Sequence[int]): Strides of the backbone stages in pixels.
+        strides (Sequence[float]): Strides of the backbone stages in pixels.
         score_threshold (float): A box counts above it. Defaults to 0.3.
         max_boxes (int): Only the best so many of an image count. Defaults to
             300.
@@ -73,7 +73,7 @@ class RegionGuidance(nn.Module):
 
     def __init__(
         self,
-        strides: Sequence[int],
+        strides: Sequence[float],
         score_threshold: float = 0.3,
         max_boxes: int = 300,
         box_area_scale: float = 1.5,
