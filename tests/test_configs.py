@@ -69,7 +69,11 @@ BACKBONES = {
     'r50': {'depth': 18, 'base_channels': 16},
     'vit': {
         'vit.arch': dict(
-            embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32
+            _delete_=True,
+            embed_dims=16,
+            num_layers=2,
+            num_heads=2,
+            feedforward_channels=32,
         ),
         'vit.img_size': 64,
     },

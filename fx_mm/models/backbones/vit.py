@@ -64,7 +64,7 @@ class PlainViT(VisionTransformer):
         """Images (B, 3, H, W) to the map (B, C, h, w) of the patches."""
         x, size = self.patch_embed(x)
         if self.cls_token is not None:
-            x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), 1)
+            x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), 1)
         x = x + resize_pos_embed(
             self.pos_embed,
             self.patch_resolution,
@@ -73,7 +73,7 @@ class PlainViT(VisionTransformer):
             self.num_extra_tokens,
         )
         if self.registers is not None:
-            registers = self.registers.expand(len(x), -1, -1)
+            registers = self.registers.expand(x.shape[0], -1, -1)
             first = self.num_extra_tokens
             x = torch.cat((x[:, :first], registers, x[:, first:]), 1)
         x = self.pre_norm(self.drop_after_pos(x))
