@@ -266,7 +266,7 @@ def _convert(
         result, note = convert_openmmlab(tensors, model, alike)
         return result, [note]
     if source.family in RULES:
-        return convert_vit(tensors, model, source.family)
+        return convert_vit(tensors, model)
     names: Sequence[str] = ()
     if source.family == 'ark':
         names = order_ark_heads(head_widths(tensors), datasets)

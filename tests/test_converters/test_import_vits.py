@@ -65,6 +65,10 @@ def eva_x():
     return weights, dict(model=weights), peers.eva_cfg()
 
 
+def eva_x_base():
+    return None, peers.made_up(peers.eva_shapes(base=True)), None
+
+
 @pytest.mark.parametrize(
     'source, family, side',
     [
@@ -152,12 +156,27 @@ def test_weights_from_the_config(tmp_path, config):
         (rad_dino, peers.vit_cfg(patch_size=16), '14x14 px.*16x16 px'),
         (rad_dino, peers.eva_cfg(), 'type PlainViT, but.*RotaryViT'),
         (eva_x, peers.vit_cfg(), 'type RotaryViT, but.*PlainViT'),
-        (chexfound, peers.vit_cfg(registers=4), 'gated.*plain'),
+        (
+            chexfound,
+            peers.vit_cfg(registers=4, patch_size=16),
+            'registers, gated layers, layer scale, but',
+        ),
+        # without its norms it would be another function, and nothing missing
+        (eva_x_base, peers.eva_cfg(), 'gated layers, norms in them, but'),
     ],
 )
 def test_another_architecture_is_refused(bring, source, vit, message):
     with pytest.raises(UserError, match=message):
         bring(source()[1], vit)
+
+
+def test_init_cfg_refuses_it_too(tmp_path):
+    path = tmp_path / 'x.pth'
+    torch.save(eva_x_base()[1], path)
+    init = dict(type='Pretrained', checkpoint=str(path))
+    cfg = dict(type='PyramidViT', vit=peers.eva_cfg(), init_cfg=init)
+    with pytest.raises(UserError, match='norms in them, but'):
+        build_backbone(cfg).init_weights()
 
 
 def test_another_backbone_is_refused(bring):

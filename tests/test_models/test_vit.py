@@ -245,6 +245,19 @@ def test_it_trains_all_kinds_and_is_locked(vit):
     assert all(p.requires_grad for p in student.backbone.parameters())
 
 
+@pytest.mark.parametrize('vit', [FOR_BOXES, peers.eva_cfg()])
+def test_adapters_attach_to_it(vit):
+    low_rank = with_vit(vit, **{'student.adapter': dict(type='LoRA', rank=2)})
+    # qkv and proj of each layer
+    assert len(low_rank.student.adapter.layers) == 2 * peers.LAYERS
+    norms = with_vit(vit, **{'student.adapter': dict(type='KindNorms')})
+    for model in (low_rank, norms):
+        losses = model.loss(*batch('a/cls'))
+        losses['loss_cls'].sum().backward()
+        grads = [p.grad for p in model.student.adapter.parameters()]
+        assert any(g is not None and g.abs().sum() > 0 for g in grads)
+
+
 def rates(model, **paramwise):
     """Learning rate of each parameter of the student, by name."""
     cfg = dict(type='MultiTaskOptimWrapper', optimizer=dict(type='SGD', lr=1))

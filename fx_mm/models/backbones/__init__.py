@@ -3,7 +3,8 @@ from fx_mm.models.backbones.export import FoundationXBackbone
 from fx_mm.models.backbones.patch_masking import HiddenPatches, PatchMasking
 from fx_mm.models.backbones.pretrained import PretrainedWeights
 from fx_mm.models.backbones.swin import FusedSwinTransformer
-from fx_mm.models.backbones.vit import PlainViT, PyramidViT, RotaryViT
+from fx_mm.models.backbones.vit import PlainViT, RotaryViT
+from fx_mm.models.backbones.vit_pyramid import PyramidViT
 
 __all__ = [
     'FoundationXBackbone',

@@ -1,25 +1,16 @@
-"""Plain vision transformers with a feature pyramid made of their last map."""
+"""Plain vision transformers that give one map."""
 
-import copy
-from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from mmpretrain.models.backbones import VisionTransformer, ViTEVA02
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from fx_mm.models.backbones.vit_names import from_foreign
-from fx_mm.models.layers import build_map_norm
-from fx_mm.registry import MODELS, SCOPE
+from fx_mm.models.backbones.vit_rotation import AxialRotation
+from fx_mm.registry import MODELS
 from fx_mm.utils.errors import UserError
-
-SCALES = (0.25, 0.5, 1.0, 2.0)
-"""Strides of the four maps, in patches."""
-THETA = 10000.0
 
 
 @MODELS.register_module()
@@ -99,73 +90,6 @@ class PlainViT(VisionTransformer):
         return layer(x)
 
 
-class AxialRotation(nn.Module):
-    """Rotate queries and keys by where their patch is: EVA-02's RoPE.
-
-    Half of a head's channels turn with the row, half with the column, in
-    pairs of neighbours. A grid of another size than that of the pretraining
-    is squeezed into its range, as EVA-02 is fine-tuned. mmpretrain's
-    ``RotaryEmbeddingFast`` has another range and order of frequencies; timm's
-    is the one with which EVA-02 and EVA-X were trained.
-
-    Args:
-        dims (int): Channels of a head, a multiple of 4.
-        grid (tuple[int]): Rows and columns of patches in pretraining.
-    """
-
-    def __init__(self, dims: int, grid: tuple[int, int]) -> None:
-        super().__init__()
-        self.dims = dims
-        self.grid = grid
-
-    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """Tokens (B, heads, h * w, dims) of a grid (h, w), rotated."""
-        sine, cosine = rotation(
-            self.dims, self.grid, (int(size[0]), int(size[1])), x.device
-        )
-        turned = torch.stack((-x[..., 1::2], x[..., ::2]), -1).flatten(-2)
-        return (x * cosine + turned * sine).type_as(x)
-
-
-def build_rotation(
-    dims: int,
-    grid: tuple[int, int],
-    size: tuple[int, int],
-    device: torch.device,
-) -> tuple[Tensor, Tensor]:
-    """Sine and cosine (h * w, dims) of each patch's angles.
-
-    Args:
-        dims (int): Channels of a head.
-        grid (tuple[int]): Rows and columns of the pretraining.
-        size (tuple[int]): Rows and columns h, w now.
-        device (torch.device): Where they are wanted.
-    """
-    bands = THETA ** -(torch.arange(0, dims // 2, 2) / (dims // 2))
-    rows, columns = (
-        torch.arange(now) / now * before
-        for now, before in zip(size, grid, strict=True)
-    )
-    places = torch.stack(torch.meshgrid(rows, columns, indexing='ij'), -1)
-    angles = (places[..., None] * bands).flatten(0, 1).flatten(1)
-    angles = angles.repeat_interleave(2, 1)
-    return angles.sin().to(device), angles.cos().to(device)
-
-
-@lru_cache(maxsize=16)
-def _kept_rotation(*args: Any) -> tuple[Tensor, Tensor]:
-    # What is first made under inference_mode must serve training too.
-    with torch.inference_mode(False), torch.no_grad():
-        return build_rotation(*args)
-
-
-def rotation(*args: Any) -> tuple[Tensor, Tensor]:
-    """:func:`build_rotation`, built once, or inside of a compiled graph."""
-    if torch.compiler.is_compiling():
-        return build_rotation(*args)
-    return _kept_rotation(*args)
-
-
 @MODELS.register_module()
 class RotaryViT(ViTEVA02, PlainViT):
     """EVA-02 as timm has it, that gives one map; EVA-X is of this form.
@@ -206,116 +130,3 @@ class RotaryViT(ViTEVA02, PlainViT):
 
     def _run(self, layer: nn.Module, x: Tensor, size: Any) -> Tensor:
         return layer(x, size)
-
-
-@MODELS.register_module()
-class PyramidViT(BaseModule):
-    """A vision transformer with ViTDet's simple feature pyramid.
-
-    ViTDet (https://arxiv.org/abs/2203.16527), section 3: the last map alone
-    gives maps of a quarter, half, one and two patches, by transposed
-    convolutions and a max pooling; 4, 8, 16 and 32 px at a patch of 16 px.
-    The branches' own norms and necks follow, where ViTDet has its output
-    convolutions. Attention is global in every layer.
-
-    ``init_cfg=dict(type='Pretrained', checkpoint=...)`` takes weights under
-    the names of DINOv2, of its Hugging Face form, of EVA-02, of timm and of
-    this class, with a position embedding of any size.
-
-    Args:
-        vit (dict): Config of :class:`PlainViT` or :class:`RotaryViT`.
-        init_cfg (dict, optional): Weights to start from. Defaults to None.
-
-    Raises:
-        UserError: If ``vit`` is of another type.
-    """
-
-    def __init__(
-        self, vit: dict[str, Any], init_cfg: dict[str, Any] | None = None
-    ) -> None:
-        super().__init__(init_cfg)
-        cfg = dict(copy.deepcopy(vit), _scope_=SCOPE)
-        cfg.setdefault('type', 'PlainViT')
-        self.vit = MODELS.build(cfg)
-        if not isinstance(self.vit, PlainViT):
-            raise UserError(
-                f'model backbone.vit is {type(self.vit).__name__}, which does '
-                'not give one map; use PlainViT or RotaryViT.'
-            )
-        dims = self.vit.embed_dims
-        self.pyramid = nn.ModuleList(
-            (
-                nn.Sequential(
-                    nn.ConvTranspose2d(dims, dims // 2, 2, 2),
-                    build_map_norm(dict(type='LN2d'), dims // 2),
-                    nn.GELU(),
-                    nn.ConvTranspose2d(dims // 2, dims // 4, 2, 2),
-                ),
-                nn.ConvTranspose2d(dims, dims // 2, 2, 2),
-                nn.Identity(),
-                # an odd side keeps its last row
-                nn.MaxPool2d(2, 2, ceil_mode=True),
-            )
-        )
-
-    @property
-    def output_strides(self) -> tuple[float, ...]:
-        """tuple[float]: Strides of the maps in pixels."""
-        patch = self.vit.patch_embed.projection.stride[0]
-        return tuple(patch * scale for scale in SCALES)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Maps of a quarter, half, one and two patches.
-
-        Args:
-            x (Tensor): Images (B, 3, H, W).
-        """
-        feature = self.vit(x)
-        return tuple(step(feature) for step in self.pyramid)
-
-    def get_layer_depth(
-        self, param_name: str, prefix: str = ''
-    ) -> tuple[int, int]:
-        """Depth of a parameter, and the number of depths.
-
-        As mmpretrain's backbones say it: embeddings are 0, what follows the
-        layers is the last.
-        """
-        return self.vit.get_layer_depth(param_name, f'{prefix}vit.')
-
-    def adapt_weights(
-        self, weights: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Bring weights of another source into this form.
-
-        Args:
-            weights (Mapping[str, Tensor]): Weights by name.
-
-        Returns:
-            dict[str, Tensor]: Under this class's names, with the position
-            embedding interpolated to this model's grid; names that are
-            not known stay.
-        """
-        found, unused = from_foreign(weights)
-        fitted = {
-            name: self.fit_position(name, value)
-            for name, (value, _) in found.items()
-        }
-        return fitted | {key: weights[key] for key in unused}
-
-    def fit_position(self, name: str, value: Tensor) -> Tensor:
-        """Return a weight, a position embedding for this model's grid."""
-        extra = self.vit.num_extra_tokens
-        own = self.vit.pos_embed
-        if name != 'vit.pos_embed' or value.shape == own.shape:
-            return value
-        side = round((value.shape[1] - extra) ** 0.5)
-        if side * side + extra != value.shape[1]:
-            return value
-        return resize_pos_embed(
-            value,
-            (side, side),
-            self.vit.patch_resolution,
-            self.vit.interpolate_mode,
-            extra,
-        )

@@ -169,6 +169,35 @@ def from_foreign(
     return found, unused
 
 
+def describe(weights: Mapping[str, Tensor]) -> str:
+    """Describe the architecture of a ``PyramidViT``, as its weights show it.
+
+    Args:
+        weights (Mapping[str, Tensor]): Under the names here.
+    """
+    patches = weights['vit.patch_embed.projection.weight']
+    layers = {
+        match[1]
+        for name in weights
+        if (match := re.match(r'vit\.layers\.(\d+)\.', name))
+    }
+    registers = weights.get('vit.registers')
+    count = 0 if registers is None else registers.shape[1]
+    parts = dict(
+        w12='gated layers', gamma1='layer scale', norm='norms in them'
+    )
+    there = [
+        what
+        for part, what in parts.items()
+        if any(re.search(rf'\.(attn|ffn|mlp)\.{part}\.', n) for n in weights)
+    ]
+    sides = 'x'.join(map(str, patches.shape[2:]))
+    return (
+        f'{len(patches)} channels, {len(layers)} layers, patches of {sides} '
+        f'px, {count} registers' + ''.join(f', {each}' for each in there)
+    )
+
+
 def _reason(key: str) -> str:
     for pattern, reason in UNUSED:
         if re.fullmatch(pattern, key):
