@@ -117,6 +117,8 @@ def test_what_is_no_vision_transformer_is_refused():
         build_backbone(dict(PLAIN, vit=dict(type='mmdet.ResNet', depth=18)))
     with pytest.raises(UserError, match='num_registers'):
         build_backbone(dict(ROTARY, vit=peers.eva_cfg(num_registers=2)))
+    with pytest.raises(UserError, match='out_indices.*the last map alone'):
+        build_backbone(dict(PLAIN, vit=peers.vit_cfg(out_indices=(0, 1))))
 
 
 # -------------------------------------------------------------- others' names
@@ -294,6 +296,9 @@ def test_rates_multiply_and_need_a_depth():
     found, _ = rates(model, layer_decay_rate=0.5, custom_keys=patterns)
     assert found['backbone.vit.layers.1.ln1.bias'] == pytest.approx(0.05)
     assert found['backbone.pyramid.1.weight'] == pytest.approx(0.1)
+    for wrong in (0, 1.5):
+        with pytest.raises(UserError, match='above 0 and at most 1'):
+            rates(model, layer_decay_rate=wrong)
     with pytest.raises(UserError, match='layer_decay_rate needs a backbone'):
         rates(build(), layer_decay_rate=0.9)
     # 1 is no decay, for any backbone

@@ -139,6 +139,12 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         mults = dict(self.paramwise_cfg)
         custom = mults.pop('custom_keys', {})
         _check_mults(where, mults, self.KEYS)
+        rate = mults.get('layer_decay_rate', 1.0)
+        if not 0 < rate <= 1:
+            raise UserError(
+                f'{where}.layer_decay_rate is {rate}; it must be above 0 and '
+                'at most 1, which is no decay.'
+            )
         for pattern, mults in custom.items():
             place = f'{where}.custom_keys["{pattern}"]'
             _check_mults(place, mults, ('lr_mult', 'decay_mult'))

@@ -28,6 +28,9 @@ class PlainViT(VisionTransformer):
             position (https://arxiv.org/abs/2309.16588). Defaults to 0.
         with_cp (bool): Compute the activations of a layer again in the
             backward pass instead of keeping them. Defaults to False.
+
+    Raises:
+        UserError: If an argument would choose other outputs.
     """
 
     def __init__(
@@ -37,6 +40,12 @@ class PlainViT(VisionTransformer):
         with_cp: bool = False,
         **kwargs: Any,
     ) -> None:
+        for key in ('out_type', 'out_indices'):
+            if key in kwargs:
+                raise UserError(
+                    f'model backbone.vit has {key}, but {type(self).__name__} '
+                    'gives the last map alone; leave it out.'
+                )
         super().__init__(*args, out_type='featmap', **kwargs)
         self.with_cp = with_cp
         self.registers = None
