@@ -1,6 +1,7 @@
 """Localization: DINO with one shared encoder and many decoders."""
 
 import copy
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -262,7 +263,7 @@ class LocalizationBranch(Branch):
             size = task.config.get('img_size')
             if size is None:
                 continue
-            sides = [-(-size // strides[stage]) for stage in self.stages]
+            sides = [math.ceil(size / strides[s]) for s in self.stages]
             while len(sides) < self.num_levels:
                 sides.append(-(-sides[-1] // 2))
             self._refuse(sum(side * side for side in sides), f'{size} px')
