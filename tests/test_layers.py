@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / 'fx_mm'
 LAYERS = (
     ('apis',),
     ('analysis',),
-    ('converters', 'deployment', 'dicom_out'),
+    ('converters', 'deployment', 'dicom_out', 'federated'),
     ('engine',),
     ('audit',),
     ('phantom',),

@@ -31,6 +31,7 @@ OWN_KEYS = (
     'tasks',
     'task_defaults',
     'continual',
+    'federated',
     'cycle',
     'loader',
     'cache',
@@ -53,7 +54,7 @@ SECTION_TYPES: dict[str, Any] = dict(
     **dict.fromkeys(
         (
             *('cycle', 'loader', 'audit', 'phantom', 'custom_imports'),
-            'continual',
+            *('continual', 'federated'),
             *('env_cfg', 'model', 'visualizer', 'optim_wrapper'),
             *('train_cfg', 'val_cfg', 'test_cfg', 'default_hooks'),
             *('randomness', 'auto_scale_lr', 'log_processor'),

@@ -8,7 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from fx_mm.tasks import all_kinds, split_name
+from fx_mm.config.some_tasks import keep_cycle, keep_evaluation
+from fx_mm.tasks import split_name
 from fx_mm.utils.checks import as_list, check_choice, check_number
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.value_types import check_entry
@@ -163,15 +164,10 @@ class ContinualPlan:
         name = cfg.get('experiment_name') or Path(cfg.filename or 'run').stem
         cfg.experiment_name = f'{name}_stage_{number + 1}'
         cfg.train_cfg.tasks = trained
-        cycle = cfg.setdefault('cycle', {})
-        for key in ('max_batches', 'order'):
-            if isinstance(cycle.get(key), Mapping):
-                cycle[key] = _only(cycle[key], trained)
-        if isinstance(cycle.get('lock'), list | tuple):
-            cycle.lock = [each for each in cycle.lock if each[0] in trained]
+        keep_cycle(cfg, trained)
         if self.rehearsal and old:
             if 'ratio' in self.rehearsal:
-                cycle.rehearsal_ratio = self.rehearsal['ratio']
+                cfg.cycle.rehearsal_ratio = self.rehearsal['ratio']
             for task in old:
                 dataset, kind = split_name(task)
                 entry = cfg.datasets[dataset].tasks[kind]
@@ -192,15 +188,10 @@ class ContinualPlan:
         self, cfg: Config, stage: str, active: Sequence[str]
     ) -> None:
         """Evaluate what there is by now, with the model that learns."""
+        keep_evaluation(cfg, stage, active)
         section = cfg.get(stage)
         if section is None:
             return
-        tasks = as_list(section.get('tasks'))
-        if tasks is not None:
-            tasks = section.tasks = [task for task in tasks if task in active]
-            if not tasks:
-                cfg[stage] = None
-                return
         if self.method is not None and self.method['type'] == 'FrozenTeacher':
             section.setdefault('predict_on', 'student')
 
@@ -226,9 +217,3 @@ def read_record(folder: str | Path) -> dict[str, Any]:
         raise UserError(
             f'{folder} is no finished stage of a continual training: {error}'
         ) from error
-
-
-def _only(entries: Mapping[str, Any], tasks: Sequence[str]) -> dict[str, Any]:
-    """Keep what an entry per task or kind says of some tasks."""
-    kinds = {kind.name for kind in all_kinds()}
-    return {k: v for k, v in entries.items() if k in kinds or k in tasks}

@@ -6,6 +6,7 @@ from mmengine.config import Config
 
 from fx_mm.config.checks import check_sections, check_top_level, check_types
 from fx_mm.config.continual import ContinualPlan
+from fx_mm.config.federated import FederatedPlan
 from fx_mm.config.plain import PlainConfig
 from fx_mm.utils.checks import as_list, check_keys, check_number
 from fx_mm.utils.errors import UserError
@@ -51,6 +52,8 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
     out = PlainConfig(kept, filename=cfg.filename)
     if out.get('continual') is not None and out.get('train_cfg') is not None:
         ContinualPlan(out)
+    if out.get('federated') is not None and out.get('train_cfg') is not None:
+        FederatedPlan(out)
     table = out.task_table
     check_sections(out)
     cycle = dict(out.get('cycle') or {})

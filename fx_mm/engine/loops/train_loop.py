@@ -238,6 +238,14 @@ class CyclicTrainLoop(BaseLoop):
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
+    def go_to(self, index: int) -> None:
+        """Let :meth:`run` begin with a pass; for hooks, before training.
+
+        Args:
+            index (int): Number of the pass, counted from the run's start.
+        """
+        self._epoch, self._iter = index, self.schedule.start(index)
+
     def begin_pass(self, index: int, done: int = 0) -> None:
         """Bring model, optimizer and hooks into the state of a pass.
 

@@ -1,7 +1,7 @@
 """The wrapper that steps the optimizer."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -60,6 +60,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
         last_norm (Tensor, optional): Norm of the last step's gradients before
             clipping, on their device: that of ``clip_grad``, else L2. None
             before the first.
+        gradient_terms (list[Callable]): Called in each step before clipping,
+            when gradients have their true scale; they may change them.
         param_names (dict): Id of a parameter to its name, by which the state
             of the optimizer is saved and found again.
         rate_names (list[str]): For each parameter group, the patterns of
@@ -112,6 +114,7 @@ class MultiTaskOptimWrapper(OptimWrapper):
         self.last_norm: torch.Tensor | None = None
         self._overflows: torch.Tensor | int = 0
         self._loss: torch.Tensor | float = 0.0
+        self.gradient_terms: list[Callable[[], None]] = []
         self.param_names: dict[int, str] = {}
         self.rate_names = [''] * len(optimizer.param_groups)
         # as configured, before any scheduler
@@ -244,6 +247,8 @@ class MultiTaskOptimWrapper(OptimWrapper):
         if not params:
             return
         self.scaler.unscale_(self.optimizer)
+        for add in self.gradient_terms:
+            add()
         if self.clip_grad_kwargs:
             norm = nn.utils.clip_grad_norm_(params, **self.clip_grad_kwargs)
         else:

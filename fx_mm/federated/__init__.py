@@ -1,0 +1,1 @@
+"""Sites that train one model together and share no image."""
