@@ -5,16 +5,20 @@ DEMO_CONFIG := configs/phantom/foundation-x_tiny_phantom.py
 
 # The tests' models are tiny: a second thread gains nothing, and on a busy
 # machine the two spin while they wait for each other.
-test test-workflows test-all: export OMP_NUM_THREADS ?= 1
+test test-workflows test-all test-federated: export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup wheelhouse demo test test-workflows test-all fuzz lint \
-	docs format dist env clean distclean
+FEDERATED_VENV := .venv-federated
+
+.PHONY: help setup wheelhouse demo test test-workflows test-all test-federated \
+	federated fuzz lint docs format dist env clean distclean
 
 help:
 	@echo 'make demo      train on phantom data, with a report at the end'
 	@echo 'make test      fast tests'
 	@echo 'make test-workflows  long tests of what users do: data to results'
 	@echo 'make test-all  all tests, the long ones too'
+	@echo 'make federated  Flower, for sites and their server, in .venv-federated'
+	@echo 'make test-federated  tests of it, over the network of this machine'
 	@echo 'make fuzz      an hour of mutated files, configs and weights'
 	@echo 'make lint      ruff check, format check, mypy'
 	@echo 'make docs      the documentation as a site, in build/site'
@@ -87,6 +91,23 @@ test-workflows: setup
 test-all: setup
 	$(PYTHON_VENV) -m pytest -m ''
 
+# Flower wants older packages than ours: an environment of its own, where they
+# come first and those of .venv behind them.
+federated: setup
+	@test -x $(FEDERATED_VENV)/bin/flower-superlink || ( \
+	rm -rf $(FEDERATED_VENV) && \
+	$(PYTHON_VENV) -m venv --without-pip $(FEDERATED_VENV) && \
+	$(PYTHON_VENV) -m pip --python $(FEDERATED_VENV)/bin/python install -q \
+		-r requirements/federated.txt \
+		-c requirements/federated-constraints.txt && \
+	$(PYTHON_VENV) -c "import sysconfig; \
+		print(sysconfig.get_path('purelib'))" > \
+		$$($(FEDERATED_VENV)/bin/python -c "import sysconfig; \
+		print(sysconfig.get_path('purelib'))")/zz_fx_mm.pth )
+
+test-federated: federated
+	$(FEDERATED_VENV)/bin/python -m pytest -m '' tests/test_federated
+
 # Seconds per kind of input; there are 16 kinds, two at a time.
 FUZZ_SECONDS := 450
 fuzz: export FX_MM_FUZZ_SECONDS := $(FUZZ_SECONDS)
@@ -131,4 +152,4 @@ clean:
 		-exec rm -rf {} +
 
 distclean: clean
-	rm -rf .venv
+	rm -rf .venv $(FEDERATED_VENV)

@@ -83,6 +83,7 @@ setup(
         'openmmlab': read_requirements('openmmlab.txt'),
         'dicom': read_requirements('dicom.txt'),
         'optional': read_requirements('optional.txt'),
+        'federated': read_requirements('federated.txt'),
         'tracking': read_requirements('tracking.txt'),
         'tests': read_requirements('tests.txt'),
     },

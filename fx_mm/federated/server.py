@@ -1,6 +1,7 @@
 """The server: it has the shared weights and no image."""
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import load_checkpoint, set_random_seed
 
@@ -126,7 +128,7 @@ class FederatedServer:
             UserError: If there is none, or the file cannot be written.
         """
         for reason in left_out.values():
-            log(f'Round {self.number + 1}: {reason}', 30)
+            log(f'Round {self.number + 1}: {reason}', logging.WARNING)
         if not updates:
             raise UserError(
                 f'Round {self.number + 1} has no result of any site: '
@@ -224,7 +226,11 @@ def initial_model(cfg: Config, seed: int) -> MeanTeacher:
     register_loaders()
     set_random_seed(seed)
     model = build_model(cfg)
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('ERROR')  # mmengine reports every weight otherwise
     model.init_weights()
+    logger.setLevel(level)
     source = cfg.get('load_from')
     if source:
         check_weights(dict(load_source(source)['state_dict']), model)

@@ -38,6 +38,11 @@ class Site:
         self.plan = FederatedPlan(cfg)
         self.cfg = self.plan.site_config(name)
 
+    @property
+    def folder(self) -> Path:
+        """Path: Of what this site keeps."""
+        return Path(self.cfg.work_dir)
+
     def train(self, number: int, weights: Weights) -> Update:
         """Train a round from the server's weights.
 
@@ -59,7 +64,7 @@ class Site:
             self.plan.share_norms,
             self.plan.proximal,
         )
-        newest = find_checkpoint(self.cfg.work_dir)
+        newest = find_checkpoint(self.folder)
         if newest is not None:
             checkpoint = load_file(newest)
             record = checkpoint['meta'].get(RECORD) or {'round': number}
@@ -110,7 +115,7 @@ class Site:
         Raises:
             UserError: If the site has not trained, or the weights do not fit.
         """
-        newest = find_checkpoint(self.cfg.work_dir)
+        newest = find_checkpoint(self.folder)
         if newest is None:
             raise UserError(f'{self.name} has not trained yet.')
         checkpoint = load_file(newest)
@@ -139,7 +144,7 @@ class Site:
             }
         predict_on = 'student' if teacher is None else 'teacher'
         meta = dict(checkpoint['meta'], predict_on=predict_on)
-        file = Path(self.cfg.work_dir) / FINAL
+        file = self.folder / FINAL
         save_weights(dict(state_dict=state, meta=meta), file)
         if self.cfg.get('test_cfg') is None:
             return {}

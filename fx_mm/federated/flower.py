@@ -1,0 +1,237 @@
+"""The sites and the server as apps of Flower, which does the transport.
+
+``tools/federated/server.py`` and ``site.py`` start Flower's SuperLink and
+SuperNode, which run these apps. A message to train holds the shared weights
+(``arrays``) and the number of the round, its answer weights and counts of
+images (``metrics``); this is the layout of Flower's own strategies.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from logging import INFO, WARNING
+from pathlib import Path
+from typing import Any
+
+from flwr.app import (
+    ArrayRecord,
+    ConfigRecord,
+    Context,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from mmengine.config import Config
+
+from fx_mm.config import load_config
+from fx_mm.federated.exchange import Update, Weights
+from fx_mm.federated.server import FederatedServer
+from fx_mm.federated.site import Site
+from fx_mm.utils.errors import UserError
+from fx_mm.utils.log import log
+
+SETTINGS = 'FX_MM_FEDERATED'
+"""Environment variable by which the tools tell the apps what to run."""
+IMAGES = 'images/'
+POLL = 1.0
+
+client_app = ClientApp()
+server_app = ServerApp()
+
+
+def _settings() -> tuple[Config, dict[str, Any]]:
+    told = json.loads(os.environ[SETTINGS])
+    cfg = load_config(told['config'], told['options'], told['data_root'])
+    cfg.work_dir = told['work_dir'] or cfg.work_dir
+    return cfg, told
+
+
+def _answer(message: Message, **records: Any) -> Message:
+    return Message(RecordDict(records), reply_to=message)
+
+
+def _failed(message: Message, error: Exception) -> Message:
+    """Say that it failed, but not why: that may name files and images."""
+    log(str(error), WARNING)
+    return _answer(message, error=ConfigRecord({'type': type(error).__name__}))
+
+
+@client_app.query()
+def introduce(message: Message, context: Context) -> Message:
+    """Tell the server which site this is."""
+    site = ConfigRecord({'name': _settings()[1]['site']})
+    return _answer(message, site=site)
+
+
+@client_app.train()
+def train(message: Message, context: Context) -> Message:
+    """Train a round."""
+    cfg, told = _settings()
+    number = int(message.content['config']['server-round']) - 1  # type: ignore
+    try:
+        weights = _weights(message)
+        update = Site(cfg, told['site']).train(number, weights)
+    except UserError as error:
+        return _failed(message, error)
+    counts = {IMAGES + group: n for group, n in update.images.items()}
+    metrics = MetricRecord({'num-examples': update.total, **counts})
+    arrays = ArrayRecord(update.weights)
+    return _answer(message, arrays=arrays, metrics=metrics)
+
+
+@client_app.evaluate()
+def finish(message: Message, context: Context) -> Message:
+    """Write the site's final model; its metrics stay at the site."""
+    cfg, told = _settings()
+    teacher = _weights(message, 'teacher') or None
+    try:
+        Site(cfg, told['site']).finish(_weights(message), teacher)
+    except UserError as error:
+        return _failed(message, error)
+    return _answer(message, metrics=MetricRecord({'num-examples': 0}))
+
+
+def _weights(message: Message, key: str = 'arrays') -> Weights:
+    return dict(message.content.array_records[key].to_torch_state_dict())
+
+
+@server_app.main()
+def serve(grid: Grid, context: Context) -> None:
+    """Run the rounds that are left, and write how it ended."""
+    cfg, told = _settings()
+    error = None
+    try:
+        _serve(grid, cfg, told)
+    except UserError as refusal:
+        error = str(refusal)
+    Path(told['ended']).write_text(json.dumps(dict(error=error)))
+
+
+def _serve(grid: Grid, cfg: Config, told: dict[str, Any]) -> None:
+    server = FederatedServer(cfg, told['resume'])
+    sites = Sites(grid, list(server.plan.sites), told)
+    while not server.done:
+        chosen = server.plan.chosen(server.number)
+        nodes, left_out = sites.wait_for(chosen)
+        content = RecordDict(
+            dict(
+                arrays=ArrayRecord(server.weights),
+                config=ConfigRecord({'server-round': server.number + 1}),
+            )
+        )
+        updates: dict[str, Update] = {}
+        for site, reply in sites.ask(nodes, content, 'train'):
+            try:
+                updates[site] = _update(reply, site)
+                server.check(site, updates[site])
+            except UserError as error:
+                updates.pop(site, None)
+                left_out[site] = str(error)
+        for site in set(nodes) - set(updates) - set(left_out):
+            left_out[site] = f'{site} did not answer.'
+        server.close_round(updates, left_out)
+    teacher = ArrayRecord(server.teacher or {})
+    arrays = ArrayRecord(server.weights)
+    content = RecordDict(dict(arrays=arrays, teacher=teacher))
+    nodes, _ = sites.wait_for(list(server.plan.sites))
+    ended = [s for s, _ in sites.ask(nodes, content, 'evaluate')]
+    log(f'All rounds are over; final models at {", ".join(ended)}.', INFO)
+
+
+def _update(reply: Message, site: str) -> Update:
+    """Read what a site answered.
+
+    Raises:
+        UserError: If it is not what a site answers.
+    """
+    if reply.has_error() or 'error' in reply.content:
+        raise UserError(f'{site} failed; its own log says why.')
+    try:
+        metrics = dict(reply.content.metric_records['metrics'])
+        images = {
+            key.removeprefix(IMAGES): int(value)  # type: ignore[arg-type]
+            for key, value in metrics.items()
+            if key.startswith(IMAGES)
+        }
+        return Update(_weights(reply), images)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f'{site} sent no weights and counts.') from error
+
+
+class Sites:
+    """Which node is which site.
+
+    Args:
+        grid (Grid): Flower's.
+        names (list[str]): Of the sites that the config has.
+        told (dict): ``min_sites``, ``wait`` and ``timeout`` in seconds.
+    """
+
+    def __init__(
+        self, grid: Grid, names: list[str], told: dict[str, Any]
+    ) -> None:
+        self.grid, self.names, self.told = grid, names, told
+        self.nodes: dict[int, str] = {}
+
+    def online(self) -> dict[str, int]:
+        """Return site to node, of those that are connected now."""
+        nodes = set(self.grid.get_node_ids())
+        new = [node for node in nodes if node not in self.nodes]
+        messages = [Message(RecordDict({}), node, 'query') for node in new]
+        for reply in self.grid.send_and_receive(messages, timeout=60):
+            if not reply.has_error():
+                name = str(reply.content['site']['name'])  # type: ignore
+                self.nodes[reply.metadata.src_node_id] = name
+                if name not in self.names:
+                    log(f'Refused: {name!r} is no site here.', WARNING)
+        return {
+            site: node
+            for node, site in self.nodes.items()
+            if node in nodes and site in self.names
+        }
+
+    def wait_for(
+        self, chosen: list[str]
+    ) -> tuple[dict[str, int], dict[str, str]]:
+        """Wait for the sites of a round, see ``--wait`` and ``--min-sites``.
+
+        Returns:
+            tuple: Site to node; site to why it is left out.
+        """
+        begin, said = time.monotonic(), ''
+        needed = min(self.told['min_sites'] or len(chosen), len(chosen))
+        while True:
+            online = self.online()
+            nodes = {site: online[site] for site in chosen if site in online}
+            absent = [site for site in chosen if site not in nodes]
+            waited = time.monotonic() - begin > self.told['wait']
+            if not absent or (waited and len(nodes) >= needed):
+                reasons = {s: f'{s} is not connected.' for s in absent}
+                return nodes, reasons
+            if said != (said := f'Waiting for {", ".join(absent)}.'):
+                log(said, INFO)
+            time.sleep(POLL)
+
+    def ask(
+        self, nodes: dict[str, int], content: RecordDict, kind: str
+    ) -> Iterator[tuple[str, Message]]:
+        """Send a message to sites and yield the answers, as they come.
+
+        It ends with the last answer, when all who did not answer are gone,
+        or after ``timeout``.
+        """
+        messages = [Message(content, node, kind) for node in nodes.values()]
+        waiting = set(self.grid.push_messages(messages))
+        late = {node: site for site, node in nodes.items()}
+        end = time.monotonic() + self.told['timeout']
+        while late and time.monotonic() < end:
+            for reply in self.grid.pull_messages(waiting):
+                waiting.discard(reply.metadata.reply_to_message_id)
+                site = late.pop(reply.metadata.src_node_id)
+                yield site, reply
+            if late and not set(self.grid.get_node_ids()) & set(late):
+                return
+            time.sleep(POLL)

@@ -1,0 +1,244 @@
+"""Starting Flower's programs for a config."""
+
+import argparse
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fx_mm.utils.errors import UserError
+
+APP = """\
+[project]
+name = "fx-mm-federated"
+version = "1.0.0"
+description = "Federated training of fx_mm"
+license = "Apache-2.0"
+dependencies = []
+
+[tool.flwr.app]
+publisher = "fx-mm"
+
+[tool.flwr.app.components]
+serverapp = "fx_mm.federated.flower:server_app"
+clientapp = "fx_mm.federated.flower:client_app"
+"""
+
+
+def program(name: str) -> str:
+    """Return the path of one of Flower's programs.
+
+    Raises:
+        UserError: If Flower is not installed here.
+    """
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.is_file() else shutil.which(name)
+    if found is None:
+        raise UserError(
+            f'{name} is not installed; install Flower in an environment of '
+            'its own, see docs/federated.md.'
+        )
+    return found
+
+
+def environment(folder: Path, settings: dict[str, Any]) -> dict[str, str]:
+    """Return the environment of Flower's programs.
+
+    Without its telemetry and its look for updates, and with a home in the
+    work directory.
+
+    Args:
+        folder (Path): The work directory.
+        settings (dict): What the apps read.
+    """
+    here = str(Path(sys.executable).parent)
+    return dict(
+        os.environ,
+        PATH=f'{here}{os.pathsep}{os.environ.get("PATH", "")}',
+        FX_MM_FEDERATED=json.dumps(settings),
+        FLWR_HOME=str((folder / 'flower').absolute()),
+        FLWR_TELEMETRY_ENABLED='0',
+        FLWR_DISABLE_UPDATE_CHECK='1',
+    )
+
+
+def settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what both apps read of a tool's options."""
+    return dict(
+        config=str(Path(args.config).absolute()),
+        options=args.cfg_options,
+        data_root=args.data_root,
+        work_dir=args.work_dir,
+    )
+
+
+def write_app(folder: Path, address: str, args: argparse.Namespace) -> Path:
+    """Write the app, and where ``flwr run`` finds the SuperLink.
+
+    Args:
+        folder (Path): The work directory.
+        address (str): Host and port.
+        args (Namespace): Of :func:`add_tls_options`.
+
+    Returns:
+        Path: The folder of the app.
+    """
+    app = folder / 'flower' / 'app'
+    app.mkdir(parents=True, exist_ok=True)
+    (app / 'pyproject.toml').write_text(APP)
+    how = 'insecure = true'
+    if not args.insecure:
+        how = f'root-certificates = "{Path(args.ca).absolute()}"'
+    (folder / 'flower' / 'config.toml').write_text(
+        '[superlink]\ndefault = "here"\n\n[superlink.here]\n'
+        f'address = "{address}"\n{how}\n'
+    )
+    return app
+
+
+# ------------------------------------------------------------------------ TLS
+
+
+def add_tls_options(parser: argparse.ArgumentParser, server: bool) -> None:
+    """Add the options of certificates."""
+    parser.add_argument(
+        '--ca', help="certificate of the authority that signed the server's"
+    )
+    if server:
+        parser.add_argument('--certificate', help="the server's certificate")
+        parser.add_argument('--key', help='its private key')
+    parser.add_argument(
+        '--insecure',
+        action='store_true',
+        help='no TLS: for tests on one machine',
+    )
+
+
+def tls_of_server(args: argparse.Namespace) -> list[str]:
+    """Return the SuperLink's options.
+
+    Raises:
+        UserError: If a certificate is missing.
+    """
+    if args.insecure:
+        return ['--insecure']
+    _check(args, 'ca', 'certificate', 'key')
+    return [
+        *('--ssl-ca-certfile', args.ca, '--ssl-certfile', args.certificate),
+        *('--ssl-keyfile', args.key),
+    ]
+
+
+def tls_of_site(args: argparse.Namespace) -> list[str]:
+    """Return the SuperNode's options.
+
+    Raises:
+        UserError: If the certificate is missing.
+    """
+    if args.insecure:
+        return ['--insecure']
+    _check(args, 'ca')
+    return ['--root-certificates', args.ca]
+
+
+def _check(args: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        file = getattr(args, name)
+        if file is None or not Path(file).is_file():
+            raise UserError(
+                f'--{name} is {file!r}, which is no file; give the '
+                'certificates of the server, see docs/federated.md, or '
+                '--insecure for a test on one machine.'
+            )
+
+
+# ------------------------------------------------------------------ processes
+
+
+def host_and_port(address: str) -> tuple[str, str]:
+    """Split ``HOST:PORT``.
+
+    Raises:
+        UserError: If it is something else.
+    """
+    host, _, port = address.rpartition(':')
+    if not host or not port.isdecimal():
+        raise UserError(f'--address is {address!r}; write HOST:PORT.')
+    return host, port
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        return listener.getsockname()[1]
+
+
+def _end_with_parent() -> None:
+    # a kill of the tool must not leave the port taken (PR_SET_PDEATHSIG)
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], env: dict[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program and those that it starts, and end all of them.
+
+    Args:
+        command (Sequence[str]): The program and its options.
+        env (dict[str, str]): Its environment.
+        log (Path): Takes what it says.
+    """
+    with log.open('ab') as file:
+        process = subprocess.Popen(
+            command,
+            env=env,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_until_open(
+    process: subprocess.Popen[bytes], host: str, port: int, log: Path
+) -> None:
+    """Wait until a program listens.
+
+    Args:
+        process (Popen): The program.
+        host (str): Where it listens.
+        port (int): The same.
+        log (Path): What it says, for the message.
+
+    Raises:
+        UserError: If it ends before.
+    """
+    host = '127.0.0.1' if host == '0.0.0.0' else host
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            socket.create_connection((host, port), 1).close()
+            return
+        time.sleep(0.2)
+    raise UserError(
+        f'Flower cannot listen at {host}:{port}; the last lines of {log} say '
+        'why.'
+    )
