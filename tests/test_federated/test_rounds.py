@@ -275,10 +275,16 @@ def test_one_model_is_made_of_all(make_cfg, train, tmp_path, run):
     sites = [str(folder / name / FINAL) for name in THREE]
     newest = str(newest_round(folder))
     with pytest.raises(UserError, match='both have "phantom_a/cls"'):
-        merge(cfg, newest, [*sites, sites[0]])
+        merge(cfg, newest, [*sites, find_checkpoint(folder / 'one')])
     with pytest.raises(UserError, match='No checkpoint has a head for phan'):
         merge(cfg, newest, sites[:2])
     with pytest.raises(UserError, match='not of the server'):
         merge(cfg, sites[0], sites)
+    code, out, err = run(
+        'federated/merge', config, newest, folder / 'again.pth', *sites
+    )
+    assert code == 0, err
+    again = load_file(str(folder / 'again.pth'))
+    assert_equal(again['state_dict'], merged['state_dict'])
     code, out, err = run('federated/simulate', config)
     assert code == 1 and 'go on behind them with --resume' in err

@@ -95,6 +95,19 @@ USED_BY = {
     ),
     'dist_test.sh': (HERE, 'test_launchers'),
     'dist_train.sh': (HERE, 'test_launchers'),
+    'federated/merge.py': ('test_federated/test_tools.py', 'test_merge'),
+    'federated/server.py': (
+        'test_federated/test_tools.py',
+        'test_a_mistake_is_one_sentence',
+    ),
+    'federated/simulate.py': (
+        'test_federated/test_tools.py',
+        'test_a_mistake_is_one_sentence',
+    ),
+    'federated/site.py': (
+        'test_federated/test_tools.py',
+        'test_a_mistake_is_one_sentence',
+    ),
     'gpu_check.py': (HERE, 'test_gpu_check_without_time'),
     'model_converters/convert.py': (
         CONVERTERS,

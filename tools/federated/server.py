@@ -61,6 +61,8 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     cfg.work_dir = args.work_dir or cfg.work_dir
     folder = FederatedPlan(cfg).work_dir
+    host, port = launching.host_and_port(args.address)
+    tls = launching.tls_of_server(args)
     ended = folder / 'flower' / 'ended.json'
     ended.unlink(missing_ok=True)
     settings = dict(
@@ -72,12 +74,11 @@ def main() -> None:
         ended=str(ended.absolute()),
     )
     env = launching.environment(folder, settings)
-    host, port = launching.host_and_port(args.address)
     app = launching.write_app(folder, f'{host}:{port}', args)
     link = [
         *(launching.program('flower-superlink'), '--host', host),
         *('--port', port, '--disable-runtime-dependency-installation'),
-        *launching.tls_of_server(args),
+        *tls,
     ]
     with contextlib.ExitStack() as stack:
         log = folder / 'flower' / 'superlink.log'

@@ -38,10 +38,11 @@ def main() -> None:
     cfg.work_dir = args.work_dir or cfg.work_dir
     site = Site(cfg, args.site)
     settings = dict(launching.settings(args), site=args.site)
+    tls = launching.tls_of_site(args)
     command = [
         *(launching.program('flower-supernode'), '--superlink', args.server),
         *('--host', '127.0.0.1', '--port', str(launching.free_port())),
-        *launching.tls_of_site(args),
+        *tls,
     ]
     env = launching.environment(site.folder, settings)
     os.execve(command[0], command, env)
