@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parents[1] / 'fx_mm'
 LAYERS = (
     ('apis',),
     ('analysis',),
-    ('converters', 'deployment', 'dicom_out', 'federated'),
+    ('federated',),
+    ('converters', 'deployment', 'dicom_out'),
     ('engine',),
     ('audit',),
     ('phantom',),

@@ -9,7 +9,8 @@ from pathlib import Path
 LAYERS = (
     ('apis', 'what a user calls from Python', '#dfe6f3'),
     ('analysis', 'studies, checks of a GPU', '#dfe6f3'),
-    ('converters  deployment  dicom_out  federated', 'in, out', '#dfe6f3'),
+    ('federated', 'sites that share no image', '#dfe6f3'),
+    ('converters  deployment  dicom_out', 'weights, ONNX, DICOM', '#dfe6f3'),
     ('engine', 'runner, loops, hooks, optimizers', '#f6d9c4'),
     ('audit', 'leaks between splits, odd data', '#ececec'),
     ('phantom', 'drawn patients, in every layout', '#ececec'),

@@ -70,7 +70,7 @@ def introduce(message: Message, context: Context) -> Message:
 def train(message: Message, context: Context) -> Message:
     """Train a round."""
     cfg, told = _settings()
-    number = int(message.content['config']['server-round']) - 1  # type: ignore
+    number = int(message.content['config']['server-round']) - 1
     try:
         weights = _weights(message)
         update = Site(cfg, told['site']).train(number, weights)
@@ -152,7 +152,7 @@ def _update(reply: Message, site: str) -> Update:
     try:
         metrics = dict(reply.content.metric_records['metrics'])
         images = {
-            key.removeprefix(IMAGES): int(value)  # type: ignore[arg-type]
+            key.removeprefix(IMAGES): int(value)
             for key, value in metrics.items()
             if key.startswith(IMAGES)
         }
@@ -183,15 +183,17 @@ class Sites:
         messages = [Message(RecordDict({}), node, 'query') for node in new]
         for reply in self.grid.send_and_receive(messages, timeout=60):
             if not reply.has_error():
-                name = str(reply.content['site']['name'])  # type: ignore
+                name = str(reply.content['site']['name'])
                 self.nodes[reply.metadata.src_node_id] = name
                 if name not in self.names:
                     log(f'Refused: {name!r} is no site here.', WARNING)
-        return {
-            site: node
-            for node, site in self.nodes.items()
-            if node in nodes and site in self.names
-        }
+        found: dict[str, int] = {}
+        for node, site in self.nodes.items():
+            if node not in nodes or site not in self.names:
+                continue
+            if found.setdefault(site, node) != node and node in new:
+                log(f'Refused: a second "{site}".', WARNING)
+        return found
 
     def wait_for(
         self, chosen: list[str]

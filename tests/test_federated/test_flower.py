@@ -1,0 +1,178 @@
+"""The server's app with answers that are made up: ``make test-federated``."""
+
+import json
+
+import pytest
+import torch
+
+from fx_mm.federated.server import FederatedServer
+
+flwr = pytest.importorskip('flwr')
+
+from flwr.app import (  # noqa: E402
+    ArrayRecord,
+    ConfigRecord,
+    Error,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
+from flwr.supercore.task_identity import TaskIdentity  # noqa: E402
+
+from fx_mm.federated import flower  # noqa: E402
+
+TOLD = dict(min_sites=1, wait=0, timeout=0.2, resume=False)
+
+
+class MadeUpGrid:
+    """Nodes by number, each with a function that answers a message.
+
+    One that answers None is too slow, and one whose function is None is
+    lost as soon as it is asked to train.
+    """
+
+    def __init__(self, nodes):
+        self.nodes = nodes
+        self.waiting = {}
+        self.asked = []
+
+    def get_node_ids(self):
+        return [node for node in self.nodes if node not in self.lost()]
+
+    def lost(self):
+        asked = {m.metadata.dst_node_id for m in self.waiting.values()}
+        return {node for node in asked if self.nodes[node][1] is None}
+
+    def send_and_receive(self, messages, timeout=None):
+        for message in messages:
+            name, _ = self.nodes[message.metadata.dst_node_id]
+            yield self.reply(message, site=ConfigRecord({'name': name}))
+
+    def push_messages(self, messages):
+        for message in messages:
+            self.asked.append(message.metadata.dst_node_id)
+            self.waiting[str(len(self.asked))] = message
+        return list(self.waiting)
+
+    def pull_messages(self, ids):
+        for key in list(self.waiting):
+            message = self.waiting[key]
+            _, answer = self.nodes[message.metadata.dst_node_id]
+            found = answer and answer(message)
+            if found:
+                del self.waiting[key]
+                yield found
+
+    @staticmethod
+    def reply(message, **records):
+        # as a node sees it
+        message.metadata.__dict__['_message_id'] = 'x'
+        return Message(RecordDict(records), reply_to=message)
+
+
+def answer(change=lambda weights: None, images=4):
+    """Return what a site does that trains nothing."""
+
+    def call(message):
+        if message.metadata.message_type == 'evaluate':
+            return MadeUpGrid.reply(message)
+        arrays = message.content['arrays'].to_torch_state_dict()
+        weights = {name: value + 1 for name, value in arrays.items()}
+        change(weights)
+        metrics = MetricRecord(
+            {'num-examples': images, 'images/backbone': images}
+        )
+        return MadeUpGrid.reply(
+            message, arrays=ArrayRecord(weights), metrics=metrics
+        )
+
+    return call
+
+
+def failing(message):
+    message.metadata.__dict__['_message_id'] = 'x'
+    return Message(Error(1, 'lost'), reply_to=message)
+
+
+def spoil(weights):
+    next(iter(weights.values())).view(-1)[0] = float('nan')
+
+
+def shorten(weights):
+    name = next(iter(weights))
+    weights[name] = torch.zeros(2)
+
+
+@pytest.fixture
+def serve(make_cfg, tmp_path, monkeypatch):
+    """Run the server's app on made-up sites; give the rows and the grid."""
+    monkeypatch.setattr(flower, 'POLL', 0.05)
+    for name in ('task_id', 'run_id', 'node_id'):
+        monkeypatch.setattr(TaskIdentity, f'_{name}', 1)
+
+    def call(nodes, **told):
+        cfg = make_cfg(options={'train_cfg.max_cycles': 1})
+        config = tmp_path / 'config.py'
+        cfg.dump(config)
+        ended = tmp_path / 'ended.json'
+        told = dict(TOLD, config=str(config), options=None, data_root=None,
+                    work_dir=None, ended=str(ended), **told)  # fmt: skip
+        monkeypatch.setenv(flower.SETTINGS, json.dumps(told))
+        grid = MadeUpGrid(dict(enumerate(nodes)))
+        flower.serve(grid, None)
+        rows = json.loads((tmp_path / 'work/rounds.json').read_text())
+        return rows, grid, json.loads(ended.read_text())['error']
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ('other', 'reason'),
+    [
+        (failing, 'two failed; its own log says why'),
+        (lambda message: None, 'two did not answer'),
+        (None, 'two did not answer'),
+        (answer(spoil), 'two sent values of "[^"]*" that are not finite'),
+        (answer(shorten), 'two sent the weights of another model'),
+        (answer(lambda w: w.update(x=torch.ones(1))), 'another model: it has'),
+        (answer(dict.clear), 'two sent the weights of another model'),
+        (MadeUpGrid.reply, 'two sent no weights and counts'),
+    ],
+)
+def test_a_bad_site_is_left_out(serve, other, reason):
+    rows, _, error = serve([('one', answer()), ('two', other)])
+    assert error is None
+    assert list(rows[0]['images']) == ['one']
+    with pytest.raises(AssertionError, match=reason):
+        raise AssertionError(rows[0]['left_out']['two'])
+
+
+def test_without_any_site_it_ends_with_a_sentence(serve):
+    _, _, error = serve([('one', failing), ('two', failing)])
+    assert error.startswith('Round 1 has no result of any site: one failed')
+
+
+def test_an_unknown_site_is_never_asked(serve, log):
+    nodes = [('one', answer()), ('stranger', answer()), ('two', answer())]
+    rows, grid, error = serve(nodes)
+    assert error is None and set(rows[0]['images']) == {'one', 'two'}
+    assert 1 not in grid.asked
+    assert "Refused: 'stranger' is no site" in log.text
+
+
+def test_a_second_node_of_a_site_is_never_asked(serve, log):
+    nodes = [('one', answer()), ('two', answer()), ('one', answer(spoil))]
+    rows, grid, error = serve(nodes)
+    assert error is None and set(rows[0]['images']) == {'one', 'two'}
+    assert 2 not in grid.asked
+    assert 'Refused: a second "one"' in log.text
+
+
+def test_the_average_is_of_all(serve, make_cfg):
+    serve([('one', answer()), ('two', answer(images=8))])
+    server = FederatedServer(make_cfg(), resume=True)
+    fresh = FederatedServer(make_cfg('fresh'))
+    for name, value in server.weights.items():
+        group = server.groups[name]
+        step = 1.0 if group == 'backbone' else 0.0
+        assert torch.allclose(value, fresh.weights[name] + step)
