@@ -15,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
+from fx_mm.config import load_config
 from fx_mm.utils.errors import UserError
 
 APP = """\
@@ -29,9 +32,34 @@ dependencies = []
 publisher = "fx-mm"
 
 [tool.flwr.app.components]
-serverapp = "fx_mm.federated.flower:server_app"
-clientapp = "fx_mm.federated.flower:client_app"
+serverapp = "fx_mm.federated.flower_server:server_app"
+clientapp = "fx_mm.federated.flower_site:client_app"
 """
+
+
+SETTINGS = 'FX_MM_FEDERATED'
+"""Environment variable by which the tools tell the apps what to run."""
+IMAGES = 'images/'
+"""In an answer, it stands before the groups of parameters."""
+
+
+def told_by_tool() -> dict[str, Any]:
+    """Return what the tool that started this app was told.
+
+    Not by Flower's own configs: those travel.
+    """
+    return json.loads(os.environ[SETTINGS])
+
+
+def config_of(told: dict[str, Any]) -> Config:
+    """Load the experiment's config.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    cfg = load_config(told['config'], told['options'], told['data_root'])
+    cfg.work_dir = told['work_dir'] or cfg.work_dir
+    return cfg
 
 
 def program(name: str) -> str:
@@ -64,7 +92,7 @@ def environment(folder: Path, settings: dict[str, Any]) -> dict[str, str]:
     return dict(
         os.environ,
         PATH=f'{here}{os.pathsep}{os.environ.get("PATH", "")}',
-        FX_MM_FEDERATED=json.dumps(settings),
+        **{SETTINGS: json.dumps(settings)},
         FLWR_HOME=str((folder / 'flower').absolute()),
         FLWR_TELEMETRY_ENABLED='0',
         FLWR_DISABLE_UPDATE_CHECK='1',
@@ -183,8 +211,9 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def _end_with_parent() -> None:
-    # a kill of the tool must not leave the port taken (PR_SET_PDEATHSIG)
+def end_with_parent() -> None:
+    """Ask the system to end this process with the one that started it."""
+    # PR_SET_PDEATHSIG; a kill of the tool must not leave the port taken
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
@@ -206,7 +235,7 @@ def running(
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
     try:
         yield process

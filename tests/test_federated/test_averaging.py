@@ -84,7 +84,6 @@ def test_server_momentum(make_cfg):
     'optimizer',
     [
         None,
-        dict(type='SGD', lr=1.0, momentum=0.9),
         dict(type='Adam', lr=0.01, betas=(0.9, 0.99), eps=1e-3),
     ],
 )

@@ -115,6 +115,7 @@ def test_one_step_at_two_sites_is_one_on_the_union(make_cfg, monkeypatch):
     assert moved > 1e-4
 
 
+@pytest.mark.slow
 def test_two_equal_sites_are_one(make_cfg, train, tmp_path):
     one, two = (
         make_cfg(

@@ -37,7 +37,11 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     cfg.work_dir = args.work_dir or cfg.work_dir
     site = Site(cfg, args.site)
-    settings = dict(launching.settings(args), site=args.site)
+    settings = dict(
+        launching.settings(args),
+        site=args.site,
+        folder=str(site.folder.absolute()),
+    )
     tls = launching.tls_of_site(args)
     command = [
         *(launching.program('flower-supernode'), '--superlink', args.server),
@@ -45,6 +49,7 @@ def main() -> None:
         *tls,
     ]
     env = launching.environment(site.folder, settings)
+    (site.folder / 'flower').mkdir(parents=True, exist_ok=True)
     os.execve(command[0], command, env)
 
 

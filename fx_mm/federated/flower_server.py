@@ -1,107 +1,42 @@
-"""The sites and the server as apps of Flower, which does the transport.
+"""The server as an app of Flower, which does the transport.
 
-``tools/federated/server.py`` and ``site.py`` start Flower's SuperLink and
-SuperNode, which run these apps. A message to train holds the shared weights
-(``arrays``) and the number of the round, its answer weights and counts of
-images (``metrics``); this is the layout of Flower's own strategies.
+``tools/federated/server.py`` starts Flower's SuperLink, which runs it. A
+message to train holds the shared weights (``arrays``) and the number of the
+round, its answer weights and counts of images (``metrics``); this is the
+layout of Flower's own strategies.
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
 
-from flwr.app import (
-    ArrayRecord,
-    ConfigRecord,
-    Context,
-    Message,
-    MetricRecord,
-    RecordDict,
-)
-from flwr.clientapp import ClientApp
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from mmengine.config import Config
 
-from fx_mm.config import load_config
 from fx_mm.federated.exchange import Update, Weights
+from fx_mm.federated.launching import IMAGES, config_of, told_by_tool
 from fx_mm.federated.server import FederatedServer
-from fx_mm.federated.site import Site
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.log import log
 
-SETTINGS = 'FX_MM_FEDERATED'
-"""Environment variable by which the tools tell the apps what to run."""
-IMAGES = 'images/'
 POLL = 1.0
 
-client_app = ClientApp()
 server_app = ServerApp()
 
 
-def _settings() -> tuple[Config, dict[str, Any]]:
-    told = json.loads(os.environ[SETTINGS])
-    cfg = load_config(told['config'], told['options'], told['data_root'])
-    cfg.work_dir = told['work_dir'] or cfg.work_dir
-    return cfg, told
-
-
-def _answer(message: Message, **records: Any) -> Message:
-    return Message(RecordDict(records), reply_to=message)
-
-
-def _failed(message: Message, error: Exception) -> Message:
-    """Say that it failed, but not why: that may name files and images."""
-    log(str(error), WARNING)
-    return _answer(message, error=ConfigRecord({'type': type(error).__name__}))
-
-
-@client_app.query()
-def introduce(message: Message, context: Context) -> Message:
-    """Tell the server which site this is."""
-    site = ConfigRecord({'name': _settings()[1]['site']})
-    return _answer(message, site=site)
-
-
-@client_app.train()
-def train(message: Message, context: Context) -> Message:
-    """Train a round."""
-    cfg, told = _settings()
-    number = int(message.content['config']['server-round']) - 1
-    try:
-        weights = _weights(message)
-        update = Site(cfg, told['site']).train(number, weights)
-    except UserError as error:
-        return _failed(message, error)
-    counts = {IMAGES + group: n for group, n in update.images.items()}
-    metrics = MetricRecord({'num-examples': update.total, **counts})
-    arrays = ArrayRecord(update.weights)
-    return _answer(message, arrays=arrays, metrics=metrics)
-
-
-@client_app.evaluate()
-def finish(message: Message, context: Context) -> Message:
-    """Write the site's final model; its metrics stay at the site."""
-    cfg, told = _settings()
-    teacher = _weights(message, 'teacher') or None
-    try:
-        Site(cfg, told['site']).finish(_weights(message), teacher)
-    except UserError as error:
-        return _failed(message, error)
-    return _answer(message, metrics=MetricRecord({'num-examples': 0}))
-
-
-def _weights(message: Message, key: str = 'arrays') -> Weights:
-    return dict(message.content.array_records[key].to_torch_state_dict())
+def _weights(message: Message) -> Weights:
+    return dict(message.content.array_records['arrays'].to_torch_state_dict())
 
 
 @server_app.main()
 def serve(grid: Grid, context: Context) -> None:
     """Run the rounds that are left, and write how it ended."""
-    cfg, told = _settings()
+    told = told_by_tool()
+    cfg = config_of(told)
     error = None
     try:
         _serve(grid, cfg, told)
@@ -174,26 +109,36 @@ class Sites:
         self, grid: Grid, names: list[str], told: dict[str, Any]
     ) -> None:
         self.grid, self.names, self.told = grid, names, told
-        self.nodes: dict[int, str] = {}
+        self._asked: set[int] = set()
+        self._queries: set[str] = set()
+        self._nodes: dict[str, int] = {}
 
     def online(self) -> dict[str, int]:
-        """Return site to node, of those that are connected now."""
+        """Return site to node, of those that are connected now.
+
+        A node is asked once which site it is, and nobody waits for it.
+        """
         nodes = set(self.grid.get_node_ids())
-        new = [node for node in nodes if node not in self.nodes]
-        messages = [Message(RecordDict({}), node, 'query') for node in new]
-        for reply in self.grid.send_and_receive(messages, timeout=60):
-            if not reply.has_error():
-                name = str(reply.content['site']['name'])
-                self.nodes[reply.metadata.src_node_id] = name
-                if name not in self.names:
-                    log(f'Refused: {name!r} is no site here.', WARNING)
-        found: dict[str, int] = {}
-        for node, site in self.nodes.items():
-            if node not in nodes or site not in self.names:
-                continue
-            if found.setdefault(site, node) != node and node in new:
-                log(f'Refused: a second "{site}".', WARNING)
-        return found
+        new, self._asked = nodes - self._asked, nodes
+        if new:
+            messages = [Message(RecordDict({}), node, 'query') for node in new]
+            self._queries |= set(self.grid.push_messages(messages))
+        if self._queries:
+            for reply in self.grid.pull_messages(self._queries):
+                self._queries.discard(reply.metadata.reply_to_message_id)
+                if not reply.has_error():
+                    self._learn(reply)
+        return {s: node for s, node in self._nodes.items() if node in nodes}
+
+    def _learn(self, reply: Message) -> None:
+        name = str(reply.content.config_records['site']['name'])
+        if name not in self.names:
+            log(f'Refused: {name!r} is no site here.', WARNING)
+            return
+        # a node that was killed seems to be there for another minute
+        if name in self._nodes:
+            log(f'{name} connected again.', WARNING)
+        self._nodes[name] = reply.metadata.src_node_id
 
     def wait_for(
         self, chosen: list[str]

@@ -19,7 +19,8 @@ from flwr.app import (  # noqa: E402
 )
 from flwr.supercore.task_identity import TaskIdentity  # noqa: E402
 
-from fx_mm.federated import flower  # noqa: E402
+from fx_mm.federated import flower_server as flower  # noqa: E402
+from fx_mm.federated.launching import SETTINGS  # noqa: E402
 
 TOLD = dict(min_sites=1, wait=0, timeout=0.2, resume=False)
 
@@ -35,30 +36,38 @@ class MadeUpGrid:
         self.nodes = nodes
         self.waiting = {}
         self.asked = []
+        self.count = 0
 
     def get_node_ids(self):
         return [node for node in self.nodes if node not in self.lost()]
 
     def lost(self):
-        asked = {m.metadata.dst_node_id for m in self.waiting.values()}
+        asked = {
+            m.metadata.dst_node_id
+            for m in self.waiting.values()
+            if m.metadata.message_type != 'query'
+        }
         return {node for node in asked if self.nodes[node][1] is None}
 
-    def send_and_receive(self, messages, timeout=None):
-        for message in messages:
-            name, _ = self.nodes[message.metadata.dst_node_id]
-            yield self.reply(message, site=ConfigRecord({'name': name}))
-
     def push_messages(self, messages):
+        keys = []
         for message in messages:
-            self.asked.append(message.metadata.dst_node_id)
-            self.waiting[str(len(self.asked))] = message
-        return list(self.waiting)
+            self.count += 1
+            keys.append(str(self.count))
+            self.waiting[keys[-1]] = message
+            if message.metadata.message_type != 'query':
+                self.asked.append(message.metadata.dst_node_id)
+        return keys
 
     def pull_messages(self, ids):
-        for key in list(self.waiting):
+        for key in sorted(set(ids) & set(self.waiting)):
             message = self.waiting[key]
-            _, answer = self.nodes[message.metadata.dst_node_id]
-            found = answer and answer(message)
+            name, answer = self.nodes[message.metadata.dst_node_id]
+            if message.metadata.message_type == 'query':
+                site = ConfigRecord({'name': name})
+                found = self.reply(message, site=site)
+            else:
+                found = answer and answer(message)
             if found:
                 del self.waiting[key]
                 yield found
@@ -117,7 +126,7 @@ def serve(make_cfg, tmp_path, monkeypatch):
         ended = tmp_path / 'ended.json'
         told = dict(TOLD, config=str(config), options=None, data_root=None,
                     work_dir=None, ended=str(ended), **told)  # fmt: skip
-        monkeypatch.setenv(flower.SETTINGS, json.dumps(told))
+        monkeypatch.setenv(SETTINGS, json.dumps(told))
         grid = MadeUpGrid(dict(enumerate(nodes)))
         flower.serve(grid, None)
         rows = json.loads((tmp_path / 'work/rounds.json').read_text())
@@ -160,12 +169,12 @@ def test_an_unknown_site_is_never_asked(serve, log):
     assert "Refused: 'stranger' is no site" in log.text
 
 
-def test_a_second_node_of_a_site_is_never_asked(serve, log):
-    nodes = [('one', answer()), ('two', answer()), ('one', answer(spoil))]
+def test_a_site_that_was_started_again_is_asked_there(serve, log):
+    nodes = [('two', answer()), ('one', answer(spoil)), ('one', answer())]
     rows, grid, error = serve(nodes)
     assert error is None and set(rows[0]['images']) == {'one', 'two'}
-    assert 2 not in grid.asked
-    assert 'Refused: a second "one"' in log.text
+    assert 1 not in grid.asked
+    assert 'one connected again' in log.text
 
 
 def test_the_average_is_of_all(serve, make_cfg):

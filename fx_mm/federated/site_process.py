@@ -1,0 +1,34 @@
+"""What a site does for a message, in a process of its own."""
+
+import json
+import sys
+from pathlib import Path
+
+from fx_mm.federated.exchange import Weights, pack, unpack
+from fx_mm.federated.launching import config_of, told_by_tool
+from fx_mm.federated.site import Site
+from fx_mm.utils.cli import run_tool
+from fx_mm.utils.files import write_whole
+
+
+def main() -> None:
+    """Train a round, or finish, with what ``flower_site.py`` wrote."""
+    what, number = sys.argv[1:]
+    told = told_by_tool()
+    site = Site(config_of(told), told['site'])
+    folder = Path(told['folder']) / 'flower'
+    weights = _read(folder / 'arrays.safetensors')
+    if what == 'finish':
+        site.finish(weights, _read(folder / 'teacher.safetensors') or None)
+        return
+    update = site.train(int(number), weights)
+    write_whole(folder / 'answer.safetensors', pack(update.weights))
+    write_whole(folder / 'images.json', json.dumps(update.images))
+
+
+def _read(file: Path) -> Weights:
+    return unpack(file.read_bytes(), 'The server')
+
+
+if __name__ == '__main__':
+    run_tool(main)
