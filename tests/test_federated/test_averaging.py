@@ -96,9 +96,9 @@ def test_a_server_started_again_changes_no_bit(make_cfg, optimizer):
     run(FederatedServer(cut), 2)
     again = FederatedServer(cut, resume=True)
     assert again.number == 2 and len(again.history) == 2
-    for seeds in ([20, 21],):
-        updates = dict(zip(('one', 'two'), updates_of(again, seeds)))
-        again.close_round(updates, {})
+    again.close_round(
+        dict(zip(('one', 'two'), updates_of(again, [20, 21]))), {}
+    )
     assert again.done
     for ours, theirs in (
         (again.weights, whole.weights),
