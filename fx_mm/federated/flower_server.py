@@ -72,7 +72,18 @@ def _serve(grid: Grid, cfg: Config, told: dict[str, Any]) -> None:
     arrays = ArrayRecord(server.weights)
     content = RecordDict(dict(arrays=arrays, teacher=teacher))
     nodes, _ = sites.wait_for(list(server.plan.sites))
-    ended = [s for s, _ in sites.ask(nodes, content, 'evaluate')]
+    ended = [
+        site
+        for site, reply in sites.ask(nodes, content, 'evaluate')
+        if not (reply.has_error() or 'error' in reply.content)
+    ]
+    lack = sorted(set(server.plan.sites) - set(ended))
+    if lack:
+        raise UserError(
+            f'All rounds are over, but {", ".join(lack)} did not write a '
+            'final model; start the server again with --resume when they are '
+            'there.'
+        )
     log(f'All rounds are over; final models at {", ".join(ended)}.', INFO)
 
 

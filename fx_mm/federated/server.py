@@ -134,6 +134,8 @@ class FederatedServer:
                 f'Round {self.number + 1} has no result of any site: '
                 + ' '.join(left_out.values())
             )
+        # in one order, whoever answers first
+        updates = {s: updates[s] for s in self.plan.sites if s in updates}
         mean = average(self.weights, self.groups, list(updates.values()))
         self.weights = self._step(mean)
         if self.teacher is not None:
