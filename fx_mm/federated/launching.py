@@ -39,6 +39,8 @@ clientapp = "fx_mm.federated.flower_site:client_app"
 
 SETTINGS = 'FX_MM_FEDERATED'
 """Environment variable by which the tools tell the apps what to run."""
+AT_ONCE = 10
+"""Seconds within which a SuperNode ends that was refused."""
 IMAGES = 'images/'
 """In an answer, it stands before the groups of parameters."""
 
@@ -219,21 +221,23 @@ def end_with_parent() -> None:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], env: dict[str, str], log: Path
+    command: Sequence[str], env: dict[str, str], log: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program and those that it starts, and end all of them.
 
     Args:
         command (Sequence[str]): The program and its options.
         env (dict[str, str]): Its environment.
-        log (Path): Takes what it says.
+        log (Path, optional): Takes what it says. Defaults to None: the
+            output of this process.
     """
-    with log.open('ab') as file:
+    with contextlib.ExitStack() as stack:
+        file = None if log is None else stack.enter_context(log.open('ab'))
         process = subprocess.Popen(
             command,
             env=env,
             stdout=file,
-            stderr=subprocess.STDOUT,
+            stderr=None if file is None else subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=end_with_parent,
         )
@@ -245,6 +249,27 @@ def running(
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def keep_connected(command: Sequence[str], env: dict[str, str]) -> None:
+    """Run a SuperNode, and again when it ends.
+
+    It does where the server was started anew, whose SuperLink does not know
+    it any more.
+
+    Raises:
+        UserError: If it ends at once.
+    """
+    while True:
+        begin = time.monotonic()
+        with running(command, env) as process:
+            process.wait()
+        if time.monotonic() - begin < AT_ONCE:
+            raise UserError(
+                "The site cannot connect; Flower's last lines above say why."
+            )
+        print('The connection ended; connecting again.', flush=True)
+        time.sleep(1)
 
 
 def wait_until_open(

@@ -10,7 +10,6 @@ be stopped and started at any time. Needs Flower in an environment of its own
 """
 
 import argparse
-import os
 
 from fx_mm.apis import load_config
 from fx_mm.federated import launching
@@ -50,7 +49,7 @@ def main() -> None:
     ]
     env = launching.environment(site.folder, settings)
     (site.folder / 'flower').mkdir(parents=True, exist_ok=True)
-    os.execve(command[0], command, env)
+    launching.keep_connected(command, env)
 
 
 if __name__ == '__main__':
