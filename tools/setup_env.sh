@@ -334,7 +334,12 @@ import mmpretrain.models
 import mmseg.models
 
 for module in pkgutil.walk_packages(fx_mm.__path__, 'fx_mm.'):
-    importlib.import_module(module.name)
+    try:
+        importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        # Flower has an environment of its own
+        if error.name != 'flwr':
+            raise
 EOF
 }
 
