@@ -7,6 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / 'fx_mm'
 LAYERS = (
+    ('app',),
     ('apis',),
     ('analysis',),
     ('federated',),

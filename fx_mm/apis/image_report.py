@@ -166,7 +166,7 @@ class ImageReporter:
             sentences=[sentence.to_dict() for sentence in said],
             **to_dict(found),
         )
-        text = json.dumps(_plain(content), indent=2, allow_nan=False)
+        text = json.dumps(plain(content), indent=2, allow_nan=False)
         write_whole(Path(folder, 'report.txt'), to_text(notice, said))
         write_whole(Path(folder, 'report.json'), text + '\n')
 
@@ -208,12 +208,12 @@ def to_dict(found: Measurements) -> dict[str, Any]:
     )
 
 
-def _plain(values: Any) -> Any:
+def plain(values: Any) -> Any:
     """Turn numbers that are not finite into None."""
     if isinstance(values, Mapping):
-        return {key: _plain(value) for key, value in values.items()}
+        return {key: plain(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
-        return [_plain(value) for value in values]
+        return [plain(value) for value in values]
     if isinstance(values, float):
         return round(values, 6) if math.isfinite(values) else None
     return values

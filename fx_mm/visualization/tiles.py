@@ -42,10 +42,21 @@ def save_picture(picture: np.ndarray, out_file: str | Path) -> Path:
     Raises:
         OSError: If it cannot be written.
     """
-    if picture.ndim == 3:
-        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     # Not cv2.imwrite: it fails without an exception.
-    return write_whole(out_file, cv2.imencode('.png', picture)[1].tobytes())
+    return write_whole(out_file, to_png(picture))
+
+
+def to_png(picture: np.ndarray) -> bytes:
+    """Return a picture as the bytes of a PNG file.
+
+    Args:
+        picture (np.ndarray): uint8 RGB or RGBA, shape (H, W, 3 or 4), or a
+            single channel, shape (H, W).
+    """
+    if picture.ndim == 3:
+        code = cv2.COLOR_RGB2BGR, cv2.COLOR_RGBA2BGRA
+        picture = cv2.cvtColor(picture, code[picture.shape[2] == 4])
+    return cv2.imencode('.png', picture)[1].tobytes()
 
 
 def box_tile(
