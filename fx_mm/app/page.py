@@ -1,8 +1,8 @@
 """The page, and the HTTP API beside it; both on Gradio."""
 
+import contextlib
 import functools
 import html
-import inspect
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
 
 import gradio as gr
+from gradio.events import Dependency
 
 from fx_mm.app.answers import NOTICE
 from fx_mm.app.in_order import InOrder
@@ -47,30 +48,33 @@ class Page:
         """
         if upload:
             path = Path(upload)
-            with path.open('rb') as file:
-                content = file.read(self.service.images.max_bytes + 1)
-            path.unlink()
+            try:
+                with path.open('rb') as file:
+                    content = file.read(self.service.images.max_bytes + 1)
+                path.unlink()
+            except OSError:
+                raise UserError(
+                    'the file is no longer here; drop it again.'
+                ) from None
             return self.service.images.add(path.name, content).handle
         if not name:
             raise UserError(f'{CHOSEN}.')
         return self.service.images.load(name).handle
 
     def show(
-        self, name: str | None, upload: str | None, old: str | None
+        self, name: str | None, upload: str | None
     ) -> tuple[str, str, str]:
         """Return the handle, the image with its layers, and the tables."""
         handle = self.open(name, upload)
-        self.forget(old)
         loaded = self.service.images.get(handle)
         return handle, view(loaded.result, SCORE_THR), self.findings(handle)
 
-    def forget(self, handle: str | None) -> None:
-        """Drop an image that is no longer shown."""
-        try:
-            if handle:
-                self.service.images.drop(handle)
-        except UserError:  # gone already
-            pass
+    def forget(self, *handles: str | None) -> None:
+        """Drop images that are no longer shown."""
+        for handle in handles:
+            # it may be gone already
+            with contextlib.suppress(UserError):
+                self.service.images.drop(handle or '')
 
     def findings(self, handle: str) -> str:
         """Return labels, numbers and boxes with the figures of their tests."""
@@ -108,8 +112,8 @@ class Page:
                 )
                 for each in boxes
             ]
-            title = (f'box from {SCORE_THR:g}', 'score')
-            parts.append(_titled(task, title, rows))
+            least = f'box from {SCORE_THR:g}'
+            parts.append(_titled(task, (least, 'score'), rows))
         return ''.join(parts)
 
     def explain(self, handle: str | None) -> str:
@@ -151,12 +155,10 @@ class Page:
         handle: str | None,
         name: str | None,
         upload: str | None,
-        old: str | None,
     ) -> tuple[str, str, str]:
         """Return the prior's handle, the prior, and what changed."""
         handle = _shown(handle)
         prior = self.open(name, upload)
-        self.forget(old)
         found = self.service.compare(handle, prior)
         said = '\n'.join(each['text'] for each in found['sentences'])
         rows = [
@@ -174,7 +176,7 @@ class Page:
 
 
 def build_page(
-    service: ChestService, in_order: InOrder, seconds_kept: int = 60
+    service: ChestService, in_order: InOrder, seconds_kept: int = 600
 ) -> gr.Blocks:
     """Build the page and the HTTP API.
 
@@ -182,13 +184,15 @@ def build_page(
         service (ChestService): The functions.
         in_order (InOrder): Runs them in turn.
         seconds_kept (int): After which what was dropped and not read is
-            deleted. Defaults to 60.
+            deleted. Defaults to 600.
     """
     page = Page(service)
     head = service.head
     names = service.images.names()[:MOST_NAMES]
-    kept = (seconds_kept, seconds_kept)
-    with gr.Blocks(title='fx_mm', delete_cache=kept) as blocks:
+    kept = (60, seconds_kept)
+    with gr.Blocks(
+        title='fx_mm', fill_width=True, delete_cache=kept
+    ) as blocks:
         gr.HTML(
             f'<p class="fx-notice">{html.escape(NOTICE)}</p><p>'
             f'{html.escape(head["model"])}, {html.escape(head["checkpoint"])}'
@@ -216,32 +220,29 @@ def build_page(
                     compare = gr.Button('Compare with the prior image')
                     changes = gr.HTML(elem_id='fx-changes')
                     before_image = gr.HTML(elem_id='fx-prior')
-        show.click(
+        # first everything of the former image goes: if this one cannot be
+        # read, nothing of another stands there
+        texts = [image, findings, evidence, report, changes, before_image]
+        _then(
+            _clear(show, page, in_order, [shown, prior], texts),
             _event(in_order(page.show)),
-            [chosen, dropped, shown],
+            [chosen, dropped],
             [shown, image, findings],
-            api_visibility='private',
-        ).then(
-            lambda: (None, '', '', '', ''),
-            outputs=[dropped, evidence, report, changes, before_image],
-            api_visibility='private',
+        ).then(lambda: None, outputs=dropped, api_visibility='private')
+        _then(
+            _clear(explain, page, in_order, [], [evidence]),
+            *(_event(in_order(page.explain)), [shown], [evidence]),
         )
-        explain.click(
-            *(_event(in_order(page.explain)), shown, evidence),
-            api_visibility='private',
+        _then(
+            _clear(write, page, in_order, [], [report]),
+            *(_event(in_order(page.report)), [shown], [report]),
         )
-        write.click(
-            *(_event(in_order(page.report)), shown, report),
-            api_visibility='private',
-        )
-        compare.click(
+        _then(
+            _clear(compare, page, in_order, [prior], [changes, before_image]),
             _event(in_order(page.compare)),
-            [shown, before, before_dropped, prior],
+            [shown, before, before_dropped],
             [prior, before_image, changes],
-            api_visibility='private',
-        ).then(
-            lambda: None, outputs=before_dropped, api_visibility='private'
-        )
+        ).then(lambda: None, outputs=before_dropped, api_visibility='private')
         for tool in service.tools():
             gr.api(_event(in_order(tool)), api_name=tool.__name__)
     # the order and the limits are ours
@@ -250,7 +251,38 @@ def build_page(
 
 def _inputs(title: str, names: list[str]) -> tuple[gr.Dropdown, gr.File]:
     chosen = gr.Dropdown(names, value=None, label=f'{title} of the folder')
-    return chosen, gr.File(label=f'{title}: drop a file', file_types=FILES)
+    dropped = gr.File(
+        label=f'{title}: drop a file', file_types=FILES, height=140
+    )
+    return chosen, dropped
+
+
+def _clear(
+    button: gr.Button,
+    page: Page,
+    in_order: InOrder,
+    states: list[gr.State],
+    texts: list[gr.HTML],
+) -> Dependency:
+    """Let a button empty texts and forget images first."""
+    forget = in_order(page.forget)
+
+    async def clear(*handles: str | None) -> list[str | None]:
+        await forget(*handles)
+        return [*(None for _ in states), *('' for _ in texts)]
+
+    return button.click(
+        _event(clear), states, [*states, *texts], api_visibility='private'
+    )
+
+
+def _then(
+    before: Dependency,
+    function: Callable[..., Awaitable[Any]],
+    inputs: list[Any],
+    outputs: list[Any],
+) -> Dependency:
+    return before.then(function, inputs, outputs, api_visibility='private')
 
 
 def _event(
@@ -265,7 +297,6 @@ def _event(
         except UserError as error:
             raise gr.Error(html.escape(str(error)), print_exception=False)
 
-    assert inspect.iscoroutinefunction(handle)
     return handle
 
 
@@ -279,7 +310,9 @@ def _titled(
     task: str, header: tuple[str, str], rows: list[tuple[str, str, str]]
 ) -> str:
     content = table((*header, 'figure of the test'), rows)
-    return f'<h4>{html.escape(task)}</h4>{content if rows else "<p>none</p>"}'
+    if not rows:
+        content = f'<p>no {html.escape(header[0])}</p>'
+    return f'<h4>{html.escape(task)}</h4>{content}'
 
 
 def _number(value: float | None) -> str:

@@ -241,9 +241,7 @@ class ChestService:
                     )
                     for name, value in values['values'].items()
                 ]
-        return Labels(
-            **self.head, image=image, labels=labels, numbers=numbers
-        )
+        return Labels(**self.head, image=image, labels=labels, numbers=numbers)
 
     def locate(
         self,
@@ -295,9 +293,7 @@ class ChestService:
                 for name, mask in zip(found.classes, found.masks, strict=True)
             ]
             drawn = found.draw(_pixels(loaded), SCORE_THR, PICTURE_SIZE)
-            pictures.append(
-                self._picture(loaded, f'{task.name} masks', drawn)
-            )
+            pictures.append(self._picture(loaded, f'{task.name} masks', drawn))
         return Masks(**self.head, image=image, masks=masks, pictures=pictures)
 
     def explain(

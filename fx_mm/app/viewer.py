@@ -69,8 +69,11 @@ def view(result: ImageResult, score_thr: float) -> str:
                     layers.append(drawn)
                     legend.append(_switch(f'{task}: {name}', color, key))
     base = picture(to_png(_shrink(result.image)), result.name)
+    height, width = result.size
+    form = (result.reading or {}).get('format', '')
+    title = html.escape(f'{result.name}: {form}, {width} x {height} pixels')
     return (
-        f'<div class="fx-view"><div class="fx-stack">{base}{"".join(layers)}'
+        f'<div class="fx-view"><p>{title}</p><div class="fx-stack">{base}{"".join(layers)}'
         '</div><div class="fx-legend"><label>masks <input type="range" '
         f'class="fx-opacity" min="0" max="1" step="0.05" value="0.4" '
         f'oninput="{SLIDER}"></label>{"".join(legend)}</div></div>'

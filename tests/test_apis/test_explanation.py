@@ -72,7 +72,7 @@ def test_pictures_are_as_wide_as_asked():
 
 def test_predict_writes_one_per_finding(run, tmp_path):
     """With random weights, every class and box is a finding at 0."""
-    from test_inference import CONFIG, TASKS, write_checkpoint
+    from random_weights import CONFIG, TASKS, write_checkpoint
 
     checkpoint = write_checkpoint(tmp_path)
     images = tmp_path / 'images'

@@ -13,6 +13,7 @@ import pydicom
 import pytest
 import torch
 from mmengine.infer import BaseInferencer
+from random_weights import CONFIG, TASKS, write_checkpoint
 
 from fx_mm.apis import (
     ClsResult,
@@ -29,24 +30,6 @@ from fx_mm.registry import INFERENCERS, TRANSFORMS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
-
-ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / 'configs/real/foundation-x_tiny_real-overfit.py'
-TASKS = ['real_nih/cls', 'real_tbx11k/loc', 'real_lungs/seg']
-
-
-def write_checkpoint(folder):
-    """Random weights, the student's other than the teacher's."""
-    torch.manual_seed(0)
-    cfg = expand_config(load_config(str(CONFIG)))
-    model = build_model(cfg)
-    for parameter in model.student.parameters():
-        parameter.data.add_(0.01 * torch.randn_like(parameter))
-    path = folder / 'iter_7.pth'
-    # the text is what training writes: the expanded config
-    meta = dict(cfg=cfg.pretty_text)
-    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
-    return str(path)
 
 
 @pytest.fixture(scope='module')
