@@ -58,7 +58,7 @@ test: setup
 # network, the check of a GPU.
 WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_analysis/test_host_waits.py \
-	tests/test_apis/test_dicom_results.py \
+	tests/test_apis/test_dicom_results.py tests/test_app \
 	tests/test_real_data.py tests/test_deployment \
 	tests/test_engine/test_adapter_runs.py \
 	tests/test_engine/test_changed_world.py \

@@ -79,6 +79,7 @@ setup(
     package_data={'fx_mm': ['py.typed', 'analysis/*.csv']},
     install_requires=read_requirements('runtime.txt'),
     extras_require={
+        'app': read_requirements('app.txt'),
         'hub': read_requirements('hub.txt'),
         'openmmlab': read_requirements('openmmlab.txt'),
         'dicom': read_requirements('dicom.txt'),

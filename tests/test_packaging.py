@@ -48,7 +48,7 @@ def pins(python):
     'name',
     [
         *('build', 'runtime', 'openmmlab', 'tests', 'optional'),
-        *('dicom', 'hub', 'tracking'),
+        *('app', 'dicom', 'hub', 'tracking'),
     ],
 )
 def test_tested_versions_satisfy_the_requirements(name, python):

@@ -1,4 +1,4 @@
-"""One app for people and agents: ``python tools/app.py CHECKPOINT --root DIR``.
+"""One app for people and agents: ``tools/app.py CHECKPOINT --root DIR``.
 
 A page in the browser, its HTTP API and the same functions as tools of the
 Model Context Protocol, at /mcp. Images are read from DIR and below, or
@@ -9,8 +9,10 @@ made up and printed). Not for diagnosis.
 
 import argparse
 import os
+import tempfile
 from importlib.util import find_spec
 
+from fx_mm.apis import FoundationXInferencer
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.cli import add_model_options, at_least, run_tool
 from fx_mm.utils.errors import UserError
@@ -63,19 +65,20 @@ def main() -> int:
             raise UserError(
                 f"the app needs {package}: pip install 'onedl-fx-mm[app]'."
             )
-    from fx_mm.app.server import private_temporary_folder, serve
-    from fx_mm.app.service import ChestService
-    from fx_mm.apis import FoundationXInferencer
-
-    with private_temporary_folder() as folder:
+    infer = FoundationXInferencer(
+        args.checkpoint,
+        device=args.device,
+        predict_on=args.predict_on,
+        tasks=args.tasks,
+        trust=args.trust,
+    )
+    # what is dropped on the page passes through it; Gradio reads its name
+    # when it is imported
+    with tempfile.TemporaryDirectory(prefix='fx_mm_page_') as folder:
         os.environ['GRADIO_TEMP_DIR'] = folder
-        infer = FoundationXInferencer(
-            args.checkpoint,
-            device=args.device,
-            predict_on=args.predict_on,
-            tasks=args.tasks,
-            trust=args.trust,
-        )
+        from fx_mm.app.server import serve
+        from fx_mm.app.service import ChestService
+
         service = ChestService(
             infer, args.root, args.results, args.max_mb << 20
         )

@@ -295,7 +295,8 @@ def _event(
         try:
             return await function(*args, **kwargs)
         except UserError as error:
-            raise gr.Error(html.escape(str(error)), print_exception=False)
+            text = html.escape(str(error))
+            raise gr.Error(text, print_exception=False) from None
 
     return handle
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import secrets
-import tempfile
 from collections.abc import AsyncIterator
 
 import gradio as gr
@@ -138,8 +137,3 @@ def serve(
     print(f'page: {address}{f"?token={token}" if token else ""}')
     print(f'MCP: {address}mcp', flush=True)
     server.run([sock])
-
-
-def private_temporary_folder() -> 'tempfile.TemporaryDirectory[str]':
-    """Return a folder that what is dropped on the page passes through."""
-    return tempfile.TemporaryDirectory(prefix='fx_mm_page_')

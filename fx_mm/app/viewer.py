@@ -72,11 +72,14 @@ def view(result: ImageResult, score_thr: float) -> str:
     height, width = result.size
     form = (result.reading or {}).get('format', '')
     title = html.escape(f'{result.name}: {form}, {width} x {height} pixels')
+    slider = (
+        '<label>masks <input type="range" class="fx-opacity" min="0" max="1" '
+        f'step="0.05" value="0.4" oninput="{SLIDER}"></label>'
+    )
     return (
-        f'<div class="fx-view"><p>{title}</p><div class="fx-stack">{base}{"".join(layers)}'
-        '</div><div class="fx-legend"><label>masks <input type="range" '
-        f'class="fx-opacity" min="0" max="1" step="0.05" value="0.4" '
-        f'oninput="{SLIDER}"></label>{"".join(legend)}</div></div>'
+        f'<div class="fx-view"><p>{title}</p><div class="fx-stack">{base}'
+        f'{"".join(layers)}</div><div class="fx-legend">{slider}'
+        f'{"".join(legend)}</div></div>'
     )
 
 

@@ -13,14 +13,13 @@ import pydicom
 import pytest
 import torch
 from mmengine.infer import BaseInferencer
-from random_weights import CONFIG, TASKS, write_checkpoint
+from random_weights import CONFIG, ROOT, TASKS, write_checkpoint
 
 from fx_mm.apis import (
     ClsResult,
     FoundationXInferencer,
     LocResult,
     SegResult,
-    expand_config,
     load_config,
 )
 from fx_mm.apis.image_sources import find_images, list_sources

@@ -76,6 +76,7 @@ USED_BY = {
     ),
     'analysis_tools/subgroups.py': (TRANSFER, 'test_from_images_to_gaps'),
     'analysis_tools/zero_shot.py': (TRANSFER, 'test_zero_shot'),
+    'app.py': ('test_app/test_app_start.py', 'test_one_sentence'),
     'audit_data.py': (
         'test_tools/test_audit_tool.py',
         'test_test_images_in_training',
