@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 COOKIE = 'fx_mm_token'
+TOO_LARGE = 413
 
 
 class Gate:
@@ -44,6 +45,10 @@ class Gate:
         if answer is None:
             await self.app(scope, receive, send)
         elif scope['type'] == 'http':
+            if answer.status_code == TOO_LARGE:
+                # who still sends would not see the answer
+                while (await receive()).get('more_body'):
+                    pass
             await answer(scope, receive, send)
         else:
             await send({'type': 'websocket.close', 'code': 1008})
@@ -69,7 +74,7 @@ class Gate:
         if length is not None and not length.isdecimal():
             return PlainTextResponse('the length is no number', 400)
         if length is not None and int(length) > self.max_bytes:
-            return PlainTextResponse('the request is too large', 413)
+            return PlainTextResponse('the request is too large', TOO_LARGE)
         return None
 
     def _fits(self, given: str) -> bool:

@@ -377,7 +377,16 @@ class ChestService:
         Each number has its spread over other readings of the image.
         """
         found = self._measurements(self.images.get(image))
-        return Measured(**self.head, image=image, **plain(to_dict(found)))
+        content = plain(to_dict(found))
+        return Measured(
+            **self.head,
+            image=image,
+            geometry=content['geometry'],
+            sides=content['sides'],
+            measurements=content['measurements'],
+            findings=content['findings'],
+            dropped_pieces=content['dropped_pieces'],
+        )
 
     def report(
         self,

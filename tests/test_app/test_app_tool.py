@@ -242,7 +242,7 @@ def test_no_way_out_of_the_root(server, clean, folder):
         ),
     ):
         found = httpx.get(server[0] + path)
-        assert found.status_code in (403, 404), (path, found.status_code)
+        assert found.status_code in (400, 403, 404), path
 
 
 def malformed(number):
@@ -418,7 +418,7 @@ def test_page(server, clean, root, folder):
         press('Show')
         shown('fx-image', 'dropped.png')
         assert 'AUC 0.750, val' in page.locator('#fx-findings').inner_text()
-        mask = page.locator('#fx-image .fx-mask').first
+        mask = page.locator('#fx-image .fx-mask').last
         slider = page.locator('#fx-image .fx-opacity')
         for value in ('0', '0.9'):
             slider.evaluate(
@@ -427,7 +427,7 @@ def test_page(server, clean, root, folder):
             )
             style = mask.evaluate('e => getComputedStyle(e).opacity')
             assert style == value
-        switch = page.locator('#fx-image input[type=checkbox]').first
+        switch = page.locator('#fx-image input[type=checkbox]').last
         switch.click()
         assert not mask.is_visible()
         picture = page.screenshot(path=folder / 'page_png.png')
@@ -439,7 +439,7 @@ def test_page(server, clean, root, folder):
         shown('fx-image', 'c.dcm')
         # nothing of the former image is left
         assert slider.input_value() == '0.4' and switch.is_checked()
-        assert page.locator('#fx-image .fx-mask').first.is_visible()
+        assert mask.is_visible()
         page.get_by_role('tab', name='Explanation').click()
         press('Explain')
         page.locator('#fx-evidence .fx-pictures').wait_for()
