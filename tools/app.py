@@ -9,7 +9,6 @@ made up and printed). Not for diagnosis.
 
 import argparse
 import os
-import tempfile
 from importlib.util import find_spec
 
 from fx_mm.apis import FoundationXInferencer
@@ -65,6 +64,8 @@ def main() -> int:
             raise UserError(
                 f"the app needs {package}: pip install 'onedl-fx-mm[app]'."
             )
+    from fx_mm.app.service import ChestService
+
     infer = FoundationXInferencer(
         args.checkpoint,
         device=args.device,
@@ -72,18 +73,14 @@ def main() -> int:
         tasks=args.tasks,
         trust=args.trust,
     )
+    service = ChestService(infer, args.root, args.results, args.max_mb << 20)
     # what is dropped on the page passes through it; Gradio reads its name
     # when it is imported
-    with tempfile.TemporaryDirectory(prefix='fx_mm_page_') as folder:
-        os.environ['GRADIO_TEMP_DIR'] = folder
-        from fx_mm.app.server import serve
-        from fx_mm.app.service import ChestService
+    os.environ['GRADIO_TEMP_DIR'] = str(service.images.folder / 'dropped')
+    from fx_mm.app.server import serve
 
-        service = ChestService(
-            infer, args.root, args.results, args.max_mb << 20
-        )
-        token = os.environ.get(TOKEN) or None
-        serve(service, args.host, args.port, token, args.seconds)
+    token = os.environ.get(TOKEN) or None
+    serve(service, args.host, args.port, token, args.seconds)
     return 0
 
 

@@ -244,7 +244,8 @@ def build_page(
             [prior, before_image, changes],
         ).then(lambda: None, outputs=before_dropped, api_visibility='private')
         for tool in service.tools():
-            gr.api(_event(in_order(tool)), api_name=tool.__name__)
+            api = _event(in_order(tool), on_page=False)
+            gr.api(api, api_name=tool.__name__)
     # the order and the limits are ours
     return blocks.queue(default_concurrency_limit=None)
 
@@ -286,7 +287,7 @@ def _then(
 
 
 def _event(
-    function: Callable[..., Awaitable[Any]],
+    function: Callable[..., Awaitable[Any]], on_page: bool = True
 ) -> Callable[..., Awaitable[Any]]:
     """Return a function whose UserError Gradio shows as a message."""
 
@@ -295,7 +296,8 @@ def _event(
         try:
             return await function(*args, **kwargs)
         except UserError as error:
-            text = html.escape(str(error))
+            # the page takes it for HTML, the HTTP API for text
+            text = html.escape(str(error)) if on_page else str(error)
             raise gr.Error(text, print_exception=False) from None
 
     return handle

@@ -121,6 +121,9 @@ def serve(
         port (int): 0 for a free one.
         token (str, optional): None: one is made up beyond loopback.
         seconds (float): Time limit of a request. Defaults to 300.
+
+    Raises:
+        UserError: If the address cannot be used.
     """
     if token is None and host not in LOOPBACK:
         token = secrets.token_urlsafe(24)
@@ -130,7 +133,13 @@ def serve(
             app, host, port, log_level='warning', access_log=False, ws='none'
         )
     )
-    sock = server.config.bind_socket()
+    try:
+        sock = server.config.bind_socket()
+    except SystemExit:  # it has said why
+        raise UserError(
+            f'port {port} of {host} cannot be used; give another --port or '
+            '--host.'
+        ) from None
     port = sock.getsockname()[1]
     shown = f'[{host}]' if ':' in host else host
     address = f'http://{shown}:{port}/'

@@ -45,13 +45,16 @@ def served(checkpoint, root, folder, *options, **environ):
     log = folder / f'log_{len(list(folder.glob("log_*")))}.txt'
     command = [sys.executable, TOOL, checkpoint, '--root', root]
     command += ['--port', '0', '--device', 'cpu', *options]
+    temporary = folder / f'{log.stem}_tmp'
+    temporary.mkdir()
+    environ |= {'PYTHONPATH': str(REPO), 'TMPDIR': str(temporary)}
     with log.open('w') as errors:
         process = subprocess.Popen(
             list(map(str, command)),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env=os.environ | {'PYTHONPATH': str(REPO)} | environ,
+            env=os.environ | environ,
         )
         try:
             lines = [process.stdout.readline() for _ in range(2)]
@@ -61,6 +64,8 @@ def served(checkpoint, root, folder, *options, **environ):
             process.terminate()
             process.wait(60)
             process.stdout.close()
+    # neither uploads nor copies are kept
+    assert not list(temporary.glob('fx_mm_*'))
 
 
 @pytest.fixture(scope='module')
@@ -305,17 +310,20 @@ def test_malformed_calls(server, clean):
 
 def test_malformed_calls_of_the_http_api(server):
     """No caller sees a traceback; Gradio logs those of its own checks."""
-    with httpx.Client(timeout=60) as client:
-        for name, data in itertools.product(
-            ('classify', 'load_image', 'upload_image', 'no_such'),
-            ([], [None], ['x', 'y', 'z', 1], [{}], {}, None, 'x'),
-        ):
-            url = f'{server[0]}gradio_api/call/{name}'
-            found = client.post(url, json=dict(data=data))
-            assert 'Traceback' not in found.text
-            if found.status_code == 200:
-                url = f'{url}/{found.json()["event_id"]}'
-                assert 'event: error' in client.get(url).text
+    for name, data in itertools.product(
+        ('classify', 'load_image', 'upload_image', 'no_such'),
+        ([], [None], ['x', 'y', 'z', 1], [{}], {}, None, 'x'),
+    ):
+        url = f'{server[0]}gradio_api/call/{name}'
+        found = httpx.post(url, json=dict(data=data), timeout=60)
+        assert 'Traceback' not in found.text
+        if found.status_code == 200:
+            url = f'{url}/{found.json()["event_id"]}'
+            assert 'event: error' in httpx.get(url, timeout=60).text
+    url = f'{server[0]}gradio_api/call/classify'
+    found = httpx.post(url, json=dict(data=['<b>', None]), timeout=60)
+    url = f'{url}/{found.json()["event_id"]}'
+    assert 'is not loaded' in httpx.get(url, timeout=60).text
 
 
 def test_two_clients_at_once(server, clean):
