@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 LAYERS = (
+    ('app', 'page, HTTP API, tools of agents', '#dfe6f3'),
     ('apis', 'what a user calls from Python', '#dfe6f3'),
     ('analysis', 'studies, checks of a GPU', '#dfe6f3'),
     ('federated', 'sites that share no image', '#dfe6f3'),

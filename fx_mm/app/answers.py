@@ -23,6 +23,11 @@ Score = Annotated[
     float,
     Field(ge=0, le=1, description='findings with a lower score are left out'),
 ]
+Prior = Annotated[
+    str | None,
+    Field(max_length=64, description='handle of an earlier image'),
+]
+Base64 = Annotated[str, Field(description='the file, in base64')]
 Text = Annotated[str, Field(max_length=1000)]
 
 

@@ -6,10 +6,9 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
-from pydantic import Field
 
 from fx_mm.analysis.comparison_sentences import write_comparison
 from fx_mm.analysis.grounded_report import Sentence
@@ -21,6 +20,7 @@ from fx_mm.apis.inference import FoundationXInferencer
 from fx_mm.apis.prior_image import check_same_patient
 from fx_mm.app.answers import (
     NOTICE,
+    Base64,
     Box,
     Boxes,
     Comparison,
@@ -39,6 +39,7 @@ from fx_mm.app.answers import (
     Measured,
     Number,
     Picture,
+    Prior,
     Report,
     Said,
     Score,
@@ -174,11 +175,7 @@ class ChestService:
         """
         return self._loaded(self.images.load(path))
 
-    def upload_image(
-        self,
-        name: Text,
-        content: Annotated[str, Field(description='the file, in base64')],
-    ) -> LoadedImage:
+    def upload_image(self, name: Text, content: Base64) -> LoadedImage:
         """Load an image that is sent along; it is not kept.
 
         The copy on the server is deleted with its handle.
@@ -388,14 +385,7 @@ class ChestService:
             dropped_pieces=content['dropped_pieces'],
         )
 
-    def report(
-        self,
-        image: Handle,
-        prior: Annotated[
-            str | None,
-            Field(max_length=64, description='handle of an earlier image'),
-        ] = None,
-    ) -> Report:
+    def report(self, image: Handle, prior: Prior = None) -> Report:
         """Write what was found in sentences, each with what it came from."""
         loaded = self.images.get(image)
         found = self._measurements(loaded)
