@@ -1,5 +1,7 @@
 """Who may ask: this machine alone, or who has the token."""
 
+import asyncio
+import contextlib
 import hmac
 from http.cookies import SimpleCookie
 from urllib.parse import parse_qs, urlsplit
@@ -43,7 +45,9 @@ class Gate:
             self._check(scope) if scope['type'] == 'http' else refusal
         )
         if answer is None:
-            await self.app(scope, receive, send)
+            # the server stops while a page is open: no fault
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.app(scope, receive, send)
         elif scope['type'] == 'http':
             if answer.status_code == TOO_LARGE:
                 # who still sends would not see the answer

@@ -130,7 +130,14 @@ def serve(
     app = build_app(service, token, seconds)
     server = uvicorn.Server(
         uvicorn.Config(
-            app, host, port, log_level='warning', access_log=False, ws='none'
+            app,
+            host,
+            port,
+            log_level='warning',
+            access_log=False,
+            ws='none',
+            # an open page would hold it for ever
+            timeout_graceful_shutdown=3,
         )
     )
     try:
