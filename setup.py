@@ -76,7 +76,7 @@ setup(
     ],
     python_requires=f'>={PYTHONS[0]}',
     packages=find_packages(include=['fx_mm', 'fx_mm.*']),
-    package_data={'fx_mm': ['py.typed', 'analysis/*.csv']},
+    package_data={'fx_mm': ['py.typed', 'analysis/image_report/*.csv']},
     install_requires=read_requirements('runtime.txt'),
     extras_require={
         'app': read_requirements('app.txt'),

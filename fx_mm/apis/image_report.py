@@ -7,16 +7,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fx_mm.analysis.comparison_sentences import write_comparison
-from fx_mm.analysis.decision_thresholds import (
+from fx_mm.analysis.image_report.comparison_sentences import write_comparison
+from fx_mm.analysis.image_report.decision_thresholds import (
     HOW,
     find_thresholds,
     read_thresholds,
 )
-from fx_mm.analysis.grounded_report import SECTIONS, ReportWriter, Sentence
-from fx_mm.analysis.measurements import Measurements, measure
-from fx_mm.analysis.spread import add_spread
-from fx_mm.analysis.wording import Wording
+from fx_mm.analysis.image_report.grounded_report import (
+    SECTIONS,
+    ReportWriter,
+    Sentence,
+)
+from fx_mm.analysis.image_report.measurements import Measurements, measure
+from fx_mm.analysis.image_report.spread import add_spread
+from fx_mm.analysis.image_report.wording import Wording
 from fx_mm.apis.image_sources import ImageSource
 from fx_mm.apis.inference import FoundationXInferencer
 from fx_mm.apis.prior_image import check_same_patient

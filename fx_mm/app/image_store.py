@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fx_mm.analysis.measurements import Measurements
+from fx_mm.analysis.image_report.measurements import Measurements
 from fx_mm.apis.image_sources import ImageSource
 from fx_mm.image_io.errors import ImageReadError
 from fx_mm.image_io.image_files import find_images

@@ -10,9 +10,9 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from fx_mm.analysis.comparison_sentences import write_comparison
-from fx_mm.analysis.grounded_report import Sentence
-from fx_mm.analysis.measurements import Measurements
+from fx_mm.analysis.image_report.comparison_sentences import write_comparison
+from fx_mm.analysis.image_report.grounded_report import Sentence
+from fx_mm.analysis.image_report.measurements import Measurements
 from fx_mm.apis.explanation import explain
 from fx_mm.apis.image_report import ImageReporter, plain, to_dict, to_text
 from fx_mm.apis.image_sources import ImageSource

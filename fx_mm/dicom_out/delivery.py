@@ -15,7 +15,7 @@ from fx_mm.visualization.results import ImageResult
 if TYPE_CHECKING:
     import pydicom
 
-    from fx_mm.analysis.measurements import Measurements
+    from fx_mm.analysis.image_report.measurements import Measurements
 
 
 class DicomDelivery:

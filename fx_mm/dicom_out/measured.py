@@ -11,8 +11,8 @@ from fx_mm.dicom_out.codes import SIDES, ClassCode
 from fx_mm.dicom_out.gsps import FoundBox
 
 if TYPE_CHECKING:
-    from fx_mm.analysis.measurement import Measurement
-    from fx_mm.analysis.measurements import Finding, Measurements
+    from fx_mm.analysis.image_report.measurement import Measurement
+    from fx_mm.analysis.image_report.measurements import Finding, Measurements
 
 LUNG = Code('39607008', 'SCT', 'Lung')
 ZONES = {

@@ -28,7 +28,7 @@ from fx_mm.visualization.results import (
 )
 
 if TYPE_CHECKING:
-    from fx_mm.analysis.measurements import Measurements
+    from fx_mm.analysis.image_report.measurements import Measurements
 
 FIRST_SERIES = 9001
 """Number of the first series of results; those of devices are small."""

@@ -13,7 +13,7 @@ from fx_mm.visualization.results import SCORE_THR, ImageResult
 if TYPE_CHECKING:
     import pydicom
 
-    from fx_mm.analysis.measurements import Measurements
+    from fx_mm.analysis.image_report.measurements import Measurements
 
 
 class DicomResults:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fx_mm.analysis.chest_frame import extent
+from fx_mm.analysis.image_report.chest_frame import extent
 from fx_mm.apis import ImageResult, LocResult, SegResult
 from fx_mm.phantom.anatomy import sample_anatomy
 from fx_mm.phantom.canvas import LEFT, RIGHT

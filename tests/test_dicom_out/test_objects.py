@@ -13,7 +13,7 @@ from dicom_fixtures import MASKS, PATIENT, grey_values, predictions
 from drawn_chests import as_result, plain_chest
 from highdicom.sr import ComprehensiveSR
 
-from fx_mm.analysis.measurements import measure
+from fx_mm.analysis.image_report.measurements import measure
 from fx_mm.apis import ImageResult, read_xray
 from fx_mm.dicom_out import DicomDelivery, DicomResults, DicomWeb, SourceError
 from fx_mm.dicom_out.delivery import to_bytes

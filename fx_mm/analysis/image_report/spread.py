@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from fx_mm.analysis.chest_frame import SAME, overlap
-from fx_mm.analysis.measurement import Measurement
-from fx_mm.analysis.measurements import Finding, Measurements
+from fx_mm.analysis.image_report.chest_frame import SAME, overlap
+from fx_mm.analysis.image_report.measurement import Measurement
+from fx_mm.analysis.image_report.measurements import Finding, Measurements
 
 
 def add_spread(

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fx_mm.analysis.chest_frame import BOTH, UNKNOWN, Place
-from fx_mm.analysis.decision_thresholds import DecisionThresholds
-from fx_mm.analysis.heart_and_lungs import WIDTH
-from fx_mm.analysis.measurement import MM, Measurement
-from fx_mm.analysis.measurements import Finding, Measurements
-from fx_mm.analysis.wording import Wording
+from fx_mm.analysis.image_report.chest_frame import BOTH, UNKNOWN, Place
+from fx_mm.analysis.image_report.decision_thresholds import DecisionThresholds
+from fx_mm.analysis.image_report.heart_and_lungs import WIDTH
+from fx_mm.analysis.image_report.measurement import MM, Measurement
+from fx_mm.analysis.image_report.measurements import Finding, Measurements
+from fx_mm.analysis.image_report.wording import Wording
 from fx_mm.image_io.dicom_geometry import CALIBRATED, DETECTOR
 
 SECTIONS = ('labels', 'boxes', 'masks', 'chest', 'prior', 'notes')

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from drawn_chests import as_result, plain_chest
 
-from fx_mm.analysis.comparison_sentences import write_comparison
-from fx_mm.analysis.decision_thresholds import (
+from fx_mm.analysis.image_report.comparison_sentences import write_comparison
+from fx_mm.analysis.image_report.decision_thresholds import (
     DecisionThresholds,
     find_thresholds,
     read_thresholds,
 )
-from fx_mm.analysis.grounded_report import ReportWriter
-from fx_mm.analysis.measurements import measure
-from fx_mm.analysis.wording import SHIPPED, Wording
+from fx_mm.analysis.image_report.grounded_report import ReportWriter
+from fx_mm.analysis.image_report.measurements import measure
+from fx_mm.analysis.image_report.wording import SHIPPED, Wording
 from fx_mm.apis import ClsResult, ImageResult
 from fx_mm.image_io.dicom_geometry import Geometry
 from fx_mm.tasks import Task

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fx_mm.analysis.chest_frame import (
+from fx_mm.analysis.image_report.chest_frame import (
     SAME,
     Box,
     ChestFrame,
@@ -19,8 +19,11 @@ from fx_mm.analysis.chest_frame import (
     overlap,
     pieces,
 )
-from fx_mm.analysis.heart_and_lungs import find_organs, measure_chest
-from fx_mm.analysis.measurement import Measurement, scale_of
+from fx_mm.analysis.image_report.heart_and_lungs import (
+    find_organs,
+    measure_chest,
+)
+from fx_mm.analysis.image_report.measurement import Measurement, scale_of
 from fx_mm.dicom_out.codes import ANATOMY, find_code
 from fx_mm.image_io.dicom_geometry import UNKNOWN, Geometry
 from fx_mm.visualization.results import (

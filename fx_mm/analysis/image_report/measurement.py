@@ -21,7 +21,8 @@ class Measurement:
         task (str): Whose boxes or masks it was taken from.
         reason (str): Why it is NaN.
         spread (tuple[float], optional): Least and greatest value of all
-            readings that have one, see :mod:`fx_mm.analysis.spread`.
+            readings that have one, see
+            :mod:`fx_mm.analysis.image_report.spread`.
         readings (int): How many have one.
         factor (float): What pixels were multiplied with for the unit.
         classes (tuple[str]): The classes of the masks.

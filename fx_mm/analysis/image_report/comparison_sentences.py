@@ -4,16 +4,16 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from fx_mm.analysis.comparison import compare
-from fx_mm.analysis.grounded_report import (
+from fx_mm.analysis.image_report.comparison import compare
+from fx_mm.analysis.image_report.grounded_report import (
     ReportWriter,
     Sentence,
     evidence_of,
     finite,
     fraction,
 )
-from fx_mm.analysis.heart_and_lungs import RATIO
-from fx_mm.analysis.measurements import Measurements
+from fx_mm.analysis.image_report.heart_and_lungs import RATIO
+from fx_mm.analysis.image_report.measurements import Measurements
 
 
 def write_comparison(

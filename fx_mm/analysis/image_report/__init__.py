@@ -1,0 +1,1 @@
+"""What a model found in an image: measured, compared, in sentences."""
