@@ -1,15 +1,20 @@
 """The site that `make docs` builds: every page, and what its search finds."""
 
+import functools
+import http.server
 import json
 import re
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip('mkdocstrings_handlers.python')
 REPO = Path(__file__).parents[2]
+CHROMIUM = shutil.which('chromium')
 
 
 @pytest.fixture(scope='module')
@@ -69,3 +74,45 @@ def test_pages(site):
             page.read_text(),
         )
         assert not fetched, (page, fetched)
+
+
+@pytest.fixture
+def served(site):
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=site
+    )
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason='needs chromium')
+def test_in_a_browser(served):
+    playwright = pytest.importorskip('playwright.sync_api')
+    errors = []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=['--no-sandbox']
+        )
+        page = browser.new_page()
+        page.on('pageerror', lambda error: errors.append(error))
+        for name in (
+            'install',
+            'model',
+            'evaluation',
+            'reference/tools',
+            'reference/api/apis',
+        ):
+            page.goto(f'{served}/{name}.html')
+            assert page.locator('h1').first.is_visible(), name
+        for word in ('lock', 'AP40', 'MONOCHROME1'):
+            page.goto(f'{served}/index.html')
+            page.locator('.md-search__input').click()
+            page.keyboard.type(word)
+            first = page.locator('.md-search-result__item').first
+            first.wait_for()
+            assert word.lower() in first.inner_text().lower()
+        browser.close()
+    assert not errors
