@@ -79,8 +79,18 @@ class FederatedPlan:
                 f'train_cfg.max_cycles is {cycles}, which is no multiple of '
                 f'federated.cycles_per_round={self.cycles_per_round}.'
             )
+        self.seed = (cfg.get('randomness') or {}).get('seed') or 0
         self.fraction = section.get('fraction', 1.0)
         check_number('federated.fraction', self.fraction, 0, 1)
+        never = set(self.sites).difference(
+            *(self.chosen(number) for number in range(self.rounds))
+        )
+        if never:
+            raise UserError(
+                f'federated.fraction={self.fraction} draws '
+                f'{", ".join(sorted(never))} in none of the {self.rounds} '
+                'rounds; raise it, or train more rounds.'
+            )
         self.share_norms = section.get('share_norms', True)
         self.proximal = section.get('proximal', 0.0)
         check_number('federated.proximal', self.proximal, 0)
@@ -93,7 +103,6 @@ class FederatedPlan:
         self.server_teacher = section.get('server_teacher')
         if self.server_teacher is not None:
             check_number('federated.server_teacher', self.server_teacher, 0, 1)
-        self.seed = (cfg.get('randomness') or {}).get('seed') or 0
         self._check_hooks()
 
     def _read_sites(

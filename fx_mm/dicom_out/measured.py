@@ -63,7 +63,22 @@ class SrMeasurements:
             if f.form == 'box'
         }
 
-    def chest(self) -> Iterator[report.Statement]:
+    def measures(self, task: str, name: str) -> bool:
+        """Whether the areas of a class are among the measurements.
+
+        Those of a mask that failed a check are, too: they are left out.
+        """
+        return any(
+            each.task == task and each.classes == (name,)
+            for each in self._measured.chest
+            if each.quantity.endswith('_lung_area')
+        ) or any(
+            (each.task, each.name, each.form) == (task, name, 'mask')
+            for each in self._measured.findings
+            if not each.organ
+        )
+
+    def chest(self, segments: Segments) -> Iterator[report.Statement]:
         """Yield the numbers of heart and lungs."""
         for each in self._measured.chest:
             if each.reason:
@@ -71,8 +86,12 @@ class SrMeasurements:
             name, quantity = CHEST[each.quantity]
             code = self._find_code(name)
             _, value, unit = self._size(each)
+            region = None
+            if len(each.classes) == 1:
+                region = segments.get((each.task, each.classes[0]))
             yield report.Statement(
-                each.task, name, code, quantity or code.term, value, unit
+                *(each.task, name, code, quantity or code.term, value, unit),
+                region,
             )
 
     def of_box(

@@ -103,11 +103,14 @@ def _make(
     statements = [
         *_numbers(result, find_code),
         *_findings(result, boxes, source, find_code, in_report),
-        *_areas(result, segmentations, source, find_code),
+        *_areas(result, segmentations, source, find_code, in_report),
     ]
     if in_report is not None:
         segments = _segments(result, segmentations)
-        statements += [*in_report.chest(), *in_report.pieces(segments)]
+        statements += [
+            *in_report.chest(segments),
+            *in_report.pieces(segments),
+        ]
     series = FIRST_SERIES + len(objects)
     if statements:
         objects['report'] = report.make_sr(
@@ -203,14 +206,20 @@ def _areas(
     segmentations: Mapping[str, Segmentation],
     source: pydicom.Dataset,
     find_code: FindCode,
+    measured: SrMeasurements | None,
 ) -> Iterator[report.Statement]:
-    """Yield the area of each mask, in mm2 where the pixels are calibrated."""
+    """Yield the area of each mask, in mm2 where the pixels are calibrated.
+
+    Those that were measured piece by piece are left to ``measured``.
+    """
     factor, unit = 1.0, report.PIXELS
     if 'PixelSpacing' in source:
         factor, unit = math.prod(source.PixelSpacing), report.MM2
     segments = _segments(result, segmentations)
     for task, found in _of(result, SegResult).items():
         for name, mask in zip(found.classes, found.masks):
+            if measured is not None and measured.measures(task, name):
+                continue
             area = int(np.count_nonzero(mask))
             region = segments.get((task, name))
             yield report.Statement(

@@ -8,6 +8,8 @@ import pydicom
 from pydicom.multival import MultiValue
 
 LATERAL_VIEWS = ('LL', 'RL', 'LLD', 'RLD', 'LATERAL', 'LAT', 'LLO', 'RLO')
+CODED_VIEWS = {'antero-posterior': 'AP', 'postero-anterior': 'PA'}
+"""Meanings of view codes (PS3.16, CID 4010) that say a frontal view."""
 CALIBRATED = 'PixelSpacing'
 DETECTOR = 'ImagerPixelSpacing'
 """Of the detector: what lies before it is smaller by the magnification."""
@@ -67,9 +69,21 @@ def read_geometry(path: str) -> Geometry:
         name = DETECTOR
     left_at, refusal = _directions(header)
     view = (_texts(header, 'ViewPosition') or [''])[0].upper()
-    if view in LATERAL_VIEWS:
-        refusal = f'its view is {view}, not a frontal one'
+    coded = _coded_view(header)
+    if view in LATERAL_VIEWS or 'lateral' in coded:
+        refusal = f'the view is {view or coded}, not a frontal one'
+    elif not view:
+        view = CODED_VIEWS.get(coded, '')
     return Geometry(spacing, name, left_at, view, refusal, tuple(notes))
+
+
+def _coded_view(header: pydicom.Dataset) -> str:
+    """Return the meaning of the view's code, in small letters."""
+    try:
+        codes = header.get('ViewCodeSequence') or []
+        return str(codes[0].CodeMeaning).strip().lower() if codes else ''
+    except Exception:  # no sequence of codes
+        return ''
 
 
 def _directions(header: pydicom.Dataset) -> tuple[str, str]:
@@ -80,9 +94,9 @@ def _directions(header: pydicom.Dataset) -> tuple[str, str]:
     across, down = parts[0][0], parts[1][0]
     shown = '\\'.join(parts)
     if across in 'AP':
-        return '', f'its PatientOrientation is {shown}, a lateral view'
+        return '', f'the PatientOrientation is {shown}, a lateral view'
     if across not in 'LR' or down != 'F':
-        return '', f'its PatientOrientation is {shown}, not upright'
+        return '', f'the PatientOrientation is {shown}, not upright'
     return ('right' if across == 'L' else 'left'), ''
 
 

@@ -66,6 +66,21 @@ def test_a_lateral_view_is_refused(geometry):
     assert geometry(ViewPosition='LL').refusal
 
 
+@pytest.mark.parametrize(
+    'meaning, view, refused',
+    [
+        ('left lateral', '', True),
+        ('antero-posterior', 'AP', False),
+        ('postero-anterior', 'PA', False),
+    ],
+)
+def test_a_view_that_is_a_code(geometry, meaning, view, refused):
+    code = pydicom.Dataset()
+    code.CodeMeaning = meaning
+    found = geometry(ViewCodeSequence=[code])
+    assert (found.view, bool(found.refusal)) == (view, refused)
+
+
 def test_a_damaged_header_says_nothing(tmp_path):
     path = tmp_path / 'x.dcm'
     path.write_bytes(b'\0' * 128 + b'DICM' + b'\xff' * 9)

@@ -145,7 +145,7 @@ def make_frame(
     said = bool(geometry.left_at)
     if geometry.refusal:
         why = geometry.refusal
-        return ChestFrame(size, left_at, {}, why, '', why, said)
+        return ChestFrame(size, left_at, {}, why, task, why, said)
     if not lungs:
         why = 'no task draws the lungs'
         return ChestFrame(size, left_at, {}, why, said=said)

@@ -29,6 +29,10 @@ def write_comparison(
     Yields:
         Sentence: Of the section ``prior``.
     """
+    why = now.geometry.refusal or before.geometry.refusal
+    if why:
+        yield Sentence('prior', writer.wording.say('not_compared', reason=why))
+        return
     changes = compare(now, before)
     for change in changes:
         finding = change.now or change.before

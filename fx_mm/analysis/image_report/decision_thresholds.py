@@ -1,5 +1,6 @@
 """Thresholds of decisions, as a test chose them on validation images."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,9 @@ def find_thresholds(checkpoint: str, predict_on: str) -> DecisionThresholds:
     path = Path(checkpoint).with_name(RESULTS)
     if '://' in checkpoint or not path.is_file():
         return DecisionThresholds()
+    # a run of the same length has a checkpoint of the same name
+    if path.stat().st_mtime < Path(checkpoint).stat().st_mtime:
+        return DecisionThresholds()
     try:
         return read_thresholds(path, checkpoint, predict_on)
     except UserError:  # of another checkpoint, or of a test without them
@@ -93,6 +97,11 @@ def _of_task(metrics: Mapping[str, Any]) -> dict[str, float]:
     found = {}
     for key, value in metrics.items():
         kind, _, name = key.partition('/')
-        if kind == 'threshold' and value is not None:
+        if (
+            kind == 'threshold'
+            and isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+        ):
             found[name] = float(value)
     return found

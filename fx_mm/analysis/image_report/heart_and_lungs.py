@@ -139,7 +139,8 @@ def _cut(side: str) -> str:
 def _outside(heart: Region, frame: ChestFrame) -> str:
     """Return why a heart is not between the lungs, '' if it is."""
     if not frame.lungs:
-        return ''
+        # lungs that failed a check say nothing good of the heart
+        return frame.refusal if frame.task else ''
     boxes = [lung.box for lung in frame.lungs.values()]
     low, high = min(b[0] for b in boxes), max(b[2] for b in boxes)
     if heart.box[0] < low or heart.box[2] > high:

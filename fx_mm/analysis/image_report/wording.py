@@ -42,6 +42,8 @@ class Wording:
                 raise UserError(
                     f'{path}: has no row "{key}"; copy it from {SHIPPED}.'
                 )
+            if text.strip() and not self._texts[key].strip():
+                raise UserError(f'{path}: the row "{key}" has no text.')
             allowed = _fields(SHIPPED, key, text)
             for name in _fields(self.path, key, self._texts[key]):
                 if name not in allowed:
@@ -61,10 +63,10 @@ class Wording:
 
 
 def _read(path: str | Path) -> Mapping[str, str]:
-    hint = 'give a table with the columns key and text.'
+    hint = 'give a table with the columns key and text'
     rows = csv.DictReader(read_lines(path, hint))
     if rows.fieldnames is None or not {'key', 'text'} <= {*rows.fieldnames}:
-        raise UserError(f'{path}: has no columns key and text; {hint}')
+        raise UserError(f'{path}: has no columns key and text; {hint}.')
     texts: dict[str, str] = {}
     try:
         for row in rows:
@@ -80,7 +82,7 @@ def _read(path: str | Path) -> Mapping[str, str]:
             texts[key] = text
     except csv.Error as error:
         raise UserError(
-            f'{path}, line {rows.line_num}: {error}; {hint}'
+            f'{path}, line {rows.line_num}: {error}; {hint}.'
         ) from error
     return texts
 

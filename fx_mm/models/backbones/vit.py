@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from fx_mm.models.backbones.vit_rotation import AxialRotation
 from fx_mm.registry import MODELS
+from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
 
 
@@ -46,6 +47,9 @@ class PlainViT(VisionTransformer):
                     f'model backbone.vit has {key}, but {type(self).__name__} '
                     'gives the last map alone; leave it out.'
                 )
+        check_number(
+            'model backbone.vit num_registers', num_registers, 0, whole=True
+        )
         super().__init__(*args, out_type='featmap', **kwargs)
         self.with_cp = with_cp
         self.registers = None

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,8 +222,28 @@ def test_thresholds_of_a_test(tmp_path):
     assert found.values == {'a/cls': {'Nodule': 0.4}}
     assert found.of('a/cls', 'Mass') is None
     assert found.of('b/cls', 'Nodule') is None
-    checkpoint = str(tmp_path / 'iter_7.pth')
-    assert find_thresholds(checkpoint, 'teacher').values == found.values
+    checkpoint = tmp_path / 'iter_7.pth'
+    checkpoint.touch()
+    os.utime(checkpoint, (0, 0))
+    beside = find_thresholds(str(checkpoint), 'teacher')
+    assert beside.values == found.values
+
+
+def test_thresholds_beside_a_newer_checkpoint_are_of_another(tmp_path):
+    path = results(tmp_path)
+    os.utime(path, (0, 0))
+    checkpoint = tmp_path / 'iter_7.pth'
+    checkpoint.touch()
+    assert find_thresholds(str(checkpoint), 'teacher').values == {}
+
+
+@pytest.mark.parametrize('value', ['abc', float('nan'), True])
+def test_a_threshold_is_a_number(tmp_path, value):
+    path = results(tmp_path)
+    text = path.read_text().replace('0.4', json.dumps(value))
+    path.write_text(text)
+    with pytest.raises(UserError, match='no thresholds of the teacher'):
+        read_thresholds(path, 'iter_7.pth', 'teacher')
 
 
 def test_thresholds_of_another_model_are_refused(tmp_path):
@@ -231,6 +253,7 @@ def test_thresholds_of_another_model_are_refused(tmp_path):
     with pytest.raises(UserError, match='no thresholds of the student'):
         read_thresholds(path, 'iter_7.pth', 'student')
     beside = str(tmp_path / 'iter_8.pth')
+    Path(beside).touch()
     assert find_thresholds(beside, 'teacher').path is None
     nowhere = str(tmp_path / 'none/iter_7.pth')
     assert find_thresholds(nowhere, 'teacher').values == {}
