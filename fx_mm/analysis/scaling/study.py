@@ -65,7 +65,7 @@ class Study:
 
 
 def read_study(path: str | Path) -> Study:
-    """Read a study, a Python file such as ``configs/scaling/*.py``.
+    """Read a study, a Python file such as ``configs/studies/scaling_*.py``.
 
     Args:
         path (str | Path): The file; configs are named relative to it.
