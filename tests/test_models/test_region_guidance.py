@@ -102,8 +102,8 @@ def test_mask_falls_with_the_distance(image, box, stride):
     rows, columns = (np.arange(n) + 0.5 for n in shape)
     dx = np.abs(np.minimum(columns * stride, image[1]) - box[0])
     dy = np.abs(np.minimum(rows * stride, image[0]) - box[1])
-    # within the predicted box everything is 1, as it has only grown; a tiny one
-    # became a square, which a long line of a box is not within
+    # within the predicted box everything is 1, as it has only grown; a tiny
+    # one became a square, which a long line of a box is not within
     if box[2] * box[3] >= 10:
         inside = np.outer(dy < box[3] / 2, dx < box[2] / 2)
         assert (mask[inside] == 1).all()
