@@ -101,8 +101,8 @@ federated: setup
 	$(PYTHON_VENV) -m pip --python $(FEDERATED_VENV)/bin/python install -q \
 		-r requirements/federated.txt \
 		-c requirements/federated-constraints.txt && \
-	$(PYTHON_VENV) -c "import sysconfig; \
-		print(sysconfig.get_path('purelib'))" > \
+	$(PYTHON_VENV) -c "import sysconfig; path = sysconfig.get_path('purelib'); \
+		print(f'import site; site.addsitedir({path!r})')" > \
 		$$($(FEDERATED_VENV)/bin/python -c "import sysconfig; \
 		print(sysconfig.get_path('purelib'))")/zz_fx_mm.pth )
 
