@@ -182,14 +182,13 @@ class Sites:
         or after ``timeout``.
         """
         messages = [Message(content, node, kind) for node in nodes.values()]
-        waiting = set(self.grid.push_messages(messages))
-        late = {node: site for site, node in nodes.items()}
+        # by message: what is said of a lost node comes from another one
+        late = dict(zip(self.grid.push_messages(messages), nodes))
         end = time.monotonic() + self.told['timeout']
         while late and time.monotonic() < end:
-            for reply in self.grid.pull_messages(waiting):
-                waiting.discard(reply.metadata.reply_to_message_id)
-                site = late.pop(reply.metadata.src_node_id)
-                yield site, reply
-            if late and not set(self.grid.get_node_ids()) & set(late):
+            for reply in self.grid.pull_messages(list(late)):
+                yield late.pop(reply.metadata.reply_to_message_id), reply
+            lost = {nodes[site] for site in late.values()}
+            if late and not set(self.grid.get_node_ids()) & lost:
                 return
             time.sleep(POLL)

@@ -54,6 +54,8 @@ class MadeUpGrid:
         for message in messages:
             self.count += 1
             keys.append(str(self.count))
+            # as a node sees it
+            message.metadata.__dict__['_message_id'] = keys[-1]
             self.waiting[keys[-1]] = message
             if message.metadata.message_type != 'query':
                 self.asked.append(message.metadata.dst_node_id)
@@ -74,8 +76,6 @@ class MadeUpGrid:
 
     @staticmethod
     def reply(message, **records):
-        # as a node sees it
-        message.metadata.__dict__['_message_id'] = 'x'
         return Message(RecordDict(records), reply_to=message)
 
 
@@ -99,7 +99,6 @@ def answer(change=lambda weights: None, images=4):
 
 
 def failing(message):
-    message.metadata.__dict__['_message_id'] = 'x'
     return Message(Error(1, 'lost'), reply_to=message)
 
 
