@@ -1,7 +1,6 @@
 """A report of each image: sentences, what they came from, measurements."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +29,7 @@ from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 from fx_mm.utils.log import log
 from fx_mm.visualization.results import SCORE_THR, ImageResult
+from fx_mm.visualization.results.base import finite
 
 SCHEMA_VERSION = 1
 
@@ -219,7 +219,7 @@ def plain(values: Any) -> Any:
     if isinstance(values, list | tuple):
         return [plain(value) for value in values]
     if isinstance(values, float):
-        return round(values, 6) if math.isfinite(values) else None
+        return finite(values)
     return values
 
 

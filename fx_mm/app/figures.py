@@ -1,6 +1,5 @@
 """Figures of a test that stand beside predictions."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from fx_mm.app.answers import Figure
 from fx_mm.evaluation.report.results_file import read_results
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
+from fx_mm.visualization.results.base import finite
 
 RESULTS = 'results.json'
 
@@ -97,14 +97,12 @@ class TestFigures:
         )
         return Figure(
             name=metric,
-            value=_finite(value),
-            low=_finite(ends[0]),
-            high=_finite(ends[1]),
+            value=_known(value),
+            low=_known(ends[0]),
+            high=_known(ends[1]),
             split=self._content['split'],
         )
 
 
-def _finite(value: float | None) -> float | None:
-    if value is None or not math.isfinite(value):
-        return None
-    return round(float(value), 6)
+def _known(value: float | None) -> float | None:
+    return None if value is None else finite(value)

@@ -1,11 +1,9 @@
 """Files of a federated training."""
 
-import io
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from fx_mm.converters.files import to_bytes
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 
@@ -16,10 +14,8 @@ def save_weights(content: dict[str, Any], path: Path) -> None:
     Raises:
         UserError: If it cannot be written.
     """
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
     try:
-        write_whole(path, buffer.getvalue())
+        write_whole(path, to_bytes(content))
     except OSError as error:
         raise UserError(
             f'{path} cannot be written ({error.strerror}); what was there '

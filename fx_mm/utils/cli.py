@@ -123,6 +123,36 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of what runs many trainings."""
     parser.add_argument('--seeds', nargs='+', type=int, required=True)
     parser.add_argument('--work-dir', type=Path, required=True)
+    _add_jobs(parser)
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=KeptOptions,
+        help='change the configs that are compared: key=value',
+    )
+    parser.set_defaults(typed_options=[])
+
+
+def add_study_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what runs the trainings of a study's file."""
+    parser.add_argument('study', type=Path, help='the study, a Python file')
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        help='folder of all runs and the report (default: work_dirs/STUDY)',
+    )
+    parser.add_argument(
+        '--data-root', help='folder that takes the place of data/'
+    )
+    parser.add_argument(
+        '--report-only',
+        action='store_true',
+        help='report what is finished, run nothing',
+    )
+    _add_jobs(parser)
+
+
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--jobs',
         type=at_least(1),
@@ -135,13 +165,6 @@ def add_sweep_options(parser: argparse.ArgumentParser) -> None:
         default=1,
         help='threads per run (default: 1)',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=KeptOptions,
-        help='change the configs that are compared: key=value',
-    )
-    parser.set_defaults(typed_options=[])
 
 
 def at_least(low: int) -> Callable[[str], int]:

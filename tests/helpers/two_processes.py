@@ -11,8 +11,13 @@ from fx_mm.config import PlainConfig
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 
 
-def check_two_equal_one(cfg, one, folder):
-    """Train ``cfg``, of ``folder / 'two'``, twice over; ``one`` is the run."""
+def train_in_two(cfg, folder):
+    """Train a config by two processes, and return the last weights.
+
+    Args:
+        cfg (Config): The config.
+        folder (Path): Where it is written.
+    """
     config = folder / 'config.py'
     config.write_text(PlainConfig(cfg.to_dict()).pretty_text)
     done = subprocess.run(
@@ -27,8 +32,13 @@ def check_two_equal_one(cfg, one, folder):
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    return load_file(find_checkpoint(cfg.work_dir))['state_dict']
+
+
+def check_two_equal_one(cfg, one, folder):
+    """Train ``cfg``, of ``folder / 'two'``, twice over; ``one`` is the run."""
+    found = train_in_two(cfg, folder)
     wanted = load_file(find_checkpoint(one.work_dir))['state_dict']
-    found = load_file(find_checkpoint(folder / 'two'))['state_dict']
     assert found.keys() == wanted.keys()
     for name, value in wanted.items():
         torch.testing.assert_close(

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -14,6 +12,7 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 from small_run import REPO, Watcher, small_cfg
+from two_processes import train_in_two
 
 from fx_mm.apis import (
     FoundationXInferencer,
@@ -21,7 +20,6 @@ from fx_mm.apis import (
     dry_run,
     load_config,
 )
-from fx_mm.config import PlainConfig
 from fx_mm.engine.closing_report import ReportOptions
 from fx_mm.phantom import ensure_phantom
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
@@ -234,21 +232,7 @@ def test_losses_can_be_measured_on_the_validation_split(make):
 
 def test_two_processes_train_too(make, tmp_path):
     cfg = make('two', MIXED, test_cfg=None, **A_FEW)
-    config = tmp_path / 'config.py'
-    config.write_text(PlainConfig(cfg.to_dict()).pretty_text)
-    done = subprocess.run(
-        [
-            *(sys.executable, '-m', 'torch.distributed.run', '--standalone'),
-            *('--nproc_per_node=2', 'tools/train.py', config),
-            *('--launcher', 'pytorch'),
-        ],
-        cwd=REPO,
-        env=dict(os.environ, OMP_NUM_THREADS='1'),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    state = load_file(find_checkpoint(cfg.work_dir))['state_dict']
+    state = train_in_two(cfg, tmp_path)
     assert all(v.isfinite().all() for v in state.values())
 
 

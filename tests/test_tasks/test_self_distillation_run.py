@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -12,9 +10,9 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 from small_run import REPO, Watcher, small_cfg
+from two_processes import train_in_two
 
 from fx_mm.apis import build_runner
-from fx_mm.config import PlainConfig
 from fx_mm.engine.closing_report import ReportOptions
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 
@@ -113,19 +111,5 @@ def test_it_lives_beside_other_tasks(make):
 
 def test_two_processes_agree(make, tmp_path):
     cfg = make('two', test_cfg=None)
-    config = tmp_path / 'config.py'
-    config.write_text(PlainConfig(cfg.to_dict()).pretty_text)
-    done = subprocess.run(
-        [
-            *(sys.executable, '-m', 'torch.distributed.run', '--standalone'),
-            *('--nproc_per_node=2', 'tools/train.py', config),
-            *('--launcher', 'pytorch'),
-        ],
-        cwd=REPO,
-        env=dict(os.environ, OMP_NUM_THREADS='1'),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    state = load_file(find_checkpoint(cfg.work_dir))['state_dict']
+    state = train_in_two(cfg, tmp_path)
     assert all(v.isfinite().all() for v in state.values())

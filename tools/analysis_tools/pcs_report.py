@@ -18,7 +18,7 @@ from fx_mm.analysis.stability.runs import plan_runs
 from fx_mm.analysis.stability.study import read_study
 from fx_mm.analysis.stability.text import to_markdown
 from fx_mm.analysis.sweep import sweep, write_initial_weights
-from fx_mm.utils.cli import at_least, run_tool
+from fx_mm.utils.cli import add_study_options, run_tool
 from fx_mm.utils.files import write_whole
 from fx_mm.visualization.stability_page import plot_stability
 
@@ -33,22 +33,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('study', type=Path, help='the study, a Python file')
-    parser.add_argument(
-        '--work-dir',
-        type=Path,
-        help='folder of all runs and the report (default: work_dirs/STUDY)',
-    )
-    parser.add_argument(
-        '--data-root', help='folder that takes the place of data/'
-    )
-    parser.add_argument(
-        '--report-only',
-        action='store_true',
-        help='report what is finished, run nothing',
-    )
-    parser.add_argument('--jobs', type=at_least(1), default=1)
-    parser.add_argument('--threads', type=at_least(1), default=1)
+    add_study_options(parser)
     return parser.parse_args()
 
 

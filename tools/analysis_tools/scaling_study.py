@@ -25,7 +25,7 @@ from fx_mm.analysis.scaling.text import to_markdown
 from fx_mm.analysis.sweep import Run, sweep, write_initial_weights
 from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
 from fx_mm.phantom import draw_phantoms
-from fx_mm.utils.cli import at_least, run_tool
+from fx_mm.utils.cli import add_study_options, at_least, run_tool
 from fx_mm.utils.files import write_whole
 from fx_mm.visualization.scaling_plot import plot_scaling
 
@@ -40,28 +40,13 @@ def parse_args() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('study', type=Path, help='the study, a Python file')
-    parser.add_argument(
-        '--work-dir',
-        type=Path,
-        help='folder of all runs and the report (default: work_dirs/STUDY)',
-    )
-    parser.add_argument(
-        '--data-root', help='folder that takes the place of data/'
-    )
-    parser.add_argument(
-        '--report-only',
-        action='store_true',
-        help='report what is finished, run nothing',
-    )
+    add_study_options(parser)
     parser.add_argument(
         '--resamples',
         type=at_least(100),
         default=RESAMPLES,
         help=f'of the test patients, for the intervals ({RESAMPLES})',
     )
-    parser.add_argument('--jobs', type=at_least(1), default=1)
-    parser.add_argument('--threads', type=at_least(1), default=1)
     return parser.parse_args()
 
 

@@ -9,11 +9,11 @@ from fx_mm.analysis.image_report.grounded_report import (
     ReportWriter,
     Sentence,
     evidence_of,
-    finite,
     fraction,
 )
 from fx_mm.analysis.image_report.heart_and_lungs import RATIO
 from fx_mm.analysis.image_report.measurements import Measurements
+from fx_mm.visualization.results.base import finite
 
 
 def write_comparison(

@@ -12,6 +12,7 @@ from fx_mm.analysis.image_report.measurement import MM, Measurement
 from fx_mm.analysis.image_report.measurements import Finding, Measurements
 from fx_mm.analysis.image_report.wording import Wording
 from fx_mm.image_io.dicom_geometry import CALIBRATED, DETECTOR
+from fx_mm.visualization.results.base import finite
 
 SECTIONS = ('labels', 'boxes', 'masks', 'chest', 'prior', 'notes')
 """In the order of the text."""
@@ -290,8 +291,3 @@ def fraction(value: float) -> str:
 def number(value: float) -> str:
     """Write a length or an area."""
     return f'{value:.0f}' if abs(value) >= 10 else f'{value:.1f}'
-
-
-def finite(value: float) -> float | None:
-    """Return a rounded number for JSON, None where it is not finite."""
-    return round(float(value), 6) if abs(value) < float('inf') else None

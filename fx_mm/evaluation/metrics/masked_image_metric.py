@@ -7,16 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.evaluation.metrics.feature_spread import (
-    MIN_SPREAD,
+    FeatureMetric,
     direction_of,
     spread,
-    warn_of_collapse,
 )
-from fx_mm.evaluation.statistics.bootstrap import Statistics, unweighted
+from fx_mm.evaluation.statistics.bootstrap import Statistics
 from fx_mm.registry import METRICS
-from fx_mm.utils.checks import check_number
 
 COLUMNS = ('error', 'flat_error', 'direction')
 
@@ -38,7 +35,7 @@ class MaskedImageRecord(NamedTuple):
 
 
 @METRICS.register_module()
-class MaskedImageMetric(TaskMetric):
+class MaskedImageMetric(FeatureMetric):
     """How well hidden pixels are reconstructed, and whether features differ.
 
     Headline keys, of all images together:
@@ -52,17 +49,10 @@ class MaskedImageMetric(TaskMetric):
       mean. 0: the backbone says the same of every image, it has collapsed.
 
     Args:
-        min_spread (float): The log warns of a smaller ``spread``. Defaults to
-            0.01.
-        **kwargs: See :class:`TaskMetric`.
+        **kwargs: See :class:`FeatureMetric`.
     """
 
     record = MaskedImageRecord
-
-    def __init__(self, min_spread: float = MIN_SPREAD, **kwargs: Any) -> None:
-        check_number("the metric's min_spread", min_spread, 0, 1)
-        super().__init__(**kwargs)
-        self.min_spread = min_spread
 
     def process(
         self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]
@@ -84,29 +74,6 @@ class MaskedImageMetric(TaskMetric):
                     direction_of(sample['pred_feature']),
                 )
             )
-
-    def compute_unique(
-        self, records: list[MaskedImageRecord]
-    ) -> dict[str, float]:
-        """Compute skill, error and spread.
-
-        Args:
-            records (list[MaskedImageRecord]): One per image.
-
-        Returns:
-            dict[str, float]: See the class; NaN where undefined.
-        """
-        found = unweighted(self.statistics(records), len(records))
-        warn_of_collapse(
-            self.task, found['spread'], len(records), self.min_spread
-        )
-        return found
-
-    def details(
-        self, records: list[MaskedImageRecord], thresholds: Any = None
-    ) -> dict[str, float]:
-        """Compute nothing else."""
-        return {}
 
     def statistics(
         self, records: list[MaskedImageRecord], thresholds: Any = None

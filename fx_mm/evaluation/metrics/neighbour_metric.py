@@ -6,14 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.evaluation.metrics.feature_spread import (
-    MIN_SPREAD,
+    FeatureMetric,
     direction_of,
     spread,
-    warn_of_collapse,
 )
-from fx_mm.evaluation.statistics.bootstrap import Statistics, unweighted
+from fx_mm.evaluation.statistics.bootstrap import Statistics
 from fx_mm.evaluation.statistics.nan_mean import nan_mean
 from fx_mm.evaluation.statistics.ranking import auc_statistics
 from fx_mm.registry import METRICS
@@ -37,7 +35,7 @@ class NeighbourRecord(NamedTuple):
 
 
 @METRICS.register_module()
-class NeighbourMetric(TaskMetric):
+class NeighbourMetric(FeatureMetric):
     """How well the labels of its nearest neighbours tell an image's own.
 
     Each evaluated image is left out, and its labels are guessed as the
@@ -57,9 +55,7 @@ class NeighbourMetric(TaskMetric):
             20.
         temperature (float): A neighbour weighs ``exp(cosine / temperature)``.
             Defaults to 0.07.
-        min_spread (float): The log warns of a smaller ``spread``. Defaults to
-            0.01.
-        **kwargs: See :class:`TaskMetric`.
+        **kwargs: See :class:`FeatureMetric`.
     """
 
     record = NeighbourRecord
@@ -68,16 +64,13 @@ class NeighbourMetric(TaskMetric):
         self,
         k: int = 20,
         temperature: float = 0.07,
-        min_spread: float = MIN_SPREAD,
         **kwargs: Any,
     ) -> None:
         check_number("the metric's k", k, 1, whole=True)
         check_number("the metric's temperature", temperature, 1e-3)
-        check_number("the metric's min_spread", min_spread, 0, 1)
         super().__init__(**kwargs)
         self.k = int(k)
         self.temperature = temperature
-        self.min_spread = min_spread
 
     def process(
         self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]
@@ -103,29 +96,6 @@ class NeighbourMetric(TaskMetric):
                     sample.get('img_path') or '',
                 )
             )
-
-    def compute_unique(
-        self, records: list[NeighbourRecord]
-    ) -> dict[str, float]:
-        """Compute AUCs and spread.
-
-        Args:
-            records (list[NeighbourRecord]): One per image.
-
-        Returns:
-            dict[str, float]: See the class; NaN where undefined.
-        """
-        found = unweighted(self.statistics(records), len(records))
-        warn_of_collapse(
-            self.task, found['spread'], len(records), self.min_spread
-        )
-        return found
-
-    def details(
-        self, records: list[NeighbourRecord], thresholds: Any = None
-    ) -> dict[str, float]:
-        """Compute nothing else."""
-        return {}
 
     def statistics(
         self, records: list[NeighbourRecord], thresholds: Any = None

@@ -52,6 +52,13 @@ class Branch(BaseModule):
         """tuple[str]: Names of the datasets with a task of this kind."""
         return tuple(self.task_names)
 
+    def head_groups(self) -> list[ParamGroup]:
+        """The own part of each dataset, where it is ``heads.DATASET``."""
+        return [
+            ParamGroup(f'{task}/head', task, (f'heads.{dataset}',))
+            for dataset, task in self.task_names.items()
+        ]
+
     def take_statistics(self, task: Task, records: Records) -> None:
         """Keep in buffers what a task's training data say of its scale.
 

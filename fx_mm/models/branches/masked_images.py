@@ -289,10 +289,7 @@ class MaskedImageBranch(SelfSupervisedBranch):
         """The token is shared, each head is a dataset's own."""
         return [
             ParamGroup('self_supervision/mask_token', None, ('mask_token',)),
-            *(
-                ParamGroup(f'{task}/head', task, (f'heads.{dataset}',))
-                for dataset, task in self.task_names.items()
-            ),
+            *self.head_groups(),
         ]
 
 

@@ -228,10 +228,7 @@ class SegmentationBranch(Branch):
         """The shared decoder and one head per dataset."""
         return [
             ParamGroup('segmentation/decoder', None, ('decoder',)),
-            *(
-                ParamGroup(f'{task}/head', task, (f'heads.{dataset}',))
-                for dataset, task in self.task_names.items()
-            ),
+            *self.head_groups(),
         ]
 
 

@@ -281,8 +281,5 @@ class SelfDistillationBranch(SelfSupervisedBranch):
         """The projector is shared, the prototypes are a dataset's own."""
         return [
             ParamGroup('self_supervision/projector', None, ('projector',)),
-            *(
-                ParamGroup(f'{task}/head', task, (f'heads.{dataset}',))
-                for dataset, task in self.task_names.items()
-            ),
+            *self.head_groups(),
         ]
