@@ -399,8 +399,8 @@ def test_token_beyond_loopback(checkpoint, root, folder):
 def test_page(server, clean, root, folder):
     """A browser shows a drawn X-ray and a DICOM, and asks nobody else."""
     playwright = pytest.importorskip('playwright.sync_api')
-    drop = folder / 'dropped.png'
-    drop.write_bytes(drawn_png(5))
+    dropped = folder / 'dropped.png'
+    dropped.write_bytes(drawn_png(5))
     hosts = set()
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(
@@ -410,6 +410,17 @@ def test_page(server, clean, root, folder):
         page.set_default_timeout(WAIT)
         page.on('request', lambda sent: hosts.add(sent.url.split('/')[:3][-1]))
         page.goto(server[0])
+
+        def drop(file):
+            # Gradio loses a file that comes before its page has connected
+            for last in (False,) * 9 + (True,):
+                page.locator('input[type=file]').first.set_input_files(file)
+                text = page.get_by_text(file.name)
+                try:
+                    return text.wait_for(timeout=WAIT / 10)
+                except playwright.TimeoutError:
+                    if last:
+                        raise
 
         def press(name):
             page.get_by_role('button', name=name, exact=True).click()
@@ -421,8 +432,7 @@ def test_page(server, clean, root, folder):
         def shown(where, name):
             page.locator(f'#{where} img[alt="{name}"]').wait_for()
 
-        page.locator('input[type=file]').first.set_input_files(drop)
-        page.get_by_text('dropped.png').wait_for()
+        drop(dropped)
         press('Show')
         shown('fx-image', 'dropped.png')
         assert 'AUC 0.750, val' in page.locator('#fx-findings').inner_text()
@@ -462,10 +472,7 @@ def test_page(server, clean, root, folder):
 
         # what cannot be read leaves no image of before
         (folder / 'bad.png').write_bytes(b'no image')
-        page.locator('input[type=file]').first.set_input_files(
-            folder / 'bad.png'
-        )
-        page.get_by_text('bad.png').wait_for()
+        drop(folder / 'bad.png')
         press('Show')
         page.get_by_text('bad.png: ').first.wait_for()
         assert page.locator('#fx-image img').count() == 0
