@@ -42,7 +42,7 @@ def open_held_out(
     """
     splits: list[TaskSplit] = []
     findings: list[Finding] = []
-    if not any(task.kind.unlabelled for task in table):
+    if not any(task.unlabelled for task in table.in_cycle()):
         return splits, findings
     for name, task in _other_tasks(cfg, table):
         for split in HELD_OUT:
@@ -80,7 +80,8 @@ def _other_tasks(
     names = [
         f'{name}/{kind}'
         for name, entry in (plain.get('datasets') or {}).items()
-        for kind in entry.get('tasks') or {}
+        for kind, task in (entry.get('tasks') or {}).items()
+        if task.get('pseudo') is None  # which is never evaluated
     ]
     # what only a task that runs needs
     given = plain.get('task_defaults') or {}
@@ -191,4 +192,4 @@ def strict_leaks(splits: Sequence[TaskSplit]) -> set[str]:
 
 
 def _is_strict(split: TaskSplit) -> bool:
-    return split.task.kind.unlabelled and split.split == 'train'
+    return split.task.unlabelled and split.split == 'train'

@@ -89,7 +89,8 @@ def task_table(cfg: Config, tasks: Sequence[str] | None = None) -> TaskTable:
     for dataset in plain['datasets'].values():
         if isinstance(dataset, dict):
             for entry in (dataset.get('tasks') or {}).values():
-                entry.update(train_pipeline=[], test_pipeline=[])
+                if entry.get('pseudo') is None:
+                    entry.update(train_pipeline=[], test_pipeline=[])
                 # what was learned counts, not what is rehearsed of it
                 entry.pop('rehearsal', None)
     if tasks:
@@ -127,7 +128,7 @@ def open_splits(
     records = {(d.task.name, d.ann_file): d.data_list for d in built}
     splits: list[TaskSplit] = []
     findings: list[Finding] = []
-    for task in table:
+    for task in table.in_cycle():
         for split in SPLITS:
             place = (f'{task.name}/{split}',)
             if (task.config['splits']).get(split) is None:

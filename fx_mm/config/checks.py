@@ -168,7 +168,7 @@ def check_types(cfg: PlainConfig) -> None:
     # pipelines of entries have names for sizes, which tasks put in
     for key in known_keys() - {'datasets', 'task_defaults'}:
         check_parts(cfg.get(key), key)
-    for task in cfg.task_table:
+    for task in cfg.task_table.in_cycle():
         where = f'task {task.name}'
         check_parts(task.config['reader'], f'{where}, reader')
         check_parts(task.metric_cfg(), f'{where}, metric')

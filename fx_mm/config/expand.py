@@ -58,7 +58,7 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
     check_sections(out)
     cycle = dict(out.get('cycle') or {})
     check_keys(cycle, CYCLE_KEYS, 'cycle')
-    trained = table.only(_trained(out))
+    trained = table.in_cycle(_trained(out))
     passes = plan_cycle(
         trained, cycle.get('lock', 'paper'), cycle.get('order', 'cyclic')
     )
@@ -99,14 +99,14 @@ def expand_config(cfg: Config, synthetic: bool = False) -> PlainConfig:
     return out
 
 
-def _trained(cfg: PlainConfig) -> list[str]:
-    """Return the tasks that are trained; all are evaluated."""
+def _trained(cfg: PlainConfig) -> list[str] | None:
+    """Return the tasks that are trained, None for all; all are evaluated."""
     chosen = as_list((cfg.get('train_cfg') or {}).get('tasks'))
     if chosen is not None and not chosen:
         raise UserError(
             'train_cfg.tasks is empty; name tasks, or leave it out for all.'
         )
-    return cfg.task_table.names if chosen is None else chosen
+    return chosen
 
 
 def _expand_amp(wrapper: dict[str, Any]) -> None:
@@ -173,13 +173,17 @@ def _expand_loaders(
             ),
             batch_sampler=dict(
                 type='CyclicBatchSampler',
-                batch_sizes=table.batch_sizes,
+                batch_sizes={
+                    task.name: int(task.config['batch_size'])
+                    for task in table.in_cycle()
+                },
                 box_free_share=shares,
                 **cycle,
             ),
         )
-        if out.train_cfg.get('tasks') is not None:
-            out.train_dataloader['dataset']['tasks'] = _trained(out)
+        names = _trained(out)
+        if names is not None:
+            out.train_dataloader['dataset']['tasks'] = names
     for stage in ('val', 'test'):
         if out.get(f'{stage}_cfg') is None:
             continue

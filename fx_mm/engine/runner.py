@@ -22,7 +22,11 @@ from torch.utils.data import DataLoader
 from fx_mm.audit import warn_of_leaks
 from fx_mm.config import PlainConfig, expand_config
 from fx_mm.engine.closing_report import ClosingReport, ReportOptions
-from fx_mm.engine.hooks import LockReleaseHook, MeanTeacherHook
+from fx_mm.engine.hooks import (
+    LockReleaseHook,
+    MeanTeacherHook,
+    PseudoLabelHook,
+)
 from fx_mm.engine.optimizers.constructor import check_trained
 from fx_mm.engine.start_summary import (
     QuietStart,
@@ -167,8 +171,12 @@ class MultiTaskRunner(Runner):
         """Build a loader over the run's tasks, or over those it names."""
         if isinstance(dataloader, dict):
             dataset = dict(dataloader['dataset'])
-            names = dataset.get('tasks', self.tasks.names)
-            dataset['tasks'] = self.tasks.only(names)
+            names = dataset.get('tasks')
+            if dataset.get('split') == 'train':
+                dataset['tasks'] = self.tasks.in_cycle(names)
+            else:
+                names = self.tasks.names if names is None else names
+                dataset['tasks'] = self.tasks.only(names)
             pin = torch.cuda.is_available()
             dataloader = {'pin_memory': pin, **dataloader, 'dataset': dataset}
         return super().build_dataloader(dataloader, *args, **kwargs)
@@ -340,8 +348,8 @@ class MultiTaskRunner(Runner):
             return
         model = bare_model(self.model)
         for dataset in self._train_loop.dataloader.dataset.datasets:
-            if dataset.rehearses:
-                continue  # the checkpoint has those of all its images
+            if dataset.rehearses or dataset.task.pseudo:
+                continue  # the checkpoint, or its source, has them
             for part in model.models:
                 branch = part.branch(dataset.task.kind)
                 branch.take_statistics(dataset.task, dataset.data_list)
@@ -386,7 +394,14 @@ class MultiTaskRunner(Runner):
             return
         locks = any(entry.mode != 'release' for entry in schedule.passes)
         asked = any('teacher' in getattr(loop, 'asked', ()) for loop in loops)
+        unlabelled = any(
+            dataset.task.pseudo
+            for dataset in loops[0].dataloader.dataset.datasets
+        )
+        annotated = '"tasks" to those without "pseudo" in their entry'
         needs = (
+            (PseudoLabelHook, unlabelled, annotated),
+            (MeanTeacherHook, unlabelled, annotated),
             (LockReleaseHook, locks, 'cycle.lock to "none"'),
             (
                 MeanTeacherHook,

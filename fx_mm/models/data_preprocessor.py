@@ -97,7 +97,9 @@ class TaskDataPreprocessor(BaseDataPreprocessor):
 
     def statistics_of(self, sample: Any) -> torch.Tensor:
         """Mean and std (2, 3, 1, 1) for a sample's task."""
-        index = self._index.get(sample.task, self._index.get(sample.kind))
+        # without annotation: as the task whose head it takes
+        name = getattr(sample, 'pseudo', sample.task)
+        index = self._index.get(name, self._index.get(sample.kind))
         return self.statistics[index]
 
     def _normalise(self, inputs: Any, sample: FXDataSample) -> torch.Tensor:

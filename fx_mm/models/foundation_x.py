@@ -450,6 +450,37 @@ class FoundationX(BaseModel):
             answers = self._infer(inputs, data_samples)
         return branch.add_pred_to_datasample(answers, data_samples)
 
+    def take_tally(
+        self, inputs: Tensor, data_samples: list[FXDataSample]
+    ) -> Any:
+        """Compare what it finds with the truth, see :meth:`Branch.tally`."""
+        task = self.tasks[data_samples[0].task]
+        answers = self._infer(inputs, data_samples)
+        branch = self.branch(task.kind)
+        return branch.tally(answers, data_samples, task)
+
+    def label(
+        self,
+        inputs: Tensor,
+        data_samples: list[FXDataSample],
+        thresholds: Tensor,
+    ) -> Tensor:
+        """Write what it finds in images into their samples as the truth.
+
+        Without test-time augmentation.
+
+        Args:
+            inputs (Tensor): Images (B, 3, H, W).
+            data_samples (list[FXDataSample]): Samples of one task.
+            thresholds (Tensor): (C,), of the task's classes.
+
+        Returns:
+            Tensor: bool (B,), see :meth:`Branch.take_as_truth`.
+        """
+        branch = self.branch(self.tasks[data_samples[0].task].kind)
+        answers = self._infer(inputs, data_samples)
+        return branch.take_as_truth(answers, data_samples, thresholds)
+
     def explain(
         self,
         inputs: Tensor,
@@ -500,6 +531,7 @@ class FoundationX(BaseModel):
         See :func:`fx_mm.models.freeze_plan.freeze_plan`.
         """
         groups = self.param_groups()
+        task_name = self.tasks.head_of(task_name)
         return freeze_plan(groups, self.task_names, task_name, mode, self.base)
 
     def lock(self, group_names: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fx_mm.models.foundation_x import FoundationX
+from fx_mm.models.pseudo_labels import LabelledBatch, PseudoLabels
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import (
@@ -77,6 +78,8 @@ class MeanTeacher(BaseModel):
     Attributes:
         extra_losses (list[Callable]): What a run adds to each batch's losses,
             see :data:`ExtraLoss`; none of it is in a checkpoint.
+        pseudo_labels (PseudoLabels, optional): Labels batches of tasks
+            without annotation; set by :class:`PseudoLabelHook`.
     """
 
     student: FoundationX
@@ -102,6 +105,7 @@ class MeanTeacher(BaseModel):
         self.student.compile_parts(**self._compiled)
         self.teacher = None
         self.extra_losses: list[ExtraLoss] = []
+        self.pseudo_labels: PseudoLabels | None = None
         self.keep_predictors(PREDICTORS)
 
     # ------------------------------------------------------ student, teacher
@@ -343,6 +347,10 @@ class MeanTeacher(BaseModel):
             ``loss_consistency`` times ``w`` if the teacher ran, and
             :attr:`extra_losses`.
         """
+        batch = None
+        if data_samples[0].get('pseudo') is not None:
+            batch = self._label(inputs, data_samples, teacher_inputs)
+            inputs, data_samples, teacher_inputs = batch[:3]
         weight = self._weight_for(data_samples)
         extra: dict[str, Tensor] = {}
         shared = self.student.sharing_features()
@@ -352,6 +360,9 @@ class MeanTeacher(BaseModel):
             )
             for add in self.extra_losses:
                 extra.update(add(inputs, data_samples))
+        if batch is not None:
+            losses = _times(losses, batch.weight)
+            extra['pseudo_share'] = batch.share
         if weight == 0:
             if not losses:
                 raise UserError(
@@ -375,6 +386,18 @@ class MeanTeacher(BaseModel):
             )
             losses['loss_consistency'] = weight * loss
         return losses | extra
+
+    def _label(
+        self,
+        inputs: Tensor,
+        data_samples: list[FXDataSample],
+        teacher_inputs: Tensor | None,
+    ) -> LabelledBatch:
+        """Let the teacher label a batch without annotation."""
+        if self.pseudo_labels is None or self.teacher is None:
+            raise RuntimeError('nothing labels images without annotation')
+        views = inputs if teacher_inputs is None else teacher_inputs
+        return self.pseudo_labels(self.teacher, inputs, data_samples, views)
 
     @torch.no_grad()
     def val_step_with_losses(
@@ -405,11 +428,7 @@ class MeanTeacher(BaseModel):
         self, losses: dict[str, Tensor], data_samples: list[FXDataSample]
     ) -> dict[str, Tensor]:
         """Weigh a task's losses by ``1 - w``."""
-        share = 1 - self._weight_for(data_samples)
-        return {
-            key: value * share if 'loss' in key else value
-            for key, value in losses.items()
-        }
+        return _times(losses, 1 - self._weight_for(data_samples))
 
     def _weight_for(self, data_samples: list[FXDataSample]) -> float:
         kind = split_name(data_samples[0].task)[1]
@@ -453,6 +472,16 @@ class MeanTeacher(BaseModel):
         elif not any(key.startswith(teacher) for key in keys):
             _copy_below(state_dict, student, teacher)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _times(
+    losses: dict[str, Tensor], factor: float | Tensor
+) -> dict[str, Tensor]:
+    """Multiply the losses, and leave what else is logged."""
+    return {
+        key: value * factor if 'loss' in key else value
+        for key, value in losses.items()
+    }
 
 
 def _copy_below(

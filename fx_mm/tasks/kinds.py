@@ -84,6 +84,8 @@ class TaskKind:
         unlabelled (bool): Whether it takes images whatever is noted on them,
             so that any could be one that another task holds out: a training
             refuses those.
+        places (bool): Whether its annotation lies somewhere in the image, so
+            that two views of one must have one geometry.
     """
 
     name: ClassVar[str]
@@ -105,6 +107,7 @@ class TaskKind:
     lock_pass: ClassVar[bool] = True
     normalize: ClassVar[dict[str, Any]] = IMAGENET
     unlabelled: ClassVar[bool] = False
+    places: ClassVar[bool] = False
 
     @classmethod
     def headline(cls) -> str:
@@ -222,6 +225,7 @@ class LocalizationKind(TaskKind):
     reader = 'CocoReader'
     keys = dict(box_free_share=float | None)
     tta = ('flip',)
+    places = True
 
 
 @TASK_KINDS.register_module(name='seg')
@@ -245,6 +249,7 @@ class SegmentationKind(TaskKind):
     keys = dict(class_groups=dict[str, Sequence[str]] | None)
     metric_keys = ('class_groups',)
     tta = ('flip',)
+    places = True
 
     @classmethod
     def check_entry(cls, where: str, config: dict[str, Any]) -> None:

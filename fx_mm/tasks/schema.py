@@ -29,6 +29,7 @@ COMMON_KEYS: dict[str, Any] = dict(
     img_ids=Sequence[str] | None,
     few_shot=dict | None,
     rehearsal=str | None,
+    pseudo=str | None,
     metric=dict | None,
 )
 """Keys of every kind and their types; each kind adds its own, see

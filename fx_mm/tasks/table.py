@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fx_mm.tasks.kinds import Kind, all_kinds, find_kind
+from fx_mm.tasks.pseudo import PSEUDO, inherit_entry
 from fx_mm.tasks.schema import (
     check_cache,
     check_entry_keys,
@@ -30,6 +31,8 @@ SECTION_TYPES: dict[str, Any] = dict(
     tasks=Sequence[str] | str | None,
     task_defaults=dict[str, Any] | None,
 )
+Place = tuple[str, str, dict[Any, Any], dict[Any, Any]]
+"""Dataset, kind, the dataset's entry and the task's."""
 DATASET_KEYS = dict(
     data_root=str | None, img_dir=str | None, patient=str | None, tasks=dict
 )
@@ -41,6 +44,10 @@ class TaskTable:
     The one place that turns a config's ``datasets``, ``tasks`` and
     ``task_defaults`` into tasks. It is built once per run, and is
     ``runner.tasks``.
+
+    A task without annotation (``pseudo`` in its entry) has no head and is
+    only trained, so it is in :meth:`in_cycle` alone: whatever evaluates,
+    predicts or exports knows nothing of it.
 
     Args:
         tasks (Iterable[Task]): The tasks.
@@ -58,13 +65,18 @@ class TaskTable:
         tasks: Iterable[Task],
         configured: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self._tasks: dict[str, Task] = {}
+        self._cycle: dict[str, Task] = {}
         for task in tasks:
-            if task.name in self._tasks:
+            if task.name in self._cycle:
                 raise UserError(
                     f'Task "{task.name}" is listed twice in "tasks".'
                 )
-            self._tasks[task.name] = task
+            self._cycle[task.name] = task
+        self._tasks = {
+            name: task
+            for name, task in self._cycle.items()
+            if task.pseudo is None
+        }
         if configured is None:
             configured = {task.name: task.classes for task in self}
         self.configured = configured
@@ -93,7 +105,7 @@ class TaskTable:
         for name, entry in defaults.items():
             keys = entry_keys(kinds[name])
             check_entry(f'task_defaults.{name}', entry, keys)
-        known: dict[str, tuple[str, str, dict[Any, Any], dict[Any, Any]]] = {}
+        known: dict[str, Place] = {}
         for name, dataset in datasets.items():
             if not DATASET_NAME.fullmatch(str(name)):
                 raise UserError(
@@ -124,7 +136,16 @@ class TaskTable:
                 raise UserError(
                     f'Unknown task "{name}"; {suggest(name, known)}.'
                 )
-            tasks.append(cls._task(*known[name], defaults, cfg.get('cache')))
+            place = known[name]
+            if place[-1].get(PSEUDO) is not None:
+                for key in ('continual', 'federated'):
+                    if cfg.get(key):
+                        raise UserError(
+                            f'{key} does not go with pseudo-labels (task '
+                            f'{name}); leave one of them out.'
+                        )
+                place = cls._inherit(place, known, names, defaults)
+            tasks.append(cls._task(*place, defaults, cfg.get('cache')))
         return cls(
             tasks,
             {
@@ -132,6 +153,39 @@ class TaskTable:
                 for name, (*_, entry) in known.items()
             },
         )
+
+    @staticmethod
+    def _inherit(
+        place: Place,
+        known: Mapping[str, Place],
+        names: Sequence[str],
+        defaults: Mapping[str, Any],
+    ) -> Place:
+        """Fill the entry of a task that takes another one's head."""
+        dataset, kind, holder, entry = place
+        where = f'datasets.{dataset}.tasks.{kind}'
+        source = entry[PSEUDO]
+        others = [
+            name
+            for name in names
+            if name in known
+            and known[name][1] == kind
+            and known[name][-1].get(PSEUDO) is None
+            and not find_kind(kind).unlabelled
+        ]
+        if source not in others:
+            raise UserError(
+                f'{where}.pseudo is "{source}", which is no active {kind} '
+                f'task with a head; {suggest(source, others)}.'
+                if others
+                else f'{where}.pseudo: there is no active {kind} task with a '
+                'head that its images could be labelled by; add one to '
+                '"tasks".'
+            )
+        filled = inherit_entry(
+            where, entry, known[source][-1], defaults.get(kind, {})
+        )
+        return dataset, kind, holder, filled
 
     @staticmethod
     def _task(
@@ -189,6 +243,29 @@ class TaskTable:
             UserError: If the table has no such task.
         """
         return TaskTable([self[name] for name in names], self.configured)
+
+    def in_cycle(self, names: Iterable[str] | None = None) -> list[Task]:
+        """Return what a training walks, tasks without a head included.
+
+        Args:
+            names (Iterable[str], optional): Some of them, in this order.
+                Defaults to None, all in that of the cycle.
+
+        Raises:
+            UserError: If the table has no such task.
+        """
+        names = list(self._cycle if names is None else names)
+        for name in names:
+            if name not in self._cycle:
+                raise UserError(
+                    f'Unknown task "{name}"; {suggest(name, self._cycle)}.'
+                )
+        return [self._cycle[name] for name in names]
+
+    def head_of(self, name: str) -> str:
+        """Return the name of the task whose head a task learns with."""
+        task = self._cycle.get(name)
+        return name if task is None or task.pseudo is None else task.pseudo
 
     def of_kind(self, kind: Kind) -> 'TaskTable':
         """Return the table of the tasks of one kind, which may be empty."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fx_mm.tasks.kinds import Kind, find_kind
+from fx_mm.tasks.pseudo import PSEUDO
 from fx_mm.tasks.schema import CACHE_FACTOR, SIZES
 from fx_mm.utils.errors import UserError
 
@@ -81,6 +82,16 @@ class Task:
         return f'{self.dataset}/{self.kind.name}'
 
     @property
+    def pseudo(self) -> str | None:
+        """str, optional: The task whose head it takes, if it has none."""
+        return self.config.get(PSEUDO)
+
+    @property
+    def unlabelled(self) -> bool:
+        """bool: Whether it trains on images whatever is noted on them."""
+        return self.kind.unlabelled or self.pseudo is not None
+
+    @property
     def label_type(self) -> str | None:
         """str, optional: ``multi-label`` or ``multi-class``."""
         kind_default = self.kind.defaults.get('label_type')
@@ -89,13 +100,14 @@ class Task:
     @property
     def meta(self) -> dict[str, Any]:
         """dict: What identifies the task in files: plain values."""
-        return dict(
+        meta = dict(
             task=self.name,
             dataset=self.dataset,
             kind=self.kind.name,
             classes=list(self.classes),
             label_type=self.label_type,
         )
+        return meta if self.pseudo is None else meta | {PSEUDO: self.pseudo}
 
     def pipeline(self, which: str) -> list[dict[Any, Any]]:
         """Return the transforms, the task's values filled in.

@@ -86,7 +86,9 @@ def open_loader(cfg: Config, seed: int) -> Any:
     init_default_scope(SCOPE)
     plain = expand_config(cfg)
     loader = dict(plain.train_dataloader)
-    loader['dataset'] = dict(loader['dataset'], tasks=plain.task_table)
+    names = loader['dataset'].get('tasks')
+    tasks = plain.task_table.in_cycle(names)
+    loader['dataset'] = dict(loader['dataset'], tasks=tasks)
     return Runner.build_dataloader(loader, seed=seed)
 
 
@@ -120,7 +122,9 @@ def first_keys(
 def _draw(task: Task, packed: dict[str, Any]) -> np.ndarray:
     """Draw what the student sees, and the teacher if it sees another image."""
     sample: FXDataSample = packed['data_samples']
-    marks = result_class(task).mark_truth(task, sample, task.classes)
+    marks = Marks()  # a teacher labels what is without annotation
+    if task.pseudo is None:
+        marks = result_class(task).mark_truth(task, sample, task.classes)
     lines = [*marks.lines, *_notes(sample)]
     if 'teacher_inputs' not in packed:
         return _tile(packed['inputs'], marks, [sample.img_id, *lines])

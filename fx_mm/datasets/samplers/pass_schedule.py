@@ -46,8 +46,8 @@ def plan_cycle(
             localization decoder locked too. ``heads``: lock passes alone, so
             only own groups ever learn. ``none``: no lock passes. Or an
             explicit list of (task, mode). A task that only rehearses (its
-            entry has ``rehearsal``) has no lock pass but with ``heads`` or
-            such a list.
+            entry has ``rehearsal``) or is without annotation (``pseudo``)
+            has no lock pass but with ``heads`` or such a list.
         order (str or dict): See :class:`CyclicBatchSampler`. Defaults to
             ``cyclic``.
 
@@ -78,7 +78,7 @@ def _walk_tasks(
             )
         passes = []
         for task in tasks:
-            new = task.config.get('rehearsal') is None
+            new = task.config.get('rehearsal') is None and not task.pseudo
             own = lock == 'heads' or (
                 lock == 'paper' and task.kind.lock_pass and new
             )

@@ -42,7 +42,7 @@ class PackXray(BaseTransform):
             the image. Defaults to 0.
         meta_keys (Sequence[str]): Further keys for the metainfo, where the
             results have them. Defaults to ('flip', 'flip_direction',
-            'homography_matrix').
+            'homography_matrix', 'pseudo').
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class PackXray(BaseTransform):
             'flip',
             'flip_direction',
             'homography_matrix',
+            'pseudo',
         ),
     ) -> None:
         self.min_box_size = min_box_size

@@ -7,6 +7,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from fx_mm.registry import TRANSFORMS
+from fx_mm.tasks import find_kind
 from fx_mm.utils.errors import UserError
 
 
@@ -68,7 +69,10 @@ def check_teacher_view(results: dict[str, Any]) -> None:
         UserError: Says what to change.
     """
     before, now = results['teacher_geometry'], _geometry(results)
-    if now['boxes'] is None and now['masks'] is None:
+    places = now['boxes'] is not None or now['masks'] is not None
+    if results.get('pseudo'):  # what the teacher finds will lie somewhere
+        places = find_kind(results['kind']).places
+    if not places:
         return  # labels of a whole image lie nowhere
     if not all(_equal(before[key], now[key]) for key in now):
         raise UserError(

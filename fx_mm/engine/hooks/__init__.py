@@ -9,6 +9,7 @@ from fx_mm.engine.hooks.mean_teacher_hook import MeanTeacherHook
 from fx_mm.engine.hooks.pass_log_hook import PassLogHook
 from fx_mm.engine.hooks.prediction_sheet_hook import PredictionSheetHook
 from fx_mm.engine.hooks.progress_hook import ProgressHook
+from fx_mm.engine.hooks.pseudo_label_hook import PseudoLabelHook
 from fx_mm.engine.hooks.runtime_info_hook import CyclicRuntimeInfoHook
 from fx_mm.engine.hooks.sync_statistics_hook import SyncStatisticsHook
 
@@ -25,5 +26,6 @@ __all__ = [
     'PassLogHook',
     'PredictionSheetHook',
     'ProgressHook',
+    'PseudoLabelHook',
     'SyncStatisticsHook',
 ]

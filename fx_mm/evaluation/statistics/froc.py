@@ -87,6 +87,23 @@ class Froc:
             return float('nan')
         return float(self._ranked.thresholds[last - 1])
 
+    def best_f1(self) -> tuple[float, float]:
+        """Return the score with the best F1 of boxes, and this F1.
+
+        Of equally good ones the highest.
+
+        Returns:
+            tuple[float, float]: NaN and 0 where no true box is found.
+        """
+        true, false = self._ranked.counts(
+            np.ones((1, len(self._n_truth)), np.uint16)
+        )
+        if not true.size or not true[0, -1]:
+            return float('nan'), 0.0
+        f1 = 2 * true[0] / (true[0] + false[0] + self._n_truth.sum())
+        best = int(f1.argmax())
+        return float(self._ranked.thresholds[best]), float(f1[best])
+
     def sensitivity(self, weights: np.ndarray) -> np.ndarray:
         """Return the sensitivity at each of the :data:`RATES`.
 

@@ -36,10 +36,13 @@ class Branch(BaseModule):
             behind the task's name; of a single output ``()``.
         fixed_shapes (tuple[str]): Submodules of the shared part that see
             the same shapes in each batch of a task, and so can be compiled.
+        thresholded (bool): Whether answers become truth above thresholds,
+            or as they are.
     """
 
     graph_outputs: tuple[str, ...] = ()
     fixed_shapes: tuple[str, ...] = ()
+    thresholded: bool = True
 
     def __init__(
         self, tasks: Iterable[Task], init_cfg: dict[str, Any] | None = None
@@ -260,6 +263,61 @@ class Branch(BaseModule):
             Tensor: Scalar, 0 where both agree.
         """
         return consistency_loss(output, target)
+
+    def tally(
+        self, answers: Any, data_samples: list[FXDataSample], task: Task
+    ) -> Any:
+        """Compare answers of a validation with the truth.
+
+        Args:
+            answers (Any): What :meth:`infer` returned.
+            data_samples (list[FXDataSample]): With the truth.
+            task (Task): Their task.
+
+        Returns:
+            Any: What :meth:`choose_thresholds` takes a list of.
+        """
+        raise NotImplementedError
+
+    def choose_thresholds(
+        self, tallies: list[Any], task: Task
+    ) -> list[tuple[float, float]]:
+        """Choose what an answer must reach to be another image's truth.
+
+        Args:
+            tallies (list): Of :meth:`tally`, of all validation images.
+            task (Task): The task.
+
+        Returns:
+            list[tuple[float, float]]: Threshold of each class, and how good
+            the answers are from it on, 0 to 1: F1 of boxes, Dice of masks.
+            NaN and 0 where nothing right is found.
+        """
+        raise NotImplementedError
+
+    def take_as_truth(
+        self,
+        answers: Any,
+        data_samples: list[FXDataSample],
+        thresholds: Tensor,
+    ) -> Tensor:
+        """Write answers into training samples as their truth.
+
+        Args:
+            answers (Any): What :meth:`infer` returned.
+            data_samples (list[FXDataSample]): Their truth is replaced.
+            thresholds (Tensor): (C,), NaN for classes that get none.
+
+        Returns:
+            Tensor: bool (B,), of which images anything is known now; the
+            others carry no loss.
+        """
+        raise NotImplementedError
+
+    @property
+    def can_label(self) -> bool:
+        """bool: Whether its answers can be the truth of other images."""
+        return type(self).take_as_truth is not Branch.take_as_truth
 
     @abstractmethod
     def param_groups(self) -> list[ParamGroup]:

@@ -41,6 +41,8 @@ class ClassificationBranch(PooledBranch):
         **kwargs: See :class:`PooledBranch`.
     """
 
+    thresholded = False
+
     def __init__(
         self,
         in_channels: Sequence[int],
@@ -113,6 +115,17 @@ class ClassificationBranch(PooledBranch):
         """See :func:`soft_label_loss`."""
         exclusive = self.multi_class[dataset]
         return soft_label_loss(output, target, temperature, exclusive)
+
+    def take_as_truth(
+        self,
+        answers: Tensor,
+        data_samples: list[FXDataSample],
+        thresholds: Tensor,
+    ) -> Tensor:
+        """Write the probabilities as soft labels; see :class:`Branch`."""
+        for sample, score in zip(data_samples, answers):
+            sample.gt_score = score
+        return torch.ones(len(answers), dtype=torch.bool)
 
     def infer(
         self, state: State, dataset: str, data_samples: list[FXDataSample]

@@ -14,6 +14,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
+from fx_mm.evaluation.metrics.loc_metric import LocMetric
+from fx_mm.evaluation.statistics.box_matches import LocRecord
 from fx_mm.models.branches.base import Branch, State
 from fx_mm.models.branches.evidence import Evidence, recorded_samples
 from fx_mm.models.layers import (
@@ -26,7 +28,7 @@ from fx_mm.models.layers import (
     grid_proposals,
 )
 from fx_mm.models.param_groups import FeatureGroups, ParamGroup
-from fx_mm.registry import MODELS
+from fx_mm.registry import METRICS, MODELS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task, TaskTable
 from fx_mm.utils.checks import check_choice, check_number
@@ -467,6 +469,56 @@ class LocalizationBranch(Branch):
             sample.pred_instances = result
         return data_samples
 
+    def tally(
+        self,
+        answers: list[InstanceData],
+        data_samples: list[FXDataSample],
+        task: Task,
+    ) -> list[LocRecord]:
+        """Keep boxes, predicted and true, as the task's metric does."""
+        metric = _metric(task)
+        samples = self.add_pred_to_datasample(answers, data_samples)
+        metric.process(None, [sample.to_dict() for sample in samples])
+        return metric.results
+
+    def choose_thresholds(
+        self, tallies: list[list[LocRecord]], task: Task
+    ) -> list[tuple[float, float]]:
+        """Choose the best F1 of boxes; a hit is that of the metric's FROC."""
+        records = {r.img_id: r for records in tallies for r in records}
+        metric = _metric(task)
+        images = metric.finite([records[name] for name in sorted(records)])
+        return [curve.best_f1() for curve in metric.froc(images)]
+
+    def take_as_truth(
+        self,
+        answers: list[InstanceData],
+        data_samples: list[FXDataSample],
+        thresholds: Tensor,
+    ) -> Tensor:
+        """Write the boxes that reach the threshold of their class.
+
+        Of several on one finding the best stays; without any, nothing is
+        known of the image.
+        """
+        known = []
+        for sample, found in zip(data_samples, answers):
+            limits = thresholds.to(found.scores)[found.labels]
+            found = found[found.scores >= limits]
+            scale = found.bboxes.new_tensor(sample.scale_factor).repeat(2)
+            boxes = found.bboxes * scale
+            sides = boxes[:, 2:] - boxes[:, :2]
+            large = (sides > 1).all(1)
+            boxes, found = boxes[large].float(), found[large]
+            best = batched_nms(
+                boxes, found.scores.float(), found.labels, NMS_IOU
+            )
+            sample.gt_instances = InstanceData(
+                bboxes=boxes[best], labels=found.labels[best]
+            )
+            known.append(len(best) > 0)
+        return torch.tensor(known)
+
     def merge_flips(
         self,
         plain: list[InstanceData],
@@ -566,6 +618,12 @@ class LocalizationBranch(Branch):
                     )
                     groups.append(group)
         return groups
+
+
+def _metric(task: Task) -> LocMetric:
+    metric = METRICS.build(task.metric_cfg())
+    metric.dataset_meta = task.meta
+    return metric
 
 
 def _merge(

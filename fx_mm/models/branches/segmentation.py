@@ -10,6 +10,7 @@ from mmengine.model import ModuleDict
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
+from fx_mm.evaluation.statistics.pixel_tally import PixelTally
 from fx_mm.models.branches.base import Branch, State
 from fx_mm.models.losses.distillation import soft_label_loss
 from fx_mm.models.multi_view import mirror_maps
@@ -223,6 +224,43 @@ class SegmentationBranch(Branch):
                 data=(prob > self.threshold).to(torch.uint8)
             )
         return data_samples
+
+    def tally(
+        self, answers: Tensor, data_samples: list[FXDataSample], task: Task
+    ) -> PixelTally:
+        """Count the pixels of each class; see :class:`PixelTally`."""
+        tally = PixelTally(len(task.classes))
+        fitted = self.fit_truth(data_samples)
+        for prob, sample in zip(answers, fitted):
+            height, width = sample.img_shape[:2]
+            tally.add(prob[:, :height, :width], sample.gt_sem_seg)
+        return tally
+
+    def choose_thresholds(
+        self, tallies: list[PixelTally], task: Task
+    ) -> list[tuple[float, float]]:
+        """Choose the best Dice over the pixels of all images."""
+        return PixelTally(len(task.classes)).add_all(tallies).best()
+
+    def take_as_truth(
+        self,
+        answers: Tensor,
+        data_samples: list[FXDataSample],
+        thresholds: Tensor,
+    ) -> Tensor:
+        """Write masks; a class that is nowhere found is unknown there."""
+        limits = thresholds.to(answers)[:, None, None]
+        known = []
+        for sample, prob in zip(data_samples, answers):
+            height, width = sample.img_shape[:2]
+            mask = prob[:, :height, :width] >= limits
+            absent = ~mask.flatten(1).any(1)
+            ignore = absent[:, None, None].expand_as(mask)
+            sample.gt_sem_seg = PixelData(
+                data=mask.to(torch.uint8), ignore=ignore.to(torch.uint8)
+            )
+            known.append(~absent.all())
+        return torch.stack(known)
 
     def param_groups(self) -> list[ParamGroup]:
         """The shared decoder and one head per dataset."""
