@@ -29,8 +29,9 @@ class PseudoLabelHook(Hook):
     thresholds that are chosen on the validation images of the task that
     gives the head, for the teacher: before the first pass and after each
     validation, those of the best F1 and Dice. A class with a lower one than
-    ``min_score`` gives no labels. The choice is in the checkpoints, and the weight is a
-    function of the pass alone, so a resumed run goes on to the bit.
+    ``min_score`` gives no labels. The choice is in the checkpoints, and the
+    weight is a function of the pass alone, so a resumed run goes on to the
+    bit.
 
     Args:
         weight (float | dict): Of the losses, beside those of annotated
