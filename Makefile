@@ -80,6 +80,7 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_models/test_dino_config.py tests/test_models/test_export.py \
 	tests/test_phantom/test_not_a_toy.py \
 	tests/test_tasks/test_masked_image_run.py \
+	tests/test_tasks/test_pseudo_label_run.py \
 	tests/test_tasks/test_self_distillation_run.py \
 	tests/test_tools/test_audit_tool.py tests/test_tools/test_gpu_check.py \
 	tests/test_tools/test_setup_env.py \

@@ -244,3 +244,73 @@ def test_task_knows_its_name_and_meta():
 
 def test_suggest_lists_what_is_known():
     assert suggest('zzz', ['b', 'a']) == 'Known: a, b'
+
+
+def rest(cfg, kind='cls', **entry):
+    """Add a dataset without annotation."""
+    entry = {'pseudo': f'b/{kind}', 'splits': dict(train='images/'), **entry}
+    cfg['datasets']['rest'] = dict(data_root='r/', tasks={kind: entry})
+    return cfg
+
+
+def test_pseudo_labels_take_all_of_their_source(cfg):
+    table = TaskTable.from_cfg(rest(cfg))
+    assert table.names == ['a/cls', 'b/cls', 'b/loc']
+    *_, task = table.in_cycle()
+    assert task.name == 'rest/cls' and task.unlabelled
+    assert task.classes == ENTRY['classes']
+    assert task.config['batch_size'] == 4 and task.config['img_size'] == 64
+    assert task.config['reader'] == dict(type='ImageReader')
+    assert task.config['splits'] == dict(train='images/')
+    assert task.meta['pseudo'] == 'b/cls'
+    assert 'pseudo' not in table['b/cls'].meta
+    assert 'rest/cls' not in table and not table['b/cls'].unlabelled
+    assert table.head_of('rest/cls') == 'b/cls' == table.head_of('b/cls')
+    assert [t.name for t in table.in_cycle(['rest/cls'])] == ['rest/cls']
+    with pytest.raises(UserError, match='Unknown task "rest/clss"'):
+        table.in_cycle(['rest/clss'])
+
+
+def test_the_students_view_is_behind_the_teachers(cfg):
+    steps = [dict(type='Load'), dict(type='Flip'), dict(type='Pack')]
+    cfg['task_defaults']['cls']['train_pipeline'] = steps
+    *_, task = TaskTable.from_cfg(rest(cfg)).in_cycle()
+    names = [step['type'] for step in task.pipeline('train')]
+    assert names[:3] == ['Load', 'Flip', 'TeacherView']
+    assert names[-1] == 'Pack' and 'RandomGamma' in names[3:-1]
+    # where a source has one, it stays where it is
+    steps.insert(1, dict(type='fx_mm.TeacherView'))
+    *_, task = TaskTable.from_cfg(rest(cfg)).in_cycle()
+    names = [step['type'] for step in task.pipeline('train')]
+    assert names[:3] == ['Load', 'fx_mm.TeacherView', 'Flip']
+    assert 'TeacherView' not in names
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (dict(pseudo='b/clss'), 'no active cls task with a head; did you'),
+        (dict(pseudo='b/loc'), 'no active cls task with a head'),
+        (dict(pseudo='rest/cls'), 'no active cls task with a head'),
+        (dict(classes=('x',)), 'cls.classes is for a task with a head'),
+        (dict(loss_weight=2.0), 'so remove it'),
+        (dict(train_pipeline=[dict(type='Load')]), 'has no TeacherView'),
+        (dict(pseudo=3), 'pseudo'),
+    ],
+)
+def test_pseudo_labels_that_make_no_sense(cfg, change, words):
+    with pytest.raises(UserError, match=words):
+        TaskTable.from_cfg(rest(cfg, **change))
+
+
+def test_pseudo_labels_need_an_active_source(cfg):
+    cfg['tasks'] = ['rest/cls', 'b/loc']
+    with pytest.raises(UserError, match='there is no active cls task'):
+        TaskTable.from_cfg(rest(cfg))
+    cfg['tasks'] = ['b/loc']
+    assert TaskTable.from_cfg(rest(cfg)).names == ['b/loc']
+    for key in ('continual', 'federated'):
+        with pytest.raises(UserError, match=f'{key} does not go with'):
+            TaskTable.from_cfg(
+                rest(dict(copy.deepcopy(CFG), **{key: dict(stages=[])}))
+            )
