@@ -6,6 +6,7 @@ import model_helpers as h
 import numpy as np
 import pytest
 import torch
+import vit_peers as peers
 
 from fx_mm.registry import MODELS
 from fx_mm.tasks import Task
@@ -291,3 +292,56 @@ def test_an_image_of_which_nothing_would_be_seen_is_refused(model):
 def test_there_is_nothing_to_export(branch):
     with pytest.raises(UserError, match='a/ssl learns from images without'):
         branch.graph({}, 'a', [])
+
+
+# --------------------------------------------------------- vision transformers
+
+VITS = (
+    peers.vit_cfg(patch_size=16, img_size=64, registers=2),
+    dict(peers.eva_cfg(), img_size=64),
+)
+
+
+@pytest.fixture(scope='module', params=range(len(VITS)))
+def vit_model(request):
+    options = {k: v for k, v in h.TINY.items() if 'backbone' not in k}
+    cfg = dict(_delete_=True, type='PyramidViT', vit=VITS[request.param])
+    options['student.backbone'] = cfg
+    return h.build(
+        tiny=False, tasks=TASKS[:1], noise=0.02, **{**CELL, **options}
+    )
+
+
+@pytest.mark.parametrize('value', [7.0, math.nan])
+def test_hidden_patches_of_a_vit_leave_no_trace(vit_model, value):
+    student = vit_model.student.eval()
+    inputs, samples = h.rectangle('a/ssl', (72, 64), tasks=TASKS)
+    hidden = student.self_supervision.hide(inputs, samples)
+    assert hidden.where.shape == (2, 5, 4)
+    pixels = pixels_of(hidden.where, (72, 64), 16)[:, None]
+    changed = torch.where(pixels, value, inputs)
+    with torch.no_grad():
+        maps = student.extract_feat(inputs, hidden=hidden)
+        others = student.extract_feat(changed, hidden=hidden)
+        whole = student.extract_feat(inputs)
+        moved = student.extract_feat(
+            torch.where(pixels, inputs, inputs + 1), hidden=hidden
+        )
+    for ours, theirs in zip(maps, others, strict=True):
+        assert torch.equal(ours, theirs)
+    assert not any(torch.equal(a, b) for a, b in zip(maps, whole))
+    assert not any(torch.equal(a, b) for a, b in zip(maps, moved))
+
+
+def test_a_vit_learns_from_masked_images(vit_model):
+    vit_model.train()
+    vit_model.zero_grad()
+    losses = vit_model.student.loss(*batch())
+    assert losses['loss_ssl'] > 0
+    losses['loss_ssl'].backward()
+    for part in ('backbone.vit', 'self_supervision'):
+        module = vit_model.student.get_submodule(part)
+        grads = [p.grad for p in module.parameters() if p.grad is not None]
+        assert grads and all(g.isfinite().all() for g in grads)
+    token = vit_model.student.self_supervision.mask_token
+    assert token.grad.abs().max() > 0

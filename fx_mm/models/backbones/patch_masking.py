@@ -39,23 +39,24 @@ class _PatchEmbed(Protocol):
 
 
 class PatchMasking:
-    """Mixin of a backbone that begins with ``patch_embed``.
+    """Mixin of a backbone that begins with :attr:`embedding`.
 
     Its ``forward(images, hidden=None)`` takes :class:`HiddenPatches` and
-    calls :meth:`HiddenPatches.replace` on what ``patch_embed`` of mmdet or
+    calls :meth:`HiddenPatches.replace` on what ``PatchEmbed`` of mmdet or
     mmpretrain returned, before positions are added.
     """
 
     @property
-    def _embed(self) -> _PatchEmbed:
+    def embedding(self) -> _PatchEmbed:
+        """The embedding of patches, by default ``patch_embed``."""
         return cast(Any, self).patch_embed
 
     @property
     def patch_dims(self) -> int:
         """int: Width of an embedded patch."""
-        return self._embed.embed_dims
+        return self.embedding.embed_dims
 
     @property
     def patch_stride(self) -> int:
         """int: Side of a patch in pixels."""
-        return int(self._embed.projection.stride[0])
+        return int(self.embedding.projection.stride[0])

@@ -8,6 +8,7 @@ from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from fx_mm.models.backbones.patch_masking import HiddenPatches
 from fx_mm.models.backbones.vit_rotation import AxialRotation
 from fx_mm.registry import MODELS
 from fx_mm.utils.checks import check_number
@@ -64,9 +65,13 @@ class PlainViT(VisionTransformer):
         if self.registers is not None:
             nn.init.trunc_normal_(self.registers, std=0.02)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, hidden: HiddenPatches | None = None
+    ) -> Tensor:
         """Images (B, 3, H, W) to the map (B, C, h, w) of the patches."""
         x, size = self.patch_embed(x)
+        if hidden is not None:
+            x = hidden.replace(x)
         if self.cls_token is not None:
             x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), 1)
         x = x + resize_pos_embed(
@@ -137,9 +142,11 @@ class RotaryViT(ViTEVA02, PlainViT):
         for layer in self.layers:
             layer.attn.rope = turn
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, hidden: HiddenPatches | None = None
+    ) -> Tensor:
         """Images (B, 3, H, W) to the map (B, C, h, w) of the patches."""
-        return PlainViT.forward(self, x)
+        return PlainViT.forward(self, x, hidden)
 
     def _run(self, layer: nn.Module, x: Tensor, size: Any) -> Tensor:
         return layer(x, size)

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
 
+from fx_mm.models.backbones.patch_masking import HiddenPatches, PatchMasking
 from fx_mm.models.backbones.vit import PlainViT, RotaryViT
 from fx_mm.models.backbones.vit_names import (
     EVA02,
@@ -25,7 +26,7 @@ SCALES = (0.25, 0.5, 1.0, 2.0)
 
 
 @MODELS.register_module()
-class PyramidViT(BaseModule):
+class PyramidViT(PatchMasking, BaseModule):
     """A vision transformer with ViTDet's simple feature pyramid.
 
     ViTDet (https://arxiv.org/abs/2203.16527), section 3: the last map alone
@@ -80,13 +81,22 @@ class PyramidViT(BaseModule):
         patch = self.vit.patch_embed.projection.stride[0]
         return tuple(patch * scale for scale in SCALES)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    @property
+    def embedding(self) -> Any:
+        """The embedding of patches."""
+        return self.vit.patch_embed
+
+    def forward(
+        self, x: Tensor, hidden: HiddenPatches | None = None
+    ) -> tuple[Tensor, ...]:
         """Maps of a quarter, half, one and two patches.
 
         Args:
             x (Tensor): Images (B, 3, H, W).
+            hidden (HiddenPatches, optional): Patches to hide. Defaults to
+                None.
         """
-        feature = self.vit(x)
+        feature = self.vit(x, hidden)
         return tuple(step(feature) for step in self.pyramid)
 
     def get_layer_depth(

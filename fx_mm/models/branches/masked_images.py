@@ -85,7 +85,7 @@ class MaskedImageBranch(SelfSupervisedBranch):
     Args:
         in_channels (Sequence[int]): Channels of the backbone stages.
         tasks (Sequence[Task]): Tasks.
-        strides (Sequence[int]): Strides of the stages in pixels.
+        strides (Sequence[float]): Strides of the stages in pixels.
         mask_ratio (float): Share of the squares that is hidden, rounded up.
             What is seen of an X-ray says more of the rest than in photos, so
             Medical MAE hides 0.9. Defaults to 0.6, as in the paper.
@@ -105,7 +105,7 @@ class MaskedImageBranch(SelfSupervisedBranch):
     def __init__(
         self,
         in_channels: Sequence[int],
-        strides: Sequence[int],
+        strides: Sequence[float],
         tasks: Sequence[Task],
         mask_ratio: float = 0.6,
         cell: int = 32,
@@ -120,7 +120,7 @@ class MaskedImageBranch(SelfSupervisedBranch):
         self.patch = cell
         self.heads = ModuleDict(
             {
-                task.dataset: PixelHead(in_channels[-1], strides[-1])
+                task.dataset: PixelHead(in_channels[-1], round(strides[-1]))
                 for task in tasks
             }
         )
@@ -136,7 +136,7 @@ class MaskedImageBranch(SelfSupervisedBranch):
             raise UserError(
                 'model.student.self_supervision hides patches, which the '
                 f'backbone {type(backbone).__name__} does not have; take '
-                'FusedSwinTransformer.'
+                'FusedSwinTransformer or PyramidViT.'
             )
         self.patch = backbone.patch_stride
         if self.cell % self.patch:
