@@ -137,7 +137,9 @@ class PseudoLabelHook(Hook):
                 'out.'
             )
         names = [task.name for task in labelled]
-        check_by_kind('PseudoLabelHook.weight', self.weight, names, 0)
+        check_by_kind(
+            'PseudoLabelHook.weight', self.weight, names, high=math.inf
+        )
         for task in labelled:
             if not model.student.branch(task.kind).can_label:
                 raise UserError(

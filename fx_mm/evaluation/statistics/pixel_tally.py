@@ -36,7 +36,9 @@ class PixelTally:
                 perhaps ``ignore`` (C, h, w) or (1, h, w), nonzero = not
                 counted.
         """
-        level = torch.bucketize(prob.float(), LIMITS.to(prob), right=True)
+        level = torch.bucketize(
+            prob.float(), LIMITS.to(prob.device), right=True
+        )
         inside = truth.data.to(prob.device) > 0
         counted = torch.ones_like(inside)
         if truth.get('ignore') is not None:

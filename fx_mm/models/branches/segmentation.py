@@ -227,20 +227,24 @@ class SegmentationBranch(Branch):
 
     def tally(
         self, answers: Tensor, data_samples: list[FXDataSample], task: Task
-    ) -> PixelTally:
-        """Count the pixels of each class; see :class:`PixelTally`."""
-        tally = PixelTally(len(task.classes))
+    ) -> dict[str, PixelTally]:
+        """Count the pixels of each image; see :class:`PixelTally`."""
+        tallies = {}
         fitted = self.fit_truth(data_samples)
         for prob, sample in zip(answers, fitted):
             height, width = sample.img_shape[:2]
+            tally = PixelTally(len(task.classes))
             tally.add(prob[:, :height, :width], sample.gt_sem_seg)
-        return tally
+            tallies[sample.img_id] = tally
+        return tallies
 
     def choose_thresholds(
-        self, tallies: list[PixelTally], task: Task
+        self, tallies: list[dict[str, PixelTally]], task: Task
     ) -> list[tuple[float, float]]:
         """Choose the best Dice over the pixels of all images."""
-        return PixelTally(len(task.classes)).add_all(tallies).best()
+        images = {name: x for each in tallies for name, x in each.items()}
+        total = PixelTally(len(task.classes))
+        return total.add_all(images.values()).best()
 
     def take_as_truth(
         self,
