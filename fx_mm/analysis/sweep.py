@@ -42,6 +42,7 @@ class Run:
         options (Sequence[str]): ``key=value`` for ``--cfg-options``.
         data_root (str, optional): Folder that takes the place of ``data/``.
             Defaults to None.
+        tool (Path, optional): What runs it. Defaults to None: what runs all.
 
     Attributes:
         seconds (float): What its last process took.
@@ -55,6 +56,7 @@ class Run:
     variant: str
     options: Sequence[str] = ()
     data_root: str | None = None
+    tool: Path | None = None
     seconds: float = field(default=0.0, init=False)
 
     @property
@@ -117,7 +119,8 @@ class Run:
         Args:
             train (str | Path): Path of ``tools/train.py``.
         """
-        words = [sys.executable, str(train), str(self.config), '--resume']
+        tool = str(self.tool or train)
+        words = [sys.executable, tool, str(self.config), '--resume']
         words += ['--work-dir', str(self.folder)]
         if self.data_root is not None:
             words += ['--data-root', self.data_root]

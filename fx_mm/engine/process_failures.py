@@ -18,17 +18,19 @@ from fx_mm.utils.errors import UserError
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 GO_ON = 'go on from the last checkpoint with --resume'
+GLOO = ('gloo/', 'Application timeout caused pair closure')
+"""In its plain RuntimeErrors: the path of its source, mostly."""
 
 
 def is_lost_rank(error: BaseException) -> bool:
     """Return whether an exchange failed because a process of the run is gone.
 
     Args:
-        error (BaseException): gloo raises plain RuntimeErrors with the path
-            of its source in them.
+        error (BaseException): Of torch, or a plain one of gloo.
     """
     return isinstance(error, torch_dist.DistError) or (
-        isinstance(error, RuntimeError) and 'gloo/' in str(error)
+        isinstance(error, RuntimeError)
+        and any(words in str(error) for words in GLOO)
     )
 
 

@@ -214,9 +214,13 @@ def free_port() -> int:
 
 
 def end_with_parent() -> None:
-    """Ask the system to end this process with the one that started it."""
-    # PR_SET_PDEATHSIG; a kill of the tool must not leave the port taken
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    """Ask the system to end this process with the one that started it.
+
+    Only Linux can.
+    """
+    if sys.platform == 'linux':
+        # PR_SET_PDEATHSIG; a kill of the tool must not leave the port taken
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 @contextlib.contextmanager

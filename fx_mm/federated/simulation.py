@@ -9,7 +9,9 @@ from mmengine.utils import import_modules_from_strings
 
 from fx_mm.federated.exchange import Update, pack, unpack
 from fx_mm.federated.files import save_weights
+from fx_mm.federated.launching import end_with_parent
 from fx_mm.federated.merging import merge
+from fx_mm.federated.results import join_results
 from fx_mm.federated.server import FederatedServer, newest_round
 from fx_mm.federated.site import FINAL, Site
 from fx_mm.utils.errors import UserError
@@ -19,7 +21,8 @@ def simulate(cfg: Config, resume: bool = False, jobs: int = 1) -> None:
     """Train all sites and write their final models, and one of all.
 
     Everything is below ``work_dir``: the server's rounds, a folder per site
-    with its training, and ``merged.pth``.
+    with its training, ``merged.pth``, and the tests of all sites as one
+    ``results.json``.
 
     Args:
         cfg (Config): The experiment's config; it is not changed.
@@ -32,7 +35,7 @@ def simulate(cfg: Config, resume: bool = False, jobs: int = 1) -> None:
     server = FederatedServer(cfg, resume)
     plan = server.plan
     spawn = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(jobs, spawn, _import, (cfg,)) as pool:
+    with ProcessPoolExecutor(jobs, spawn, _prepare, (cfg,)) as pool:
         while not server.done:
             number, packed = server.number, pack(server.weights)
             futures = {
@@ -64,10 +67,12 @@ def simulate(cfg: Config, resume: bool = False, jobs: int = 1) -> None:
         files = [str(plan.work_dir / site / FINAL) for site in plan.sites]
         merged = merge(cfg, str(newest_round(plan.work_dir)), files)
         save_weights(merged, plan.work_dir / 'merged.pth')
+    join_results(cfg, [plan.work_dir / site for site in plan.sites])
 
 
-def _import(cfg: Config) -> None:
+def _prepare(cfg: Config) -> None:
     """Do what reading the config's file did in the first process."""
+    end_with_parent()
     import_modules_from_strings(**(cfg.get('custom_imports') or {}))
 
 

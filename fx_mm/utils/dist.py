@@ -55,7 +55,8 @@ def start_processes(
             takes. Defaults to None.
 
     Raises:
-        UserError: If the program was not started by this launcher.
+        UserError: If the program was not started by this launcher, or the
+            processes cannot reach each other.
     """
     if is_distributed():
         return
@@ -89,12 +90,23 @@ def start_processes(
             init_dist(launcher, **cfg)
         else:
             _init_on_cpus(launcher, **cfg)
-    except torch_dist.DistError as error:
+    except RuntimeError as error:
         text = next(iter(str(error).splitlines()), '')
-        raise UserError(
-            f'The processes did not find each other ({text}); see that all '
-            'were started, with the same MASTER_ADDR and MASTER_PORT.'
-        ) from error
+        # a plain RuntimeError; all of torch's own are DistErrors
+        if 'Gloo connectFullMesh' in text:
+            raise UserError(
+                'The processes met, but cannot send each other anything '
+                f'({text.split("] ")[-1]}); on several machines set '
+                'GLOO_SOCKET_IFNAME on each to the network interface that '
+                'reaches the others, and let the firewall pass any port '
+                'between them.'
+            ) from error
+        if isinstance(error, torch_dist.DistError):
+            raise UserError(
+                f'The processes did not find each other ({text}); see that '
+                'all were started, with the same MASTER_ADDR and MASTER_PORT.'
+            ) from error
+        raise
 
 
 def _init_on_cpus(

@@ -15,6 +15,24 @@ from fx_mm.models.losses import MaskedSoftmaxLoss
 from fx_mm.utils.dist import unwrap
 
 NAN = float('nan')
+TASKS = ['phantom_a/cls', 'phantom_b/cls', 'phantom_b/loc', 'phantom_c/seg']
+EXACT = {
+    # no chance, no rounding to bfloat16, no Adam, which magnifies the
+    # smallest gradients
+    'model.student.backbone.drop_path_rate': 0.0,
+    'optim_wrapper.amp_dtype': None,
+    'optim_wrapper.optimizer.type': 'SGD',
+    # small, so that one step's rounding does not grow over the cycle
+    'optim_wrapper.optimizer.lr': 1e-4,
+    'optim_wrapper.optimizer.fused': False,
+    'val_cfg.amp_dtype': None,
+    'test_cfg.amp_dtype': None,
+    'model.student.localization.encoder_l2': 1e-4,
+    'model.student.segmentation.decoder.pool_channels': 16,
+    'train_cfg.max_cycles': 1,
+    'tasks': TASKS,
+    'train_cfg.val_interval': 10,
+}
 
 
 class Recorder(Hook):
@@ -108,6 +126,22 @@ def run(cfg):
         state={k: v.clone() for k, v in recorder.model.state_dict().items()},
         images=[len(d) for d in runner.val_dataloader.dataset.datasets],
     )
+
+
+def check_steps(found, expected):
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected):
+        where = ours['task'], ours['mode']
+        assert ours['locked'] == theirs['locked']
+        assert bool(ours['locked']) == (ours['mode'] == 'lock')
+        assert ours['moved'] == theirs['moved']
+        assert not ours['moved'] & set(ours['locked'])
+        one, two = theirs['gradients'], ours['gradients']
+        assert one.keys() == two.keys(), where
+        largest = max(g.abs().max() for g in one.values())
+        worst = max((one[k] - two[k]).abs().max() for k in one)
+        print(*where, f'{float(worst / largest):.1e}')
+        assert worst <= 1e-5 * largest, where
 
 
 if __name__ == '__main__':

@@ -8,37 +8,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from gradient_run import run
+from gradient_run import EXACT, TASKS, check_steps, run
 from small_run import small_cfg
 
 from fx_mm.config import PlainConfig
 from fx_mm.engine.process_failures import lost_processes
 from fx_mm.engine.runner import _expand_wrapper
+from fx_mm.utils import dist
 from fx_mm.utils.dist import start_processes
 from fx_mm.utils.errors import UserError
 
 REPO = Path(__file__).parents[2]
 HELPERS = REPO / 'tests/helpers'
-TASKS = ['phantom_a/cls', 'phantom_b/cls', 'phantom_b/loc', 'phantom_c/seg']
-EXACT = {
-    # no chance, no rounding to bfloat16, no Adam, which magnifies the
-    # smallest gradients
-    'model.student.backbone.drop_path_rate': 0.0,
-    'optim_wrapper.amp_dtype': None,
-    'optim_wrapper.optimizer.type': 'SGD',
-    # small, so that one step's rounding does not grow over the cycle
-    'optim_wrapper.optimizer.lr': 1e-4,
-    'optim_wrapper.optimizer.fused': False,
-    'val_cfg.amp_dtype': None,
-    'test_cfg.amp_dtype': None,
-    'model.student.localization.encoder_l2': 1e-4,
-    'model.student.segmentation.decoder.pool_channels': 16,
-    'train_cfg.max_cycles': 1,
-    'tasks': TASKS,
-    'train_cfg.val_interval': 10,
-}
-
-
 TEACHER_VIEW = dict(type='TeacherView')
 
 
@@ -145,28 +126,28 @@ def test_gradients_and_metrics_equal_one_process(uneven, tmp_path, views):
 MODES = ('lock', 'release')
 
 
-def check_steps(found, expected):
-    assert len(found) == len(expected)
-    for ours, theirs in zip(found, expected):
-        where = ours['task'], ours['mode']
-        assert ours['locked'] == theirs['locked']
-        assert bool(ours['locked']) == (ours['mode'] == 'lock')
-        assert ours['moved'] == theirs['moved']
-        assert not ours['moved'] & set(ours['locked'])
-        one, two = theirs['gradients'], ours['gradients']
-        assert one.keys() == two.keys(), where
-        largest = max(g.abs().max() for g in one.values())
-        worst = max((one[k] - two[k]).abs().max() for k in one)
-        print(*where, f'{float(worst / largest):.1e}')
-        assert worst <= 1e-5 * largest, where
-
-
 @pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
 def test_launcher_that_did_not_start_the_program(monkeypatch, launcher):
     for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UserError, match=f'--launcher {launcher} needs'):
         start_processes(launcher)
+
+
+def test_processes_that_cannot_reach_each_other(monkeypatch):
+    monkeypatch.setattr(dist, '_init_on_cpus', unreachable)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    for name in dist.NEEDED['pytorch']:
+        monkeypatch.setenv(name, '0')
+    with pytest.raises(UserError, match=r'\(timed out .* GLOO_SOCKET_IFNAME'):
+        start_processes('pytorch')
+
+
+def unreachable(*_, **__):
+    raise RuntimeError(
+        'Gloo connectFullMesh failed with [/a/gloo/pair.cc:152] timed out '
+        'connecting: SO_ERROR: Connection refused, remote=[127.0.0.1]:7060'
+    )
 
 
 def test_torchrun_without_launcher(monkeypatch):
@@ -198,6 +179,10 @@ def test_sync_bn_needs_gpus(uneven, tmp_path, monkeypatch):
             '[/a/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by '
             'peer [::1]:1. This is typically caused by a crash',
             r'Process 0 lost .* \(Connection closed by peer \[::1\]:1\); look',
+        ),
+        (
+            'Application timeout caused pair closure',
+            r'Process 0 lost .* \(Application timeout caused pair closure\)',
         ),
     ],
 )

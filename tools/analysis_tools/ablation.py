@@ -7,6 +7,7 @@ Runs of a seed start with the same weights, those of the base, wherever they
 have the same module. Finished runs are skipped and interrupted ones resumed,
 so the command may be given again. A variant is a config's name up to its first
 underscore: several configs of a name, such as one per task, are its parts.
+A config with ``federated`` is run by ``tools/federated/simulate.py``.
 
 ``--split val`` compares the results of the validation split instead of the
 test split's, to choose by.
@@ -24,9 +25,11 @@ from fx_mm.analysis.sweep import (
 from fx_mm.config import load_config
 from fx_mm.evaluation.report.variant_comparison import VariantComparison
 from fx_mm.utils.cli import add_sweep_options, run_tool
+from fx_mm.utils.errors import UserError
 from fx_mm.visualization.variant_plot import plot_variants
 
 TRAIN = Path(__file__).parents[1] / 'train.py'
+SIMULATE = Path(__file__).parents[1] / 'federated' / 'simulate.py'
 CHOSEN = ('randomness.seed', 'load_from', 'resume')
 SPLITS = ('test', 'val')
 NOTE = (
@@ -77,6 +80,12 @@ def plan(args: argparse.Namespace) -> list[Run]:
         )
         for path in args.configs
     }
+    for path, cfg in cfgs.items():
+        if cfg.get('federated') and args.split != 'test':
+            raise UserError(
+                f'{path} is federated, whose sites report the test split '
+                'alone; leave --split out.'
+            )
     runs = []
     for seed in args.seeds:
         weights = initial_weights(args.work_dir, seed)
@@ -89,6 +98,7 @@ def plan(args: argparse.Namespace) -> list[Run]:
                 args.work_dir / path.stem / f'seed_{seed}',
                 variant=path.stem.split('_')[0],
                 options=[*own, *args.typed_options],
+                tool=SIMULATE if cfg.get('federated') else None,
             )
             run.check_unchanged(cfg)
             runs.append(run)

@@ -1,0 +1,3 @@
+# Hospital A alone.
+_base_ = './central.py'
+tasks = ['phantom_a/cls']

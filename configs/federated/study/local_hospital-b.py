@@ -1,0 +1,3 @@
+# Hospital B alone.
+_base_ = './central.py'
+tasks = ['phantom_b/cls', 'phantom_b/loc']
