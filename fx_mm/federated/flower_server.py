@@ -93,7 +93,10 @@ def _update(reply: Message, site: str) -> Update:
     Raises:
         UserError: If it is not what a site answers.
     """
-    if reply.has_error() or 'error' in reply.content:
+    if reply.has_error():
+        # the reason that Flower gives may name files of the site
+        raise UserError(f'{site} was lost before it answered.')
+    if 'error' in reply.content:
         raise UserError(f'{site} failed; its own log says why.')
     try:
         metrics = dict(reply.content.metric_records['metrics'])
@@ -113,7 +116,8 @@ class Sites:
     Args:
         grid (Grid): Flower's.
         names (list[str]): Of the sites that the config has.
-        told (dict): ``min_sites``, ``wait`` and ``timeout`` in seconds.
+        told (dict): ``min_sites``, ``wait`` and ``timeout`` in seconds, and
+            ``nodes``, a file with the node that each site's key belongs to.
     """
 
     def __init__(
@@ -123,6 +127,8 @@ class Sites:
         self._asked: set[int] = set()
         self._queries: set[str] = set()
         self._nodes: dict[str, int] = {}
+        file = told.get('nodes')
+        self._owned = json.loads(Path(file).read_text()) if file else None
 
     def online(self) -> dict[str, int]:
         """Return site to node, of those that are connected now.
@@ -146,10 +152,14 @@ class Sites:
         if name not in self.names:
             log(f'Refused: {name!r} is no site here.', WARNING)
             return
+        node = reply.metadata.src_node_id
+        if self._owned is not None and self._owned[name] != node:
+            log(f'Refused: one with the key of another says {name}.', WARNING)
+            return
         # a node that was killed seems to be there for another minute
         if name in self._nodes:
             log(f'{name} connected again.', WARNING)
-        self._nodes[name] = reply.metadata.src_node_id
+        self._nodes[name] = node
 
     def wait_for(
         self, chosen: list[str]

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,9 @@ SETTINGS = 'FX_MM_FEDERATED'
 """Environment variable by which the tools tell the apps what to run."""
 AT_ONCE = 10
 """Seconds within which a SuperNode ends that was refused."""
+PATIENCE = 70
+"""Seconds after which a refusal stands: a site that lost its power is
+counted as connected for a minute, and is refused as long."""
 IMAGES = 'images/'
 """In an answer, it stands before the groups of parameters."""
 
@@ -146,6 +149,16 @@ def add_tls_options(parser: argparse.ArgumentParser, server: bool) -> None:
     if server:
         parser.add_argument('--certificate', help="the server's certificate")
         parser.add_argument('--key', help='its private key')
+        parser.add_argument(
+            '--site-keys',
+            type=Path,
+            help='folder with SITE.pub, the public key of each site; no other '
+            'is let in (default: all are that reach the port)',
+        )
+    else:
+        parser.add_argument(
+            '--site-key', help='private key of the site, see --site-keys'
+        )
     parser.add_argument(
         '--insecure',
         action='store_true',
@@ -160,12 +173,64 @@ def tls_of_server(args: argparse.Namespace) -> list[str]:
         UserError: If a certificate is missing.
     """
     if args.insecure:
+        if args.site_keys:
+            raise UserError('--site-keys needs TLS; leave --insecure out.')
         return ['--insecure']
     _check(args, 'ca', 'certificate', 'key')
     return [
         *('--ssl-ca-certfile', args.ca, '--ssl-certfile', args.certificate),
         *('--ssl-keyfile', args.key),
+        *(['--enable-supernode-auth'] if args.site_keys else []),
     ]
+
+
+def keys_of_sites(folder: Path, sites: Iterable[str]) -> dict[str, Path]:
+    """Return the public key of each site.
+
+    Raises:
+        UserError: Names the first that there is not.
+    """
+    keys = {site: folder / f'{site}.pub' for site in sites}
+    for site, file in keys.items():
+        if not file.is_file():
+            raise UserError(
+                f'--site-keys has no {file}; make one of {site} with '
+                f'"ssh-keygen -t ecdsa -b 384 -N \'\' -f {site}", which keeps '
+                f'the file "{site}".'
+            )
+    return keys
+
+
+def register(
+    keys: Mapping[str, Path], env: dict[str, str], file: Path
+) -> None:
+    """Let sites in by their keys, and write which node each of them is.
+
+    Args:
+        keys (Mapping): Site to its public key.
+        env (dict): Of Flower's programs.
+        file (Path): Takes the number of the node of each site.
+
+    Raises:
+        UserError: If Flower refuses a key.
+    """
+    nodes = {}
+    for site, key in keys.items():
+        words = ('supernode', 'register', str(key), 'here', '--format', 'json')
+        done = subprocess.run(
+            [program('flwr'), *words],
+            env=env,
+            capture_output=True,
+            text=True,
+        )
+        try:
+            nodes[site] = int(json.loads(done.stdout)['node-id'])
+        except (ValueError, KeyError) as error:
+            said = (done.stdout + done.stderr).strip()
+            raise UserError(
+                f'Flower does not take {key} as a key of {site}: {said}'
+            ) from error
+    file.write_text(json.dumps(nodes))
 
 
 def tls_of_site(args: argparse.Namespace) -> list[str]:
@@ -177,15 +242,20 @@ def tls_of_site(args: argparse.Namespace) -> list[str]:
     if args.insecure:
         return ['--insecure']
     _check(args, 'ca')
-    return ['--root-certificates', args.ca]
+    tls = ['--root-certificates', args.ca]
+    if args.site_key is not None:
+        _check(args, 'site_key')
+        tls += ['--auth-supernode-private-key', args.site_key]
+    return tls
 
 
 def _check(args: argparse.Namespace, *names: str) -> None:
     for name in names:
         file = getattr(args, name)
         if file is None or not Path(file).is_file():
+            option = name.replace('_', '-')
             raise UserError(
-                f'--{name} is {file!r}, which is no file; give the '
+                f'--{option} is {file!r}, which is no file; give the '
                 'certificates of the server, see docs/federated.md, or '
                 '--insecure for a test on one machine.'
             )
@@ -213,14 +283,17 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def end_with_parent() -> None:
+def end_with_parent(number: int = signal.SIGTERM) -> None:
     """Ask the system to end this process with the one that started it.
 
     Only Linux can.
+
+    Args:
+        number (int): The signal. Defaults to SIGTERM.
     """
     if sys.platform == 'linux':
         # PR_SET_PDEATHSIG; a kill of the tool must not leave the port taken
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(1, number)
 
 
 @contextlib.contextmanager
@@ -262,17 +335,24 @@ def keep_connected(command: Sequence[str], env: dict[str, str]) -> None:
     it any more.
 
     Raises:
-        UserError: If it ends at once.
+        UserError: If it ends at once, time and again.
     """
+    last = time.monotonic()
     while True:
         begin = time.monotonic()
         with running(command, env) as process:
             process.wait()
-        if time.monotonic() - begin < AT_ONCE:
+        now = time.monotonic()
+        if now - begin >= AT_ONCE:
+            last = now
+            print('The connection ended; connecting again.', flush=True)
+        elif now - last < PATIENCE:
+            print('Refused; trying again for a minute.', flush=True)
+            time.sleep(AT_ONCE)
+        else:
             raise UserError(
                 "The site cannot connect; Flower's last lines above say why."
             )
-        print('The connection ended; connecting again.', flush=True)
         time.sleep(1)
 
 

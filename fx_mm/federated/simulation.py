@@ -1,6 +1,7 @@
 """All sites on one machine, each round of a site in a worker process."""
 
 import multiprocessing
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -72,7 +73,8 @@ def simulate(cfg: Config, resume: bool = False, jobs: int = 1) -> None:
 
 def _prepare(cfg: Config) -> None:
     """Do what reading the config's file did in the first process."""
-    end_with_parent()
+    # after a checkpoint it would wait for its next round for ever
+    end_with_parent(signal.SIGKILL)
     import_modules_from_strings(**(cfg.get('custom_imports') or {}))
 
 

@@ -137,7 +137,8 @@ def serve(make_cfg, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('other', 'reason'),
     [
-        (failing, 'two failed; its own log says why'),
+        (failing, 'two was lost before it answered'),
+        (lambda m: MadeUpGrid.reply(m, error=ConfigRecord({})), 'two failed'),
         (lambda message: None, 'two did not answer'),
         (None, 'two did not answer'),
         (answer(spoil), 'two sent values of "[^"]*" that are not finite'),
@@ -157,7 +158,7 @@ def test_a_bad_site_is_left_out(serve, other, reason):
 
 def test_without_any_site_it_ends_with_a_sentence(serve):
     _, _, error = serve([('one', failing), ('two', failing)])
-    assert error.startswith('Round 1 has no result of any site: one failed')
+    assert error.startswith('Round 1 has no result of any site: one was')
 
 
 def test_an_unknown_site_is_never_asked(serve, log):
@@ -166,6 +167,16 @@ def test_an_unknown_site_is_never_asked(serve, log):
     assert error is None and set(rows[0]['images']) == {'one', 'two'}
     assert 1 not in grid.asked
     assert "Refused: 'stranger' is no site" in log.text
+
+
+def test_a_site_is_known_by_its_key(serve, log, tmp_path):
+    nodes = [('one', answer()), ('two', answer(spoil)), ('two', answer())]
+    file = tmp_path / 'nodes.json'
+    file.write_text(json.dumps(dict(one=0, two=2)))
+    rows, grid, error = serve(nodes, nodes=str(file))
+    assert error is None and set(rows[0]['images']) == {'one', 'two'}
+    assert 1 not in grid.asked
+    assert 'Refused: one with the key of another says two' in log.text
 
 
 def test_a_site_that_was_started_again_is_asked_there(serve, log):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import SITES
 from recording_proxy import RecordingProxy
 
 from fx_mm.apis import read_xray
@@ -61,22 +62,49 @@ class Network:
             *('--address', f'127.0.0.1:{self.port}', *tls, *options),
         )
 
-    def site(self, name, port=None, tls=('--insecure',)):
+    def site(self, name, *options, port=None, tls=('--insecure',)):
         return self.start(
             f'site_{name}',
             TOOLS / 'site.py',
             self.config,
             *(name, '--server', f'127.0.0.1:{port or self.port}', *tls),
-            *('--work-dir', self.folder / f'of_{name}'),
+            *('--work-dir', self.folder / f'of_{name}', *options),
         )
 
     def log(self, name):
         return (self.folder / f'{name}.log').read_text(errors='replace')
 
-    def kill(self, name, number=signal.SIGKILL):
+    def kill(self, name):
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.running[name].pid, number)
+            os.killpg(self.running[name].pid, signal.SIGKILL)
         self.running.pop(name).wait(60)
+
+    def switch_off(self, name):
+        """End a tool and all that it started, at once: a cut of the power."""
+        pids = self.processes(name)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        self.running.pop(name).wait(60)
+
+    def processes(self, name):
+        """Return the process of a tool and those that it started."""
+        found = [self.running[name].pid]
+        for pid in found:
+            ps = ['ps', '-o', 'pid=', '--ppid', str(pid)]
+            words = subprocess.run(ps, capture_output=True, text=True).stdout
+            found += map(int, words.split())
+        return found
+
+    def training_of(self, name):
+        """Return the process that trains at a site, once there is one."""
+        for pid in self.processes(f'site_{name}'):
+            with contextlib.suppress(OSError):
+                command = Path(f'/proc/{pid}/cmdline').read_text()
+                if 'fx_mm.federated.site_process' in command:
+                    return pid
+        return None
 
     def rounds(self):
         file = self.folder / 'server/rounds.json'
@@ -85,9 +113,16 @@ class Network:
     def wait(self, until, seconds=1500):
         end = time.monotonic() + seconds
         while not (found := until()):
+            for name, process in self.running.items():
+                assert process.poll() is None, self.log(name)[-3000:]
             assert time.monotonic() < end, self.log('server')[-3000:]
             time.sleep(0.5)
         return found
+
+    def wait_for_line(self, words, name):
+        """Wait until a tool says something once more."""
+        said = self.log(name).count(words)
+        self.wait(lambda: self.log(name).count(words) > said)
 
     def weights(self):
         return load_file(str(newest_round(self.folder / 'server')))['weights']
@@ -98,8 +133,8 @@ def network(make_cfg, tmp_path):
     """Make a network for the config of two sites."""
     made = []
 
-    def make(**options):
-        cfg = make_cfg(options={**OPTIONS, **options})
+    def make(sites=SITES, **options):
+        cfg = make_cfg(sites=sites, options={**OPTIONS, **options})
         cfg.work_dir = None
         config = tmp_path / 'config.py'
         cfg.dump(config)
@@ -129,8 +164,8 @@ def test_only_listed_tensors_travel(network, expected, phantom_root, make_cfg):
     net = network()
     server = net.server()
     proxy = RecordingProxy(net.port)
-    net.site('one', proxy.port)
-    net.site('two', proxy.port)
+    net.site('one', port=proxy.port)
+    net.site('two', port=proxy.port)
     assert server.wait(1500) == 0, net.log('server')[-3000:]
     assert_equal(net.weights(), expected)
     assert [row['left_out'] for row in net.rounds()] == [{}, {}]
@@ -204,42 +239,102 @@ def certificates(folder, name):
     return ca, server, key
 
 
-def test_certificates_and_kills(network, expected, tmp_path):
-    """TLS; a wrong authority; kill -9 of a site and of the server."""
+def site_keys(folder, *names):
+    """Make a key of each site, in a folder."""
+    folder.mkdir()
+    for name in names:
+        words = ('-t', 'ecdsa', '-b', '384', '-N', '', '-f', folder / name)
+        subprocess.run(
+            ['ssh-keygen', *map(str, words)], check=True, capture_output=True
+        )
+    return folder
+
+
+def test_certificates_keys_and_kills(network, expected, tmp_path):
+    """A wrong authority, a wrong key; kill -9 of a site and of the server."""
     ca, pem, key = certificates(tmp_path, 'right')
     other, *_ = certificates(tmp_path, 'other')
+    keys = site_keys(tmp_path / 'keys', 'one', 'two', 'stranger')
     tls = ('--ca', ca, '--certificate', pem, '--key', key)
+    tls += ('--site-keys', keys)
+    of = {
+        name: ('--ca', ca, '--site-key', keys / name)
+        for name in ('one', 'two', 'stranger')
+    }
     net = network()
     net.server(tls=tls)
-    net.site('one', tls=('--ca', ca))
-    net.site('two', tls=('--ca', other))
-    net.wait(lambda: 'CERTIFICATE_VERIFY_FAILED' in net.log('site_two'))
+    net.site('one', tls=of['one'])
+    net.site('two', tls=('--ca', other, *of['two'][2:]))
+    net.wait_for_line('CERTIFICATE_VERIFY_FAILED', 'site_two')
     net.wait(lambda: 'Waiting for two' in net.log('server'))
     net.kill('site_two')
     net.site('two')  # no TLS at all
     time.sleep(20)
     assert not net.rounds()
     net.kill('site_two')
-    net.site('two', tls=('--ca', ca))
+    for no_key in (of['stranger'], ('--ca', ca)):
+        net.site('two', tls=no_key)
+        net.wait_for_line('Refused; trying again', 'site_two')
+        net.kill('site_two')
+    net.site('two', tls=of['two'])
     net.wait(lambda: len(net.rounds()) == 1)
     net.kill('site_one')
     net.kill('server')
-    net.site('one', tls=('--ca', ca))
+    net.site('one', tls=of['one'])
     server = net.server('--resume', tls=tls)
     assert server.wait(1500) == 0, net.log('server')[-3000:]
     assert_equal(net.weights(), expected)
 
 
+THREE = dict(one=['phantom_a'], two=['phantom_b'], three=['phantom_c'])
+NO_END = 'error: All rounds are over, but {} did not write a final model'
+
+
 def test_the_others_go_on_without_a_lost_site(network):
-    net = network()
+    """kill -9 of one, and the power of another is cut."""
+    tasks = ['phantom_a/cls', 'phantom_b/cls', 'phantom_c/cls']
+    net = network(THREE, tasks=tasks)
     server = net.server('--min-sites', 1, '--wait', 5)
-    net.site('one')
-    net.site('two')
+    for name in THREE:
+        net.site(name)
     net.wait(lambda: len(net.rounds()) == 1)
     net.kill('site_two')
+    net.switch_off('site_three')
     begin = time.monotonic()
-    assert server.wait(1500) == 0, net.log('server')[-3000:]
+    net.wait(lambda: len(net.rounds()) == 2)
     took = time.monotonic() - begin
+    print(f'the round went on after {took:.0f} s')
     last = net.rounds()[-1]
-    assert list(last['images']) == ['one'], took
-    assert list(last['left_out']) == ['two']
+    assert list(last['images']) == ['one']
+    for name in ('two', 'three'):
+        assert last['left_out'][name].startswith(f'{name} was lost')
+    # Flower gives a site two heartbeats, which is a minute
+    assert took < 75
+    assert server.wait(120) == 1
+    assert NO_END.format('three, two') in net.log('server')
+
+
+def test_the_others_go_on_without_a_bad_site(network):
+    """One sends NaN and later another model, one trains for ever."""
+    tasks = ['phantom_a/cls', 'phantom_b/cls', 'phantom_c/cls']
+    net = network(THREE, tasks=tasks)
+    server = net.server('--timeout', 150, '--min-sites', 2, '--wait', 60)
+    net.site('one')
+    diverges = 'optim_wrapper.optimizer.lr=1e39'
+    net.site('two', '--cfg-options', diverges)
+    net.site('three')
+    os.kill(net.wait(lambda: net.training_of('three')), signal.SIGSTOP)
+    net.wait(lambda: len(net.rounds()) == 1)
+    net.switch_off('site_three')
+    net.kill('site_two')
+    wider = ('--cfg-options', 'model.student.backbone.embed_dims=32')
+    net.site('two', *wider, '--work-dir', net.folder / 'fresh')
+    assert server.wait(600) == 1
+    first, second = net.rounds()
+    assert list(first['images']) == list(second['images']) == ['one']
+    assert 'are not finite' in first['left_out']['two']
+    assert first['left_out']['three'] == 'three did not answer.'
+    assert second['left_out']['two'] == 'two failed; its own log says why.'
+    assert 'The server sent the weights of another' in net.log('site_two')
+    assert NO_END.format('three, two') in net.log('server')
+    assert all(value.isfinite().all() for value in net.weights().values())

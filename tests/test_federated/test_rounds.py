@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 
 from fx_mm.apis import build_runner
 from fx_mm.config import FederatedPlan
+from fx_mm.evaluation.report.variant_comparison import read_headlines
 from fx_mm.federated import site as site_module
 from fx_mm.federated.exchange import pack, travelling, unpack
 from fx_mm.federated.merging import merge
@@ -272,6 +273,15 @@ def test_one_model_is_made_of_all(make_cfg, train, tmp_path, run):
         assert (folder / name / 'results.json').is_file()
         for key, value in final['state_dict'].items():
             assert torch.equal(value, merged['state_dict'][key]), key
+    found = read_headlines(folder / 'results.json')
+    assert found == {
+        metric: value
+        for name in THREE
+        for metric, value in read_headlines(
+            folder / name / 'results.json'
+        ).items()
+    }
+    assert {metric.rpartition('/')[0] for metric in found} <= set(ALL['tasks'])
     sites = [str(folder / name / FINAL) for name in THREE]
     newest = str(newest_round(folder))
     with pytest.raises(UserError, match='both have "phantom_a/cls"'):

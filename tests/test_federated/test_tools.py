@@ -1,10 +1,13 @@
 """The tools, as far as they need no training."""
 
+import pytest
 import torch
 
 from fx_mm.federated.files import save_weights
+from fx_mm.federated.launching import keys_of_sites
 from fx_mm.federated.server import FederatedServer, initial_model, newest_round
 from fx_mm.utils.checkpoint import load_file
+from fx_mm.utils.errors import UserError
 
 
 def test_a_mistake_is_one_sentence(make_cfg, tmp_path, run):
@@ -21,9 +24,17 @@ def test_a_mistake_is_one_sentence(make_cfg, tmp_path, run):
         ((*site, 'one', '--server', 'x:1'), '--ca is None'),
         ((*server, '--address', 'x:1'), '--ca is None'),
         ((*server, '--address', 'x', '--insecure'), 'write HOST:PORT'),
+        ((*server, '--insecure', '--site-keys', tmp_path), 'needs TLS'),
     ):
         code, _, err = run(*command)
         assert code == 1 and words in err, err
+
+
+def test_each_site_needs_a_key(tmp_path):
+    (tmp_path / 'one.pub').touch()
+    assert keys_of_sites(tmp_path, ['one']) == {'one': tmp_path / 'one.pub'}
+    with pytest.raises(UserError, match=r'no .*two\.pub; make one of two'):
+        keys_of_sites(tmp_path, ['one', 'two'])
 
 
 def test_merge(make_cfg, tmp_path, run):

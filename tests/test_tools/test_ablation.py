@@ -17,6 +17,7 @@ from scipy import stats
 
 from fx_mm.analysis.sweep import Run, sweep, write_initial_weights
 from fx_mm.apis import build_runner, expand_config, load_config
+from fx_mm.config import FederatedPlan
 from fx_mm.datasets.samplers.pass_schedule import plan_cycle
 from fx_mm.evaluation.report.variant_comparison import (
     VariantComparison,
@@ -34,6 +35,7 @@ CONFIGS = ROOT / 'configs' / 'ablation'
 BASE = CONFIGS / 'foundation-x.py'
 FILES = sorted(CONFIGS.glob('*.py'))
 SINGLES = sorted(CONFIGS.glob('single-task_*.py'))
+STUDY = ROOT / 'configs/federated/study'
 FAKE_TRAIN = """
 import json, sys
 from pathlib import Path
@@ -114,6 +116,30 @@ def test_single_tasks_cover_the_base():
     tasks = [load_config(str(path)).tasks for path in SINGLES]
     assert all(len(each) == 1 for each in tasks)
     assert {each[0] for each in tasks} == set(load_config(str(BASE)).tasks)
+
+
+@pytest.mark.parametrize('path', STUDY.glob('*.py'), ids=lambda f: f.stem)
+def test_federated_study_shares_data_and_steps(path):
+    base, cfg = (load_config(str(p)) for p in (STUDY / 'central.py', path))
+    assert (cfg.datasets, cfg.phantom) == (base.datasets, base.phantom)
+    wanted = steps_by_task(STUDY / 'central.py')
+    assert steps_by_task(path) == {task: wanted[task] for task in cfg.tasks}
+    if cfg.get('federated'):
+        assert sum(FederatedPlan(cfg).sites.values(), []) == base.tasks
+
+
+def test_federated_configs_are_simulated(tool, tmp_path, monkeypatch):
+    configs = [str(STUDY / f'{name}.py') for name in ('fedavg', 'central')]
+    words = ['ablation.py', '--configs', *configs, '--seeds', '3']
+    words += ['--work-dir', str(tmp_path)]
+    monkeypatch.setattr(sys, 'argv', words)
+    fedavg, central = tool.plan(tool.parse_args())
+    assert fedavg.command('train.py')[1].endswith('federated/simulate.py')
+    assert Path(fedavg.command('train.py')[1]).is_file()
+    assert central.command('train.py')[1] == 'train.py'
+    monkeypatch.setattr(sys, 'argv', [*words, '--split', 'val'])
+    with pytest.raises(UserError, match='fedavg.py is federated'):
+        tool.plan(tool.parse_args())
 
 
 def test_variants_start_with_equal_weights(tmp_path):

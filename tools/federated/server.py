@@ -60,9 +60,13 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     cfg.work_dir = args.work_dir or cfg.work_dir
-    folder = FederatedPlan(cfg).work_dir
+    plan = FederatedPlan(cfg)
+    folder = plan.work_dir
     host, port = launching.host_and_port(args.address)
     tls = launching.tls_of_server(args)
+    keys, nodes = {}, folder / 'flower' / 'nodes.json'
+    if args.site_keys:
+        keys = launching.keys_of_sites(args.site_keys, plan.sites)
     ended = folder / 'flower' / 'ended.json'
     ended.unlink(missing_ok=True)
     settings = dict(
@@ -72,6 +76,7 @@ def main() -> None:
         wait=args.wait,
         timeout=args.timeout,
         ended=str(ended.absolute()),
+        nodes=str(nodes.absolute()) if keys else None,
     )
     env = launching.environment(folder, settings)
     app = launching.write_app(folder, f'{host}:{port}', args)
@@ -84,6 +89,8 @@ def main() -> None:
         log = folder / 'flower' / 'superlink.log'
         process = stack.enter_context(launching.running(link, env, log))
         launching.wait_until_open(process, host, int(port), log)
+        if keys:
+            launching.register(keys, env, nodes)
         run = [launching.program('flwr'), 'run', str(app), 'here', '--stream']
         subprocess.run(run, env=env, check=False)
         if not ended.is_file():
