@@ -1,6 +1,10 @@
 """Rounds of sites: what travels, what stays, what a cut changes."""
 
 import json
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -298,3 +302,24 @@ def test_one_model_is_made_of_all(make_cfg, train, tmp_path, run):
     assert_equal(again['state_dict'], merged['state_dict'])
     code, out, err = run('federated/simulate', config)
     assert code == 1 and 'go on behind them with --resume' in err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != 'linux', reason='Linux ends them')
+def test_no_site_outlives_a_killed_simulation(make_cfg, tmp_path):
+    config = tmp_path / 'config.py'
+    make_cfg(options={'train_cfg.max_cycles': 1000}).dump(config)
+    tool = Path(__file__).parents[2] / 'tools/federated/simulate.py'
+    process = subprocess.Popen([sys.executable, tool, config])
+    ps = ['ps', '-o', 'pid=,args=', '--ppid', str(process.pid)]
+    while not (tmp_path / 'work/round_0001.pth').is_file():
+        assert process.poll() is None
+        time.sleep(0.2)
+    children = subprocess.run(ps, capture_output=True, text=True).stdout
+    (site,) = [s for s in children.splitlines() if 'spawn_main' in s]
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 20
+    while Path('/proc', site.split()[0]).exists():
+        assert time.monotonic() < end, site
+        time.sleep(0.1)
