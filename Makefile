@@ -72,6 +72,7 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_engine/test_mixture_runs.py \
 	tests/test_engine/test_orders.py tests/test_engine/test_start_summary.py \
 	tests/test_engine/test_trackers.py \
+	tests/test_engine/test_two_machines.py \
 	tests/test_engine/test_training.py \
 	tests/test_engine/test_validation_losses.py \
 	tests/test_engine/test_vit_runs.py \

@@ -311,14 +311,16 @@ def test_no_site_outlives_a_killed_simulation(make_cfg, tmp_path):
     make_cfg(options={'train_cfg.max_cycles': 1000}).dump(config)
     tool = Path(__file__).parents[2] / 'tools/federated/simulate.py'
     process = subprocess.Popen([sys.executable, tool, config])
-    ps = ['ps', '-o', 'pid=,args=', '--ppid', str(process.pid)]
-    while not (tmp_path / 'work/round_0001.pth').is_file():
-        assert process.poll() is None
-        time.sleep(0.2)
-    children = subprocess.run(ps, capture_output=True, text=True).stdout
+    try:
+        while not (tmp_path / 'work/round_0001.pth').is_file():
+            assert process.poll() is None
+            time.sleep(0.2)
+        ps = ['ps', '-ww', '-o', 'pid=,args=', '--ppid', str(process.pid)]
+        children = subprocess.run(ps, capture_output=True, text=True).stdout
+    finally:
+        process.kill()
+        process.wait()
     (site,) = [s for s in children.splitlines() if 'spawn_main' in s]
-    process.kill()
-    process.wait()
     end = time.monotonic() + 20
     while Path('/proc', site.split()[0]).exists():
         assert time.monotonic() < end, site
