@@ -285,7 +285,7 @@ def test_one_model_is_made_of_all(make_cfg, train, tmp_path, run):
             folder / name / 'results.json'
         ).items()
     }
-    assert {metric.rpartition('/')[0] for metric in found} <= set(ALL['tasks'])
+    assert len(found) >= len(ALL['tasks'])
     sites = [str(folder / name / FINAL) for name in THREE]
     newest = str(newest_round(folder))
     with pytest.raises(UserError, match='both have "phantom_a/cls"'):
