@@ -8,9 +8,10 @@ DEMO_CONFIG := configs/phantom/foundation-x_tiny_phantom.py
 test test-workflows test-all test-federated: export OMP_NUM_THREADS ?= 1
 
 FEDERATED_VENV := .venv-federated
+LABELSTUDIO_VENV := .venv-labelstudio
 
 .PHONY: help setup wheelhouse demo test test-workflows test-all test-federated \
-	federated fuzz lint docs format dist env clean distclean
+	federated labelstudio fuzz lint docs format dist env clean distclean
 
 help:
 	@echo 'make demo      train on phantom data, with a report at the end'
@@ -19,6 +20,7 @@ help:
 	@echo 'make test-all  all tests, the long ones too'
 	@echo 'make federated  Flower, for sites and their server, in .venv-federated'
 	@echo 'make test-federated  tests of it, over the network of this machine'
+	@echo 'make labelstudio  its converter, in .venv-labelstudio: one test asks it'
 	@echo 'make fuzz      an hour of mutated files, configs and weights'
 	@echo 'make lint      ruff check, format check, mypy'
 	@echo 'make docs      the documentation as a site, in build/site'
@@ -80,6 +82,7 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_federated \
 	tests/test_models/test_dino_config.py tests/test_models/test_export.py \
 	tests/test_phantom/test_not_a_toy.py \
+	tests/test_preparation/test_corrections.py \
 	tests/test_tasks/test_masked_image_run.py \
 	tests/test_tasks/test_pseudo_label_run.py \
 	tests/test_tasks/test_self_distillation_run.py \
@@ -110,6 +113,15 @@ federated: setup
 
 test-federated: federated
 	$(FEDERATED_VENV)/bin/python -m pytest -m '' tests/test_federated
+
+# Label Studio's converter, for the test that has it read our export; without
+# it that test is skipped.
+labelstudio: setup
+	@$(LABELSTUDIO_VENV)/bin/python -c 'import label_studio_sdk' 2>/dev/null || ( \
+	rm -rf $(LABELSTUDIO_VENV) && \
+	$(PYTHON_VENV) -m venv --without-pip $(LABELSTUDIO_VENV) && \
+	$(PYTHON_VENV) -m pip --python $(LABELSTUDIO_VENV)/bin/python install -q \
+		-r requirements/labelstudio.txt )
 
 # Seconds per kind of input; there are 16 kinds, two at a time.
 FUZZ_SECONDS := 450
@@ -155,4 +167,4 @@ clean:
 		-exec rm -rf {} +
 
 distclean: clean
-	rm -rf .venv $(FEDERATED_VENV)
+	rm -rf .venv $(FEDERATED_VENV) $(LABELSTUDIO_VENV)
