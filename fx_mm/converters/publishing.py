@@ -11,6 +11,7 @@ import torch
 from fx_mm.converters.files import to_bytes, write_checkpoint
 from fx_mm.utils.adapted_weights import META, base_of
 from fx_mm.utils.checkpoint import RUN_KEYS
+from fx_mm.utils.credentials import hide_in_config_text
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.model_weights import model_weights
 from fx_mm.utils.weight_files import SAFETENSORS
@@ -45,7 +46,8 @@ def publish_checkpoint(
     """Keep what others need of a checkpoint of fx_mm.
 
     Optimizer, schedulers and the log's state are removed, and from the
-    config's text what belongs to the run: folders, launcher, trackers.
+    config's text what belongs to the run: folders, launcher, trackers, and
+    credentials.
 
     Args:
         checkpoint (dict): A loaded checkpoint; it is not changed.
@@ -74,9 +76,8 @@ def publish_checkpoint(
                 'finite; publish an earlier one.'
             )
     kept = {key: meta[key] for key in KEPT if key in meta}
-    kept.update(
-        cfg=strip_run_keys(meta.get('cfg', '')), fx_mm_version=__version__
-    )
+    text = hide_in_config_text(strip_run_keys(meta.get('cfg', '')))
+    kept.update(cfg=text, fx_mm_version=__version__)
     base = base_of(checkpoint)
     if base is not None and not merge:
         kept[META] = dict(base, base=osp.basename(base['base']))

@@ -14,6 +14,7 @@ from mmpretrain.models import SwinTransformer as PretrainSwin
 from fx_mm.apis import FoundationXInferencer, load_model
 from fx_mm.converters.exporting import export_backbone
 from fx_mm.converters.files import write_checkpoint
+from fx_mm.converters.hub_folder import shown_config
 from fx_mm.converters.publishing import (
     publish_checkpoint,
     strip_run_keys,
@@ -136,6 +137,19 @@ def test_safetensors_say_the_same(trained, tmp_path):
     assert again.predict_on == 'teacher'
     for key, value in model.teacher.state_dict().items():
         assert torch.equal(again.active.state_dict()[key], value)
+
+
+def test_no_credentials_are_published(trained, tmp_path):
+    path, _, _ = trained()
+    loaded = load_file(path)
+    loaded['meta']['cfg'] += (
+        "x = dict(api_key='secret', a='http://me:secret@host/x')\n"
+    )
+    published = publish_checkpoint(loaded, path, 'teacher')
+    assert 'secret' not in published['meta']['cfg']
+    assert "'http://host/x'" in published['meta']['cfg']
+    config = shown_config(published, path)
+    assert config.x == dict(api_key='***', a='http://host/x')
 
 
 def test_strip_run_keys():

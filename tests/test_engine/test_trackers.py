@@ -215,7 +215,20 @@ def test_a_server_that_is_not_there_is_told_before_the_first_pass(
     assert runner.iter == 0
 
 
-@pytest.mark.slow
+def test_credentials_are_not_kept(tmp_path):
+    tracker = TensorboardTracker(str(tmp_path / 'x'))
+    kept = dict(token='secret', b='http://me:secret@host', c=1)
+    config = Config(dict(work_dir=str(tmp_path), visualizer=kept))
+    tracker.add_config(config)
+    tracker.prepare(0)
+    tracker.close()
+    (run,) = (tmp_path / 'tensorboard').iterdir()
+    (file,) = run.iterdir()
+    content = file.read_bytes()
+    assert b'http://host' in content and b'secret' not in content
+    assert config.visualizer.token == 'secret'
+
+
 def test_credentials_of_an_address_are_not_told(tmp_path, monkeypatch):
     def refuse(*args):
         raise ConnectionError('no answer of http://me:secret@host/path')

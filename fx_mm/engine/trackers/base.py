@@ -3,7 +3,6 @@
 import importlib
 import json
 import logging
-import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,8 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.visualization import BaseVisBackend
 
+from fx_mm.config import PlainConfig
+from fx_mm.utils.credentials import hide_credentials, hide_in_text
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 
@@ -69,7 +70,7 @@ class Tracker(BaseVisBackend):
 
     @abstractmethod
     def keep_config(self, config: Config) -> None:
-        """Keep the config."""
+        """Keep the config, which comes without credentials."""
 
     @abstractmethod
     def keep_scalars(self, scalars: Mapping[str, float], step: int) -> None:
@@ -128,7 +129,8 @@ class Tracker(BaseVisBackend):
                     'visualizer.vis_backends.'
                 ) from error
             if self._config is not None:
-                self.keep_config(self._config)
+                shown = hide_credentials(self._config.to_dict())
+                self.keep_config(PlainConfig(shown))
         return self._run
 
     def _ids(self) -> dict[str, str]:
@@ -213,7 +215,7 @@ class Tracker(BaseVisBackend):
 
 def _said(error: Exception) -> str:
     """Return what an error says, without the credentials of an address."""
-    return re.sub(r'(?<=://)[^/\s]*@', '', str(error))
+    return hide_in_text(str(error))
 
 
 def load_library(name: str) -> ModuleType:
