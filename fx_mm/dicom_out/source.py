@@ -1,14 +1,17 @@
 """The header of the image that results belong to."""
 
+import logging
 import re
 from collections.abc import Callable
 from typing import Any
 
 import pydicom
+from pydicom.uid import UID
 from pydicom.valuerep import DA, TM, PersonName
 
 from fx_mm.dicom_out.errors import SourceError
 from fx_mm.dicom_out.extra import quiet
+from fx_mm.utils.log import log
 
 UIDS = (
     'StudyInstanceUID',
@@ -16,17 +19,19 @@ UIDS = (
     'SOPInstanceUID',
     'SOPClassUID',
 )
-TEXTS = (
-    'PatientID',
-    'IssuerOfPatientID',
-    'AccessionNumber',
-    'StudyID',
-    'StudyDescription',
-    'PatientIdentityRemoved',
-    'DeidentificationMethod',
-    'Modality',
-)
+TEXTS = {
+    'PatientID': 64,
+    'IssuerOfPatientID': 64,
+    'AccessionNumber': 16,
+    'StudyID': 16,
+    'PatientIdentityRemoved': 16,
+    'DeidentificationMethod': 64,
+    'Modality': 16,
+}
+"""Texts, and how many characters DICOM allows them."""
 NAMES = ('PatientName', 'ReferringPhysicianName')
+NAME = 64
+"""Characters of each of a name's groups."""
 DATES = ('PatientBirthDate', 'StudyDate')
 NEEDED = (
     'PatientID',
@@ -48,8 +53,9 @@ SPACINGS = ('PixelSpacing', 'ImagerPixelSpacing', 'PixelAspectRatio')
 def read_source(path: str) -> pydicom.Dataset:
     """Read what results take over of a DICOM: patient, study, references.
 
-    What is malformed is left out, since no result would be valid with it;
-    texts are in UTF-8 after it.
+    What is malformed or too long is left out with a warning, since no result
+    would be valid with it, and half an accession number would be another
+    one; texts are in UTF-8 after it.
 
     Args:
         path (str): The DICOM file.
@@ -58,8 +64,8 @@ def read_source(path: str) -> pydicom.Dataset:
         pydicom.Dataset: UIDs, patient, study and the pixel grid.
 
     Raises:
-        SourceError: If the file lacks a UID, or its pixels are in frames
-            with headers of their own.
+        SourceError: If the file lacks a valid UID, has a patient ID that is
+            not valid, or its pixels are in frames with headers of their own.
     """
     with quiet():
         try:
@@ -78,7 +84,7 @@ def _take_over(path: str, whole: pydicom.Dataset) -> pydicom.Dataset:
     source.SpecificCharacterSet = 'ISO_IR 192'
     for keyword in UIDS:
         uid = _value(whole, keyword, str)
-        if not uid or not re.fullmatch(r'[0-9.]{1,64}', uid):
+        if not uid or not UID(uid).is_valid:
             raise SourceError(
                 f'{path}: the DICOM has no valid {keyword}, which its '
                 'results would refer to, so there are none; send it through '
@@ -91,7 +97,7 @@ def _take_over(path: str, whole: pydicom.Dataset) -> pydicom.Dataset:
             'results are written; save the X-ray as a plain image.'
         )
     readers: dict[str, Callable[[Any], Any]] = {
-        **dict.fromkeys(TEXTS, _read_text),
+        **{key: _text_reader(length) for key, length in TEXTS.items()},
         **dict.fromkeys(NAMES, _read_name),
         **dict.fromkeys(DATES, DA),
         **dict.fromkeys(PIXELS, int),
@@ -106,12 +112,28 @@ def _take_over(path: str, whole: pydicom.Dataset) -> pydicom.Dataset:
         'VOILUTSequence': list,
         'ModalityLUTSequence': list,
     }
+    left_out = []
     for keyword, reader in readers.items():
         value = _value(whole, keyword, reader)
         if value not in (None, '', []):
             setattr(source, keyword, value)
-        elif keyword in NEEDED:
+            continue
+        if keyword in NEEDED:
             setattr(source, keyword, '')
+        if whole.get(keyword) not in (None, '', []):
+            left_out.append(keyword)
+    if 'PatientID' in left_out:
+        raise SourceError(
+            f'{path}: the DICOM has a PatientID that is not valid (several '
+            f'values, or more than {TEXTS["PatientID"]} characters), so its '
+            'results would be of no patient and there are none; correct it.'
+        )
+    if left_out:
+        log(
+            f'{path}: not valid and left out of its DICOM results: '
+            f'{", ".join(left_out)}.',
+            logging.WARNING,
+        )
     if 'Modality' not in source:
         source.Modality = 'OT'
     return source
@@ -128,20 +150,29 @@ def _value(
         return None
 
 
-def _read_text(value: Any) -> str | None:
-    """Return a text; None for several, which a backslash makes of it."""
-    return value if isinstance(value, str) else None
+def _text_reader(length: int) -> Callable[[Any], str | None]:
+    """Return what takes a text of at most so many characters.
+
+    And none for several, which a backslash makes of it.
+    """
+
+    def read(value: Any) -> str | None:
+        valid = isinstance(value, str) and len(value) <= length
+        return value if valid else None
+
+    return read
 
 
 def _read_description(value: Any) -> str | None:
-    text = _read_text(value)
-    return text and text[:64]  # a longer one is not valid
+    # a longer one is not valid
+    return value[:64] if isinstance(value, str) else None
 
 
 def _read_name(value: Any) -> str | None:
     if not isinstance(value, str | PersonName):
         return None
-    return str(PersonName(str(value)))
+    name = str(PersonName(str(value)))
+    return name if max(map(len, name.split('='))) <= NAME else None
 
 
 def _read_sex(value: Any) -> str | None:

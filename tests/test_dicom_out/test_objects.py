@@ -270,7 +270,9 @@ def test_objects_are_for_dicom_alone(make):
 
 
 @pytest.mark.parametrize('keyword', ('StudyInstanceUID', 'SeriesInstanceUID'))
-@pytest.mark.parametrize('value', (None, '', 'my study'))
+@pytest.mark.parametrize(
+    'value', (None, '', 'my study', '1..2.', '1.2.03', '1.' + 32 * '22')
+)
 def test_a_source_without_its_uids_is_refused(source, make, keyword, value):
     path = source()
     whole = pydicom.dcmread(path)
@@ -291,7 +293,7 @@ def test_another_pixel_grid_is_refused(source, make):
         make(result)
 
 
-def test_malformed_elements_are_left_out(source, make, caplog):
+def test_malformed_elements_are_left_out(source, make, log):
     """And no value of them, nor a name, goes to the log."""
     path = source()
     whole = pydicom.dcmread(path)
@@ -304,30 +306,55 @@ def test_malformed_elements_are_left_out(source, make, caplog):
     for keyword in ('PatientID', 'AccessionNumber', 'StudyID'):
         delattr(whole, keyword)
     whole.save_as(path)
-    caplog.clear()
-    caplog.set_level(logging.DEBUG)
+    log.clear()
+    log.set_level(logging.DEBUG)
     source_header = read_source(path)
     assert source_header.PatientBirthDate == source_header.StudyTime == ''
     assert source_header.PatientSex == source_header.PatientID == ''
     assert 'PatientAge' not in source_header
     made = make(predictions(path))
     assert len(made) == 3
+    left_out = 'PatientBirthDate, StudyTime, PatientSex, PatientAge.'
+    assert f'left out of its DICOM results: {left_out}' in log.text
     for secret in ('yesterday', 'noon', 'perhaps', 'A=B'):
-        assert secret not in caplog.text
+        assert secret not in log.text
 
 
-def test_texts_of_several_values_and_long_ones(source):
-    path = source()
+def change(path, **values):
     whole = pydicom.dcmread(path)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        whole.PatientID = ['A', 'B']
-        whole.PatientName = ['Doe', 'Roe']
-        whole.StudyDescription = 'x' * 80
+        for keyword, value in values.items():
+            setattr(whole, keyword, value)
         whole.save_as(path)
+
+
+def test_texts_of_several_values_and_long_ones(source, log):
+    path = source()
+    change(
+        path,
+        PatientName=['Doe', 'Roe'],
+        AccessionNumber='A' * 17,
+        StudyID='1' * 16,
+        StudyDescription='x' * 80,
+    )
     header = read_source(path)
-    assert header.PatientID == header.PatientName == ''
+    # half a number would be that of another order
+    assert header.PatientName == header.AccessionNumber == ''
+    assert header.StudyID == '1' * 16
     assert header.StudyDescription == 'x' * 64
+    assert 'AccessionNumber, PatientName' in log.text
+    assert 'AAA' not in log.text and 'Doe' not in log.text
+    change(path, PatientName='Doe^' + 'J' * 61)
+    assert read_source(path).PatientName == ''
+
+
+@pytest.mark.parametrize('value', (['A', 'B'], 'A' * 65))
+def test_results_are_never_of_no_patient(source, value):
+    path = source()
+    change(path, PatientID=value)
+    with pytest.raises(SourceError, match='PatientID that is not valid'):
+        read_source(path)
 
 
 def test_delivery_to_a_folder(source, make, tmp_path, log):
