@@ -49,6 +49,7 @@ class Run:
     """
 
     COST = 'cost.json'
+    RESULTS = 'results.json'
 
     config: Path
     seed: int
@@ -62,7 +63,7 @@ class Run:
     @property
     def results(self) -> Path:
         """Path: A file that exists once the run is finished."""
-        return self.folder / 'results.json'
+        return self.folder / self.RESULTS
 
     @property
     def finished(self) -> bool:
@@ -139,7 +140,8 @@ class Run:
         """
         mark = self.folder / 'expanded_config.txt'
         text = expand_config(cfg).pretty_text
-        if mark.is_file() and mark.read_text(encoding='utf-8') != text:
+        known = mark.is_file() and has_started(self.folder)
+        if known and mark.read_text(encoding='utf-8') != text:
             raise UserError(
                 f'{self.folder} was run with another config than '
                 f'{self.config} is now; remove it, or choose another '
@@ -184,10 +186,16 @@ def load_compared_config(
     return cfg
 
 
+def has_started(folder: Path) -> bool:
+    """Say whether any run in a folder, or below it, was ever started."""
+    names = ('run.log', Run.RESULTS)
+    return any(True for name in names for _ in folder.rglob(name))
+
+
 def write_run_config(
     cfg: Config, file: Path, folder: Path, source: Path
 ) -> None:
-    """Write the config of runs, once.
+    """Write the config of runs, once they have started.
 
     Args:
         cfg (Config): The config.
@@ -197,14 +205,14 @@ def write_run_config(
         source (Path): The file that it was made of, for the message.
 
     Raises:
-        UserError: If the folder has runs of another one.
+        UserError: If runs of another one were started in the folder.
     """
     # ``pretty_text`` of mmengine takes a second for each
     text = ''.join(
         f'{key} = {pformat(value, sort_dicts=False)}\n'
         for key, value in cfg.to_dict().items()
     )
-    known = file.is_file() and folder.is_dir()
+    known = file.is_file() and has_started(folder)
     if known and file.read_text(encoding='utf-8') != text:
         raise UserError(
             f'{file} is another config than {source} is now with the study; '
@@ -213,18 +221,21 @@ def write_run_config(
     write_whole(file, text)
 
 
-def write_initial_weights(cfg: Config, seed: int, file: Path) -> None:
-    """Initialise the student of a config and write its weights, once.
+def write_initial_weights(
+    cfg: Config, seed: int, file: Path, runs: Path
+) -> None:
+    """Initialise the student of a config and write its weights.
 
     They are loaded by name, so every variant starts with them as far as it
-    has the modules.
+    has the modules. Once a run has started they stay.
 
     Args:
         cfg (Config): The experiment's config.
         seed (int): Of the weights.
-        file (Path): Where they go; if it exists, nothing is done.
+        file (Path): Where they go.
+        runs (Path): Folder of the runs that start with them.
     """
-    if file.is_file():
+    if file.is_file() and has_started(runs):
         return
     # mmengine reports every weight otherwise
     MMLogger.get_current_instance().setLevel('ERROR')

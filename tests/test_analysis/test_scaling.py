@@ -263,7 +263,7 @@ def run_tool(tmp_path, monkeypatch, capsys):
         )
         run.results.write_text('{}')
 
-    def weights(cfg, seed, file):
+    def weights(cfg, seed, file, runs):
         initial.append(file)
 
     monkeypatch.setattr(module, 'sweep', sweep)

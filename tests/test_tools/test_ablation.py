@@ -160,7 +160,7 @@ def test_variants_start_with_equal_weights(tmp_path):
     files = [tmp_path / f'seed_{seed}.pth' for seed in (0, 1)]
     for seed, file in enumerate(files):
         base = load_config(str(BASE), options)
-        write_initial_weights(base, seed, file)
+        write_initial_weights(base, seed, file, tmp_path)
     saved = load_file(files[1])['state_dict']
     other = load_file(files[0])['state_dict']
     conv = 'backbone.patch_embed.projection.weight'

@@ -126,7 +126,7 @@ def main() -> int:
         base = load_config(str(args.configs[0]), args.cfg_options)
         for seed in args.seeds:
             file = initial_weights(args.work_dir, seed)
-            write_initial_weights(base, seed, file)
+            write_initial_weights(base, seed, file, args.work_dir)
         sweep(runs, TRAIN, args.jobs, args.threads)
     compare(runs, args.work_dir, args.split)
     missing = [run for run in runs if not run.finished]

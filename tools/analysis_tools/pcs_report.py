@@ -47,7 +47,8 @@ def main() -> int:
     if not args.report_only:
         for seed in study.seeds:
             file = work_dir / 'initial_weights' / f'seed_{seed}.pth'
-            write_initial_weights(plan.configs[study.claim.better], seed, file)
+            cfg = plan.configs[study.claim.better]
+            write_initial_weights(cfg, seed, file, work_dir)
         trainings = list({id(r): r for r in plan.trainings.values()}.values())
         broken += sweep(trainings, TRAIN, args.jobs, args.threads)
         for runs, tool in ((plan.tests, TEST), (plan.unseen, ZERO_SHOT)):

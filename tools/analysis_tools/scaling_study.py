@@ -55,7 +55,7 @@ def work(plan: Plan, args: argparse.Namespace) -> list[Run]:
     for cfg in plan.targets.values():
         draw_phantoms(cfg)
     for (file, seed), cfg in plan.initial_weights().items():
-        write_initial_weights(cfg, seed, file)
+        write_initial_weights(cfg, seed, file, file.parent)
     broken = sweep(
         list(plan.pretraining.values()), TRAIN, args.jobs, args.threads
     )
