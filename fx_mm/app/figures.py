@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from fx_mm.app.answers import Figure
-from fx_mm.evaluation.report.results_file import read_results
+from fx_mm.evaluation.report.results_file import (
+    check_checkpoint,
+    read_results,
+)
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 from fx_mm.visualization.results.base import finite
@@ -45,11 +48,9 @@ class TestFigures:
             return
         try:
             content = read_results(file)
-            if content['checkpoint'] != Path(checkpoint).name:
-                raise UserError(
-                    f'{file} is of {content["checkpoint"]}, and not of '
-                    f'{Path(checkpoint).name}; run tools/test.py on it.'
-                )
+            check_checkpoint(
+                content, file, checkpoint, 'run tools/test.py on it'
+            )
             if predict_on not in content['metrics']:
                 raise UserError(
                     f'{file} has no results of the {predict_on}; run '

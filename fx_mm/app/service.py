@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,6 +53,7 @@ from fx_mm.app.image_store import MAX_BYTES, ImageStore, Loaded
 from fx_mm.tasks import Task
 from fx_mm.utils.checkpoint import local_path
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.files import hash_file
 from fx_mm.visualization.results import (
     SCORE_THR,
     ClsResult,
@@ -109,12 +109,7 @@ class ChestService:
         self.figures = TestFigures(infer.checkpoint, infer.predict_on, results)
         self.reporter = ImageReporter(infer)
         self.images = ImageStore(root, self._predict, max_bytes)
-        file = Path(local_path(infer.checkpoint))
-        digest = hashlib.sha256()
-        with file.open('rb') as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-        sha256 = digest.hexdigest()
+        sha256 = hash_file(local_path(infer.checkpoint))
         model = infer.cfg.model
         kind = (model.get('student') or model).type
         self.head = Head(

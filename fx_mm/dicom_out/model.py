@@ -1,8 +1,6 @@
 """Who made the results: the model, its version and its checkpoint."""
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import highdicom as hd
@@ -10,7 +8,6 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from fx_mm.dicom_out.codes import to_text
-from fx_mm.utils.files import read_chunks
 from fx_mm.version import __version__
 
 FAMILY = Code('123110', 'DCM', 'Artificial Intelligence')
@@ -75,11 +72,3 @@ class Model:
     def uid(self) -> str:
         """str: The same for the same checkpoint."""
         return generate_uid(entropy_srcs=[self.digest])
-
-
-def hash_file(path: str | Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    for chunk in read_chunks(path):
-        digest.update(chunk)
-    return digest.hexdigest()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fx_mm.dicom_out.extra import need, quiet
+from fx_mm.utils.files import hash_file
 from fx_mm.utils.log import log_once
 from fx_mm.visualization.results import SCORE_THR, ImageResult
 
@@ -58,7 +59,7 @@ class DicomResults:
         self.model = who.Model(
             model,
             Path(checkpoint).name,
-            who.hash_file(checkpoint),
+            hash_file(checkpoint),
             predict_on,
             score_thr,
         )

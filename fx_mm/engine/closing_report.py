@@ -27,8 +27,9 @@ from fx_mm.evaluation.report.results_file import save_results
 from fx_mm.registry import METRICS
 from fx_mm.tasks import TaskTable
 from fx_mm.utils.build_errors import build_part
-from fx_mm.utils.checkpoint import find_checkpoint
+from fx_mm.utils.checkpoint import find_checkpoint, local_path
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.files import hash_file
 from fx_mm.utils.predictors import PREDICTORS
 from fx_mm.visualization.curves import plot_curves
 from fx_mm.visualization.task_plots import plot_task
@@ -96,11 +97,23 @@ class ClosingReport:
         _keep_records(runner.test_loop, options.save_predictions)
 
     @property
-    def _source(self) -> str:
-        """Name of the checkpoint that is evaluated."""
+    def _path(self) -> str:
+        """Path or URL of the checkpoint that is evaluated."""
         runner = self._runner
         path = runner.tested_checkpoint or find_checkpoint(runner.work_dir)
-        return osp.basename(path or '')
+        return path or ''
+
+    @property
+    def _source(self) -> str:
+        """Name of the checkpoint that is evaluated."""
+        return osp.basename(self._path)
+
+    def _sha256(self) -> str:
+        """Return the hash of the checkpoint; empty if it is not a file."""
+        try:
+            return hash_file(local_path(self._path))
+        except OSError:
+            return ''
 
     def write(self, headlines: Mapping[str, float]) -> None:
         """Write everything, on the main process alone.
@@ -119,11 +132,13 @@ class ClosingReport:
             config=osp.basename(runner.cfg.filename or ''),
             checkpoint=self._source,
             split=split,
+            sha256=self._sha256(),
         )
         if options.save_predictions:
             metrics = _task_metrics(loop)
             folder = osp.join(runner.work_dir, 'predictions')
             for of_task in [*self._validation, *predictions]:
+                of_task.sha256 = benchmark.sha256
                 of_task.save(folder, metrics[of_task.name])
         text = _finish(
             benchmark,
@@ -200,6 +215,7 @@ def report_predictions(
         config=predictions[0].config,
         checkpoint=predictions[0].checkpoint,
         split=split,
+        sha256=predictions[0].sha256,
     )
     benchmark.skipped = {
         name: f'{path} has no predictions of it'
@@ -267,12 +283,12 @@ def _check_one_model(
     predictions: list[TaskPredictions], path: str | Path
 ) -> None:
     """Refuse predictions of several checkpoints."""
-    sources = {(p.config, p.checkpoint) for p in predictions}
+    sources = {(p.config, p.checkpoint, p.sha256) for p in predictions}
     keys = {(p.predict_on, p.name) for p in predictions}
     if len(sources) > 1 or len(keys) < len(predictions):
         raise UserError(
             f'{path} has predictions of several models '
-            f'({", ".join(sorted({c for _, c in sources}))}); give the '
+            f'({", ".join(sorted({c for _, c, _ in sources}))}); give the '
             'folder of one.'
         )
 

@@ -12,7 +12,7 @@ from fx_mm.preparation.dataset_spec import DatasetSpec
 from fx_mm.preparation.image_preparer import mask_folders
 from fx_mm.preparation.raw_dataset import RawImage
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.files import read_chunks, write_whole
+from fx_mm.utils.files import hash_file, write_whole
 
 WRITER_VERSION = 1
 """Raised with every change that alters what is written."""
@@ -157,14 +157,6 @@ def image_key(image: RawImage, root: Path) -> str:
         image.metadata,
     )
     return hashlib.sha1(repr(known).encode()).hexdigest()
-
-
-def hash_file(path: str | Path) -> str:
-    """Return the SHA-256 of a file."""
-    digest = hashlib.sha256()
-    for chunk in read_chunks(path):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def sign_files(

@@ -14,7 +14,6 @@ from fx_mm.preparation.journal import Journal
 from fx_mm.preparation.manifest import (
     Manifest,
     describe_arguments,
-    hash_file,
     image_key,
     sign_files,
 )
@@ -29,7 +28,7 @@ from fx_mm.preparation.write_tables import write_tables
 from fx_mm.tasks import SPLITS
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.files import locked, remove_leftovers
+from fx_mm.utils.files import hash_file, locked, remove_leftovers
 from fx_mm.utils.log import log
 from fx_mm.utils.parallel import chunked, track_forked
 from fx_mm.version import __version__

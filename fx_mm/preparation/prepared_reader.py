@@ -1,10 +1,10 @@
 """What the prepared tables say, read as they are."""
 
 from fx_mm.preparation.dataset_spec import DatasetSpec
-from fx_mm.preparation.manifest import hash_file
 from fx_mm.preparation.prepared_forms import FORMS
 from fx_mm.preparation.prepared_image import PreparedRecord
 from fx_mm.utils.errors import UserError
+from fx_mm.utils.files import hash_file
 
 
 def read_prepared(

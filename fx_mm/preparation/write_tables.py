@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fx_mm.preparation.dataset_spec import DatasetSpec
-from fx_mm.preparation.manifest import hash_file
 from fx_mm.preparation.prepared_forms import FORMS, SplitContent
 from fx_mm.preparation.prepared_image import PreparedImage
 from fx_mm.preparation.raw_dataset import RawDataset, RawImage
-from fx_mm.utils.files import write_whole
+from fx_mm.utils.files import hash_file, write_whole
 
 
 def write_tables(

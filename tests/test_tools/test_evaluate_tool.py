@@ -91,6 +91,11 @@ def results(folder):
 def test_everything_is_written(saved):
     found = results(saved)
     assert found['split'] == 'test' and not found['skipped']
+    (checkpoint,) = (
+        file
+        for file in saved.parent.rglob(found['checkpoint'])
+        if hash_file(file) == found['checkpoint_sha256']
+    )
     assert list(found['metrics']) == ['teacher', 'student']
     of_cls = found['metrics']['teacher']['phantom_a/cls']
     assert {'AUC', 'AP', 'ECE', 'F1', 'MCC', 'PPV', 'Brier'} <= set(of_cls)

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fx_mm.evaluation.report.results_file import read_results
+from fx_mm.evaluation.report.results_file import (
+    check_checkpoint,
+    read_results,
+)
 from fx_mm.utils.errors import UserError
 
 RESULTS = 'results.json'
@@ -55,12 +58,7 @@ def read_thresholds(
             thresholds of this model.
     """
     content = read_results(path)
-    name = Path(checkpoint).name
-    if content.get('checkpoint') != name:
-        raise UserError(
-            f'{path}: its thresholds are of {content.get("checkpoint")}, the '
-            f'checkpoint is {name}; {HOW}.'
-        )
+    check_checkpoint(content, path, checkpoint, HOW)
     metrics = content['metrics'].get(predict_on)
     values = {
         task: found
@@ -83,10 +81,12 @@ def find_thresholds(checkpoint: str, predict_on: str) -> DecisionThresholds:
     path = Path(checkpoint).with_name(RESULTS)
     if '://' in checkpoint or not path.is_file():
         return DecisionThresholds()
-    # a run of the same length has a checkpoint of the same name
-    if path.stat().st_mtime < Path(checkpoint).stat().st_mtime:
-        return DecisionThresholds()
     try:
+        # a run of the same length has a checkpoint of the same name
+        known = read_results(path).get('checkpoint_sha256')
+        older = path.stat().st_mtime < Path(checkpoint).stat().st_mtime
+        if older and not known:
+            return DecisionThresholds()
         return read_thresholds(path, checkpoint, predict_on)
     except UserError:  # of another checkpoint, or of a test without them
         return DecisionThresholds()

@@ -42,6 +42,7 @@ class BenchmarkTable:
         config (str): Name of the config. Defaults to ''.
         checkpoint (str): Name of the checkpoint. Defaults to ''.
         split (str): Split that was evaluated. Defaults to ``test``.
+        sha256 (str): Hash of the checkpoint. Defaults to '': not known.
 
     Attributes:
         first (str): Which model predicts.
@@ -70,11 +71,13 @@ class BenchmarkTable:
         config: str = '',
         checkpoint: str = '',
         split: str = 'test',
+        sha256: str = '',
     ) -> None:
         self.tasks = list(tasks)
         self.first = predict_on
         self.config = config
         self.checkpoint = checkpoint
+        self.sha256 = sha256
         self.split = split
         self.n_images: dict[str, int] = {}
         self.skipped: dict[str, str] = {}

@@ -38,6 +38,7 @@ class TaskPredictions:
         config (str): Name of the config.
         checkpoint (str): Name of the checkpoint.
         metrics (dict[str, float]): Headline metrics of the task.
+        sha256 (str): Hash of the checkpoint; empty if it is not known.
     """
 
     task: dict[str, Any]
@@ -48,6 +49,7 @@ class TaskPredictions:
     config: str = ''
     checkpoint: str = ''
     metrics: dict[str, float] = field(default_factory=dict, repr=False)
+    sha256: str = ''
 
     @property
     def name(self) -> str:
@@ -69,6 +71,7 @@ class TaskPredictions:
             split=self.split,
             config=self.config,
             checkpoint=self.checkpoint,
+            sha256=self.sha256,
             img_ids=[record[0] for record in self.records],
             patients=self.patients,
         )
@@ -121,6 +124,7 @@ def read_predictions(
         )
     try:
         fields = {key: meta[key] for key in FIELDS}
+        fields['sha256'] = meta.get('sha256', '')
         metric = metric_of(meta['task'])
         if metric is None:
             return None

@@ -5,7 +5,9 @@ docs/evaluation.md describes the schema.
 
 import csv
 import json
+import logging
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
@@ -15,8 +17,10 @@ from typing import Any
 from fx_mm.evaluation.report import published
 from fx_mm.evaluation.report.benchmark_table import BenchmarkTable
 from fx_mm.evaluation.statistics.bootstrap import LEVEL
+from fx_mm.utils.checkpoint import local_path
 from fx_mm.utils.errors import UserError
-from fx_mm.utils.files import write_whole
+from fx_mm.utils.files import hash_file, write_whole
+from fx_mm.utils.log import log
 from fx_mm.utils.text_table import markdown_table
 from fx_mm.version import __version__
 
@@ -97,6 +101,46 @@ def read_results(file: str | Path) -> dict[str, Any]:
     return content
 
 
+def check_checkpoint(
+    content: Mapping[str, Any], file: str | Path, checkpoint: str, fix: str
+) -> None:
+    """Refuse results of another checkpoint.
+
+    Results that hold no hash, of an older version, are held against the
+    name of the file alone, with a warning.
+
+    Args:
+        content (Mapping): Result of :func:`read_results`.
+        file (str | Path): Where it was read, for messages.
+        checkpoint (str): Path or URL of the checkpoint.
+        fix (str): What to do, for the message.
+
+    Raises:
+        UserError: If they are of another one.
+    """
+    name, own = Path(checkpoint).name, content.get('checkpoint')
+    wanted = content.get('checkpoint_sha256')
+    try:
+        found = hash_file(local_path(checkpoint)) if wanted else None
+    except OSError:
+        found = None
+    if found is None and own != name:
+        raise UserError(
+            f'{file}: is of {own}, the checkpoint is {name}; {fix}.'
+        )
+    if found is None:
+        log(
+            f'{file}: taken for results of {name} by the name of the file '
+            'alone; a new test writes the hash of the checkpoint into it.',
+            logging.WARNING,
+        )
+    elif found != wanted:
+        raise UserError(
+            f'{file}: is of another checkpoint ({own}, SHA-256 '
+            f'{wanted[:8]}...) than {name} ({found[:8]}...); {fix}.'
+        )
+
+
 def to_json(table: BenchmarkTable) -> str:
     """Return everything; what is undefined is null."""
     tasks = {
@@ -118,6 +162,7 @@ def to_json(table: BenchmarkTable) -> str:
         schema_version=SCHEMA_VERSION,
         config=table.config,
         checkpoint=table.checkpoint,
+        checkpoint_sha256=table.sha256 or None,
         split=table.split,
         versions=_versions(),
         tasks=tasks,

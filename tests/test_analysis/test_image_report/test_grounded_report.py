@@ -1,6 +1,7 @@
 """Sentences, what they came from, and the table of words."""
 
 import csv
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -237,6 +238,27 @@ def test_thresholds_beside_a_newer_checkpoint_are_of_another(tmp_path):
     assert find_thresholds(str(checkpoint), 'teacher').values == {}
 
 
+def test_thresholds_are_found_by_the_hash(tmp_path, log):
+    checkpoint = tmp_path / 'renamed.pth'
+    checkpoint.write_bytes(b'weights')
+    digest = hashlib.sha256(b'weights').hexdigest()
+    path = results(tmp_path, checkpoint_sha256=digest)
+    os.utime(path, (0, 0))
+    for found in (
+        read_thresholds(path, str(checkpoint), 'teacher'),
+        find_thresholds(str(checkpoint), 'teacher'),
+    ):
+        assert found.of('a/cls', 'Nodule') == 0.4
+    assert not log.records
+    other = tmp_path / 'iter_7.pth'
+    other.write_bytes(b'other weights')
+    with pytest.raises(UserError, match='is of another checkpoint'):
+        read_thresholds(path, str(other), 'teacher')
+    assert find_thresholds(str(other), 'teacher').path is None
+    read_thresholds(results(tmp_path), str(other), 'teacher')
+    assert 'by the name of the file alone' in log.text
+
+
 @pytest.mark.parametrize('value', ['abc', float('nan'), True])
 def test_a_threshold_is_a_number(tmp_path, value):
     path = results(tmp_path)
@@ -248,7 +270,7 @@ def test_a_threshold_is_a_number(tmp_path, value):
 
 def test_thresholds_of_another_model_are_refused(tmp_path):
     path = results(tmp_path)
-    with pytest.raises(UserError, match=r'are of iter_7.pth, the checkpoin'):
+    with pytest.raises(UserError, match=r'is of iter_7.pth, the checkpoin'):
         read_thresholds(path, 'iter_8.pth', 'teacher')
     with pytest.raises(UserError, match='no thresholds of the student'):
         read_thresholds(path, 'iter_7.pth', 'student')
