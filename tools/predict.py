@@ -229,6 +229,11 @@ def main() -> int:
                 print(f'error: {result.error}', file=sys.stderr)
                 continue
             stem = out_dir / name
+            measured = None
+            if reporter is not None:
+                # first: with a prior image of another patient nothing is kept
+                measured = reporter.measure(image, result)
+                reporter.save(image, result, measured, f'{stem}_report')
             save_result(
                 result,
                 stem,
@@ -240,10 +245,6 @@ def main() -> int:
             if args.explain:
                 folder = f'{stem}_explain'
                 save_explanations(infer, image, folder, args.score_thr)
-            measured = None
-            if reporter is not None:
-                measured = reporter.measure(image, result)
-                reporter.save(image, result, measured, f'{stem}_report')
             what = '.json' if args.no_pictures else '.png, .json'
             print(f'{result.path} -> {stem}{what}')
             try:

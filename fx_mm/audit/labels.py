@@ -62,7 +62,12 @@ def label_table(split: TaskSplit) -> dict[Any, Any]:
 def find_label_oddities(
     split: TaskSplit, table: dict[Any, Any]
 ) -> Iterator[Finding]:
-    """Find classes without positives, negatives or labels, in one split."""
+    """Find classes without positives, negatives or labels, in one split.
+
+    Nothing is learned of the labels of a kind that takes images alone.
+    """
+    if split.task.kind.unlabelled and split.split == 'train':
+        return
     classes, total = table['classes'], table['images']
     place = (split.name,)
     unlabelled = [n for n, c in classes.items() if c['unknown'] == total]

@@ -386,7 +386,7 @@ class MultiTaskRunner(Runner):
         A ``custom_hooks`` of a user's config replaces the list of its base.
 
         Raises:
-            UserError: Names the hook.
+            UserError: Names the hooks.
         """
         loops = [self._train_loop, self._val_loop, self._test_loop]
         schedule = getattr(loops[0], 'schedule', None)
@@ -410,13 +410,22 @@ class MultiTaskRunner(Runner):
                 'val_cfg and test_cfg',
             ),
         )
-        for hook, needed, instead in needs:
-            if needed and not self._has_hook(hook):
-                raise UserError(
-                    f'custom_hooks has no {hook.__name__}, which this config '
-                    'needs (the list replaces that of the base config); add '
-                    f'dict(type="{hook.__name__}"), or set {instead}.'
-                )
+        missing = [
+            (hook.__name__, instead)
+            for hook, needed, instead in needs
+            if needed and not self._has_hook(hook)
+        ]
+        if missing:
+            names = [name for name, _ in missing]
+            entries = ', '.join(f'dict(type="{name}")' for name in names)
+            raise UserError(
+                f'custom_hooks has no {" and no ".join(names)}, which this '
+                'config needs (a list of yours takes the place of that of '
+                f'the base config); write {entries} into it, or to do '
+                'without set '
+                + ', and '.join(instead for _, instead in missing)
+                + '.'
+            )
 
 
 def build_runner(

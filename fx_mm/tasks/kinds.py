@@ -308,3 +308,15 @@ class SelfSupervisedKind(TaskKind):
     defaults = dict(classes=('pixels',))
     normalize = CHEST_XRAY
     unlabelled = True
+
+    @classmethod
+    def check_entry(cls, where: str, config: dict[str, Any]) -> None:
+        """Refuse classes without a reader of their labels."""
+        reader = str(config['reader'].get('type')).rpartition('.')[2]
+        own = tuple(config['classes']) != cls.defaults['classes']
+        if own and reader == cls.reader:
+            raise UserError(
+                f'{where} has classes, of which {reader} reads no labels; '
+                'remove them, or give a reader of labels for the metric '
+                'that looks at them.'
+            )

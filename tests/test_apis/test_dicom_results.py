@@ -128,6 +128,15 @@ def test_a_report_says_what_the_dicom_says(run, checkpoint, xray, tmp_path):
     ):
         code, _, err = run('predict', *args, *more)
         assert code == 1 and why in err and 'Traceback' not in err
+    # with a prior image of somebody else nothing is written at all
+    other = tmp_path / 'other.dcm'
+    whole.PatientID = 'another'
+    whole.save_as(other)
+    nothing = tmp_path / 'nothing'
+    args[args.index(out)] = nothing
+    code, _, err = run('predict', *args, '--prior', other)
+    assert code == 1 and 'PatientID is not that' in err
+    assert not nothing.exists()
     code, _, err = run('predict', *args[:-1], '--prior', xray)
     assert code == 1 and '--prior is of --report; add it' in err
 

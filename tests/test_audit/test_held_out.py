@@ -5,6 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from fx_mm.audit import audit, quick_audit, warn_of_leaks
+from fx_mm.audit.labels import find_label_oddities
+from fx_mm.tasks import Task
+from fx_mm.tasks.kinds import find_kind
 from fx_mm.utils.errors import UserError
 
 LOGGER = SimpleNamespace(warning=lambda text: None)
@@ -132,3 +135,36 @@ def phantom_of(data, dataset, name):
     import cv2
 
     return cv2.imread(str(data.home(dataset) / 'images' / name), 0)
+
+
+@pytest.mark.parametrize(
+    'kind, split, said',
+    [
+        ('ssl', 'train', []),
+        ('ssl', 'val', ['no-positives']),
+        ('cls', 'train', ['no-positives']),
+    ],
+)
+def test_labels_that_nothing_is_learned_of(kind, split, said):
+    """Those of a validation count: a metric looks at them."""
+    counts = dict(positive=0, negative=9, unknown=0)
+    found = find_label_oddities(
+        SimpleNamespace(
+            name=f'a/{kind}/{split}',
+            split=split,
+            task=Task('a', kind, ('A',)),
+            records=SimpleNamespace(has=lambda name: False),
+        ),
+        dict(classes=dict(A=counts), images=9),
+    )
+    assert [each.check for each in found] == said
+
+
+def test_classes_need_a_reader_of_their_labels():
+    kind = find_kind('ssl')
+    images = dict(type='fx_mm.ImageReader')
+    kind.check_entry('x', dict(classes=['pixels'], reader=images))
+    labels = dict(type='CsvLabelReader')
+    kind.check_entry('x', dict(classes=['A'], reader=labels))
+    with pytest.raises(UserError, match='of which ImageReader reads no lab'):
+        kind.check_entry('x', dict(classes=['A'], reader=images))

@@ -303,6 +303,7 @@ def test_a_resume_may_gain_or_lose_a_teacher(
     'options, message',
     [
         ({'custom_hooks': ALONE['custom_hooks']}, 'has no MeanTeacherHook'),
+        ({'custom_hooks': []}, 'no LockReleaseHook and no MeanTeacherHook'),
         ({**ALONE, 'val_cfg.predict_on': 'teacher'}, 'has no MeanTeacherHook'),
         ({'val_cfg.predict_on': 'taecher'}, "predict_on is 'taecher'"),
         ({'val_cfg.predict_on': []}, 'predict_on is empty'),

@@ -299,7 +299,7 @@ def test_rates_multiply_and_need_a_depth():
     for wrong in (0, 1.5):
         with pytest.raises(UserError, match='above 0 and at most 1'):
             rates(model, layer_decay_rate=wrong)
-    with pytest.raises(UserError, match='layer_decay_rate needs a backbone'):
+    with pytest.raises(UserError, match='layer_decay_rate is for backbones'):
         rates(build(), layer_decay_rate=0.9)
     # 1 is no decay, for any backbone
     assert set(rates(build(), layer_decay_rate=1.0)[0].values()) == {1.0}

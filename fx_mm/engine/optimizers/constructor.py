@@ -157,10 +157,11 @@ class MergedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         backbone: Any = getattr(model, 'backbone', None)
         if not hasattr(backbone, 'get_layer_depth'):
             raise UserError(
-                'optim_wrapper.paramwise_cfg.layer_decay_rate needs a '
-                'backbone that says how deep its layers are, which '
-                f'{type(backbone).__name__} does not; leave it out, or take '
-                'PyramidViT.'
+                'optim_wrapper.paramwise_cfg.layer_decay_rate is for '
+                'backbones that know the depth of their layers (PyramidViT '
+                'and those of mmpretrain), and '
+                f'{type(backbone).__name__} does not; remove it, or take '
+                'another backbone.'
             )
         depth, count = backbone.get_layer_depth(name, 'backbone.')
         return rate ** (count - 1 - depth), depth
