@@ -17,7 +17,7 @@ from fx_mm.analysis.image_report.grounded_report import (
     ReportWriter,
     Sentence,
 )
-from fx_mm.analysis.image_report.measurements import Measurements, measure
+from fx_mm.analysis.image_report.measurements import measure
 from fx_mm.analysis.image_report.spread import add_spread
 from fx_mm.analysis.image_report.wording import Wording
 from fx_mm.apis.image_sources import ImageSource
@@ -28,6 +28,7 @@ from fx_mm.image_io.dicom_geometry import UNKNOWN, read_geometry
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
 from fx_mm.utils.log import log
+from fx_mm.visualization.measurements import Measurements
 from fx_mm.visualization.results import SCORE_THR, ImageResult
 from fx_mm.visualization.results.base import finite
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from fx_mm.analysis.image_report.measurements import Measurements
 from fx_mm.apis.image_sources import ImageSource
 from fx_mm.image_io.errors import ImageReadError
 from fx_mm.image_io.image_files import find_images
 from fx_mm.utils.errors import UserError
+from fx_mm.visualization.measurements import Measurements
 from fx_mm.visualization.results import ImageResult
 
 MAX_BYTES = 64 << 20

@@ -11,7 +11,6 @@ import numpy as np
 
 from fx_mm.analysis.image_report.comparison_sentences import write_comparison
 from fx_mm.analysis.image_report.grounded_report import Sentence
-from fx_mm.analysis.image_report.measurements import Measurements
 from fx_mm.apis.explanation import explain
 from fx_mm.apis.image_report import ImageReporter, plain, to_dict, to_text
 from fx_mm.apis.image_sources import ImageSource
@@ -54,6 +53,7 @@ from fx_mm.tasks import Task
 from fx_mm.utils.checkpoint import local_path
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import hash_file
+from fx_mm.visualization.measurements import Measurements
 from fx_mm.visualization.results import (
     SCORE_THR,
     ClsResult,

@@ -10,12 +10,11 @@ from fx_mm.dicom_out.results import DicomResults
 from fx_mm.dicom_out.web import DicomWeb, is_web_address
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import write_whole
+from fx_mm.visualization.measurements import Measurements
 from fx_mm.visualization.results import ImageResult
 
 if TYPE_CHECKING:
     import pydicom
-
-    from fx_mm.analysis.image_report.measurements import Measurements
 
 
 class DicomDelivery:
@@ -43,7 +42,7 @@ class DicomDelivery:
         self,
         result: ImageResult,
         name: str | Path,
-        measured: 'Measurements | None' = None,
+        measured: Measurements | None = None,
     ) -> None:
         """Deliver the objects of one image.
 

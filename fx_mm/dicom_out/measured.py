@@ -1,7 +1,7 @@
 """Measurements of the chest, sizes and places as statements of a report."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pydicom
 from pydicom.sr.coding import Code
@@ -9,10 +9,7 @@ from pydicom.sr.coding import Code
 from fx_mm.dicom_out import sr as report
 from fx_mm.dicom_out.codes import SIDES, ClassCode
 from fx_mm.dicom_out.gsps import FoundBox
-
-if TYPE_CHECKING:
-    from fx_mm.analysis.image_report.measurement import Measurement
-    from fx_mm.analysis.image_report.measurements import Finding, Measurements
+from fx_mm.visualization.measurements import Finding, Measurement, Measurements
 
 LUNG = Code('39607008', 'SCT', 'Lung')
 ZONES = {
@@ -50,7 +47,7 @@ class SrMeasurements:
 
     def __init__(
         self,
-        measured: 'Measurements',
+        measured: Measurements,
         source: pydicom.Dataset,
         find_code: Callable[[str], ClassCode],
     ) -> None:
@@ -117,7 +114,7 @@ class SrMeasurements:
                     _site(each),
                 )
 
-    def _size(self, each: 'Measurement') -> Size:
+    def _size(self, each: Measurement) -> Size:
         quantity = SIZES.get(each.quantity, report.AREA)
         if not each.unit:
             return quantity, each.value, report.NO_UNITS
@@ -128,7 +125,7 @@ class SrMeasurements:
         return quantity, each.value, unit
 
 
-def _site(finding: 'Finding') -> tuple[Code, Code | None] | None:
+def _site(finding: Finding) -> tuple[Code, Code | None] | None:
     """Return where a finding lies, None where that is not known."""
     side = SIDES.get(finding.place.side)
     zone = ZONES.get(finding.place.zone)

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -19,6 +19,7 @@ from fx_mm.dicom_out.model import Model
 from fx_mm.dicom_out.seg import make_seg
 from fx_mm.dicom_out.source import read_source
 from fx_mm.utils.log import log_once
+from fx_mm.visualization.measurements import Measurements
 from fx_mm.visualization.results import (
     ClsResult,
     ImageResult,
@@ -26,9 +27,6 @@ from fx_mm.visualization.results import (
     RegResult,
     SegResult,
 )
-
-if TYPE_CHECKING:
-    from fx_mm.analysis.image_report.measurements import Measurements
 
 FIRST_SERIES = 9001
 """Number of the first series of results; those of devices are small."""
@@ -40,7 +38,7 @@ def make_objects(
     result: ImageResult,
     model: Model,
     find_code: FindCode,
-    measured: 'Measurements | None' = None,
+    measured: Measurements | None = None,
 ) -> dict[str, pydicom.Dataset]:
     """Make the DICOM objects of an image that is a DICOM file.
 
@@ -77,7 +75,7 @@ def _make(
     source: pydicom.Dataset,
     model: Model,
     find_code: FindCode,
-    measured: 'Measurements | None',
+    measured: Measurements | None,
 ) -> dict[str, pydicom.Dataset]:
     objects: dict[str, pydicom.Dataset] = {}
     segmentations: dict[str, Segmentation] = {}

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from fx_mm.dicom_out.extra import need, quiet
 from fx_mm.utils.files import hash_file
 from fx_mm.utils.log import log_once
+from fx_mm.visualization.measurements import Measurements
 from fx_mm.visualization.results import SCORE_THR, ImageResult
 
 if TYPE_CHECKING:
     import pydicom
-
-    from fx_mm.analysis.image_report.measurements import Measurements
 
 
 class DicomResults:
@@ -69,7 +68,7 @@ class DicomResults:
             self._find(name)
 
     def make(
-        self, result: ImageResult, measured: 'Measurements | None' = None
+        self, result: ImageResult, measured: Measurements | None = None
     ) -> 'dict[str, pydicom.Dataset]':
         """Make the objects of one image.
 

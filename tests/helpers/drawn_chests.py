@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fx_mm.analysis.image_report.chest_frame import extent
 from fx_mm.apis import ImageResult, LocResult, SegResult
 from fx_mm.phantom.anatomy import sample_anatomy
 from fx_mm.phantom.canvas import LEFT, RIGHT
@@ -12,6 +11,7 @@ from fx_mm.phantom.draw_findings import DRAW
 from fx_mm.phantom.hospitals import HOSPITALS, sample_canvas
 from fx_mm.phantom.scene import Scene
 from fx_mm.tasks import Task
+from fx_mm.visualization.measurements.chest_frame import extent
 
 ORGANS = ('Left lung', 'Right lung', 'Heart')
 ZONES = ('upper', 'middle', 'lower')

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from fx_mm.analysis.image_report.chest_frame import Box, ChestFrame
-from fx_mm.analysis.image_report.measurements import Finding, Measurements
 from fx_mm.analysis.image_report.spread import match
+from fx_mm.visualization.measurements import Finding, Measurements
+from fx_mm.visualization.measurements.chest_frame import Box, ChestFrame
 
 LEAST_OVERLAP = 0.1
 """IoU of a finding in both images; two images are taken differently."""

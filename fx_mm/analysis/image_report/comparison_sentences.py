@@ -12,7 +12,7 @@ from fx_mm.analysis.image_report.grounded_report import (
     fraction,
 )
 from fx_mm.analysis.image_report.heart_and_lungs import RATIO
-from fx_mm.analysis.image_report.measurements import Measurements
+from fx_mm.visualization.measurements import Measurements
 from fx_mm.visualization.results.base import finite
 
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fx_mm.analysis.image_report.chest_frame import BOTH, UNKNOWN, Place
 from fx_mm.analysis.image_report.decision_thresholds import DecisionThresholds
 from fx_mm.analysis.image_report.heart_and_lungs import WIDTH
-from fx_mm.analysis.image_report.measurement import MM, Measurement
-from fx_mm.analysis.image_report.measurements import Finding, Measurements
 from fx_mm.analysis.image_report.wording import Wording
 from fx_mm.image_io.dicom_geometry import CALIBRATED, DETECTOR
+from fx_mm.visualization.measurements import Finding, Measurements
+from fx_mm.visualization.measurements.chest_frame import BOTH, UNKNOWN, Place
+from fx_mm.visualization.measurements.measurement import MM, Measurement
 from fx_mm.visualization.results.base import finite
 
 SECTIONS = ('labels', 'boxes', 'masks', 'chest', 'prior', 'notes')

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fx_mm.analysis.image_report.chest_frame import (
+from fx_mm.image_io.dicom_geometry import Geometry
+from fx_mm.visualization.measurements.chest_frame import (
     LEFT,
     RIGHT,
     ChestFrame,
     Region,
     check_mask,
 )
-from fx_mm.analysis.image_report.measurement import Measurement, scale_of
-from fx_mm.image_io.dicom_geometry import Geometry
+from fx_mm.visualization.measurements.measurement import Measurement, scale_of
 from fx_mm.visualization.results import SegResult
 
 RATIO = 'cardiothoracic_ratio'

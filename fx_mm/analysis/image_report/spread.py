@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from fx_mm.analysis.image_report.chest_frame import SAME, overlap
-from fx_mm.analysis.image_report.measurement import Measurement
-from fx_mm.analysis.image_report.measurements import Finding, Measurements
+from fx_mm.visualization.measurements import Finding, Measurements
+from fx_mm.visualization.measurements.chest_frame import SAME, overlap
+from fx_mm.visualization.measurements.measurement import Measurement
 
 
 def add_spread(

@@ -119,7 +119,7 @@ def check_checkpoint(
         UserError: If they are of another one.
     """
     name, own = Path(checkpoint).name, content.get('checkpoint')
-    wanted = content.get('checkpoint_sha256')
+    wanted: str = content.get('checkpoint_sha256') or ''
     try:
         found = hash_file(local_path(checkpoint)) if wanted else None
     except OSError:

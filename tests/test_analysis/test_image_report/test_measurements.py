@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from drawn_chests import as_result, draw_chest, plain_chest
 
-from fx_mm.analysis.image_report.chest_frame import make_frame
 from fx_mm.analysis.image_report.heart_and_lungs import RATIO
 from fx_mm.analysis.image_report.measurements import measure
 from fx_mm.apis import ImageResult, LocResult, SegResult
 from fx_mm.image_io.dicom_geometry import Geometry
 from fx_mm.tasks import Task
+from fx_mm.visualization.measurements.chest_frame import make_frame
 
 MIRRORED = Geometry(left_at='left')
 NODULE = np.zeros((100, 100), bool)

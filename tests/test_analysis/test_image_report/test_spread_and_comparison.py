@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from drawn_chests import as_result, plain_chest
 
-from fx_mm.analysis.image_report.chest_frame import overlap
 from fx_mm.analysis.image_report.comparison import compare
 from fx_mm.analysis.image_report.heart_and_lungs import RATIO
 from fx_mm.analysis.image_report.measurements import measure
@@ -14,6 +13,7 @@ from fx_mm.analysis.image_report.spread import add_spread
 from fx_mm.apis import ClsResult, ImageResult
 from fx_mm.image_io.dicom_geometry import Geometry
 from fx_mm.tasks import Task
+from fx_mm.visualization.measurements.chest_frame import overlap
 
 
 def nodule(x=70, y=22, width=12, height=8):
