@@ -76,6 +76,7 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_engine/test_trackers.py \
 	tests/test_engine/test_two_machines.py \
 	tests/test_engine/test_training.py \
+	tests/test_engine/test_training.py tests/test_engine/test_two_views.py \
 	tests/test_engine/test_validation_losses.py \
 	tests/test_engine/test_vit_runs.py \
 	tests/test_engine/test_which_model_predicts.py \
@@ -83,12 +84,15 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_models/test_dino_config.py tests/test_models/test_export.py \
 	tests/test_phantom/test_not_a_toy.py \
 	tests/test_preparation/test_corrections.py \
+	tests/test_tasks/test_foreign_kind.py \
 	tests/test_tasks/test_masked_image_run.py \
 	tests/test_tasks/test_pseudo_label_run.py \
 	tests/test_tasks/test_self_distillation_run.py \
+	tests/test_tools/test_ablation.py \
 	tests/test_tools/test_audit_tool.py tests/test_tools/test_gpu_check.py \
 	tests/test_tools/test_setup_env.py \
 	tests/test_tools/test_stock_tools.py \
+	tests/test_tools/test_train_options.py \
 	tests/test_tools/test_train_test_predict.py
 
 test-workflows: setup

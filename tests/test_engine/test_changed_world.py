@@ -89,6 +89,7 @@ def test_a_task_is_added_or_dropped(make_runner, tasks, changes):
     assert again.val_loop.validated_pass == again.epoch == again.max_epochs
 
 
+@pytest.mark.slow
 def test_another_batch_size_begins_the_cycle_anew(make_runner):
     options = {**ONE_TASK, 'train_cfg.max_cycles': 3}
     first = make_runner(**options, **{'default_hooks.checkpoint.unit': 'iter'})

@@ -240,6 +240,7 @@ def test_credentials_of_an_address_are_not_told(tmp_path, monkeypatch):
     assert 'secret' not in str(error.value)
 
 
+@pytest.mark.slow
 def test_names_that_mlflow_does_not_take(tmp_path):
     mlflow = pytest.importorskip('mlflow')
     tracker = MLflowTracker(save_dir=str(tmp_path / 'x'))

@@ -133,6 +133,7 @@ def test_lines_of_passes_name_task_lock_losses_and_eta(make_runner):
         assert part in line
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_result(make_runner):
     states = []
     for workers in (0, 2):
@@ -298,6 +299,7 @@ def test_an_unchanged_resume_warns_of_nothing(make_runner):
     assert 'config differs' not in log_of(runner)
 
 
+@pytest.mark.slow
 def test_a_longer_schedule_on_resume_has_its_own_rates(make_runner):
     make_runner(**ONE_TASK).train()
     options = {**ONE_TASK, 'train_cfg.max_cycles': 3}

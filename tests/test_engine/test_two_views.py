@@ -137,6 +137,7 @@ def test_made_up_samples_have_one_view(phantom_root, tmp_path):
     assert pairs and all(torch.equal(*pair) for pair in pairs)
 
 
+@pytest.mark.slow
 def test_gradients_are_accumulated_over_views(phantom_root, tmp_path):
     cfg = views_cfg(
         phantom_root, tmp_path, **{'optim_wrapper.accumulative_counts': 2}

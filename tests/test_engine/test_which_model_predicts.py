@@ -217,6 +217,7 @@ def test_vectors_are_of_the_same(trained):
     assert np.array_equal(found.vectors, asked.vectors)
 
 
+@pytest.mark.slow
 def test_tools_test_measures_the_same(run, trained, tmp_path):
     before = results(trained.cfg.work_dir)
     code, _, err = run(

@@ -131,6 +131,7 @@ def test_it_learns_and_the_teacher_follows(trained, make_cfg):
     assert not torch.equal(followed, before)
 
 
+@pytest.mark.slow
 def test_it_is_resumed_to_the_bit(trained, make_cfg):
     whole, _ = trained
     # within the second pass of the cycle, which is locked

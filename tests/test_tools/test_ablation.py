@@ -148,6 +148,7 @@ def test_federated_configs_are_simulated(tool, tmp_path, monkeypatch):
         tool.plan(tool.parse_args())
 
 
+@pytest.mark.slow
 def test_variants_start_with_equal_weights(tmp_path):
     options = {
         'phantom.root': str(tmp_path / 'data'),

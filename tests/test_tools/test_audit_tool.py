@@ -87,6 +87,7 @@ def test_test_images_in_training(call, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_unreadable_image_is_named(call, tmp_path):
     easy = tmp_path / 'data/phantom/easy'
     (easy / 'hospital_a/images/train/000002.png').write_bytes(b'broken')

@@ -79,6 +79,7 @@ def test_auto_scale_lr(train):
     assert rates[1] == pytest.approx(2 * rates[0])
 
 
+@pytest.mark.slow
 def test_resume(train):
     """The first cycle's rate is the same for one cycle and for two."""
     two = ['--cfg-options', 'train_cfg.max_cycles=2']

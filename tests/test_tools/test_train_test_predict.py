@@ -224,7 +224,9 @@ def test_an_empty_table(spoiled):
     assert 'train.csv' in err and 'Traceback' not in err
 
 
-@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize(
+    'workers', [0, pytest.param(1, marks=pytest.mark.slow)]
+)
 def test_truncated_images_stop_beyond_the_share(spoiled, workers):
     copy, train = spoiled
     images = sorted((copy / 'images/train').glob('*.png'))
@@ -238,7 +240,9 @@ def test_truncated_images_stop_beyond_the_share(spoiled, workers):
     assert code == 0, err
 
 
-@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize(
+    'workers', [0, pytest.param(1, marks=pytest.mark.slow)]
+)
 def test_a_truncated_test_image_is_never_replaced(spoiled, workers):
     copy, train = spoiled
     image = next((copy / 'images/test').glob('*.png'))

@@ -99,6 +99,7 @@ def test_variants(make_runner, cycle, expected):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_resumed_run_is_in_the_state_of_its_pass(make_runner):
     options = {
         **SHORT,
