@@ -121,11 +121,12 @@ test-federated: federated
 # Label Studio's converter, for the test that has it read our export; without
 # it that test is skipped.
 labelstudio: setup
-	@$(LABELSTUDIO_VENV)/bin/python -c 'import label_studio_sdk' 2>/dev/null || ( \
+	@test -e $(LABELSTUDIO_VENV)/complete || ( \
 	rm -rf $(LABELSTUDIO_VENV) && \
 	$(PYTHON_VENV) -m venv --without-pip $(LABELSTUDIO_VENV) && \
 	$(PYTHON_VENV) -m pip --python $(LABELSTUDIO_VENV)/bin/python install -q \
-		-r requirements/labelstudio.txt )
+		-r requirements/labelstudio.txt && \
+	touch $(LABELSTUDIO_VENV)/complete )
 
 # Seconds per kind of input; there are 16 kinds, two at a time.
 FUZZ_SECONDS := 450

@@ -31,8 +31,8 @@ from fx_mm.visualization.results import (
     SegResult,
 )
 
-PEER = Path(__file__).parents[2] / '.venv-labelstudio/bin/python'
-"""Python with Label Studio's converter."""
+PEER = Path(__file__).parents[2] / '.venv-labelstudio'
+"""An environment with Label Studio's converter."""
 TASKS = (
     Task('a', 'cls', ('Nodule', 'Mass', 'Effusion')),
     Task('a', 'loc', ('Nodule', 'Mass')),
@@ -239,7 +239,9 @@ def test_label_studio_there_and_back(run, predictions, images, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not PEER.is_file(), reason='needs make labelstudio')
+@pytest.mark.skipif(
+    not (PEER / 'complete').is_file(), reason='needs make labelstudio'
+)
 def test_label_studios_own_converter_reads_it(run, predictions, tmp_path):
     run('export_annotations', predictions, '--to', 'labelstudio')
     folder = predictions / 'annotations'
@@ -251,7 +253,13 @@ def test_label_studios_own_converter_reads_it(run, predictions, tmp_path):
     export.write_text(json.dumps(tasks))
     script = Path(__file__).parents[1] / 'helpers/label_studio_peer.py'
     subprocess.run(
-        [PEER, script, export, folder / 'labels.xml', tmp_path / 'peer'],
+        [
+            PEER / 'bin/python',
+            script,
+            export,
+            folder / 'labels.xml',
+            tmp_path / 'peer',
+        ],
         check=True,
         env={},
     )
