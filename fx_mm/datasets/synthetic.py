@@ -8,6 +8,7 @@ from mmengine.structures import InstanceData, PixelData
 from torch.utils.data import Dataset
 
 from fx_mm.datasets.multi_task_dataset import MultiTaskDataset
+from fx_mm.datasets.transforms.formatting import as_field
 from fx_mm.registry import DATASETS, READERS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
@@ -69,7 +70,7 @@ class SyntheticTask(Dataset):
             )
         )
         made = self._reader.made_up(self.task, index, size, rng)
-        fields = {k: torch.from_numpy(value) for k, value in made.items()}
+        fields = {k: as_field(value) for k, value in made.items()}
         if 'gt_bboxes' in fields:
             sample.gt_instances = InstanceData(
                 bboxes=fields['gt_bboxes'], labels=fields['gt_bboxes_labels']

@@ -1,13 +1,12 @@
 """The packages that only DICOM results and archives need."""
 
 import contextlib
-import importlib
 import logging
 import warnings
 from collections.abc import Iterator
 from types import ModuleType
 
-from fx_mm.utils.errors import UserError
+from fx_mm.utils.extras import import_extra
 
 
 def need(name: str) -> ModuleType:
@@ -19,16 +18,7 @@ def need(name: str) -> ModuleType:
     Raises:
         UserError: If the package is not installed.
     """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        package = (error.name or '').partition('.')[0]
-        if package == 'fx_mm':
-            raise
-        raise UserError(
-            f'DICOM results and archives need the package "{package}"; '
-            'run: pip install "onedl-fx-mm[dicom]"'
-        ) from error
+    return import_extra(name, 'DICOM results and archives', 'dicom')
 
 
 @contextlib.contextmanager

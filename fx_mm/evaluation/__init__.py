@@ -5,6 +5,7 @@ from fx_mm.evaluation.metrics.loc_metric import LocMetric
 from fx_mm.evaluation.metrics.masked_image_metric import MaskedImageMetric
 from fx_mm.evaluation.metrics.neighbour_metric import NeighbourMetric
 from fx_mm.evaluation.metrics.reg_metric import RegMetric
+from fx_mm.evaluation.metrics.report_metric import ReportMetric
 from fx_mm.evaluation.metrics.seg_metric import SegMetric
 from fx_mm.evaluation.report.benchmark_table import BenchmarkTable
 
@@ -15,5 +16,6 @@ __all__ = [
     'MaskedImageMetric',
     'NeighbourMetric',
     'RegMetric',
+    'ReportMetric',
     'SegMetric',
 ]

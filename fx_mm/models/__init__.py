@@ -17,6 +17,7 @@ from fx_mm.models.branches import (
     LocalizationBranch,
     MaskedImageBranch,
     RegressionBranch,
+    ReportBranch,
     SegmentationBranch,
     SelfDistillationBranch,
 )
@@ -61,6 +62,7 @@ __all__ = [
     'PyramidDecoder',
     'RegionGuidance',
     'RegressionBranch',
+    'ReportBranch',
     'SegmentationBranch',
     'SelfDistillationBranch',
     'SoftDiceLoss',

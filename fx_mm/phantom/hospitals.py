@@ -1,8 +1,8 @@
 """Three hospitals: how they frame, expose and print a chest X-ray.
 
 A has a modern digital room, B portable units, C scanned films. They also
-annotate differently: A image labels only, B labels and boxes, C labels,
-boxes, masks and the cardiothoracic ratio.
+annotate differently: A image labels only, B labels, boxes and reports, C
+labels, boxes, masks, the cardiothoracic ratio and reports.
 """
 
 import math
@@ -89,7 +89,7 @@ HOSPITALS = {
     ),
     'b': Hospital(
         name='hospital_b',
-        annotations=('labels', 'boxes'),
+        annotations=('labels', 'boxes', 'reports'),
         coverage=(0.64, 0.90),
         aspect=(0.82, 1.18),
         tilt=5.0,
@@ -111,7 +111,7 @@ HOSPITALS = {
     ),
     'c': Hospital(
         name='hospital_c',
-        annotations=('labels', 'boxes', 'masks', 'numbers'),
+        annotations=('labels', 'boxes', 'masks', 'numbers', 'reports'),
         coverage=(0.72, 0.97),
         aspect=(0.85, 1.15),
         tilt=3.0,

@@ -10,6 +10,13 @@ from fx_mm.phantom.anatomy import sample_anatomy
 from fx_mm.phantom.canvas import LEFT, RIGHT
 from fx_mm.phantom.draw_findings import DRAW, FINDINGS, add_distractors
 from fx_mm.phantom.hospitals import HOSPITALS, expose, finish, sample_canvas
+from fx_mm.phantom.reports import (
+    STYLES,
+    Question,
+    ask_questions,
+    locate,
+    write_report,
+)
 from fx_mm.phantom.scene import Scene
 
 ORGANS = ('Left lung', 'Right lung', 'Heart')
@@ -40,6 +47,10 @@ class Phantom:
         bones (dict): Name of a bone (see Scene.bone_masks) to its mask, bool
             (size, size); without those that are not in the image. Empty
             unless asked for.
+        report (str): What is written about it; empty where the hospital
+            writes no reports.
+        questions (tuple[Question]): Questions about it, with answers; none
+            where the hospital writes no reports.
     """
 
     image: np.ndarray
@@ -49,6 +60,8 @@ class Phantom:
     instances: list[np.ndarray] = field(default_factory=list)
     values: dict[str, float] = field(default_factory=dict)
     bones: dict[str, np.ndarray] = field(default_factory=dict)
+    report: str = ''
+    questions: tuple[Question, ...] = ()
 
 
 def plan_findings(
@@ -129,8 +142,8 @@ def render_phantom(
     habits = HOSPITALS[hospital]
     names = plan_findings(seed, hospital, split, index)
     # Separate streams: a change of one step leaves the others alone.
-    streams = _generator(seed, hospital, split, index).spawn(5)
-    body_rng, view_rng, scene_rng, finding_rng, print_rng = streams
+    streams = _generator(seed, hospital, split, index).spawn(6)
+    body_rng, view_rng, scene_rng, finding_rng, print_rng, word_rng = streams
 
     anatomy = sample_anatomy(body_rng, 'Cardiomegaly' in names)
     canvas = sample_canvas(view_rng, habits, anatomy, 2 * size, difficulty)
@@ -174,4 +187,10 @@ def render_phantom(
             if mask.sum() >= _MIN_AREA:
                 outlined[name] = mask
     values = {TARGETS[0]: anatomy.cardiothoracic_ratio}
-    return Phantom(image, labels, masks, boxes, kept, values, outlined)
+    phantom = Phantom(image, labels, masks, boxes, kept, values, outlined)
+    if hospital in STYLES:
+        names = [name for name, _ in boxes]
+        places = locate(list(zip(names, kept)), masks)
+        phantom.report = write_report(places, STYLES[hospital], word_rng)
+        phantom.questions = tuple(ask_questions(places, word_rng))
+    return phantom

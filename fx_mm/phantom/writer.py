@@ -23,7 +23,7 @@ from fx_mm.utils.files import locked, write_whole
 from fx_mm.utils.parallel import track_forked
 from fx_mm.utils.value_types import check_call
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Raised with every change that alters pixels or files."""
 
 DIFFICULTIES = dict(easy=0.0, medium=0.5, hard=1.0)
@@ -81,10 +81,11 @@ def ensure_phantom(
     Under ``root/difficulty`` each hospital has its folder with
     ``images/SPLIT/*.png`` (8-bit grey) and ``SPLIT.csv`` (labels); B and C
     also ``SPLIT.json`` (COCO boxes); C also ``SPLIT_masks.csv`` and
-    ``masks/SPLIT/*.png``, and ``SPLIT_values.csv`` (cardiothoracic ratio). A
-    mask file has 16 bits per pixel, one per class; the table has
-    ``masks/train/000001.png#3`` for bit 3 of that file, and nothing for a
-    class that is not in the image.
+    ``masks/SPLIT/*.png``, and ``SPLIT_values.csv`` (cardiothoracic ratio). B
+    and C have ``SPLIT_reports.csv``, and ``SPLIT_questions.csv`` with several
+    rows per image. A mask file has 16 bits per pixel, one per class; the
+    table has ``masks/train/000001.png#3`` for bit 3 of that file, and nothing
+    for a class that is not in the image.
 
     The data are written into a temporary folder beside their place and
     renamed at the end, so a kill leaves nothing half-written. Simultaneous
@@ -294,6 +295,8 @@ def _draw_chunk(job: Job) -> list[Row]:
                 boxes=phantom.boxes,
                 classes=sorted(phantom.masks),
                 values=phantom.values,
+                report=phantom.report,
+                questions=phantom.questions,
             )
         )
     return rows
@@ -334,6 +337,15 @@ def _tables(
             for entry in entries
         ]
         yield f'{split}_values.csv', _csv(TARGETS, rows)
+    if 'reports' in habits.annotations:
+        rows = [[entry['name'], entry['report']] for entry in entries]
+        yield f'{split}_reports.csv', _csv(('report',), rows)
+        rows = [
+            [entry['name'], *each]
+            for entry in entries
+            for each in entry['questions']
+        ]
+        yield f'{split}_questions.csv', _csv(('question', 'answer'), rows)
 
 
 def _csv(classes: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

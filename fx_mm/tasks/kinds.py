@@ -320,3 +320,29 @@ class SelfSupervisedKind(TaskKind):
                 'remove them, or give a reader of labels for the metric '
                 'that looks at them.'
             )
+
+@TASK_KINDS.register_module(name='report')
+class ReportKind(TaskKind):
+    """Free text: a report, or answers to questions.
+
+    The classes of an entry are the findings that are read out of the texts.
+    """
+
+    name = 'report'
+    annotation = 'reports'
+    branch = 'reporting'
+    branch_type = 'ReportBranch'
+    metric = 'ReportMetric'
+    columns = (
+        Column('Report F1', 'F1'),
+        Column('Report BLEU-4', 'BLEU_4'),
+        Column('Report ROUGE-L', 'ROUGE_L'),
+        Column('Closed answers', 'closed'),
+    )
+    class_metric = 'F1'
+    curves = ('F1', 'BLEU_4', 'closed')
+    result = 'ReportResult'
+    reader = 'CsvReportReader'
+    keys = dict(terms=dict[str, Sequence[str]] | None)
+    metric_keys = ('terms',)
+    normalize = CHEST_XRAY

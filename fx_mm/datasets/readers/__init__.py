@@ -7,12 +7,14 @@ from fx_mm.datasets.readers.label_csv import CsvLabelReader
 from fx_mm.datasets.readers.label_list import ListLabelReader
 from fx_mm.datasets.readers.labels import LabelReader
 from fx_mm.datasets.readers.masks import MaskReader
+from fx_mm.datasets.readers.report_csv import CsvReportReader
 from fx_mm.datasets.readers.value_csv import CsvValueReader
 
 __all__ = [
     'BaseReader',
     'CocoReader',
     'CsvLabelReader',
+    'CsvReportReader',
     'CsvValueReader',
     'ImageReader',
     'LabelReader',

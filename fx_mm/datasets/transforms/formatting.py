@@ -33,8 +33,9 @@ class PackXray(BaseTransform):
     Required Keys:
 
     - img (np.uint8): (H, W, 3)
-    - gt_bboxes and gt_bboxes_labels, or gt_masks, or any other arrays whose
-      names begin with ``gt_``, such as gt_score: fields of the sample
+    - gt_bboxes and gt_bboxes_labels, or gt_masks, or any other arrays and
+      texts whose names begin with ``gt_``, such as gt_score: fields of the
+      sample
 
     Args:
         min_box_size (float): Boxes must be wider and higher than this, in
@@ -81,7 +82,7 @@ class PackXray(BaseTransform):
         else:
             for key, value in results.items():
                 if key.startswith('gt_'):
-                    setattr(sample, key, torch.from_numpy(value))
+                    setattr(sample, key, as_field(value))
         packed = dict(inputs=_tensor(results['img']), data_samples=sample)
         if 'teacher_img' in results:
             check_teacher_view(results)
@@ -121,6 +122,11 @@ class PackXray(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(min_box_size={self.min_box_size})'
+
+
+def as_field(value: np.ndarray | str) -> torch.Tensor | str:
+    """Return an annotation as a sample holds it."""
+    return value if isinstance(value, str) else torch.from_numpy(value)
 
 
 def _tensor(image: np.ndarray) -> torch.Tensor:

@@ -10,6 +10,7 @@ from fx_mm.visualization.results.cls_result import ClsResult
 from fx_mm.visualization.results.image_result import ImageResult
 from fx_mm.visualization.results.loc_result import LocResult
 from fx_mm.visualization.results.reg_result import RegResult
+from fx_mm.visualization.results.report_result import ReportResult
 from fx_mm.visualization.results.seg_result import SegResult
 from fx_mm.visualization.results.self_supervised_result import (
     SelfSupervisedResult,
@@ -23,6 +24,7 @@ __all__ = [
     'Marks',
     'SelfSupervisedResult',
     'RegResult',
+    'ReportResult',
     'SegResult',
     'TaskResult',
     'result_class',
