@@ -53,6 +53,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--tasks', nargs='+', help='only these tasks')
     parser.add_argument(
+        '--question', help='what to ask tasks that answer questions'
+    )
+    parser.add_argument(
         '--score-thr',
         type=float,
         default=SCORE_THR,
@@ -212,6 +215,7 @@ def main() -> int:
         predict_on=args.predict_on,
         tasks=args.tasks,
         trust=args.trust,
+        question=args.question,
     )
     reporter = open_reporter(args, infer, images, out_dir)
     dicom = None

@@ -132,6 +132,8 @@ class FoundationXInferencer(BaseInferencer):
             all.
         trust (bool): Unpickle anything in the checkpoint.
             Defaults to False.
+        question (str, optional): What tasks that answer questions are asked
+            about each image. Defaults to None: nothing.
 
     Raises:
         UserError: If config, checkpoint, ``predict_on``, a task or the device
@@ -153,6 +155,7 @@ class FoundationXInferencer(BaseInferencer):
         predict_on: str | None = None,
         tasks: str | Sequence[str] | None = None,
         trust: bool = False,
+        question: str | None = None,
     ) -> None:
         import_quietly()
         if weights is None and _is_checkpoint(model):
@@ -169,6 +172,7 @@ class FoundationXInferencer(BaseInferencer):
         self.tasks: list[Task] = []
         self._chosen = tasks
         self._trust = trust
+        self.question = question
         self._bar = show_progress
         # mmengine's bar writes to the output and starts a thread, whose lock
         # a fork could take along; ours is that of the other tools
@@ -177,6 +181,12 @@ class FoundationXInferencer(BaseInferencer):
             show_progress=False,
         )
         self.amp_dtype = (self.cfg.get('test_cfg') or {}).get('amp_dtype')
+        asked = any(task.config.get('questions') for task in self.tasks)
+        if question is not None and not asked:
+            raise UserError(
+                f'"{question}" is asked, but no task of this model answers '
+                'questions.'
+            )
 
     # -------------------------------------------------------------- building
 
@@ -403,7 +413,7 @@ class FoundationXInferencer(BaseInferencer):
                 moved[key] = [
                     p.inputs[key]['img'].to(self.device) for p in images
                 ]
-            meta = sample_meta(task)
+            meta = dict(sample_meta(task), question=self.question)
             samples = [
                 FXDataSample(
                     metainfo={k: p.inputs[key][k] for k in META_KEYS} | meta

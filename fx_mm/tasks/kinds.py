@@ -343,6 +343,6 @@ class ReportKind(TaskKind):
     curves = ('F1', 'BLEU_4', 'closed')
     result = 'ReportResult'
     reader = 'CsvReportReader'
-    keys = dict(terms=dict[str, Sequence[str]] | None)
+    keys = dict(terms=dict[str, Sequence[str]] | None, questions=bool)
     metric_keys = ('terms',)
     normalize = CHEST_XRAY

@@ -44,6 +44,7 @@ class PackXray(BaseTransform):
         meta_keys (Sequence[str]): Further keys for the metainfo, where the
             results have them. Defaults to ('flip', 'flip_direction',
             'homography_matrix', 'pseudo').
+            'homography_matrix', 'question').
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class PackXray(BaseTransform):
             'flip_direction',
             'homography_matrix',
             'pseudo',
+            'question',
         ),
     ) -> None:
         self.min_box_size = min_box_size

@@ -53,8 +53,8 @@ class ReportBranch(Branch):
     The datasets share a resampler of the backbone's maps; each has a
     transformer decoder with a vocabulary of its own, learned on its training
     reports (:class:`ReportTokenizer`), since hospitals write differently.
-    Tokens of clinical terms, negated or not, weigh more in the loss. Where a
-    task has questions, the text is the answer behind the question.
+    Tokens of clinical terms, negated or not, weigh more in the loss. Of a
+    task with ``questions=True``, the text is the answer behind the question.
 
     Args:
         in_channels (Sequence[int]): Channels of the backbone stages.
@@ -141,6 +141,7 @@ class ReportBranch(Branch):
         )
         self.decoders = ModuleDict()
         self.rules: dict[str, FindingRules] = {}
+        self.asks = {t.dataset: bool(t.config.get('questions')) for t in tasks}
         for task in tasks:
             self.decoders[task.dataset] = TextDecoder(
                 *(vocabulary, max_tokens, layers, dims, heads, dropout)
@@ -252,10 +253,19 @@ class ReportBranch(Branch):
         return TokenBatch(texts[:, :-1], texts[:, 1:], weighed)
 
     def _prefix(self, dataset: str, sample: FXDataSample) -> list[int]:
-        """Return the tokens of a sample's question, if it has one."""
+        """Return the tokens of a sample's question, if its task has any.
+
+        Raises:
+            UserError: If the task answers questions, and there is none.
+        """
+        if not self.asks[dataset]:
+            return []
         question = sample.get('question')
         if not question:
-            return []
+            raise UserError(
+                f'{self.task_names[dataset]} answers questions; ask one '
+                '(--question), or name the other tasks (--tasks).'
+            )
         decoder = self.decoders[dataset]
         ids = decoder.tokenizer.encode(question)[0]
         # an answer of a token or more must have room
