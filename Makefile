@@ -89,6 +89,7 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_tasks/test_pseudo_label_run.py \
 	tests/test_tasks/test_self_distillation_run.py \
 	tests/test_tools/test_ablation.py \
+	tests/test_tasks/test_report_run.py \
 	tests/test_tools/test_audit_tool.py tests/test_tools/test_gpu_check.py \
 	tests/test_tools/test_setup_env.py \
 	tests/test_tools/test_stock_tools.py \

@@ -83,6 +83,7 @@ setup(
         'hub': read_requirements('hub.txt'),
         'openmmlab': read_requirements('openmmlab.txt'),
         'dicom': read_requirements('dicom.txt'),
+        'reports': read_requirements('reports.txt'),
         'optional': read_requirements('optional.txt'),
         'federated': read_requirements('federated.txt'),
         'tracking': read_requirements('tracking.txt'),

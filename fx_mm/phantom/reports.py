@@ -211,7 +211,8 @@ def ask_questions(
     single = [
         place
         for place in places
-        if place.name in LESIONS and [p.name for p in places].count(place.name) == 1
+        if place.name in LESIONS
+        and [p.name for p in places].count(place.name) == 1
     ]
     for place in single[:1]:
         yield Question(

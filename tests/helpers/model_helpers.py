@@ -104,6 +104,9 @@ def batch(task, size=64, n=2, boxes=2, seed=0, tasks=TASKS):
             sample.gt_value = 40 + 40 * rand(classes)
         elif kind == 'ssl':
             pass
+        elif kind == 'report':
+            sample.gt_report = f'A {entry.classes[index % classes]}. No more.'
+            sample.question = 'What is there?'
         elif kind == 'loc':
             centers = 0.3 + 0.4 * rand(boxes, 2)
             sides = 0.1 + 0.3 * rand(boxes, 2)

@@ -224,7 +224,9 @@ def _ngrams(truth: str, pred: str) -> tuple[float, ...]:
 @cache
 def _rouge(truth: str, pred: str) -> float:
     library = import_extra('rouge_score.rouge_scorer', WHAT, 'reports')
-    return library.RougeScorer(['rougeL']).score(truth, pred)['rougeL'].fmeasure
+    return (
+        library.RougeScorer(['rougeL']).score(truth, pred)['rougeL'].fmeasure
+    )
 
 
 def _plain(text: str) -> str:

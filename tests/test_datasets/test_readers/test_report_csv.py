@@ -42,7 +42,9 @@ def test_white_space_becomes_one_blank(read):
 
 
 def test_the_column_has_a_name(read):
-    records = read('image,x,findings\na.png,1,Clear.\n', report_column='findings')
+    records = read(
+        'image,x,findings\na.png,1,Clear.\n', report_column='findings'
+    )
     assert records[0]['gt_report'] == 'Clear.'
     with pytest.raises(UserError, match='report'):
         read('image,text\na.png,Clear.\n')
