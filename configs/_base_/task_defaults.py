@@ -92,4 +92,21 @@ task_defaults = dict(
         ],
         test_pipeline=[__load[0], __resize, __pack],
     ),
+    # No flip: reports say left and right.
+    report=dict(
+        img_size=224,
+        batch_size=24,
+        train_pipeline=[
+            *__load,
+            __resize,
+            dict(
+                type='mmdet.Rotate',
+                prob=1.0,
+                max_mag=7.0,
+                img_border_value=0,
+            ),
+            __pack,
+        ],
+        test_pipeline=__test,
+    ),
 )

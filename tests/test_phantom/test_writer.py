@@ -107,8 +107,8 @@ def test_shipped_configs_read_them(phantoms, hospital):
     )
     kinds = {
         'a': ['cls'],
-        'b': ['cls', 'loc'],
-        'c': ['cls', 'loc', 'seg', 'reg'],
+        'b': ['cls', 'loc', 'report'],
+        'c': ['cls', 'loc', 'seg', 'reg', 'report'],
     }
     assert [task.kind.name for task in table] == kinds[hospital]
     for task in table:
@@ -135,6 +135,8 @@ def test_shipped_configs_read_them(phantoms, hospital):
                 found = sample.gt_value.tolist()
                 wanted = [truth.values[name] for name in TARGETS]
                 assert found == pytest.approx(wanted, abs=5.1e-5)
+            elif task.kind.name == 'report':
+                assert sample.gt_report == truth.report
             else:
                 assert task.classes == MASK_CLASSES
                 masks = sample.gt_sem_seg.data.numpy().astype(bool)
