@@ -82,6 +82,7 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_engine/test_which_model_predicts.py \
 	tests/test_federated \
 	tests/test_models/test_dino_config.py tests/test_models/test_export.py \
+	tests/test_models/test_reporting.py \
 	tests/test_phantom/test_not_a_toy.py \
 	tests/test_preparation/test_corrections.py \
 	tests/test_tasks/test_foreign_kind.py \

@@ -189,8 +189,8 @@ def render_phantom(
     values = {TARGETS[0]: anatomy.cardiothoracic_ratio}
     phantom = Phantom(image, labels, masks, boxes, kept, values, outlined)
     if hospital in STYLES:
-        names = [name for name, _ in boxes]
-        places = locate(list(zip(names, kept)), masks)
+        found = [(name, mask) for (name, _), mask in zip(boxes, kept)]
+        places = locate(found, masks)
         phantom.report = write_report(places, STYLES[hospital], word_rng)
         phantom.questions = tuple(ask_questions(places, word_rng))
     return phantom

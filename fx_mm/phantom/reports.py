@@ -157,7 +157,7 @@ def write_report(
     there = {place.name for place in places}
 
     def say(wordings: Mapping[str, Sequence[str]], **words: str) -> str:
-        chosen = wordings[style][rng.integers(len(wordings[style]))]
+        chosen = wordings[style][int(rng.integers(len(wordings[style])))]
         return chosen.format(**words)
 
     said = []

@@ -21,6 +21,7 @@ from fx_mm.models.layers.report_tokenizer import (
 from fx_mm.models.layers.text_attention import Attention
 from fx_mm.models.layers.text_decoder import TextDecoder
 from fx_mm.registry import MODELS
+from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 
@@ -414,3 +415,58 @@ def test_latents_see_where_things_are():
     assert found.shape == (2, 3, 16)
     mirrored = resampler([each.flip(-1) for each in maps])
     assert not torch.allclose(found, mirrored, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_it_says_what_it_sees():
+    """Bright patches left, right or nowhere, of images it never saw."""
+    texts = ('A nodule on the left.', 'A nodule on the right.', 'Clear.')
+    torch.manual_seed(0)
+    branch = MODELS.build(
+        dict(
+            type='ReportBranch',
+            in_channels=(4, 4, 4, 4),
+            tasks=TASKS[:1],
+            stages=(3,),
+            norm_cfg=None,
+            **{**SMALL, 'dims': 32, 'layers': 1, 'depth': 1},
+            max_tokens=16,
+            dropout=0.0,
+        )
+    )
+    branch.take_statistics(TASKS[0], records(list(texts)))
+
+    def draw(count, generator):
+        maps = 0.3 * torch.randn(count, 4, 4, 4, generator=generator)
+        shown = torch.randint(3, (count,), generator=generator)
+        for each, what in zip(maps, shown):
+            if what < 2:
+                each[:, 1:3, 3 * (1 - what)] += 2.0
+        samples = []
+        for what in shown.tolist():
+            sample = FXDataSample(metainfo=dict(task='a/report'))
+            sample.gt_report = texts[what]
+            samples.append(sample)
+        return (None, None, None, maps), samples
+
+    optimizer = torch.optim.AdamW(branch.parameters(), lr=3e-3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(120):
+        pyramid, samples = draw(32, generator)
+        state = branch.encode(pyramid, samples)
+        loss = branch.loss(state, 'a', samples)['loss_report']
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    branch.eval()
+    with torch.no_grad():
+        pyramid, samples = draw(60, generator)
+        state = branch.encode(pyramid, samples)
+        written = branch.predict(state, 'a', samples)
+        right = [each.pred_report == each.gt_report for each in written]
+        # a third would be chance
+        assert sum(right) >= 40
+        blank = (None, None, None, torch.zeros(3, 4, 4, 4))
+        state = branch.encode(blank, samples[:3])
+        said = {s.pred_report for s in branch.predict(state, 'a', samples[:3])}
+        assert len(said) == 1 and said <= set(texts)

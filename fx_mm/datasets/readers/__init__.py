@@ -8,6 +8,10 @@ from fx_mm.datasets.readers.label_list import ListLabelReader
 from fx_mm.datasets.readers.labels import LabelReader
 from fx_mm.datasets.readers.masks import MaskReader
 from fx_mm.datasets.readers.report_csv import CsvReportReader
+from fx_mm.datasets.readers.report_files import (
+    IndianaReportReader,
+    MimicReportReader,
+)
 from fx_mm.datasets.readers.value_csv import CsvValueReader
 
 __all__ = [
@@ -17,7 +21,9 @@ __all__ = [
     'CsvReportReader',
     'CsvValueReader',
     'ImageReader',
+    'IndianaReportReader',
     'LabelReader',
     'ListLabelReader',
     'MaskReader',
+    'MimicReportReader',
 ]
