@@ -48,12 +48,13 @@ def phantoms(tmp_path_factory):
 
 def test_files(phantoms):
     names = set(checksums(phantoms))
+    texts = ('train_reports.csv', 'train_questions.csv')
     for hospital, extras in (
         ('hospital_a', ()),
-        ('hospital_b', ('train.json',)),
+        ('hospital_b', ('train.json', *texts)),
         (
             'hospital_c',
-            ('train.json', 'train_masks.csv', 'train_values.csv'),
+            ('train.json', 'train_masks.csv', 'train_values.csv', *texts),
         ),
     ):
         own = {n for n in names if n.startswith(hospital)}
