@@ -346,3 +346,12 @@ class ReportKind(TaskKind):
     keys = dict(terms=dict[str, Sequence[str]] | None, questions=bool)
     metric_keys = ('terms',)
     normalize = CHEST_XRAY
+
+    @classmethod
+    def check_entry(cls, where: str, config: dict[str, Any]) -> None:
+        """Refuse mirror images."""
+        if config.get('flip_prob'):
+            raise UserError(
+                f'{where}.flip_prob is {config["flip_prob"]}, but texts say '
+                'left and right, which a mirror image swaps; remove it.'
+            )

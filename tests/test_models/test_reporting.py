@@ -22,7 +22,7 @@ from fx_mm.models.layers.text_attention import Attention
 from fx_mm.models.layers.text_decoder import TextDecoder
 from fx_mm.registry import MODELS
 from fx_mm.structures import FXDataSample
-from fx_mm.tasks import Task
+from fx_mm.tasks import Task, find_kind
 from fx_mm.utils.errors import UserError
 
 TEXTS = [
@@ -227,7 +227,9 @@ def test_texts_that_are_too_long_are_cut_and_counted(model, monkeypatch):
     found = branch.tokens('a', samples)
     assert found.inputs.shape == (2, 39) and END not in found.target[0]
     said = []
-    monkeypatch.setattr(reporting, 'log_once', said.append)
+    monkeypatch.setattr(
+        reporting, 'log_once', lambda text, level: said.append(text)
+    )
     merges = branch.decoders['a'].tokenizer.merges.clone()
     branch.take_statistics(TASKS[0], records([*TEXTS, 'a!b?c-d' * 40]))
     assert '1 of 5 training texts are longer than max_tokens=40' in said[0]
@@ -470,3 +472,20 @@ def test_it_says_what_it_sees():
         state = branch.encode(blank, samples[:3])
         said = {s.pred_report for s in branch.predict(state, 'a', samples[:3])}
         assert len(said) == 1 and said <= set(texts)
+
+
+def test_a_question_that_is_too_long_is_said_to_be_cut(model, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        reporting, 'log_once', lambda text, level: said.append(text)
+    )
+    _, (sample, _) = batch('b/report')
+    sample.question = 'x!y?' * 30
+    found = model.student.reporting.tokens('b', [sample])
+    assert ANSWER in found.inputs[0] and 'the end is not read' in said[0]
+
+
+def test_mirror_images_are_refused():
+    entry = dict(classes=h.FINDINGS, flip_prob=0.5)
+    with pytest.raises(UserError, match='texts say left and right'):
+        find_kind('report').check_entry('datasets.x.tasks.report', entry)

@@ -1,5 +1,6 @@
 """Reports: shared latents of an image, a text decoder per dataset."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -119,7 +120,7 @@ class ReportBranch(Branch):
             ('heads', heads, 1),
             ('layers', layers, 1),
             ('vocabulary', vocabulary, SMALLEST),
-            ('max_tokens', max_tokens, 3),
+            ('max_tokens', max_tokens, 6),
             ('beams', beams, 1),
         ):
             check_number(f'{where}.{name}', value, least, whole=True)
@@ -171,7 +172,8 @@ class ReportBranch(Branch):
             log_once(
                 f'{task.name}: {too_long} of {len(checked)} training texts '
                 f'are longer than max_tokens={longest} of '
-                'model.student.reporting; what is behind that is not learned.'
+                'model.student.reporting; what is behind that is not learned.',
+                logging.WARNING,
             )
 
     def encode(
@@ -269,7 +271,15 @@ class ReportBranch(Branch):
         decoder = self.decoders[dataset]
         ids = decoder.tokenizer.encode(question)[0]
         # an answer of a token or more must have room
-        return [*ids[: decoder.max_tokens - 4], ANSWER]
+        room = decoder.max_tokens - 4
+        if len(ids) > room:
+            log_once(
+                f'{self.task_names[dataset]}: of questions of more than '
+                f'{room} tokens the end is not read; raise '
+                'model.student.reporting.max_tokens.',
+                logging.WARNING,
+            )
+        return [*ids[:room], ANSWER]
 
     def infer(
         self, state: State, dataset: str, data_samples: list[FXDataSample]
