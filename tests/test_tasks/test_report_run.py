@@ -5,6 +5,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from small_run import REPO, Watcher, small_cfg
 
 from fx_mm.apis import FoundationXInferencer, build_runner, dry_run
 from fx_mm.audit import audit
+from fx_mm.config import PlainConfig
 from fx_mm.engine.closing_report import ReportOptions
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 from fx_mm.utils.errors import UserError
@@ -200,3 +203,23 @@ def test_the_audit_has_nothing_to_say_of_texts(make, config, trained):
     cfg = make(f'audit_{config.stem}', config)
     content = audit(cfg, Path(cfg.work_dir) / 'audit')
     assert content['ok'], content['findings']
+
+
+def test_two_processes_train_too(make, tmp_path):
+    cfg = make('two', tasks=['phantom_b/report', TASK], test_cfg=None)
+    config = tmp_path / 'config.py'
+    config.write_text(PlainConfig(cfg.to_dict()).pretty_text)
+    done = subprocess.run(
+        [
+            *(sys.executable, '-m', 'torch.distributed.run', '--standalone'),
+            *('--nproc_per_node=2', 'tools/train.py', config),
+            *('--launcher', 'pytorch'),
+        ],
+        cwd=REPO,
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    state = load_file(find_checkpoint(cfg.work_dir))['state_dict']
+    assert all(value.isfinite().all() for value in state.values())
