@@ -47,6 +47,7 @@ model = dict(
         ),
         reporting=dict(
             type='ReportBranch',
+            stages=(1, 2, 3),
             latents=16,
             dims=128,
             heads=4,

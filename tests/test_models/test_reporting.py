@@ -489,3 +489,11 @@ def test_mirror_images_are_refused():
     entry = dict(classes=h.FINDINGS, flip_prob=0.5)
     with pytest.raises(UserError, match='texts say left and right'):
         find_kind('report').check_entry('datasets.x.tasks.report', entry)
+
+
+def test_latents_are_not_all_the_same():
+    """Those that begin small become the mean of the tokens, and stay it."""
+    torch.manual_seed(0)
+    resampler = LatentResampler([8], 4, 2, 32, 4, 0.0, None)
+    found = resampler([torch.randn(3, 8, 8, 8)])
+    assert found.std(1).mean() > 0.3

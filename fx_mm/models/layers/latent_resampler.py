@@ -73,7 +73,8 @@ class LatentResampler(BaseModule):
         )
         self.positions = SinePositionalEncoding(dims // 2, normalize=True)
         self.stages = nn.Parameter(0.02 * torch.randn(len(in_channels), dims))
-        self.latents = nn.Parameter(0.02 * torch.randn(latents, dims))
+        # smaller ones would all become the mean of what they attend to
+        self.latents = nn.Parameter(torch.randn(latents, dims))
         self.layers = ModuleList(
             ResamplerLayer(dims, heads, dropout) for _ in range(depth)
         )

@@ -40,6 +40,10 @@ class Attention(BaseModule):
         self.query = nn.Linear(dims, dims)
         self.memory = nn.Linear(dims, 2 * dims)
         self.out = nn.Linear(dims, dims)
+        # torch's own start of a linear layer attends to all alike
+        nn.init.xavier_uniform_(self.query.weight)
+        for part in self.memory.weight.chunk(2):
+            nn.init.xavier_uniform_(part)
 
     def remember(self, tokens: Tensor) -> KeysValues:
         """Return keys and values of tokens (B, T, D)."""
