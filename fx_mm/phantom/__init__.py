@@ -5,10 +5,10 @@ from fx_mm.phantom.hospitals import HOSPITALS
 from fx_mm.phantom.raw_layouts import RAW_LAYOUTS
 from fx_mm.phantom.raw_writer import write_raw
 from fx_mm.phantom.render import ORGANS, TARGETS, Phantom, render_phantom
+from fx_mm.phantom.tables import MASK_CLASSES
 from fx_mm.phantom.writer import (
     DEFAULT_COUNTS,
     DIFFICULTIES,
-    MASK_CLASSES,
     draw_phantoms,
     ensure_phantom,
 )

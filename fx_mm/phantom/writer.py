@@ -1,9 +1,7 @@
 """Phantom data on disk: images, label tables, COCO files and masks."""
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,35 +13,32 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from fx_mm.phantom.draw_findings import FINDINGS
-from fx_mm.phantom.hospitals import HOSPITALS, Hospital
-from fx_mm.phantom.render import ORGANS, SPLITS, TARGETS, render_phantom
+from fx_mm.phantom.hospitals import HOSPITALS
+from fx_mm.phantom.render import SPLITS, Phantom, render_phantom
+from fx_mm.phantom.tables import (
+    MASK_CLASSES,
+    Row,
+    write_tables,
+    write_texts,
+)
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.files import locked, write_whole
 from fx_mm.utils.parallel import track_forked
 from fx_mm.utils.value_types import check_call
 
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 2
 """Raised with every change that alters pixels or files."""
 
 DIFFICULTIES = dict(easy=0.0, medium=0.5, hard=1.0)
 DEFAULT_COUNTS = dict(train=3000, val=200, test=400)
 """Images per hospital."""
 
-MASK_CLASSES = (*ORGANS, *FINDINGS)
-"""Class of each bit of a mask file."""
-
 _MANIFEST = 'manifest.json'
 _CHUNK = 50
-_INFO = dict(
-    description='Procedurally drawn chest X-rays of fx_mm; no patient data'
-)
 
-
-Row = dict[str, Any]
-"""What the tables say of an image: name, labels, boxes, classes."""
-Job = tuple[Path, str, str, range, Mapping[str, Any]]
-"""Folder, hospital, split and numbers of some images; the arguments."""
+Job = tuple[Path | None, str, str, range, Mapping[str, Any]]
+"""Folder, if they are stored, hospital, split and numbers of some images; the
+arguments."""
 
 
 def image_name(split: str, index: int) -> str:
@@ -75,17 +70,19 @@ def ensure_phantom(
     seed: int = 0,
     workers: int | None = None,
     force: bool = False,
+    texts: bool = False,
 ) -> Path:
     """Write the phantom data unless they are there.
 
     Under ``root/difficulty`` each hospital has its folder with
     ``images/SPLIT/*.png`` (8-bit grey) and ``SPLIT.csv`` (labels); B and C
     also ``SPLIT.json`` (COCO boxes); C also ``SPLIT_masks.csv`` and
-    ``masks/SPLIT/*.png``, and ``SPLIT_values.csv`` (cardiothoracic ratio). B
-    and C have ``SPLIT_reports.csv``, and ``SPLIT_questions.csv`` with several
-    rows per image. A mask file has 16 bits per pixel, one per class; the
-    table has ``masks/train/000001.png#3`` for bit 3 of that file, and nothing
-    for a class that is not in the image.
+    ``masks/SPLIT/*.png``, and ``SPLIT_values.csv`` (cardiothoracic ratio). A
+    mask file has 16 bits per pixel, one per class; the table has
+    ``masks/train/000001.png#3`` for bit 3 of that file, and nothing for a
+    class that is not in the image. With texts, B and C also have
+    ``SPLIT_reports.csv``, and ``SPLIT_questions.csv`` with several rows per
+    image.
 
     The data are written into a temporary folder beside their place and
     renamed at the end, so a kill leaves nothing half-written. Simultaneous
@@ -105,6 +102,9 @@ def ensure_phantom(
             data. Defaults to the number of available cores.
         force (bool): Replace data that were written with other arguments.
             Defaults to False.
+        texts (bool): Also write reports and questions, beside images that
+            are there already if need be; the other files do not depend on
+            it. Defaults to False.
 
     Returns:
         Path: ``root/difficulty``.
@@ -124,11 +124,13 @@ def ensure_phantom(
     _check_arguments(args, workers)
     folder = Path(root) / difficulty
     with lock_folder(folder):
-        if not force and _is_there(folder, args):
-            print_log(f'Phantom data in {folder}: found.', 'current')
-            return folder
-        _write(folder, args, workers)
-    print_log(f'Phantom data in {folder}: written.', 'current')
+        found = not force and _is_there(folder, args)
+        if not found:
+            _write(folder, args, workers, texts)
+        elif texts and not _has_texts(folder):
+            _add_texts(folder, args, workers)
+    said = 'found' if found else 'written'
+    print_log(f'Phantom data in {folder}: {said}.', 'current')
     return folder
 
 
@@ -224,35 +226,43 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _write(folder: Path, args: Mapping[str, Any], workers: int | None) -> None:
+def _has_texts(folder: Path) -> bool:
+    content = json.loads((folder / _MANIFEST).read_text(encoding='utf-8'))
+    return any(name.endswith('_reports.csv') for name in content['sha256'])
+
+
+def _add_texts(
+    folder: Path, args: Mapping[str, Any], workers: int | None
+) -> None:
+    """Write what is said of images that are there."""
+    hospitals = [
+        key for key, each in HOSPITALS.items() if 'reports' in each.annotations
+    ]
+    path = folder / _MANIFEST
+    manifest = json.loads(path.read_text(encoding='utf-8'))
+    for (key, split), entries in _draw(None, hospitals, args, workers).items():
+        home = HOSPITALS[key].name
+        for name, content in write_texts(split, entries):
+            write_whole(folder / home / name, content)
+            manifest['sha256'][f'{home}/{name}'] = _sha256(content.encode())
+    # until this is written, they are not there
+    write_whole(path, json.dumps(manifest, indent=1))
+
+
+def _write(
+    folder: Path, args: Mapping[str, Any], workers: int | None, texts: bool
+) -> None:
     partial = folder.with_name(f'.{folder.name}.partial')
     if partial.exists():
         shutil.rmtree(partial)
-    jobs = []
-    for key, habits in HOSPITALS.items():
-        home = partial / habits.name
-        for split, count in args['counts'].items():
-            (home / 'images' / split).mkdir(parents=True)
-            if 'masks' in habits.annotations:
-                (home / 'masks' / split).mkdir(parents=True)
-            for start in range(0, count, _CHUNK):
-                stop = min(start + _CHUNK, count)
-                jobs.append((home, key, split, range(start, stop), args))
-
-    rows: dict[tuple[str, str], list[Row]] = {}
-    total = len(HOSPITALS) * sum(args['counts'].values())
-    for job, chunk in track_forked(
-        f'Drawing {total} phantoms',
-        _draw_chunk,
-        jobs,
-        workers,
-        count=lambda job: len(job[3]),
-    ):
-        rows.setdefault(job[1:3], []).extend(chunk)
     sums = {}
-    for (key, split), entries in rows.items():
+    drawn = _draw(partial, list(HOSPITALS), args, workers)
+    for (key, split), entries in drawn.items():
         habits = HOSPITALS[key]
-        for name, content in _tables(habits, split, entries, args['size']):
+        tables = [*write_tables(habits, split, entries, args['size'])]
+        if texts and 'reports' in habits.annotations:
+            tables += write_texts(split, entries)
+        for name, content in tables:
             path = partial / habits.name / name
             write_whole(path, content)
             sums[f'{habits.name}/{name}'] = _sha256(content.encode())
@@ -269,6 +279,46 @@ def _write(folder: Path, args: Mapping[str, Any], workers: int | None) -> None:
         shutil.rmtree(old)
 
 
+def _draw(
+    folder: Path | None,
+    hospitals: Sequence[str],
+    args: Mapping[str, Any],
+    workers: int | None,
+) -> dict[tuple[str, str], list[Row]]:
+    """Return the rows of all images by hospital and split.
+
+    Args:
+        folder (Path, optional): Where they are stored, if they are.
+        hospitals (Sequence[str]): Keys of the hospitals.
+        args (Mapping[str, Any]): The arguments.
+        workers (int, optional): Number of processes.
+    """
+    jobs: list[Job] = []
+    for key in hospitals:
+        habits = HOSPITALS[key]
+        home = None if folder is None else folder / habits.name
+        for split, count in args['counts'].items():
+            if home is not None:
+                (home / 'images' / split).mkdir(parents=True)
+                if 'masks' in habits.annotations:
+                    (home / 'masks' / split).mkdir(parents=True)
+            for start in range(0, count, _CHUNK):
+                stop = min(start + _CHUNK, count)
+                jobs.append((home, key, split, range(start, stop), args))
+
+    rows: dict[tuple[str, str], list[Row]] = {}
+    total = len(hospitals) * sum(args['counts'].values())
+    for job, chunk in track_forked(
+        f'Drawing {total} phantoms',
+        _draw_chunk,
+        jobs,
+        workers,
+        count=lambda job: len(job[3]),
+    ):
+        rows.setdefault(job[1:3], []).extend(chunk)
+    return rows
+
+
 def _draw_chunk(job: Job) -> list[Row]:
     """Render and store some images; return their rows of the tables."""
     home, key, split, indices, args = job
@@ -279,15 +329,8 @@ def _draw_chunk(job: Job) -> list[Row]:
             args['seed'], key, split, index, level, args['size']
         )
         name = image_name(split, index)
-        _save_png(home / 'images' / name, phantom.image)
-        if 'masks' in HOSPITALS[key].annotations:
-            planes = np.zeros(phantom.image.shape, np.uint16)
-            for bit, class_name in enumerate(MASK_CLASSES):
-                if class_name in phantom.masks:
-                    planes |= phantom.masks[class_name].astype(
-                        np.uint16
-                    ) << np.uint16(bit)
-            _save_png(home / 'masks' / name, planes)
+        if home is not None:
+            _save(home, name, phantom, 'masks' in HOSPITALS[key].annotations)
         rows.append(
             dict(
                 name=name,
@@ -302,86 +345,22 @@ def _draw_chunk(job: Job) -> list[Row]:
     return rows
 
 
+def _save(home: Path, name: str, phantom: Phantom, masks: bool) -> None:
+    """Store an image and, if asked to, its masks."""
+    _save_png(home / 'images' / name, phantom.image)
+    if masks:
+        planes = np.zeros(phantom.image.shape, np.uint16)
+        for bit, class_name in enumerate(MASK_CLASSES):
+            if class_name in phantom.masks:
+                planes |= phantom.masks[class_name].astype(
+                    np.uint16
+                ) << np.uint16(bit)
+        _save_png(home / 'masks' / name, planes)
+
+
 def _save_png(path: Path, image: np.ndarray) -> None:
     if not cv2.imwrite(str(path), image):
         raise UserError(
             f'{path} cannot be written; is the disk full or the folder '
             'read-only?'
         )
-
-
-def _tables(
-    habits: Hospital, split: str, entries: Sequence[Row], size: int
-) -> Iterator[tuple[str, str]]:
-    """Yield name and content of the annotation files of a split."""
-    rows = [[entry['name'], *entry['labels']] for entry in entries]
-    yield f'{split}.csv', _csv(FINDINGS, rows)
-    if 'boxes' in habits.annotations:
-        yield f'{split}.json', json.dumps(_coco(entries, size))
-    if 'masks' in habits.annotations:
-        rows = [
-            [entry['name']]
-            + [
-                f'masks/{entry["name"]}#{bit}'
-                if name in entry['classes']
-                else ''
-                for bit, name in enumerate(MASK_CLASSES)
-            ]
-            for entry in entries
-        ]
-        yield f'{split}_masks.csv', _csv(MASK_CLASSES, rows)
-    if 'numbers' in habits.annotations:
-        rows = [
-            [entry['name']]
-            + [f'{entry["values"][name]:.4f}' for name in TARGETS]
-            for entry in entries
-        ]
-        yield f'{split}_values.csv', _csv(TARGETS, rows)
-    if 'reports' in habits.annotations:
-        rows = [[entry['name'], entry['report']] for entry in entries]
-        yield f'{split}_reports.csv', _csv(('report',), rows)
-        rows = [
-            [entry['name'], *each]
-            for entry in entries
-            for each in entry['questions']
-        ]
-        yield f'{split}_questions.csv', _csv(('question', 'answer'), rows)
-
-
-def _csv(classes: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['image', *classes])
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _coco(entries: Sequence[Row], size: int) -> dict[str, Any]:
-    images: list[Row] = []
-    annotations: list[Row] = []
-    for number, entry in enumerate(entries, start=1):
-        images.append(
-            dict(id=number, file_name=entry['name'], width=size, height=size)
-        )
-        for name, (x1, y1, x2, y2) in entry['boxes']:
-            width, height = x2 - x1, y2 - y1
-            annotations.append(
-                dict(
-                    id=len(annotations) + 1,
-                    image_id=number,
-                    category_id=FINDINGS.index(name) + 1,
-                    bbox=[x1, y1, width, height],
-                    area=width * height,
-                    iscrowd=0,
-                )
-            )
-    categories = [
-        dict(id=number, name=name)
-        for number, name in enumerate(FINDINGS, start=1)
-    ]
-    return dict(
-        info=_INFO,
-        images=images,
-        annotations=annotations,
-        categories=categories,
-    )

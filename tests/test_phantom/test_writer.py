@@ -48,13 +48,12 @@ def phantoms(tmp_path_factory):
 
 def test_files(phantoms):
     names = set(checksums(phantoms))
-    texts = ('train_reports.csv', 'train_questions.csv')
     for hospital, extras in (
         ('hospital_a', ()),
-        ('hospital_b', ('train.json', *texts)),
+        ('hospital_b', ('train.json',)),
         (
             'hospital_c',
-            ('train.json', 'train_masks.csv', 'train_values.csv', *texts),
+            ('train.json', 'train_masks.csv', 'train_values.csv'),
         ),
     ):
         own = {n for n in names if n.startswith(hospital)}
@@ -76,6 +75,37 @@ def test_workers_do_not_change_the_data(phantoms, tmp_path, monkeypatch):
     monkeypatch.setattr(writer, '_CHUNK', 2)
     other = ensure_phantom(tmp_path, counts=COUNTS, workers=2)
     assert checksums(other) == checksums(phantoms)
+
+
+def test_texts_are_added_to_images_that_are_there(tmp_path):
+    def write(name, **options):
+        return ensure_phantom(
+            tmp_path / name, counts=COUNTS, size=32, workers=1, **options
+        )
+
+    folder = write('one')
+    was = checksums(folder)
+    write('one', texts=True)
+    at_once = write('two', texts=True)
+    added, now = checksums(folder), checksums(at_once)
+    manifests = [
+        json.loads((each / 'manifest.json').read_text())
+        for each in (folder, at_once)
+    ]
+    assert manifests[0] == manifests[1]
+    for each in (was, added, now):
+        del each['manifest.json']
+    assert added == now
+    assert {name: now[name] for name in was} == was
+    assert now.keys() - was.keys() == {
+        f'hospital_{hospital}/{split}_{what}.csv'
+        for hospital in 'bc'
+        for split in COUNTS
+        for what in ('reports', 'questions')
+    }
+    # those that ask for none take them as they are
+    write('two')
+    assert checksums(at_once).keys() == now.keys() | {'manifest.json'}
 
 
 def test_more_images_leave_the_first_ones_alone(phantoms, tmp_path):
@@ -108,8 +138,8 @@ def test_shipped_configs_read_them(phantoms, hospital):
     )
     kinds = {
         'a': ['cls'],
-        'b': ['cls', 'loc', 'report'],
-        'c': ['cls', 'loc', 'seg', 'reg', 'report'],
+        'b': ['cls', 'loc'],
+        'c': ['cls', 'loc', 'seg', 'reg'],
     }
     assert [task.kind.name for task in table] == kinds[hospital]
     for task in table:
@@ -136,8 +166,6 @@ def test_shipped_configs_read_them(phantoms, hospital):
                 found = sample.gt_value.tolist()
                 wanted = [truth.values[name] for name in TARGETS]
                 assert found == pytest.approx(wanted, abs=5.1e-5)
-            elif task.kind.name == 'report':
-                assert sample.gt_report == truth.report
             else:
                 assert task.classes == MASK_CLASSES
                 masks = sample.gt_sem_seg.data.numpy().astype(bool)

@@ -61,6 +61,11 @@ def parse_args():
         '--workers', type=int, help='processes (default: one per core)'
     )
     parser.add_argument(
+        '--texts',
+        action='store_true',
+        help='also reports and questions, beside images that are there too',
+    )
+    parser.add_argument(
         '--force',
         action='store_true',
         help='replace data that were written with other arguments',
@@ -91,6 +96,7 @@ def main():
         seed=args.seed,
         workers=args.workers,
         force=args.force,
+        texts=args.texts,
     )
 
 

@@ -1,4 +1,4 @@
-# Phantom hospital B: portable units, image labels, boxes and reports.
+# Phantom hospital B: portable units, image labels and boxes.
 # Another difficulty: data_root='data/phantom/hard/hospital_b/'.
 __findings = (
     'Nodule',
@@ -22,10 +22,6 @@ phantom_b = dict(
             classes=__findings,
             reader=dict(type='CocoReader'),
             splits=dict(train='train.json', val='val.json', test='test.json'),
-        ),
-        report=dict(
-            classes=__findings,
-            splits={s: f'{s}_reports.csv' for s in ('train', 'val', 'test')},
         ),
     ),
 )

@@ -1,4 +1,4 @@
-# Phantom hospital C: scanned films; labels, boxes, masks, a number, reports.
+# Phantom hospital C: scanned films; image labels, boxes, masks and a number.
 # Another difficulty: data_root='data/phantom/hard/hospital_c/'.
 __findings = (
     'Nodule',
@@ -15,6 +15,8 @@ phantom_c = dict(
     tasks=dict(
         cls=dict(
             classes=__findings,
+            label_type='multi-label',
+            reader=dict(type='CsvLabelReader'),
             splits=dict(train='train.csv', val='val.csv', test='test.csv'),
         ),
         loc=dict(
@@ -30,11 +32,8 @@ phantom_c = dict(
         ),
         reg=dict(
             classes=('Cardiothoracic ratio',),
+            reader=dict(type='CsvValueReader'),
             splits={s: f'{s}_values.csv' for s in ('train', 'val', 'test')},
-        ),
-        report=dict(
-            classes=__findings,
-            splits={s: f'{s}_reports.csv' for s in ('train', 'val', 'test')},
         ),
     ),
 )
