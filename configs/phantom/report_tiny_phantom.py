@@ -45,7 +45,7 @@ task_defaults = dict(
 )
 model = dict(
     # The teacher of before knows less of images than of wordings.
-    consistency_weight=dict(cls=0.5, report=0.0),
+    consistency_weight=dict(_delete_=True, cls=0.5, report=0.0),
     student=dict(
         # From nothing, convolutions learn this in fewer steps than windows do.
         backbone=dict(

@@ -123,7 +123,8 @@ def test_lock_passes_teach_the_decoder_alone(make):
             if p.requires_grad
         }
 
-    runner = build_runner(make('locks', tasks=[TASK], test_cfg=None))
+    options = {'tasks': [TASK], 'test_cfg': None, 'cycle.lock': 'paper'}
+    runner = build_runner(make('locks', **options))
     runner.register_hook(Watcher(watch))
     runner.train()
     own = 'reporting.decoders.phantom_c.'
@@ -195,7 +196,7 @@ def test_questions_have_their_metrics(answering):
 @pytest.mark.parametrize('config', [REPORTS, QUESTIONS])
 def test_it_is_measured_without_data(make, config):
     text = dry_run(build_runner(make('dry', config), synthetic=True))
-    assert f'{TASK if config == REPORTS else ASKS:<24}lock' in text
+    assert f'{TASK if config == REPORTS else ASKS:<24}release' in text
 
 
 @pytest.mark.parametrize('config', [REPORTS, QUESTIONS])
