@@ -5,8 +5,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +12,10 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 from small_run import REPO, Watcher, small_cfg
+from two_processes import train_in_two
 
 from fx_mm.apis import FoundationXInferencer, build_runner, dry_run
 from fx_mm.audit import audit
-from fx_mm.config import PlainConfig
 from fx_mm.engine.closing_report import ReportOptions
 from fx_mm.utils.checkpoint import find_checkpoint, load_file
 from fx_mm.utils.errors import UserError
@@ -208,19 +206,5 @@ def test_the_audit_has_nothing_to_say_of_texts(make, config, trained):
 
 def test_two_processes_train_too(make, tmp_path):
     cfg = make('two', tasks=['phantom_b/report', TASK], test_cfg=None)
-    config = tmp_path / 'config.py'
-    config.write_text(PlainConfig(cfg.to_dict()).pretty_text)
-    done = subprocess.run(
-        [
-            *(sys.executable, '-m', 'torch.distributed.run', '--standalone'),
-            *('--nproc_per_node=2', 'tools/train.py', config),
-            *('--launcher', 'pytorch'),
-        ],
-        cwd=REPO,
-        env=dict(os.environ, OMP_NUM_THREADS='1'),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    state = load_file(find_checkpoint(cfg.work_dir))['state_dict']
+    state = train_in_two(cfg, tmp_path)
     assert all(value.isfinite().all() for value in state.values())
