@@ -1,4 +1,5 @@
-# Reports of hospital C, beside the labels that they are written from.
+# Reports of hospital C, beside the labels that they are written from. Best
+# begun with weights that know the labels: docs/free_text.md.
 # Those of B: tasks = ['phantom_b/cls', 'phantom_b/report', ...].
 _base_ = './foundation-x_tiny_phantom.py'
 __report = dict(
@@ -75,6 +76,9 @@ cycle = dict(lock='none', max_batches=dict(cls=30, report=70))
 optim_wrapper = dict(
     amp_dtype=None,
     optimizer=dict(lr=2e-3),
+    paramwise_cfg=dict(
+        custom_keys={'classification.heads': dict(lr_mult=5.0)}
+    ),
     clip_grad=dict(report=dict(max_norm=1.0)),
 )
 val_cfg = dict(amp_dtype=None)
