@@ -75,7 +75,6 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_engine/test_orders.py tests/test_engine/test_start_summary.py \
 	tests/test_engine/test_trackers.py \
 	tests/test_engine/test_two_machines.py \
-	tests/test_engine/test_training.py \
 	tests/test_engine/test_training.py tests/test_engine/test_two_views.py \
 	tests/test_engine/test_validation_losses.py \
 	tests/test_engine/test_vit_runs.py \
@@ -89,8 +88,8 @@ WORKFLOWS := tests/test_raw_to_results.py tests/test_docs \
 	tests/test_tasks/test_masked_image_run.py \
 	tests/test_tasks/test_pseudo_label_run.py \
 	tests/test_tasks/test_self_distillation_run.py \
-	tests/test_tools/test_ablation.py \
 	tests/test_tasks/test_report_run.py \
+	tests/test_tools/test_ablation.py \
 	tests/test_tools/test_audit_tool.py tests/test_tools/test_gpu_check.py \
 	tests/test_tools/test_setup_env.py \
 	tests/test_tools/test_stock_tools.py \

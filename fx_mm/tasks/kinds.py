@@ -321,6 +321,7 @@ class SelfSupervisedKind(TaskKind):
                 'that looks at them.'
             )
 
+
 @TASK_KINDS.register_module(name='report')
 class ReportKind(TaskKind):
     """Free text: a report, or answers to questions.

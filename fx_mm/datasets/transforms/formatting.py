@@ -43,8 +43,7 @@ class PackXray(BaseTransform):
             the image. Defaults to 0.
         meta_keys (Sequence[str]): Further keys for the metainfo, where the
             results have them. Defaults to ('flip', 'flip_direction',
-            'homography_matrix', 'pseudo').
-            'homography_matrix', 'question').
+            'homography_matrix', 'pseudo', 'question').
     """
 
     def __init__(
