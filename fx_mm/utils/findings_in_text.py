@@ -33,37 +33,52 @@ TERMS: dict[str, tuple[str, ...]] = {
 all: regular expressions, whole words, of any case."""
 SENTENCE = re.compile(r'[.;:!?](?=\s|$)|\n')
 CLAUSE = re.compile(
-    r'\b(?:but|however|although|though|except|otherwise|apart from|'
-    r'aside from)\b',
+    r'\b(?:but|however|although|though|while|whereas|except|otherwise|'
+    r'apart from|aside from)\b',
     re.IGNORECASE,
 )
 """Ends what a negation before it negates."""
+NONE = re.compile(
+    r':\s*(?:none|no|absent|negative)(?=\s*(?:[.;,\n]|$))', re.IGNORECASE
+)
+"""Answers a heading, as in "Effusion: none"."""
 NO_NEGATION = re.compile(
-    r'\b(?:no|not|without)\s+(?:\w+\s+){0,2}?'
-    r'(?:changed?|increased?|decreased?|only)\b',
+    r'\b(?:(?:not|cannot)\s+(?:\w+\s+){0,2}?(?:changed|increased|decreased|'
+    r'only|excluded?|ruled?\s+out|resolved|cleared)|'
+    r'(?:no|without)\s+(?:\w+\s+){0,2}?(?:changes?|increase|decrease))\b',
     re.IGNORECASE,
 )
-"""Looks like a negation, and says that something has stayed."""
+"""Looks like a negation, and says that something has stayed or may be."""
 BEFORE = re.compile(
     r'\b(?:no|not|without|nor|neither|never|negative for|free of|clear of|'
     r'(?:absence|lack|resolution) of|rules? out|excludes?)\b',
     re.IGNORECASE,
 )
 """Negates what follows."""
-AFTER = re.compile(
-    r'\b(?:is|are|was|were|has|have)\s+(?:\w+\s+){0,2}?'
-    r'(?:absent|excluded|ruled out|unlikely|resolved|cleared|'
-    r'not\s+(?:seen|present|identified|evident|visible|shown))\b',
+GONE = re.compile(
+    r'(?<!\bis )(?<!\bare )(?<!\bhas )(?<!\bhave )'
+    r'\b(?:resolved|absent)\s+(?:\w+\s+)?$',
     re.IGNORECASE,
 )
-"""Negates what stands before."""
+"""Negates the one thing that it stands before."""
+VERB = re.compile(r'\b(?:is|are|was|were|has|have|remains?)\b', re.IGNORECASE)
+ABSENT = (
+    r'(?:absent|excluded|ruled out|unlikely|resolved|cleared|(?:not|no longer)'
+    r'\s+(?:seen|present|identified|evident|visible|shown))\b'
+)
+AFTER = re.compile(rf'\s+(?:(?!not\b)\w+\s+){{0,2}}?{ABSENT}', re.IGNORECASE)
+"""Negates what stands before, behind its verb."""
+BEHIND = re.compile(rf'\s+{ABSENT}', re.IGNORECASE)
+"""Negates what stands before, without a verb."""
 LIST = re.compile(r'\b(?:or|nor)\b', re.IGNORECASE)
 
 
 def default_terms(name: str) -> tuple[str, ...]:
     """Return the terms of a class that nobody named any for."""
     key = name.lower().replace('_', ' ')
-    return TERMS.get(key, (re.escape(key) + 's?',))
+    return TERMS.get(
+        key, tuple(re.escape(part.strip()) + 's?' for part in key.split('/'))
+    )
 
 
 class FindingRules:
@@ -91,7 +106,7 @@ class FindingRules:
                     f'its classes are: {", ".join(classes)}.'
                 )
         self._patterns = [
-            _compile(name, terms.get(name) or default_terms(name))
+            _compile(name, terms.get(name, default_terms(name)))
             for name in classes
         ]
 
@@ -107,7 +122,7 @@ class FindingRules:
         """
         clauses = [
             NO_NEGATION.sub(lambda m: ' ' * len(m[0]), clause)
-            for sentence in SENTENCE.split(text)
+            for sentence in SENTENCE.split(NONE.sub(' is absent', text))
             for clause in CLAUSE.split(sentence)
         ]
         return np.array(
@@ -133,6 +148,11 @@ class FindingRules:
 
 def _compile(name: str, terms: Sequence[str]) -> re.Pattern[str]:
     """Return one expression of all terms of a class."""
+    if isinstance(terms, str) or not terms or not all(terms):
+        raise UserError(
+            f'terms of "{name}" must be a list of expressions, none of them '
+            f'empty, and are {terms!r}.'
+        )
     for term in terms:
         try:
             re.compile(term)
@@ -141,18 +161,26 @@ def _compile(name: str, terms: Sequence[str]) -> re.Pattern[str]:
                 f'terms of "{name}": "{term}" is no regular expression: '
                 f'{error}.'
             ) from error
-    return re.compile(rf'\b(?:{"|".join(terms)})\b', re.IGNORECASE)
+    whole = rf'(?<!\w)(?:{"|".join(terms)})(?!\w)'
+    return re.compile(whole, re.IGNORECASE)
 
 
 def _negated(clause: str, start: int, end: int) -> bool:
     """Whether a term of a clause is in the scope of a negation.
 
     A comma ends the scope, unless a list goes on: "no nodule, effusion or
-    mass" negates three, "no nodule, small effusion" one.
+    mass" negates three, "no nodule, small effusion" one. What a verb says is
+    said of what stands before it: "a nodule is seen and effusion is not seen".
     """
     for cue in BEFORE.finditer(clause, 0, end):
+        if cue.start() == start:  # a name such as "No finding"
+            continue
         comma = clause.find(',', cue.end(), start)
         if comma < 0 or LIST.search(clause, comma):
             return True
-    after = AFTER.search(clause, end)
-    return after is not None and ',' not in clause[end : after.start()]
+    if GONE.search(clause[:start]) or BEHIND.match(clause, end):
+        return True
+    verb = VERB.search(clause, end)
+    if verb is None or ',' in clause[end : verb.start()]:
+        return False
+    return AFTER.match(clause, verb.end()) is not None

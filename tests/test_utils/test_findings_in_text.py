@@ -5,6 +5,7 @@ import pytest
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.findings_in_text import FindingRules
 
+EFFUSION = {'Pleural effusion'}
 NAMES = ('Pneumothorax', 'Pleural effusion', 'Nodule', 'Cardiomegaly')
 
 
@@ -41,6 +42,28 @@ def stated(text, names=NAMES, **terms):
         ('Nodular pattern.', set()),
         ('Size 1.5 cm nodule.', {'Nodule'}),
         ('Lines\nno effusion\nnodule', {'Nodule'}),
+        # a verb is of what stands before it
+        ('A nodule is present and effusion is not seen.', {'Nodule'}),
+        ('A nodule is seen while effusion has resolved.', {'Nodule'}),
+        ('Effusion or nodule is not seen.', set()),
+        ('A small effusion is seen and the nodule has resolved.', EFFUSION),
+        # what is not excluded may be there
+        ('Effusion has not resolved.', EFFUSION),
+        ('Effusion is not excluded.', EFFUSION),
+        ('Cannot exclude an effusion.', EFFUSION),
+        ('Effusion cannot be excluded.', EFFUSION),
+        ('This excludes an effusion.', set()),
+        # denied otherwise
+        ('There is no increased effusion.', set()),
+        ('No increase of the effusion.', EFFUSION),
+        ('Effusion: none', set()),
+        ('Effusion: none. Nodule: 5 mm.', {'Nodule'}),
+        ('Effusion: no nodule.', EFFUSION),
+        ('Pleural effusion absent.', set()),
+        ('Resolved effusion.', set()),
+        ('Nodule has resolved and an effusion is seen.', EFFUSION),
+        ('Effusion unlikely.', set()),
+        ('A nodule is no longer seen.', set()),
     ],
 )
 def test_what_is_stated(text, wanted):
@@ -55,6 +78,14 @@ def test_terms_are_regular_expressions_of_whole_words():
     assert stated('pigtails', ('Drain',), Drain=['pig ?tail']) == set()
 
 
+def test_names_that_are_no_plain_words():
+    names = ('No finding', 'Nodule/Mass', 'COPD (old)')
+    assert stated('No findings.', names) == {'No finding'}
+    assert stated('There is no nodule.', names) == set()
+    assert stated('A mass.', names) == {'Nodule/Mass'}
+    assert stated('Known COPD (old).', names) == {'COPD (old)'}
+
+
 def test_spans_are_of_all_mentions():
     text = 'No nodule, and a nodule.'
     spans = FindingRules(('Nodule',)).spans(text)
@@ -66,3 +97,6 @@ def test_what_is_refused():
         FindingRules(NAMES, dict(Mass=['mass']))
     with pytest.raises(UserError, match=r'"\(" is no regular expression'):
         FindingRules(NAMES, dict(Nodule=['(']))
+    for terms in ('effusion', [], ['']):
+        with pytest.raises(UserError, match='must be a list of expressions'):
+            FindingRules(NAMES, dict(Nodule=terms))
