@@ -3,6 +3,7 @@
 import pytest
 from mmengine.registry import DefaultScope
 from small_run import small_cfg
+from two_sites import SITES
 
 from fx_mm.federated.server import FederatedServer
 from fx_mm.federated.site import Site
@@ -21,7 +22,6 @@ def clean_scope():
     DefaultScope._instance_dict.clear()
 
 
-SITES = dict(one=['phantom_a'], two=['phantom_b'])
 SMALL = {
     'tasks': ['phantom_a/cls', 'phantom_b/cls'],
     'optim_wrapper.amp_dtype': None,

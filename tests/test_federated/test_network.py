@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SITES
 from recording_proxy import RecordingProxy
+from two_sites import SITES
 
 from fx_mm.apis import read_xray
 from fx_mm.federated.exchange import travelling

@@ -58,10 +58,14 @@ print(len(records), time.process_time(), peak)
 def build_datasets(root: Path, args) -> dict[str, dict]:
     """Return the training set of each kind, from originals and from cache."""
     counts = dict(train=args.images, val=1, test=1)
-    home = ensure_phantom(root, args.difficulty, counts, args.size)
+    home = ensure_phantom(root, args.difficulty, counts, args.size, texts=True)
     cfg = Config.fromfile(CONFIGS / 'datasets/phantom_c.py')
     cfg.merge_from_dict(Config.fromfile(args.defaults).to_dict())
     cfg.phantom_c.data_root = f'{home}/hospital_c/'
+    cfg.phantom_c.tasks.report = dict(
+        classes=cfg.phantom_c.tasks.cls.classes,
+        splits=dict(train='train_reports.csv'),
+    )
     for entry in cfg.task_defaults.values():
         entry.img_size = args.img_size
     cfg.datasets = dict(phantom_c=cfg.phantom_c)
