@@ -27,6 +27,7 @@ TEXTS = {
     'PatientIdentityRemoved': 16,
     'DeidentificationMethod': 64,
     'Modality': 16,
+    'StudyDescription': 64,
 }
 """Texts, and how many characters DICOM allows them."""
 NAMES = ('PatientName', 'ReferringPhysicianName')
@@ -105,7 +106,6 @@ def _take_over(path: str, whole: pydicom.Dataset) -> pydicom.Dataset:
         'StudyTime': TM,
         'PatientSex': _read_sex,
         'PatientAge': _read_age,
-        'StudyDescription': _read_description,
         'PatientOrientation': _read_orientation,
         'PhotometricInterpretation': str,
         'VOILUTFunction': str,
@@ -161,11 +161,6 @@ def _text_reader(length: int) -> Callable[[Any], str | None]:
         return value if valid else None
 
     return read
-
-
-def _read_description(value: Any) -> str | None:
-    # a longer one is not valid
-    return value[:64] if isinstance(value, str) else None
 
 
 def _read_name(value: Any) -> str | None:

@@ -336,17 +336,20 @@ def test_texts_of_several_values_and_long_ones(source, log):
         PatientName=['Doe', 'Roe'],
         AccessionNumber='A' * 17,
         StudyID='1' * 16,
-        StudyDescription='x' * 80,
+        StudyDescription='x' * 65,
     )
     header = read_source(path)
     # half a number would be that of another order
     assert header.PatientName == header.AccessionNumber == ''
     assert header.StudyID == '1' * 16
+    assert 'StudyDescription' not in header
+    assert 'AccessionNumber, StudyDescription, PatientName' in log.text
+    for secret in ('AAA', 'xxx', 'Doe'):
+        assert secret not in log.text
+    change(path, PatientName='Doe^' + 'J' * 61, StudyDescription='x' * 64)
+    header = read_source(path)
+    assert header.PatientName == ''
     assert header.StudyDescription == 'x' * 64
-    assert 'AccessionNumber, PatientName' in log.text
-    assert 'AAA' not in log.text and 'Doe' not in log.text
-    change(path, PatientName='Doe^' + 'J' * 61)
-    assert read_source(path).PatientName == ''
 
 
 @pytest.mark.parametrize('value', (['A', 'B'], 'A' * 65))

@@ -7,6 +7,7 @@ import csv
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +26,7 @@ from fx_mm.utils.text_table import markdown_table
 from fx_mm.version import __version__
 
 SCHEMA_VERSION = 2
+SHA256 = '[0-9a-f]{64}'
 # The maintained forks and the originals share the package's name only.
 DISTRIBUTIONS = dict(
     torch=('torch',),
@@ -116,10 +118,15 @@ def check_checkpoint(
         fix (str): What to do, for the message.
 
     Raises:
-        UserError: If they are of another one.
+        UserError: If they are of another one, or hold no valid hash.
     """
-    name, own = Path(checkpoint).name, content.get('checkpoint')
-    wanted: str = content.get('checkpoint_sha256') or ''
+    name = Path(checkpoint).name
+    own = content.get('checkpoint') or 'an unnamed file'
+    wanted = str(content.get('checkpoint_sha256') or '').lower()
+    if wanted and not re.fullmatch(SHA256, wanted):
+        raise UserError(
+            f'{file}: its checkpoint_sha256 is not 64 digits in hex; {fix}.'
+        )
     try:
         found = hash_file(local_path(checkpoint)) if wanted else None
     except OSError:

@@ -1,13 +1,18 @@
 """The benchmark table."""
 
 import csv
+import hashlib
 import json
 import math
 
 import pytest
 
 from fx_mm.evaluation import BenchmarkTable
-from fx_mm.evaluation.report.results_file import read_results, save_results
+from fx_mm.evaluation.report.results_file import (
+    check_checkpoint,
+    read_results,
+    save_results,
+)
 from fx_mm.evaluation.statistics.bootstrap import Interval, PairedInterval
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
@@ -252,3 +257,40 @@ def test_other_files_are_refused(tmp_path, text, message):
     file.write_text(text)
     with pytest.raises(UserError, match=message):
         read_results(file)
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (
+            {},
+            r'^r\.json: is of an unnamed file, the checkpoint is a\.pth; x\.$',
+        ),
+        (
+            dict(checkpoint='a.pth', checkpoint_sha256=5),
+            r'^r\.json: its checkpoint_sha256 is not 64 digits in hex; x\.$',
+        ),
+        (
+            dict(checkpoint='a.pth', checkpoint_sha256='é' * 64),
+            r'^r\.json: its checkpoint_sha256 is not 64 digits in hex; x\.$',
+        ),
+        (
+            dict(checkpoint_sha256='A' * 64),
+            r'another checkpoint \(an unnamed file, SHA-256 aaaaaaaa\.\.\.\)',
+        ),
+    ],
+)
+def test_results_of_another_checkpoint(tmp_path, content, message):
+    checkpoint = tmp_path / 'a.pth'
+    checkpoint.touch()
+    with pytest.raises(UserError, match=message):
+        check_checkpoint(content, 'r.json', str(checkpoint), 'x')
+
+
+def test_the_hash_in_upper_case(tmp_path):
+    checkpoint = tmp_path / 'a.pth'
+    checkpoint.touch()
+    digest = hashlib.sha256().hexdigest()
+    for same in (digest, digest.upper()):
+        content = dict(checkpoint_sha256=same)
+        check_checkpoint(content, 'r.json', str(checkpoint), 'x')
