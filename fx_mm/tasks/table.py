@@ -105,6 +105,12 @@ class TaskTable:
         for name, entry in defaults.items():
             keys = entry_keys(kinds[name])
             check_entry(f'task_defaults.{name}', entry, keys)
+            if entry.get(PSEUDO) is not None:
+                raise UserError(
+                    f'task_defaults.{name}.pseudo would leave no task with a '
+                    'head; write it in the entries of the tasks that have no '
+                    'annotation.'
+                )
         known: dict[str, Place] = {}
         for name, dataset in datasets.items():
             if not DATASET_NAME.fullmatch(str(name)):

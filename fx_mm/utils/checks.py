@@ -19,8 +19,8 @@ def suggest(word: str, known: Iterable[Any]) -> str:
     if not known:
         return 'it takes none'
     close = difflib.get_close_matches(str(word), known, n=1)
-    hint = f'did you mean "{close[0]}"? ' if close else ''
-    return f'{hint}Known: {", ".join(known)}'
+    start = f'did you mean "{close[0]}"? Known' if close else 'known'
+    return f'{start}: {", ".join(known)}'
 
 
 def check_keys(

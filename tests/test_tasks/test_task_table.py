@@ -243,7 +243,8 @@ def test_task_knows_its_name_and_meta():
 
 
 def test_suggest_lists_what_is_known():
-    assert suggest('zzz', ['b', 'a']) == 'Known: a, b'
+    assert suggest('zzz', ['b', 'a']) == 'known: a, b'
+    assert suggest('bb', ['b', 'a']) == 'did you mean "b"? Known: a, b'
 
 
 def rest(cfg, kind='cls', **entry):
@@ -301,6 +302,12 @@ def test_the_students_view_is_behind_the_teachers(cfg):
 def test_pseudo_labels_that_make_no_sense(cfg, change, words):
     with pytest.raises(UserError, match=words):
         TaskTable.from_cfg(rest(cfg, **change))
+
+
+def test_not_all_tasks_of_a_kind_take_the_head_of_one(cfg):
+    cfg['task_defaults']['cls']['pseudo'] = 'b/cls'
+    with pytest.raises(UserError, match='cls.pseudo would leave no task'):
+        TaskTable.from_cfg(cfg)
 
 
 def test_pseudo_labels_need_an_active_source(cfg):

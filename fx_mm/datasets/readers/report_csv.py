@@ -22,7 +22,9 @@ class CsvReportReader(CsvRowReader):
     Of a task with ``questions=True``, the table has any number of rows per
     image, each a question and its answer; records are then called after their
     image and the number of the question, ``a.png #2``. White space of any
-    length becomes one blank.
+    length becomes one blank. A text that is blank or ``nan``, or has a NUL
+    character, is refused, and so is a question that is asked of an image
+    twice.
 
     Args:
         report_column (str, optional): Name of the column. Defaults to None:
@@ -42,6 +44,11 @@ class CsvReportReader(CsvRowReader):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if '' in (report_column, question_column):
+            raise UserError(
+                'report_column or question_column is blank; write the name '
+                'of a column, or leave it out.'
+            )
         self.report_column = report_column
         self.question_column = question_column
 
@@ -79,6 +86,7 @@ class CsvReportReader(CsvRowReader):
         images, parser = self.images(ann_file, img_dir), self.parser(task)
         numbers: dict[str, int | None] = {}
         asked: Counter[str] = Counter()
+        known: dict[tuple[str, str], int] = {}
         columns: dict[str, list[str]] = dict(
             img_path=[], img_id=[], gt_report=[], question=[]
         )
@@ -92,6 +100,12 @@ class CsvReportReader(CsvRowReader):
             if index is None:
                 continue
             answer, question = parser.parse([texts], [place])[0]
+            first = known.setdefault((name, question), number)
+            if first != number:
+                raise UserError(
+                    f'{place}: "{question}" was already asked of image '
+                    f'"{name}" in row {first}; keep one of the two.'
+                )
             columns['img_path'].append(images.paths[index])
             columns['img_id'].append(question_id(name, asked[name]))
             columns['gt_report'].append(answer)
@@ -129,18 +143,22 @@ class Reports:
             np.ndarray: Strings as objects (n, 1), or (n, 2) with questions.
 
         Raises:
-            UserError: Names file and row of a blank one.
+            UserError: Names file and row of one that is none.
         """
         texts = np.empty((len(rows), len(rows[0])), object)
         for row, (cells, place) in enumerate(zip(rows, places)):
             for column, (cell, what) in enumerate(
                 zip(cells, ('report', 'question'))
             ):
-                texts[row, column] = ' '.join(cell.split())
-                if not texts[row, column]:
+                text = texts[row, column] = ' '.join(cell.split())
+                if text.lower() in ('', 'nan'):
                     raise UserError(
-                        f'{place}: the {what} is blank; delete the row of an '
-                        'image that has none.'
+                        f'{place}: the {what} is {text or "blank"}; delete '
+                        'the row of an image that has none.'
+                    )
+                if '\0' in text:
+                    raise UserError(
+                        f'{place}: the {what} has a NUL character; remove it.'
                     )
         return texts
 

@@ -4,7 +4,7 @@ import logging
 import os.path as osp
 import re
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,9 +19,15 @@ from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.log import log_once
 from fx_mm.utils.text_files import read_lines
+from fx_mm.utils.value_types import check_value
 
-HEADING = re.compile(r'^[ \t]*([A-Z][A-Z ,/()&-]*):', re.MULTILINE)
-"""Of a section: capitals at the beginning of a line, and a colon."""
+HEADINGS = (
+    *('indication', 'history', 'clinical history', 'reason for exam'),
+    *('reason for examination', 'technique', 'comparison', 'examination'),
+    *('exam', 'findings', 'impression', 'conclusion', 'recommendation'),
+    *('notification', 'final report', 'wet read'),
+)
+"""What a section begins with; other lines with a colon are part of one."""
 HINT = 'a report names it; complete the folder of reports, or name it'
 
 
@@ -47,6 +53,7 @@ class ReportFileReader(CsvReportReader):
     ) -> None:
         super().__init__(**kwargs)
         self.reports = reports
+        check_value('sections', sections, Sequence[str])
         self.sections = [section.lower() for section in sections]
 
     @abstractmethod
@@ -118,7 +125,7 @@ class MimicReportReader(ReportFileReader):
         path = osp.join(folder, f'{osp.dirname(image)}.txt')
         if not osp.exists(path):
             return None
-        return split_sections(''.join(read_lines(path, HINT)))
+        return split_sections(''.join(read_lines(path, HINT)), self.sections)
 
 
 @READERS.register_module()
@@ -144,20 +151,43 @@ class IndianaReportReader(ReportFileReader):
         return self._found[folder].get(_stem(image))
 
 
-def split_sections(text: str) -> dict[str, str]:
+def split_sections(text: str, sections: Iterable[str] = ()) -> dict[str, str]:
     """Split a report at its headings.
 
     Args:
         text (str): ``FINDINGS: The lungs are clear. IMPRESSION: ...``, each
-            heading in capitals at the beginning of a line.
+            heading at the beginning of a line, in any case. Of ``FINDINGS
+            AND IMPRESSION:`` the first counts.
+        sections (Iterable[str]): Headings beside :data:`HEADINGS`. Defaults
+            to ().
 
     Returns:
-        dict[str, str]: Heading in lower case to what follows; of a heading
-        that comes twice the last, where a report was addended.
+        dict[str, str]: Heading in lower case to what follows; see
+        :func:`_last_filled`.
     """
-    parts = HEADING.split(text)
-    names = [' '.join(name.lower().split()) for name in parts[1::2]]
-    return dict(zip(names, (part.strip() for part in parts[2::2])))
+    names = sorted({*HEADINGS, *sections}, key=len, reverse=True)
+    known = '|'.join(map(re.escape, names)).replace(r'\ ', '[ \t]+')
+    one = rf'(?:{known})(?:s|\(s\))?'
+    heading = re.compile(
+        rf'^[ \t]*({known})(?:s|\(s\))?(?:[ \t]*(?:and|[&/,])[ \t]*{one})*'
+        r'[ \t]*:',
+        re.IGNORECASE | re.MULTILINE,
+    )
+    parts = heading.split(text)
+    found = (' '.join(name.lower().split()) for name in parts[1::2])
+    return _last_filled(zip(found, parts[2::2]))
+
+
+def _last_filled(parts: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the text of each section.
+
+    Of one that comes twice it is the last that is not blank, where a report
+    was addended.
+    """
+    found: dict[str, str] = {}
+    for name, text in parts:
+        found[name] = text.strip() or found.get(name, '')
+    return found
 
 
 def _read_indiana(
@@ -177,10 +207,10 @@ def _read_indiana(
             raise UserError(
                 f'{path}: cannot be read as XML ({error}); fetch it again.'
             ) from error
-        report = {
-            (part.get('Label') or '').lower(): part.text or ''
+        report = _last_filled(
+            ((part.get('Label') or '').lower(), ''.join(part.itertext()))
             for part in root.iter('AbstractText')
-        }
+        )
         for image in root.iter('parentImage'):
             yield _stem(image.get('id') or ''), report
 

@@ -1,6 +1,7 @@
 """Metrics of reports in words."""
 
 import math
+import re
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -41,7 +42,8 @@ class ReportMetric(TaskMetric):
 
     Headline keys: ``F1`` (mean over findings, and one key per finding),
     ``BLEU_4`` (of the corpus, sacrebleu's, in 0..1), ``ROUGE_L`` (F of
-    rouge-score without stemming, mean over images), ``exact`` (share of texts
+    rouge-score without stemming, over words of any script, mean over
+    images), ``exact`` (share of texts
     that are the same but for case, punctuation and blanks) and ``closed``
     (the same over those whose truth is "yes" or "no"). Details: ``F1_micro``,
     ``recall/<finding>``, ``precision/<finding>``, ``n_stated/<finding>``
@@ -224,9 +226,17 @@ def _ngrams(truth: str, pred: str) -> tuple[float, ...]:
 @cache
 def _rouge(truth: str, pred: str) -> float:
     library = import_extra('rouge_score.rouge_scorer', WHAT, 'reports')
-    return (
-        library.RougeScorer(['rougeL']).score(truth, pred)['rougeL'].fmeasure
-    )
+    scorer = library.RougeScorer(['rougeL'], tokenizer=_Words)
+    return scorer.score(truth, pred)['rougeL'].fmeasure
+
+
+class _Words:
+    """Words of any script; rouge-score's own tokenizer knows ASCII alone."""
+
+    @staticmethod
+    def tokenize(text: str) -> list[str]:
+        # as its own, which takes "_" for a blank
+        return re.findall(r'[^\W_]+', text.lower())
 
 
 def _plain(text: str) -> str:

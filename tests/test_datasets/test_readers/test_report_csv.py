@@ -35,6 +35,21 @@ def test_a_blank_report_is_refused(read):
         read('image,report\na.png,Clear.\nb.png,  \n')
 
 
+@pytest.mark.parametrize(
+    ('cell', 'words'),
+    [('nan', 'the report is nan; delete'), ('A\0', 'has a NUL character')],
+)
+def test_what_is_no_text_is_refused(read, cell, words):
+    with pytest.raises(UserError, match=f'row 3: .*{words}'):
+        read(f'image,report\na.png,No nan.\nb.png,{cell}\n')
+
+
+@pytest.mark.parametrize('key', ['report_column', 'question_column'])
+def test_a_column_without_a_name_is_refused(key):
+    with pytest.raises(UserError, match='is blank; write the name'):
+        CsvReportReader(**{key: ''})
+
+
 def test_white_space_becomes_one_blank(read):
     records = read('image,report\nb.png,"Two\n  lines, ä ""quoted"". "\n')
     assert records[0]['gt_report'] == 'Two lines, ä "quoted".'
@@ -69,6 +84,15 @@ def test_an_image_has_many_questions(read):
     assert [r['img_id'] for r in some] == ['b.png #1']
     with pytest.raises(UserError, match='row 2: the question is blank'):
         read('image,question,answer\na.png,,yes\n', ASKS)
+
+
+def test_a_question_is_asked_of_an_image_once(read):
+    text = f'{ASKED}b.png,Is  it?,yes\n'
+    with pytest.raises(
+        UserError, match='row 5: "Is it.*image "b.png" in row 3; keep one'
+    ):
+        read(text, ASKS)
+    assert len(read(text, ASKS, img_ids=['a.png'])) == 2
 
 
 def test_questions_about_an_image_are_of_one_patient(tmp_path, read):

@@ -50,7 +50,7 @@ def test_without_headings_there_are_no_sections():
     assert split_sections('') == split_sections('Clear lungs: yes.') == {}
 
 
-def test_sections_begin_with_capitals():
+def test_sections_begin_with_a_heading():
     found = split_sections(MIMIC)
     assert list(found) == [
         'examination',
@@ -59,6 +59,31 @@ def test_sections_begin_with_capitals():
         'impression',
     ]
     assert found['impression'] == 'Normal.'
+
+
+@pytest.mark.parametrize(
+    ('text', 'findings'),
+    [
+        ('Findings: A.\n impression : B.', 'A.'),
+        ('FINDINGS AND IMPRESSION: A.', 'A.'),
+        ('FINDINGS/IMPRESSIONS:\nA.\nRECOMMENDATION(S): C.', 'A.'),
+        ('FINDINGS: A.\nNOTE: B.\nPA AND LATERAL: C.\nWet  read: D.', None),
+        ('FINDINGS: A.\nCOMPARISONS: None.\nFINDINGS:\n', 'A.'),
+        ('FINDINGS: B.\nFINDINGS: A.', 'A.'),
+        ('FINDINGS: A.\nConclusion: B.\nREASON FOR EXAM: C.', 'A.'),
+    ],
+)
+def test_known_headings_alone_cut(text, findings):
+    wanted = findings or 'A.\nNOTE: B.\nPA AND LATERAL: C.'
+    assert split_sections(text)['findings'] == wanted
+
+
+def test_a_section_that_is_asked_for_is_known():
+    text = 'Findings: A.\nMy  note (s): B.'
+    assert split_sections(text, ['my note (s)']) == {
+        'findings': 'A.',
+        'my note (s)': 'B.',
+    }
 
 
 def test_mimic(tmp_path, write_images, said):
@@ -96,6 +121,11 @@ def test_indiana(tmp_path, write_images, said):
     for findings, wanted in (
         ('Lungs &amp; heart normal.', 'Lungs & heart normal.'),
         ('', 'Normal chest.'),
+        ('No <b>large</b> <i>mass</i>.', 'No large mass.'),
+        (
+            'Clear.</AbstractText><AbstractText Label="FINDINGS"> ',
+            'Clear.',
+        ),
     ):
         (folder / '1.xml').write_text(INDIANA.format(findings=findings))
         read = IndianaReportReader(reports=folder.name)
@@ -105,6 +135,12 @@ def test_indiana(tmp_path, write_images, said):
     (folder / '2.xml').write_text('<eCitation>')
     with pytest.raises(UserError, match='2.xml: cannot be read as XML'):
         IndianaReportReader(reports=folder.name)(str(table), images, TASK)
+
+
+@pytest.mark.parametrize('sections', ['findings', 3, [3]])
+def test_sections_are_a_list(sections):
+    with pytest.raises(UserError, match='sections is .*; it must be a list'):
+        MimicReportReader(sections=sections)
 
 
 def test_what_is_refused(tmp_path, write_images):

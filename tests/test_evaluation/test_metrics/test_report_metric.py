@@ -10,6 +10,7 @@ from sacrebleu.metrics import BLEU
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from fx_mm.evaluation import ReportMetric
+from fx_mm.evaluation.metrics.report_metric import _rouge
 from fx_mm.evaluation.statistics.bootstrap import unweighted
 from fx_mm.tasks import Task
 from fx_mm.utils.errors import UserError
@@ -67,6 +68,25 @@ def test_against_the_libraries():
     ]
     assert values['ROUGE_L'] == pytest.approx(np.mean(each))
     assert values['exact'] == pytest.approx(1 / 5)
+
+
+@pytest.mark.parametrize(
+    ('truth', 'pred'),
+    [
+        ("Heart's size: 3.5 cm (AP_view).", 'heart s size 3 cm, view'),
+        ('___ year-old, no change__since', 'Year old; NO change since.'),
+        ('-- ', 'Clear.'),
+    ],
+)
+def test_rouge_of_ascii_is_the_librarys(truth, pred):
+    wanted = RougeScorer(['rougeL']).score(truth, pred)['rougeL'].fmeasure
+    assert _rouge(truth, pred) == wanted
+
+
+def test_rouge_knows_other_scripts():
+    assert _rouge('Лёгкие чистые.', 'лёгкие чистые') == 1
+    assert _rouge('Lungenödem links', 'Lungenabszess links') == 0.5
+    assert _rouge('心影增大。', '肺野清晰。') == 0
 
 
 def test_findings_against_scikit_learn():
