@@ -11,10 +11,10 @@ from fx_mm.evaluation.metrics.base import TaskMetric
 from fx_mm.registry import RESULTS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
-from fx_mm.visualization.contact_sheet import draw_tile
-from fx_mm.visualization.results.base import Marks, TaskResult, finite
+from fx_mm.visualization.results.base import Marks, finite
+from fx_mm.visualization.results.lined_result import LinedResult
 from fx_mm.visualization.task_plots import line_style, name_axes
-from fx_mm.visualization.tiles import side_by_side, to_numpy
+from fx_mm.visualization.tiles import to_numpy
 
 AGREEMENT = 1.96
 """Standard deviations that limits of agreement are from the bias."""
@@ -22,7 +22,7 @@ AGREEMENT = 1.96
 
 @RESULTS.register_module()
 @dataclass(frozen=True, eq=False)
-class RegResult(TaskResult):
+class RegResult(LinedResult):
     """Numbers of the targets of a task.
 
     Args:
@@ -63,31 +63,10 @@ class RegResult(TaskResult):
         values = to_numpy(sample.gt_value)
         return Marks(lines=[*_lines(task.classes, values)])
 
-    @classmethod
-    def draw_beside_truth(
-        cls,
-        task: Task,
-        sample: FXDataSample,
-        image: np.ndarray,
-        score_thr: float,
-        size: int,
-    ) -> np.ndarray:
-        """Draw the image twice, the numbers below."""
-        truth = _lines(task.classes, to_numpy(sample.gt_value))
-        result = cls.from_sample(task, sample)
-        return side_by_side(
-            draw_tile(image, caption_lines=truth, size=size),
-            result.draw(image, score_thr, size),
-            f'{sample.task}  {sample.img_id}',
-            '',
-        )
-
-    def draw(
-        self, image: np.ndarray, score_thr: float, size: int
-    ) -> np.ndarray:
-        """Draw the image, the numbers below."""
-        lines = _lines(self.classes, self.values, self.std)
-        return draw_tile(image, caption_lines=lines, size=size)
+    @property
+    def lines(self) -> list[Any]:
+        """list[str]: One per target."""
+        return _lines(self.classes, self.values, self.std)
 
     def to_dict(
         self,

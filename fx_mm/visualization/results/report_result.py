@@ -4,20 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from fx_mm.registry import RESULTS
 from fx_mm.structures import FXDataSample
 from fx_mm.tasks import Task
 from fx_mm.utils.findings_in_text import FindingRules
-from fx_mm.visualization.contact_sheet import draw_tile
-from fx_mm.visualization.results.base import Marks, TaskResult
-from fx_mm.visualization.tiles import side_by_side
+from fx_mm.visualization.results.base import Marks
+from fx_mm.visualization.results.lined_result import LinedResult
 
 
 @RESULTS.register_module()
 @dataclass(frozen=True, eq=False)
-class ReportResult(TaskResult):
+class ReportResult(LinedResult):
     """A report, or the answer to a question.
 
     Args:
@@ -57,31 +54,10 @@ class ReportResult(TaskResult):
             lines=_lines(sample.gt_report, sample.get('question') or '')
         )
 
-    @classmethod
-    def draw_beside_truth(
-        cls,
-        task: Task,
-        sample: FXDataSample,
-        image: np.ndarray,
-        score_thr: float,
-        size: int,
-    ) -> np.ndarray:
-        """Draw the image twice, both texts below."""
-        truth = cls.mark_truth(task, sample, task.classes).lines
-        result = cls.from_sample(task, sample)
-        return side_by_side(
-            draw_tile(image, caption_lines=truth, size=size),
-            result.draw(image, score_thr, size),
-            f'{sample.task}  {sample.img_id}',
-            '',
-        )
-
-    def draw(
-        self, image: np.ndarray, score_thr: float, size: int
-    ) -> np.ndarray:
-        """Draw the image, the report below."""
-        lines = _lines(self.report, self.question)
-        return draw_tile(image, caption_lines=lines, size=size)
+    @property
+    def lines(self) -> list[Any]:
+        """list: The question, if there is one, and the text."""
+        return _lines(self.report, self.question)
 
     def to_dict(
         self,
