@@ -1,5 +1,9 @@
 # What do more images and a larger model bring? See docs/scaling.md.
-pretraining = dict(supervised='../scaling/supervised.py')
+pretraining = {
+    'supervised': '../scaling/supervised.py',
+    'masked-images': '../scaling/masked-images.py',
+    'self-distillation': '../scaling/self-distillation.py',
+}
 sizes = {
     f'w{w}': {
         'model.student.backbone.embed_dims': w,
@@ -16,12 +20,11 @@ downstream = dict(
     boxes=dict(
         config='../scaling/boxes_vindr-organs.py', how='fine-tune', images=12
     ),
-    masks=dict(
-        config='../finetune/foundation-x_tiny_jsrt.py',
-        how='fine-tune',
-        images=12,
-    ),
+    masks=dict(config='../scaling/masks_jsrt.py', how='fine-tune', images=12),
 )
 diversity = dict(
-    datasets=['phantom_a', 'phantom_b', 'phantom_c'], images=480, size='w16'
+    datasets=['phantom_a', 'phantom_b', 'phantom_c'],
+    images=480,
+    size='w16',
+    pretraining=['supervised'],
 )

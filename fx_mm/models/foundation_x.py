@@ -354,7 +354,7 @@ class FoundationX(BaseModel):
         branch, task, state = self._encode(inputs, data_samples)
         losses = branch.loss(state, task.dataset, data_samples)
         if self.adapter is not None:
-            losses.update(self.adapter.log_vars())
+            losses.update(self.adapter.losses() | self.adapter.log_vars())
         weight = self.loss_weights[task.name]
         if weight != 1:
             losses = {

@@ -1,4 +1,4 @@
-"""A run that trains a mixture of experts: its checkpoints, what they give."""
+"""Runs that train mixtures of experts: their checkpoints, what these give."""
 
 import os
 import shutil
@@ -13,17 +13,41 @@ from fx_mm.converters.publishing import publish_checkpoint, write_published
 from fx_mm.deployment import export_onnx
 from fx_mm.deployment.graph import TaskGraph
 from fx_mm.models import FoundationXBackbone, build_model, load_model
+from fx_mm.models.backbones import build_backbone
 from fx_mm.utils.checkpoint import find_checkpoint, load_file, load_source
 from fx_mm.utils.errors import UserError
 
 pytestmark = pytest.mark.slow
 TASKS = ['phantom_c/cls', 'phantom_c/seg']
-MIXTURE = dict(type='LoRAMixture', experts=3, rank=2, alpha=4)
+EXPERTS = dict(experts=3, rank=2, alpha=4)
+LIGHT = dict(
+    type='FusedSwinTransformer',
+    embed_dims=8,
+    depths=(1, 1, 1, 1),
+    num_heads=(1, 2, 4, 8),
+    window_size=4,
+)
+
+
+@pytest.fixture(scope='module', params=['LoRAMixture', 'GuidedMixture'])
+def name(request):
+    return request.param
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp('mixture')
+def folder(tmp_path_factory, name):
+    return tmp_path_factory.mktemp(name)
+
+
+@pytest.fixture(scope='module')
+def mixture(folder, name):
+    if name == 'LoRAMixture':
+        return dict(type=name, **EXPERTS)
+    guide = build_backbone(LIGHT)
+    file = folder / 'light.pth'
+    torch.save(dict(state_dict=guide.state_dict()), file)
+    pretrained = dict(type='Pretrained', checkpoint=str(file))
+    return dict(type=name, guide=dict(LIGHT, init_cfg=pretrained), **EXPERTS)
 
 
 @pytest.fixture(scope='module')
@@ -40,7 +64,7 @@ def base(phantom_root, folder):
 
 
 @pytest.fixture(scope='module')
-def make(phantom_root, folder, base):
+def make(phantom_root, folder, base, mixture):
     def call(name, resume=False, **options):
         options = {
             'tasks': TASKS,
@@ -49,7 +73,7 @@ def make(phantom_root, folder, base):
             'val_cfg': None,
             'test_cfg': None,
             'load_from': base,
-            'model.student.adapter': MIXTURE,
+            'model.student.adapter': mixture,
             **options,
         }
         cfg = small_cfg(phantom_root, folder / name, **options)
@@ -87,7 +111,11 @@ def test_the_checkpoint_holds_what_learned(trained, file):
     assert all(name.partition('.')[2].startswith(own) for name in names)
     ups = [v for n, v in names.items() if n.endswith('expert_up')]
     assert ups and all(value.any() for value in ups)
-    gates = [v for n, v in names.items() if n.endswith('gate_task')]
+    gates = [
+        value
+        for name, value in names.items()
+        if name.endswith(('gate_task', 'gate.mix.weight'))
+    ]
     assert gates and all(value.any() for value in gates)
 
 

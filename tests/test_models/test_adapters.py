@@ -70,18 +70,38 @@ def test_it_adds_the_product_to_each_layer():
     assert torch.equal(backbone(x), plain(x))
 
 
-@pytest.mark.parametrize('task', OWN)
-def test_merged_equals_unmerged(pair, task):
+def merged_pair(pair):
+    """A model with an adapter, and one that it is merged into."""
     plain, adapted = pair
     h.move_adapter(adapted.student)
     merged = merge_adapters(adapted.student.state_dict(), 'x.pth')
     plain.student.load_state_dict(merged)
-    before = h.outputs(adapted.student, task)
-    after = h.outputs(plain.student, task)
+    return adapted.student, plain.student
+
+
+def relative_errors(before, after):
     assert not all(map(torch.equal, before, after))
-    for one, other in zip(before, after):
-        error = (one - other).abs().max() / one.abs().max()
-        assert error < 1e-6 * (10 if task == 'a/loc' else 1), error
+    return [
+        float((one - other).abs().max() / one.abs().max())
+        for one, other in zip(before, after)
+    ]
+
+
+@torch.no_grad()
+def test_merged_equals_unmerged(pair):
+    """In double precision, where nothing rounds but the merged weights."""
+    inputs = h.batch('a/cls')[0].double()
+    before, after = (
+        model.double().extract_feat(inputs) for model in merged_pair(pair)
+    )
+    assert max(relative_errors(before, after)) < 1e-6
+
+
+@pytest.mark.parametrize('task', OWN)
+def test_merged_answers_as_unmerged(pair, task):
+    """In single precision, whose own rounding depends on the processor."""
+    before, after = (h.outputs(model, task) for model in merged_pair(pair))
+    assert max(relative_errors(before, after)) < 1e-5
 
 
 def test_the_teacher_follows_the_adapter_and_has_the_base_in_common(pair):

@@ -236,7 +236,7 @@ class _Report:
             return
         size = self.study.diversity['size']
         for target in self.study.downstream:
-            for method in self.study.pretraining:
+            for method in self.study.diversity['pretraining']:
                 keys = [(method, size, name) for name in reversed(data)]
                 yield dict(
                     target=target,

@@ -183,6 +183,8 @@ def plan_runs(
             for share in study.shares:
                 key = (method, size, share_name(share))
                 configs[key] = planner.share(method, size, share)
+        if method not in extra.get('pretraining', ()):
+            continue
         for name, datasets in mixtures(study).items():
             key = (method, extra['size'], name)
             configs[key] = planner.mixture(method, extra['size'], datasets)

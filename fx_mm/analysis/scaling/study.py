@@ -51,8 +51,8 @@ class Study:
         seeds (list[int]): Of patients, order and weights.
         options (dict): Changes of all configs.
         downstream (dict[str, Target]): Name to target.
-        diversity (dict): ``datasets``, ``images`` and ``size``; empty for
-            none.
+        diversity (dict): ``datasets``, ``images``, ``size`` and
+            ``pretraining``, a list; empty for none.
     """
 
     pretraining: dict[str, Path]
@@ -108,7 +108,9 @@ def read_study(path: str | Path) -> Study:
             name: _read_target(folder, entry, f'downstream.{name} of {path}')
             for name, entry in given['downstream'].items()
         },
-        _read_diversity(path, given.get('diversity') or {}, sizes),
+        _read_diversity(
+            path, given.get('diversity') or {}, sizes, given['pretraining']
+        ),
     )
 
 
@@ -125,10 +127,13 @@ def _read_target(folder: Path, entry: Any, where: str) -> Target:
 
 
 def _read_diversity(
-    path: str | Path, entry: Mapping[str, Any], sizes: Mapping[str, Any]
+    path: str | Path,
+    entry: Mapping[str, Any],
+    sizes: Mapping[str, Any],
+    pretraining: Mapping[str, str],
 ) -> dict[str, Any]:
     where = f'diversity of {path}'
-    check_keys(entry, ('datasets', 'images', 'size'), where)
+    check_keys(entry, ('datasets', 'images', 'size', 'pretraining'), where)
     if not entry:
         return {}
     datasets = list(entry.get('datasets') or ())
@@ -142,4 +147,8 @@ def _read_diversity(
             f'{where}.images is {images}, which {len(datasets)} datasets '
             'cannot share equally.'
         )
-    return dict(entry, datasets=datasets)
+    methods = entry.get('pretraining', list(pretraining))
+    check_value(f'{where}.pretraining', methods, Sequence[str])
+    for method in methods:
+        check_choice(f'{where}.pretraining', method, pretraining)
+    return dict(entry, datasets=datasets, pretraining=methods)

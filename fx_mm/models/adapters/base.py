@@ -66,6 +66,10 @@ class Adapter(nn.Module):
             UserError: If the task matters and is not known.
         """
 
+    def losses(self) -> dict[str, Tensor]:
+        """Return losses of its own on the last batch, in training."""
+        return {}
+
     def log_vars(self) -> dict[str, Tensor]:
         """Return what to log of the last batch."""
         return {}

@@ -14,18 +14,16 @@ from fx_mm.tasks import Task, TaskTable
 from fx_mm.utils.checks import check_number
 
 
-class MixtureLayer(nn.Module):
-    """What the experts add to one linear layer.
+class ExpertLayer(nn.Module):
+    """What several low-rank experts add to one linear layer.
 
-    ``scale * sum over e of g[e] * up[e](down[e](dropout(x)))``, with
-    ``g = softmax(F mean(x) + T task + b)``, one per image: ``mean`` is over
-    the positions, ``task`` the embedding of the task.
+    ``scale * sum over e of g[e] * up[e](down[e](dropout(x)))``; subclasses
+    say what the shares ``g`` are.
 
     Args:
         linear (nn.Linear): The layer.
         experts (int): How many.
         rank, alpha, drop_rate: Of :class:`LoRALayer`.
-        width (int): Values of a task embedding.
     """
 
     expert_scale: Tensor
@@ -37,7 +35,6 @@ class MixtureLayer(nn.Module):
         rank: int,
         alpha: float,
         drop_rate: float,
-        width: int,
     ) -> None:
         super().__init__()
         self.rank = rank
@@ -47,13 +44,7 @@ class MixtureLayer(nn.Module):
         self.expert_down = nn.Parameter(torch.empty(rows, inputs))
         self.expert_up = nn.Parameter(torch.zeros(linear.out_features, rows))
         nn.init.kaiming_uniform_(self.expert_down, a=math.sqrt(5))
-        # At zero all experts have the same share.
-        self.gate_features = nn.Parameter(torch.zeros(experts, inputs))
-        self.gate_task = nn.Parameter(torch.zeros(experts, width))
-        self.gate_bias = nn.Parameter(torch.zeros(experts))
         self.register_buffer('expert_scale', torch.tensor(alpha / rank))
-        # in a tuple, which torch does not take for a parameter of its own
-        self.embedding: tuple[Tensor, ...] = ()
         self.usage = torch.zeros(experts)
 
     def shares(self, x: Tensor) -> Tensor:
@@ -62,10 +53,7 @@ class MixtureLayer(nn.Module):
         Args:
             x (Tensor): Inputs of the layer (B, ..., C).
         """
-        (embedding,) = self.embedding
-        of_task = self.gate_task @ embedding + self.gate_bias
-        pooled = x.flatten(1, -2).mean(1)
-        return F.linear(pooled, self.gate_features, of_task).softmax(-1)
+        raise NotImplementedError
 
     def add(
         self, linear: nn.Module, inputs: tuple[Any, ...], output: Tensor
@@ -89,6 +77,48 @@ class MixtureLayer(nn.Module):
         saved = state_dict.get(f'{prefix}expert_scale')
         check_scale('experts', saved, self.expert_scale)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class MixtureLayer(ExpertLayer):
+    """Experts with a gate of the layer's own.
+
+    ``g = softmax(F mean(x) + T task + b)``, one per image: ``mean`` is over
+    the positions, ``task`` the embedding of the task.
+
+    Args:
+        linear, experts, rank, alpha, drop_rate: Of :class:`ExpertLayer`.
+        width (int): Values of a task embedding.
+    """
+
+    def __init__(
+        self,
+        linear: nn.Linear,
+        experts: int,
+        rank: int,
+        alpha: float,
+        drop_rate: float,
+        width: int,
+    ) -> None:
+        super().__init__(linear, experts, rank, alpha, drop_rate)
+        # At zero all experts have the same share.
+        self.gate_features = nn.Parameter(
+            torch.zeros(experts, linear.in_features)
+        )
+        self.gate_task = nn.Parameter(torch.zeros(experts, width))
+        self.gate_bias = nn.Parameter(torch.zeros(experts))
+        # in a tuple, which torch does not take for a parameter of its own
+        self.embedding: tuple[Tensor, ...] = ()
+
+    def shares(self, x: Tensor) -> Tensor:
+        """Return the share of each expert (B, experts).
+
+        Args:
+            x (Tensor): Inputs of the layer (B, ..., C).
+        """
+        (embedding,) = self.embedding
+        of_task = self.gate_task @ embedding + self.gate_bias
+        pooled = x.flatten(1, -2).mean(1)
+        return F.linear(pooled, self.gate_features, of_task).softmax(-1)
 
 
 @MODELS.register_module()
