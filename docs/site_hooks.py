@@ -33,8 +33,10 @@ PARTS = dict(
     visualization='Typed results and pictures',
     image_io='Image and mask files',
     analysis='Studies',
+    audit='Checks of the data',
     converters='Weights in and out',
     deployment='ONNX',
+    dicom_out='DICOM results and archives',
 )
 """Packages that a user meets, each a page of the API."""
 AWAY = {

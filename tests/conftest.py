@@ -37,6 +37,13 @@ def pytest_collection_finish():
     gc.set_threshold(20_000)
 
 
+@pytest.fixture(autouse=True, scope='module')
+def clean_scope():
+    """Other modules must not find a run's default scope."""
+    yield
+    DefaultScope._instance_dict.clear()
+
+
 @pytest.fixture
 def log(caplog):
     """What goes to the current log, as pytest's ``caplog``."""

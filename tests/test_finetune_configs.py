@@ -9,7 +9,6 @@ import pytest
 import torch
 import yaml
 from dino_options import dino_options
-from mmengine.registry import DefaultScope
 
 from fx_mm.apis import build_runner, dry_run, load_config
 from fx_mm.datasets.samplers.pass_schedule import plan_cycle
@@ -56,12 +55,6 @@ TINY = {
     'loader.num_workers': 0,
     'log_level': 'WARNING',
 }
-
-
-@pytest.fixture(autouse=True)
-def clean_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 def path_of(target):

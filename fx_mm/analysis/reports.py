@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,30 @@ def write_json(file: str | Path, content: dict[str, Any]) -> Path:
     """Write JSON; it must hold no NaN."""
     text = json.dumps(content, indent=1, allow_nan=False) + '\n'
     return write_whole(file, text)
+
+
+def write_study(
+    work_dir: Path,
+    name: str,
+    content: dict[str, Any],
+    plot: Callable[[dict[str, Any], Path], Path],
+    to_markdown: Callable[[dict[str, Any], str], str],
+) -> None:
+    """Write what a study found as JSON, picture and Markdown; print the last.
+
+    Args:
+        work_dir (Path): Folder of the study.
+        name (str): Of the files, without an ending.
+        content (dict): What it found; it must hold no NaN.
+        plot (Callable): Draws it into a file and returns the file.
+        to_markdown (Callable): Writes it, given the picture's file name.
+    """
+    write_json(work_dir / f'{name}.json', content)
+    picture = plot(content, work_dir / f'{name}.png')
+    text = to_markdown(content, picture.name)
+    write_whole(work_dir / f'{name}.md', text)
+    print(text)
+    print(f'{work_dir}: {name}.md, {name}.json, {picture.name}')
 
 
 def write_scores(

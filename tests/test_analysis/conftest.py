@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 
 from fx_mm.apis import load_config
 from fx_mm.models import build_model
@@ -26,12 +25,6 @@ TINY = {
     'loader.num_workers': 0,
     'tasks': ['chexpert/cls', 'shenzhen/cls'],
 }
-
-
-@pytest.fixture(autouse=True)
-def clean_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='session')

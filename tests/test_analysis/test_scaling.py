@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
 from fx_mm.analysis.embeddings import Embeddings
 from fx_mm.analysis.reports import write_scores
@@ -73,12 +72,6 @@ def study(phantom, tmp_path):
     return file
 
 
-@pytest.fixture(autouse=True)
-def clean_scope():
-    yield
-    DefaultScope._instance_dict.clear()
-
-
 def changed(file, old, new):
     text = file.read_text()
     assert old in text
@@ -100,6 +93,7 @@ def changed(file, old, new):
         ('images=20', 'images=21', '2 datasets cannot share equally'),
         ("size='large'", "size='huge'", 'use one of small, large'),
         ("['phantom_a', 'phantom_b']", "['phantom_a']", 'at least two'),
+        ("'large')", "'large', pretraining=['a'])", 'use one of joint'),
     ],
 )
 def test_studies_that_make_no_sense(study, old, new, message):
@@ -154,6 +148,21 @@ def test_data_are_nested_and_shared_by_the_sizes(study, tmp_path):
     tuned = [run for run in plan.tests.values() if type(run) is FineTuneRun]
     assert len(tuned) == len(runs) + 4
     assert len(names_of(tuned[0])['phantom_a/cls']) == 12
+
+
+def test_diversity_is_of_the_pretrainings_that_it_names(study, tmp_path):
+    other = "other={ablation!r} + '/single-task_phantom-b-cls.py'"
+    other = other.format(ablation=str(ABLATION))
+    changed(study, "/no-lock.py')", f"/no-lock.py', {other})")
+    changed(study, "'large')", "'large', pretraining=['joint'])")
+    plan = plan_runs(read_study(study), tmp_path)
+    data = {method: set() for method in ('joint', 'other')}
+    for method, _, name in plan.configs:
+        data[method].add(name)
+    shares = {'share 0.2', 'share 0.5', 'share 1'}
+    assert data['other'] == shares
+    mixtures = {'phantom_a alone', 'phantom_b alone', 'together'}
+    assert data['joint'] == shares | mixtures
 
 
 def skill(run):
@@ -351,3 +360,5 @@ def test_shipped_study(file, tmp_path):
         assert isinstance(cfg, Config)
         if data.startswith('share'):
             assert cfg.cycle.min_batches >= 20
+        # what a mixture does not train it does not test
+        assert {*(cfg.test_cfg.get('tasks') or ())} <= {*cfg.tasks}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.registry import init_default_scope
 from small_run import REPO
 
 from fx_mm.apis import FoundationXInferencer, expand_config, load_config
@@ -16,12 +16,6 @@ CONFIG = REPO / 'configs/phantom/regression_tiny_phantom.py'
 TASK = 'phantom_c/reg'
 MEAN, STD = 1000.0, 400.0
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope='module', autouse=True)
-def clean_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.mark.parametrize('loss', ['MaskedSmoothL1Loss', 'MaskedGaussianLoss'])

@@ -1,7 +1,6 @@
 """Two sites that train in seconds."""
 
 import pytest
-from mmengine.registry import DefaultScope
 from small_run import small_cfg
 from two_sites import SITES
 
@@ -13,13 +12,6 @@ from fx_mm.federated.site import Site
 def phantom_root(tmp_path_factory):
     """Phantoms of 64 px: 12 to train, 4 to validate and test a hospital."""
     return tmp_path_factory.mktemp('phantom')
-
-
-@pytest.fixture(autouse=True, scope='module')
-def clean_scope():
-    """Other modules must not find a run's scope."""
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 SMALL = {

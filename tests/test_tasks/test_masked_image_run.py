@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 from small_run import REPO, Watcher, small_cfg
 from two_processes import train_in_two
 
@@ -30,12 +29,6 @@ PURE = REPO / 'configs/ssl/masked-images_tiny_phantom.py'
 MIXED = REPO / 'configs/ssl/foundation-x_tiny_phantom_with-masked-images.py'
 A_FEW = {'tasks': ['phantom_a/ssl', 'phantom_b/cls', 'phantom_b/ssl']}
 TASK = 'phantom_a/ssl'
-
-
-@pytest.fixture(scope='module', autouse=True)
-def clean_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='module')

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 from small_run import Watcher, log_of, small_cfg
 from two_processes import train_in_two
 
@@ -21,12 +20,6 @@ from fx_mm.visualization.training_sheet import draw_training_sheets
 pytestmark = pytest.mark.slow
 SOURCES = ['phantom_b/cls', 'phantom_b/loc', 'phantom_c/seg']
 REST = ['rest/cls', 'rest/loc', 'rest/seg']
-
-
-@pytest.fixture(scope='module', autouse=True)
-def clean_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='module')

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.registry import DefaultScope
 from small_run import REPO, small_cfg
 
 from fx_mm.apis import FoundationXInferencer, build_runner, dry_run
@@ -21,12 +20,6 @@ from fx_mm.utils.errors import UserError
 CONFIG = REPO / 'configs/phantom/regression_tiny_phantom.py'
 TASK = 'phantom_c/reg'
 (RATIO,) = TARGETS
-
-
-@pytest.fixture(scope='module', autouse=True)
-def clean_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='module')

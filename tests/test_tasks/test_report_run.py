@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 from small_run import REPO, Watcher, small_cfg
 from two_processes import train_in_two
 
@@ -30,12 +29,6 @@ SMALL = {
         dims=16, heads=2, layers=1, depth=1, latents=3, max_tokens=40
     ).items()
 }
-
-
-@pytest.fixture(scope='module', autouse=True)
-def clean_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='module')

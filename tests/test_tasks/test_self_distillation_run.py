@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 from small_run import REPO, Watcher, small_cfg
 from two_processes import train_in_two
 
@@ -26,12 +25,6 @@ SMALL = {
     'tasks': ['phantom_a/ssl', 'phantom_b/ssl'],
 }
 TASK = 'phantom_a/ssl'
-
-
-@pytest.fixture(scope='module', autouse=True)
-def clean_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='module')

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 from scipy import stats
 
 from fx_mm.analysis.sweep import Run, sweep, write_initial_weights
@@ -55,12 +54,6 @@ content = dict(schema_version=2, tasks=tasks, metrics=metrics)
 content = json.dumps(dict(content, predict_on='teacher'))
 (folder / 'results.json').write_text(content)
 """
-
-
-@pytest.fixture(autouse=True)
-def clean_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture

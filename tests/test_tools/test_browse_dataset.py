@@ -6,19 +6,11 @@ from pathlib import Path
 
 import cv2
 import pytest
-from mmengine.registry import DefaultScope
 from small_run import CONFIG, REPO
 
 from fx_mm.utils.cli import run_tool
 
 TOOL = REPO / 'tools/analysis_tools/browse_dataset.py'
-
-
-@pytest.fixture(autouse=True)
-def clean_scope():
-    """Other modules must not find this scope."""
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='module')

@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData, PixelData
 from small_run import small_cfg
 
@@ -26,13 +25,6 @@ from fx_mm.visualization.training_sheet import (
 )
 
 TASKS = ['phantom_a/cls', 'phantom_c/seg']
-
-
-@pytest.fixture(autouse=True)
-def clean_scope():
-    """Other modules must not find this scope."""
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='module')

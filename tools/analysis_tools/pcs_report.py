@@ -12,14 +12,13 @@ import argparse
 import time
 from pathlib import Path
 
-from fx_mm.analysis.reports import write_json
+from fx_mm.analysis.reports import write_study
 from fx_mm.analysis.stability.report import build_report
 from fx_mm.analysis.stability.runs import plan_runs
 from fx_mm.analysis.stability.study import read_study
 from fx_mm.analysis.stability.text import to_markdown
 from fx_mm.analysis.sweep import sweep, write_initial_weights
 from fx_mm.utils.cli import add_study_options, run_tool
-from fx_mm.utils.files import write_whole
 from fx_mm.visualization.stability_page import plot_stability
 
 TOOLS = Path(__file__).parents[1]
@@ -55,12 +54,7 @@ def main() -> int:
             ready = [r for r in runs.values() if r.training.finished]
             broken += sweep(ready, tool, args.jobs, args.threads)
     content = build_report(study, plan, time.perf_counter() - begin)
-    write_json(work_dir / 'pcs.json', content)
-    picture = plot_stability(content, work_dir / 'pcs.png')
-    text = to_markdown(content, picture.name)
-    write_whole(work_dir / 'pcs.md', text)
-    print(text)
-    print(f'{work_dir}: pcs.md, pcs.json, {picture.name}')
+    write_study(work_dir, 'pcs', content, plot_stability, to_markdown)
     for run in broken:
         print(f'{run.folder} has no results: see {run.log}')
     return 1 if broken else 0

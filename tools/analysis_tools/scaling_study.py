@@ -12,7 +12,7 @@ command may be given again. Writes ``scaling.json``, ``scaling.md`` and
 import argparse
 from pathlib import Path
 
-from fx_mm.analysis.reports import write_json
+from fx_mm.analysis.reports import write_study
 from fx_mm.analysis.scaling.report import build_report
 from fx_mm.analysis.scaling.runs import (
     FineTuneRun,
@@ -26,7 +26,6 @@ from fx_mm.analysis.sweep import Run, sweep, write_initial_weights
 from fx_mm.evaluation.statistics.bootstrap import RESAMPLES
 from fx_mm.phantom import draw_phantoms
 from fx_mm.utils.cli import add_study_options, at_least, run_tool
-from fx_mm.utils.files import write_whole
 from fx_mm.visualization.scaling_plot import plot_scaling
 
 TOOLS = Path(__file__).parents[1]
@@ -75,12 +74,7 @@ def main() -> int:
     plan = plan_runs(study, work_dir, args.data_root)
     broken = [] if args.report_only else work(plan, args)
     content = build_report(study, plan, args.resamples)
-    write_json(work_dir / 'scaling.json', content)
-    picture = plot_scaling(content, work_dir / 'scaling.png')
-    text = to_markdown(content, picture.name)
-    write_whole(work_dir / 'scaling.md', text)
-    print(text)
-    print(f'{work_dir}: scaling.md, scaling.json, {picture.name}')
+    write_study(work_dir, 'scaling', content, plot_scaling, to_markdown)
     for run in broken:
         print(f'{run.folder} has no results: see {run.log}')
     return 1 if broken else 0

@@ -284,6 +284,9 @@ class _Planner:
                     f'task; it has {", ".join(sorted(known))}.'
                 )
         cfg.tasks = [n for n in names if split_name(n)[0] in datasets]
+        for loop in filter(None, (cfg.get('val_cfg'), cfg.get('test_cfg'))):
+            asked = loop.get('tasks') or ()
+            loop.tasks = [n for n in asked if n in cfg.tasks] or None
         images = self.study.diversity['images'] // len(datasets)
         _draw(cfg, cfg.tasks, n=images)
         return cfg
