@@ -238,6 +238,22 @@ def test_texts_that_are_too_long_are_cut_and_counted(model, monkeypatch):
     assert torch.equal(branch.decoders['a'].tokenizer.merges, merges)
 
 
+def test_findings_that_no_training_text_states_are_named(model, monkeypatch):
+    branch = model.student.reporting
+    said = []
+    monkeypatch.setattr(
+        reporting, 'log_once', lambda text, level: said.append(text)
+    )
+    branch.take_statistics(TASKS[0], records(TEXTS[1:]))
+    assert 'none of 3 training texts states nodule; if' in said.pop()
+    branch.take_statistics(TASKS[0], records(['The lungs are clear.'] * 3))
+    assert 'states nodule, effusion, mass; if' in said.pop()
+    branch.take_statistics(TASKS[0], records())
+    asked = dict(question=['Is there a nodule?'])
+    branch.take_statistics(TASKS[1], records(['No.'], **asked))
+    assert not said
+
+
 # ----------------------------------------------------------------- vocabulary
 
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from mmengine.model import ModuleDict
 from torch import Tensor
@@ -164,8 +165,10 @@ class ReportBranch(Branch):
         checked = range(0, len(records), max(1, len(records) // CHECKED))
         longest = self.decoders[task.dataset].max_tokens
         too_long = 0
+        rules, stated = self.rules[task.dataset], np.zeros(len(task.classes))
         for index in checked:
             texts = [records.column(key)[index] for key in keys]
+            stated += rules(texts[-1])
             count = sum(len(tokenizer.encode(text)[0]) for text in texts)
             too_long += count + len(keys) + 1 > longest
         if too_long:
@@ -173,6 +176,15 @@ class ReportBranch(Branch):
                 f'{task.name}: {too_long} of {len(checked)} training texts '
                 f'are longer than max_tokens={longest} of '
                 'model.student.reporting; what is behind that is not learned.',
+                logging.WARNING,
+            )
+        never = [c for c, n in zip(task.classes, stated) if not n]
+        # a class is in the question, and its answer is yes
+        if never and not self.asks[task.dataset]:
+            log_once(
+                f'{task.name}: none of {len(checked)} training texts states '
+                f'{", ".join(never)}; if the reports have other words for it, '
+                "name them in the task's terms (docs/free_text.md).",
                 logging.WARNING,
             )
 
