@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from fx_mm.models.adapters import GuidedMixture
-from fx_mm.models.backbones import build_backbone
+from fx_mm.models.backbones import HiddenPatches, build_backbone
 from fx_mm.utils.errors import UserError
 
 # without boxes, whose branch takes most of the time
@@ -219,6 +219,16 @@ def test_a_guide_of_another_size_than_its_file_is_refused(adapter):
     cfg = dict(adapter, guide=guide)
     with pytest.raises(UserError, match='of the same architecture and size'):
         h.build(tasks=TASKS, **{'student.adapter': cfg})
+
+
+def test_the_guide_does_not_see_what_is_hidden(model):
+    student = model.student
+    where = torch.ones(1, 16, 16, dtype=torch.bool)
+    hidden = HiddenPatches(where, torch.zeros(student.backbone.patch_dims))
+    with pytest.raises(UserError, match='what masked images hide'):
+        student.extract_feat(
+            torch.zeros(1, 3, 64, 64), student.tasks['a/seg'], hidden
+        )
 
 
 def test_it_is_what_the_registry_builds():

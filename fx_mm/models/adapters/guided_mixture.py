@@ -202,7 +202,17 @@ class GuidedMixture(LoRAMixture):
         self.sight.task = task.name
 
     def _look(self, backbone: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """Let the guide see images before the backbone does."""
+        """Let the guide see images before the backbone does.
+
+        Raises:
+            UserError: If patches are hidden from the backbone.
+        """
+        if len(inputs) > 1:
+            raise UserError(
+                'model.student.adapter is GuidedMixture, whose guide would '
+                'see what masked images hide from the backbone; train them '
+                'without it.'
+            )
         sight = self.sight
         with torch.no_grad():
             sight.guide = tuple(self.guide(inputs[0]))
