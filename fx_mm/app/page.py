@@ -243,6 +243,14 @@ def build_page(
             [shown, before, before_dropped],
             [prior, before_image, changes],
         ).then(lambda: None, outputs=before_dropped, api_visibility='private')
+        # Gradio loses a file that comes before its page has connected, and
+        # the field with it; once this was called it has
+        fields = [dropped, before_dropped]
+        blocks.load(
+            lambda: [gr.File(interactive=True) for _ in fields],
+            outputs=fields,
+            api_visibility='private',
+        )
         for tool in service.tools():
             api = _event(in_order(tool), on_page=False)
             gr.api(api, api_name=tool.__name__)
@@ -253,7 +261,11 @@ def build_page(
 def _inputs(title: str, names: list[str]) -> tuple[gr.Dropdown, gr.File]:
     chosen = gr.Dropdown(names, value=None, label=f'{title} of the folder')
     dropped = gr.File(
-        label=f'{title}: drop a file', file_types=FILES, height=140
+        label=f'{title}: drop a file',
+        file_types=FILES,
+        height=140,
+        interactive=False,
+        elem_id=f'fx-file-of-{title.lower().replace(" ", "-")}',
     )
     return chosen, dropped
 

@@ -412,15 +412,9 @@ def test_page(server, clean, root, folder):
         page.goto(server[0])
 
         def drop(file):
-            # Gradio loses a file that comes before its page has connected
-            for last in (False,) * 9 + (True,):
-                page.locator('input[type=file]').first.set_input_files(file)
-                text = page.get_by_text(file.name)
-                try:
-                    return text.wait_for(timeout=WAIT / 10)
-                except playwright.TimeoutError:
-                    if last:
-                        raise
+            field = page.locator('#fx-file-of-image')
+            field.locator('input[type=file]').set_input_files(file)
+            field.get_by_text(file.name).wait_for()
 
         def press(name):
             page.get_by_role('button', name=name, exact=True).click()
