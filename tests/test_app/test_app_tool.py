@@ -414,7 +414,8 @@ def test_page(server, clean, root, folder):
         def drop(file):
             field = page.locator('#fx-file-of-image')
             field.locator('input[type=file]').set_input_files(file)
-            field.get_by_text(file.name).wait_for()
+            # its name stands there while it is on its way, too
+            field.get_by_role('link').wait_for()
 
         def press(name):
             page.get_by_role('button', name=name, exact=True).click()
