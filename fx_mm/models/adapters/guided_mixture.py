@@ -40,20 +40,12 @@ class GuidedLayer(ExpertLayer):
     """Experts whose shares are those of the one gate of all layers.
 
     Args:
-        linear, experts, rank, alpha, drop_rate: Of :class:`ExpertLayer`.
         sight (Sight): Of the adapter.
+        *args (Any): Of :class:`ExpertLayer`.
     """
 
-    def __init__(
-        self,
-        linear: nn.Linear,
-        experts: int,
-        rank: int,
-        alpha: float,
-        drop_rate: float,
-        sight: Sight,
-    ) -> None:
-        super().__init__(linear, experts, rank, alpha, drop_rate)
+    def __init__(self, sight: Sight, *args: Any) -> None:
+        super().__init__(*args)
         self.sight = sight
 
     def shares(self, x: Tensor) -> Tensor:
@@ -166,7 +158,7 @@ class GuidedMixture(LoRAMixture):
     ) -> nn.Module:
         """Return what is added to one layer."""
         return GuidedLayer(
-            linear, self.experts, rank, alpha, drop_rate, self.sight
+            self.sight, linear, self.experts, rank, alpha, drop_rate
         )
 
     def init_weights(self) -> None:

@@ -165,10 +165,8 @@ class ReportBranch(Branch):
         checked = range(0, len(records), max(1, len(records) // CHECKED))
         longest = self.decoders[task.dataset].max_tokens
         too_long = 0
-        rules, stated = self.rules[task.dataset], np.zeros(len(task.classes))
         for index in checked:
             texts = [records.column(key)[index] for key in keys]
-            stated += rules(texts[-1])
             count = sum(len(tokenizer.encode(text)[0]) for text in texts)
             too_long += count + len(keys) + 1 > longest
         if too_long:
@@ -178,11 +176,19 @@ class ReportBranch(Branch):
                 'model.student.reporting; what is behind that is not learned.',
                 logging.WARNING,
             )
-        never = [c for c, n in zip(task.classes, stated) if not n]
         # a class is in the question, and its answer is yes
-        if never and not self.asks[task.dataset]:
+        if not self.asks[task.dataset]:
+            reports = records.column('gt_report')
+            self._name_unstated(task, [reports[i] for i in checked])
+
+    def _name_unstated(self, task: Task, reports: list[str]) -> None:
+        """Warn of classes that no report states."""
+        rules = self.rules[task.dataset]
+        stated = sum(map(rules, reports), np.zeros(len(task.classes)))
+        never = [c for c, found in zip(task.classes, stated) if not found]
+        if never:
             log_once(
-                f'{task.name}: none of {len(checked)} training texts states '
+                f'{task.name}: none of {len(reports)} training texts states '
                 f'{", ".join(never)}; if the reports have other words for it, '
                 "name them in the task's terms (docs/free_text.md).",
                 logging.WARNING,
