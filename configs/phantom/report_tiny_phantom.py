@@ -22,6 +22,8 @@ __resize = dict(
 __rotate = dict(
     type='mmdet.Rotate', prob=0.5, max_mag=10.0, img_border_value=0
 )
+# A few black images teach what is likely where nothing can be seen.
+__blank = dict(type='mmdet.Brightness', prob=0.05, min_mag=0.0, max_mag=0.0)
 __pack = dict(type='PackXray')
 __test = [__load[0], __resize, __load[1], __pack]
 task_defaults = dict(
@@ -40,7 +42,7 @@ task_defaults = dict(
     report=dict(
         img_size=64,
         batch_size=32,
-        train_pipeline=[*__load, __resize, __rotate, __pack],
+        train_pipeline=[*__load, __resize, __rotate, __blank, __pack],
         test_pipeline=__test,
     ),
 )

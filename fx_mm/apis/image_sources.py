@@ -46,7 +46,8 @@ class ImageSource:
         """Read the pixels as 8-bit grey.
 
         uint8 keeps its values; the value range of other types is mapped to
-        0..255, as that of deeper files is.
+        0..255, as that of deeper files is. An image without anything to see
+        has a warning.
 
         Args:
             percentiles (Sequence[float], optional): See :func:`read_xray`.
@@ -60,6 +61,17 @@ class ImageSource:
             ImageReadError: If the file cannot be read or the array is not an
                 image.
         """
+        grey, decisions = self._read(percentiles)
+        if grey.min() == grey.max():
+            decisions['warnings'].append(
+                'All pixels have one grey level: there is nothing to see, '
+                'and what a model says of it means nothing.'
+            )
+        return grey, decisions
+
+    def _read(
+        self, percentiles: Sequence[float] | None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         if isinstance(self.origin, str):
             return read_xray(self.origin, True, percentiles)
         decisions = Decisions('array', 8 * self.origin.dtype.itemsize)

@@ -147,6 +147,9 @@ def serve(
             f'port {port} of {host} cannot be used; give another --port or '
             '--host.'
         ) from None
+    # Whoever reads the address may call it: calls wait from here on, until
+    # the app has started.
+    sock.listen(server.config.backlog)
     port = sock.getsockname()[1]
     shown = f'[{host}]' if ':' in host else host
     address = f'http://{shown}:{port}/'

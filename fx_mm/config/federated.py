@@ -10,13 +10,14 @@ from typing import Any
 from mmengine.config import Config
 
 from fx_mm.config.some_tasks import keep_cycle, keep_evaluation
-from fx_mm.tasks import TaskTable
+from fx_mm.tasks import TaskTable, split_name
 from fx_mm.utils.checks import as_list, check_choice, check_number, suggest
 from fx_mm.utils.errors import UserError
 from fx_mm.utils.value_types import check_entry
 
 KEYS: dict[str, Any] = dict(
     sites=dict[str, Sequence[str] | str],
+    unit=str,
     cycles_per_round=int,
     fraction=float,
     share_norms=bool,
@@ -26,6 +27,7 @@ KEYS: dict[str, Any] = dict(
 )
 REFUSED_HOOKS = ('EarlyStopping', 'EMAHook')
 """Part of the names of hooks that a site cannot have."""
+UNITS = ('cycle', 'kind')
 
 
 class FederatedPlan:
@@ -37,7 +39,12 @@ class FederatedPlan:
     Attributes:
         sites (dict[str, list[str]]): Site to the names of its tasks, in the
             order of the cycle.
-        cycles_per_round (int): Cycles that a site trains between exchanges.
+        unit (str): What a round is: ``cycle``, or ``kind``, the passes of
+            one kind of task at all sites that have it (FEDMEKI, Wang et al.
+            2024).
+        kinds (list[str]): Of the tasks, in the order of the cycle.
+        cycles_per_round (int): Cycles that a site trains between exchanges;
+            of no meaning with ``kind``.
         rounds (int): Exchanges of the whole run.
         fraction (float): Share of the sites that take part in a round.
         share_norms (bool): Whether norms travel; if not, each site keeps its
@@ -66,7 +73,13 @@ class FederatedPlan:
             raise UserError(
                 'federated does not go with continual; leave one out.'
             )
-        self.sites = self._read_sites(section.get('sites'))
+        self.unit = section.get('unit', 'cycle')
+        check_choice('federated.unit', self.unit, UNITS)
+        table = TaskTable.from_cfg(cfg)
+        self.kinds = list(dict.fromkeys(task.kind.name for task in table))
+        self.sites = self._read_sites(section.get('sites'), table)
+        if self.unit == 'kind':
+            self._check_kinds(section)
         self.cycles_per_round = section.get('cycles_per_round', 1)
         check_number(
             'federated.cycles_per_round', self.cycles_per_round, 1, whole=True
@@ -79,6 +92,8 @@ class FederatedPlan:
                 f'train_cfg.max_cycles is {cycles}, which is no multiple of '
                 f'federated.cycles_per_round={self.cycles_per_round}.'
             )
+        if self.unit == 'kind':
+            self.rounds *= len(self.kinds)
         self.seed = (cfg.get('randomness') or {}).get('seed') or 0
         self.fraction = section.get('fraction', 1.0)
         check_number('federated.fraction', self.fraction, 0, 1)
@@ -106,14 +121,13 @@ class FederatedPlan:
         self._check_hooks()
 
     def _read_sites(
-        self, given: Mapping[str, Any] | None
+        self, given: Mapping[str, Any] | None, table: TaskTable
     ) -> dict[str, list[str]]:
         if not given:
             raise UserError(
                 'federated.sites is empty; name the datasets of each site, '
                 'such as dict(hospital_a=["nih14"], hospital_b=["rsna"]).'
             )
-        table = TaskTable.from_cfg(self.cfg)
         owners: dict[str, str] = {}
         active = {task.dataset for task in table}
         for site, datasets in given.items():
@@ -141,7 +155,23 @@ class FederatedPlan:
         for site, tasks in sites.items():
             if not tasks:
                 raise UserError(f'federated.sites.{site} has no dataset.')
+            if self.unit == 'kind':
+                tasks.sort(key=lambda name: self.kinds.index(_kind(name)))
         return sites
+
+    def _check_kinds(self, section: Mapping[str, Any]) -> None:
+        if 'cycles_per_round' in section:
+            raise UserError(
+                'federated has cycles_per_round and unit="kind", whose rounds '
+                'are parts of a cycle; leave one out.'
+            )
+        cycle = self.cfg.get('cycle') or {}
+        own_order = cycle.get('order', 'cyclic') != 'cyclic'
+        if own_order or not isinstance(cycle.get('lock', 'paper'), str):
+            raise UserError(
+                'federated.unit="kind" walks the kinds one after the other; '
+                'remove cycle.order, and a cycle.lock that is a list.'
+            )
 
     def _check_hooks(self) -> None:
         hooks = [
@@ -169,13 +199,27 @@ class FederatedPlan:
         """
         check_choice('the site', name, list(self.sites))
 
+    def kind_of(self, number: int) -> str | None:
+        """Return the kind of task of a round; None if it is of all.
+
+        Args:
+            number (int): Of the round, from 0.
+        """
+        if self.unit == 'cycle':
+            return None
+        return self.kinds[number % len(self.kinds)]
+
     def chosen(self, number: int) -> list[str]:
         """Return the sites of a round: the same whenever it is asked.
 
         Args:
             number (int): Of the round, from 0.
         """
-        names = list(self.sites)
+        names = [
+            site
+            for site, tasks in self.sites.items()
+            if self.kind_of(number) in (None, *map(_kind, tasks))
+        ]
         count = max(round(self.fraction * len(names)), 1)
         if count == len(names):
             return names
@@ -209,3 +253,7 @@ class FederatedPlan:
         if hook.get('unit', 'cycle') != 'iter':
             hook.interval = -1
         return cfg
+
+
+def _kind(task: str) -> str:
+    return split_name(task)[1]

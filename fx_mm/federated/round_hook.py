@@ -8,6 +8,8 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from torch import Tensor
 
+from fx_mm.config import FederatedPlan
+from fx_mm.datasets.samplers.pass_schedule import PassSchedule
 from fx_mm.federated.exchange import (
     Update,
     Weights,
@@ -37,11 +39,9 @@ class RoundHook(Hook):
     goes on, and one that is over is not trained again.
 
     Args:
+        plan (FederatedPlan): What the config says.
         number (int): Of the round, from 0.
         weights (Weights): What the server sent.
-        cycles (int): Of a round.
-        norms (bool): Whether norms travel.
-        proximal (float): The mu of FedProx.
 
     Attributes:
         done (bool): Whether the round is over.
@@ -50,18 +50,11 @@ class RoundHook(Hook):
     priority = 'NORMAL'
 
     def __init__(
-        self,
-        number: int,
-        weights: Weights,
-        cycles: int,
-        norms: bool,
-        proximal: float,
+        self, plan: FederatedPlan, number: int, weights: Weights
     ) -> None:
+        self.plan = plan
         self.number = number
         self.weights = weights
-        self.cycles = cycles
-        self.norms = norms
-        self.proximal = proximal
         self.done = False
         self.start = digest(weights)
         self.images: Counter[str] = Counter()
@@ -88,7 +81,7 @@ class RoundHook(Hook):
         """
         model = bare_model(runner.model)
         student = model.student
-        self._groups = travelling(student, self.norms)
+        self._groups = travelling(student, self.plan.share_norms)
         self._branches = {
             group.name: group.modules[0].split('.')[0]
             for group in student.param_groups()
@@ -99,14 +92,29 @@ class RoundHook(Hook):
             if not runner.resumed:
                 model.reset_teacher()
             self._move(runner)
-        if self.proximal:
-            term = ProximalTerm(student, self.weights, self.proximal)
+        if self.plan.proximal:
+            term = ProximalTerm(student, self.weights, self.plan.proximal)
             runner.optim_wrapper.gradient_terms.append(term)
+
+    def _passes(self, schedule: PassSchedule) -> range:
+        """Return the numbers of the passes of the round."""
+        per_cycle = schedule.passes_per_cycle
+        kind = self.plan.kind_of(self.number)
+        if kind is None:
+            count = self.plan.cycles_per_round * per_cycle
+            return range(self.number * count, (self.number + 1) * count)
+        start = self.number // len(self.plan.kinds) * per_cycle
+        # a site's tasks are in the order of the kinds
+        places = [
+            place
+            for place, entry in enumerate(schedule.passes)
+            if split_name(entry.task)[1] == kind
+        ]
+        return range(start + places[0], start + places[-1] + 1)
 
     def _move(self, runner: 'MultiTaskRunner') -> None:
         loop = runner.train_loop
-        passes = loop.schedule.passes_per_cycle
-        position = self.number * self.cycles * passes
+        position = self._passes(loop.schedule).start
         if runner.epoch == position:
             return
         loop.go_to(position)
@@ -140,8 +148,7 @@ class RoundHook(Hook):
 
     def after_train_epoch(self, runner: 'MultiTaskRunner') -> None:
         """Stop at the end of the round."""
-        passes = runner.train_loop.schedule.passes_per_cycle
-        if runner.epoch + 1 == (self.number + 1) * self.cycles * passes:
+        if runner.epoch + 1 == self._passes(runner.train_loop.schedule).stop:
             self.done = runner.train_loop.stop_training = True
 
     def before_save_checkpoint(

@@ -57,13 +57,7 @@ class Site:
             UserError: If the weights do not fit, or the site cannot go on
                 from where it is.
         """
-        hook = RoundHook(
-            number,
-            weights,
-            self.plan.cycles_per_round,
-            self.plan.share_norms,
-            self.plan.proximal,
-        )
+        hook = RoundHook(self.plan, number, weights)
         newest = find_checkpoint(self.folder)
         if newest is not None:
             checkpoint = load_file(newest)

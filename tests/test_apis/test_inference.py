@@ -22,7 +22,11 @@ from fx_mm.apis import (
     SegResult,
     load_config,
 )
-from fx_mm.apis.image_sources import find_images, list_sources
+from fx_mm.apis.image_sources import (
+    ImageSource,
+    find_images,
+    list_sources,
+)
 from fx_mm.image_io.xray import ImageReadError, read_xray
 from fx_mm.models import build_model
 from fx_mm.registry import INFERENCERS, TRANSFORMS
@@ -664,3 +668,15 @@ def test_tool_with_a_checkpoint_alone_and_several_images(
         for key, value in rows[2].items()
         if key.startswith(TASKS[0])
     } == probabilities
+
+
+@pytest.mark.parametrize('value', [0, 90, 255])
+def test_an_image_that_shows_nothing_is_told(tmp_path, value):
+    pixels = np.full((16, 16), value, np.uint8)
+    file = str(tmp_path / 'a.png')
+    cv2.imwrite(file, pixels)
+    for origin in (file, pixels, pixels.astype(np.uint16) * 200):
+        _, decisions = ImageSource('a', Path('a'), origin).read()
+        assert 'nothing to see' in ' '.join(decisions['warnings'])
+    pixels[0, 0] ^= 1
+    assert not ImageSource('a', Path('a'), pixels).read()[1]['warnings']

@@ -21,6 +21,7 @@ SGD = {
     'cycle.max_batches': 1,
     'train_cfg.max_cycles': 1,
 }
+TASKS = ['phantom_a/cls', 'phantom_b/loc', 'phantom_c/seg']
 
 
 def newest(folder):
@@ -33,19 +34,19 @@ def assert_equal(one, two):
 
 
 @pytest.mark.parametrize(
-    'tasks',
+    ('tasks', 'federated'),
     [
-        ['phantom_a/cls'],
-        pytest.param(
-            ['phantom_a/cls', 'phantom_b/loc', 'phantom_c/seg'],
-            marks=pytest.mark.slow,
-        ),
+        (['phantom_a/cls'], {}),
+        pytest.param(TASKS, {}, marks=pytest.mark.slow),
+        pytest.param(TASKS, dict(unit='kind'), marks=pytest.mark.slow),
     ],
 )
-def test_one_site_is_the_ordinary_training(make_cfg, train, tmp_path, tasks):
+def test_one_site_is_the_ordinary_training(
+    make_cfg, train, tmp_path, tasks, federated
+):
     datasets = [task.split('/')[0] for task in tasks]
     options = {'tasks': tasks, 'cycle.max_batches': 2}
-    cfg = make_cfg('work', dict(all=datasets), options)
+    cfg = make_cfg('work', dict(all=datasets), options, **federated)
     plain = copy.deepcopy(cfg)
     plain.pop('federated')
     plain.work_dir = str(tmp_path / 'plain')

@@ -103,6 +103,26 @@ def test_sites_of_a_round_are_always_the_same(make_cfg):
         assert 10 <= sum(site in names for names in drawn) <= 28
 
 
+def test_a_round_of_a_kind_is_at_the_sites_that_have_it(make_cfg):
+    options = {
+        'tasks': [
+            *('phantom_a/cls', 'phantom_b/cls', 'phantom_b/loc'),
+            *('phantom_c/cls', 'phantom_c/loc', 'phantom_c/seg'),
+        ],
+        'train_cfg.max_cycles': 2,
+    }
+    sites = dict(one=['phantom_a'], two=['phantom_b', 'phantom_c'])
+    plan = FederatedPlan(make_cfg(sites=sites, options=options, unit='kind'))
+    assert plan.rounds == 6 and plan.kinds == ['cls', 'loc', 'seg']
+    assert plan.chosen(0) == plan.chosen(3) == ['one', 'two']
+    assert plan.chosen(2) == plan.chosen(4) == ['two']
+    # passes of a kind follow each other
+    assert plan.site_config('two').tasks == [
+        *('phantom_b/cls', 'phantom_c/cls'),
+        *('phantom_b/loc', 'phantom_c/loc', 'phantom_c/seg'),
+    ]
+
+
 @pytest.mark.parametrize(
     ('federated', 'words'),
     [
@@ -117,6 +137,8 @@ def test_sites_of_a_round_are_always_the_same(make_cfg):
             'sites.b has no dataset',
         ),
         (dict(cycles_per_round=3), 'no multiple of'),
+        (dict(unit='pass'), "federated.unit is 'pass'; use one"),
+        (dict(unit='kind', cycles_per_round=1), 'leave one out'),
         (dict(fraction=2), 'fraction is 2'),
         (dict(proximal=-1), 'proximal is -1'),
         (dict(server_optimizer=dict(lr=1)), 'has no "type"'),
@@ -131,6 +153,16 @@ def test_config_is_refused(make_cfg, federated, words):
         FederatedPlan(cfg)
     with pytest.raises(UserError, match=words):
         build_runner(cfg)  # of the central training too
+
+
+@pytest.mark.parametrize(
+    'cycle', [dict(order='mixed'), dict(lock=[('phantom_a/cls', 'release')])]
+)
+def test_rounds_of_kinds_need_kinds_in_order(make_cfg, cycle):
+    cfg = make_cfg(unit='kind')
+    cfg.cycle.update(cycle)
+    with pytest.raises(UserError, match='one after the other'):
+        FederatedPlan(cfg)
 
 
 class Stop(Hook):
@@ -169,9 +201,12 @@ def assert_equal(one, two):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('unit', ['cycle', 'iter'])
+@pytest.mark.parametrize(
+    ('unit', 'federated'),
+    [('cycle', {}), ('iter', {}), ('iter', dict(unit='kind', fraction=1.0))],
+)
 def test_cut_sites_and_servers_change_no_bit(
-    make_cfg, train, killed, tmp_path, unit
+    make_cfg, train, killed, tmp_path, unit, federated
 ):
     options = {
         **ALL,
@@ -186,6 +221,7 @@ def test_cut_sites_and_servers_change_no_bit(
         proximal=0.01,
         server_optimizer=dict(type='SGD', lr=1.0, momentum=0.9),
     )
+    how |= federated
     whole = train(make_cfg('whole', options=options, **how))
     cut = make_cfg('cut', options=options, **how)
     train(cut, until=1)
