@@ -21,8 +21,10 @@ from flwr.app import (
     RecordDict,
 )
 from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import ClientAppCallable
 from safetensors.numpy import load_file, save_file
 
+from fx_mm.federated.flower_privacy import Privacy, PrivacyLedger
 from fx_mm.federated.launching import (
     IMAGES,
     end_with_parent,
@@ -43,7 +45,32 @@ def introduce(message: Message, context: Context) -> Message:
     return _answer(message, site=site)
 
 
-@client_app.train()
+def _protect(
+    message: Message, context: Context, call_next: ClientAppCallable
+) -> Message:
+    """Clip and add noise as the site's tool was told, and count it."""
+    told = told_by_tool()
+    ledger = PrivacyLedger(Path(told['folder']))
+    privacy = told['privacy'] and Privacy(**told['privacy'])
+    if privacy and privacy.is_spent(ledger):
+        print('One more answer would exceed --max-epsilon.', flush=True)
+        return _failed(message)
+    answer = call_next(message, context)
+    if 'error' in answer.content:
+        return answer
+    if privacy:
+        answer = privacy.apply(message, context, answer)
+    ledger.add(privacy.noise if privacy else 0.0)
+    if privacy:
+        print(
+            f'Privacy: epsilon {ledger.epsilon(privacy.delta):.4g} at delta '
+            f'{privacy.delta:g} after {len(ledger.sent)} answers.',
+            flush=True,
+        )
+    return answer
+
+
+@client_app.train(mods=[_protect])
 def train(message: Message, context: Context) -> Message:
     """Train a round."""
     number = int(message.content.config_records['config']['server-round']) - 1
@@ -57,6 +84,9 @@ def train(message: Message, context: Context) -> Message:
         name: Array(value)
         for name, value in load_file(folder / 'answer.safetensors').items()
     }
+    if told_by_tool()['privacy'] is not None:
+        # Flower's wrapper wants all that came; the rest counts no images
+        arrays = {**message.content.array_records['arrays'], **arrays}
     return _answer(
         message,
         arrays=ArrayRecord(arrays),

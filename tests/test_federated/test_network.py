@@ -207,6 +207,25 @@ def test_only_listed_tensors_travel(network, expected, phantom_root, make_cfg):
             assert piece not in sent, file
 
 
+def test_a_site_may_add_noise(network):
+    """Also to the weights for boxes, which it has not."""
+    tasks = ['phantom_a/cls', 'phantom_b/cls', 'phantom_b/loc']
+    net = network(tasks=tasks)
+    server = net.server()
+    net.site('one', '--clip', 0.5, '--noise', 2)
+    net.site('two')
+    assert server.wait(1500) == 0, net.log('server')[-3000:]
+    assert [row['left_out'] for row in net.rounds()] == [{}, {}]
+    assert 'Privacy: epsilon ' in net.log('site_one')
+    assert 'after 2 answers' in net.log('site_one')
+    assert 'Privacy' not in net.log('site_two')
+    for name, value in net.weights().items():
+        # of site one no image taught what is for boxes alone
+        noisy = not name.startswith(('localization', 'encoder'))
+        if value.numel() > 1000:
+            assert (value.std() > 0.5) == noisy, name
+
+
 def shapes(content):
     """Yield the shapes of all arrays of numpy's format in some bytes."""
     for match in re.finditer(rb"\x93NUMPY.{4}\{'descr': '<f4'.*?\}", content):

@@ -22,6 +22,8 @@ def test_a_mistake_is_one_sentence(make_cfg, tmp_path, run):
         (('federated/simulate', plain), 'The config has no "federated"'),
         ((*site, 'three', '--server', 'x:1'), 'use one of one, two'),
         ((*site, 'one', '--server', 'x:1'), '--ca is None'),
+        ((*site, 'one', '--server', 'x:1', '--noise', 1), 'need --clip'),
+        ((*site, 'one', '--server', 'x:1', '--clip', 0), '--clip is 0.0'),
         ((*server, '--address', 'x:1'), '--ca is None'),
         ((*server, '--address', 'x', '--insecure'), 'write HOST:PORT'),
         ((*server, '--insecure', '--site-keys', tmp_path), 'needs TLS'),

@@ -10,11 +10,14 @@ be stopped and started at any time. Needs Flower in an environment of its own
 """
 
 import argparse
+import math
 
 from fx_mm.apis import load_config
 from fx_mm.federated import launching
 from fx_mm.federated.site import Site
+from fx_mm.utils.checks import check_number
 from fx_mm.utils.cli import add_config_options, run_tool
+from fx_mm.utils.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,9 +29,53 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('site', help='which of federated.sites this is')
     parser.add_argument('--server', required=True, help='HOST:PORT')
     launching.add_tls_options(parser, server=False)
+    parser.add_argument(
+        '--clip',
+        type=float,
+        help='scale updates down to this norm before they are sent',
+    )
+    parser.add_argument(
+        '--noise',
+        type=float,
+        default=0.0,
+        help='add Gaussian noise to each weight that is sent, of 2 * CLIP * '
+        'NOISE (default: none)',
+    )
+    parser.add_argument(
+        '--delta',
+        type=float,
+        default=1e-5,
+        help='of the epsilon that is reported (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--max-epsilon',
+        type=float,
+        help='answer no more when it would be exceeded',
+    )
     parser.add_argument('--work-dir', help='where logs and weights go')
     add_config_options(parser)
     return parser.parse_args()
+
+
+def read_privacy(args: argparse.Namespace) -> dict[str, float] | None:
+    """Return what the site does to its answers; None for nothing."""
+    if args.clip is None:
+        if args.noise or args.max_epsilon is not None:
+            raise UserError(
+                '--noise and --max-epsilon need --clip, the norm to which '
+                'updates are scaled down.'
+            )
+        return None
+    check_number('--clip', args.clip, 1e-12)
+    check_number('--noise', args.noise, 0)
+    check_number('--delta', args.delta, 1e-300, 0.5)
+    most = math.inf
+    if args.max_epsilon is not None:
+        check_number('--max-epsilon', args.max_epsilon, 0)
+        most = args.max_epsilon
+    return dict(
+        clip=args.clip, noise=args.noise, delta=args.delta, max_epsilon=most
+    )
 
 
 def main() -> None:
@@ -40,6 +87,7 @@ def main() -> None:
         launching.settings(args),
         site=args.site,
         folder=str(site.folder.absolute()),
+        privacy=read_privacy(args),
     )
     tls = launching.tls_of_site(args)
     command = [
