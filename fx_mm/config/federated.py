@@ -97,9 +97,17 @@ class FederatedPlan:
         self.seed = (cfg.get('randomness') or {}).get('seed') or 0
         self.fraction = section.get('fraction', 1.0)
         check_number('federated.fraction', self.fraction, 0, 1)
-        never = set(self.sites).difference(
-            *(self.chosen(number) for number in range(self.rounds))
-        )
+        drawn = {
+            (site, self.kind_of(number))
+            for number in range(self.rounds)
+            for site in self.chosen(number)
+        }
+        never = [
+            f'{site} ({kind})' if kind else site
+            for site, tasks in self.sites.items()
+            for kind in self._kinds_of(tasks)
+            if (site, kind) not in drawn
+        ]
         if never:
             raise UserError(
                 f'federated.fraction={self.fraction} draws '
@@ -166,11 +174,12 @@ class FederatedPlan:
                 'are parts of a cycle; leave one out.'
             )
         cycle = self.cfg.get('cycle') or {}
-        own_order = cycle.get('order', 'cyclic') != 'cyclic'
-        if own_order or not isinstance(cycle.get('lock', 'paper'), str):
+        order, lock = cycle.get('order', 'cyclic'), cycle.get('lock', 'paper')
+        if order != 'cyclic' or not isinstance(lock, str):
+            key = f'order={order!r}' if order != 'cyclic' else f'lock={lock!r}'
             raise UserError(
-                'federated.unit="kind" walks the kinds one after the other; '
-                'remove cycle.order, and a cycle.lock that is a list.'
+                'federated.unit="kind" walks the kinds one after the other, '
+                f'which cycle.{key} does not; remove one of them.'
             )
 
     def _check_hooks(self) -> None:
@@ -199,6 +208,13 @@ class FederatedPlan:
         """
         check_choice('the site', name, list(self.sites))
 
+    @property
+    def round_of(self) -> str:
+        """str: What a site trains between exchanges, for messages."""
+        if self.unit == 'kind':
+            return 'one kind of task'
+        return f'{self.cycles_per_round} cycle(s)'
+
     def kind_of(self, number: int) -> str | None:
         """Return the kind of task of a round; None if it is of all.
 
@@ -209,6 +225,12 @@ class FederatedPlan:
             return None
         return self.kinds[number % len(self.kinds)]
 
+    def _kinds_of(self, tasks: Sequence[str]) -> Sequence[str | None]:
+        """Return what rounds some tasks are trained in."""
+        if self.unit == 'cycle':
+            return [None]
+        return list(dict.fromkeys(map(_kind, tasks)))
+
     def chosen(self, number: int) -> list[str]:
         """Return the sites of a round: the same whenever it is asked.
 
@@ -218,7 +240,7 @@ class FederatedPlan:
         names = [
             site
             for site, tasks in self.sites.items()
-            if self.kind_of(number) in (None, *map(_kind, tasks))
+            if self.kind_of(number) in self._kinds_of(tasks)
         ]
         count = max(round(self.fraction * len(names)), 1)
         if count == len(names):

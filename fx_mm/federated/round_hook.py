@@ -97,7 +97,11 @@ class RoundHook(Hook):
             runner.optim_wrapper.gradient_terms.append(term)
 
     def _passes(self, schedule: PassSchedule) -> range:
-        """Return the numbers of the passes of the round."""
+        """Return the numbers of the passes of the round.
+
+        Raises:
+            UserError: If this site has no task of its kind.
+        """
         per_cycle = schedule.passes_per_cycle
         kind = self.plan.kind_of(self.number)
         if kind is None:
@@ -110,6 +114,11 @@ class RoundHook(Hook):
             for place, entry in enumerate(schedule.passes)
             if split_name(entry.task)[1] == kind
         ]
+        if not places:
+            raise UserError(
+                f'Round {self.number + 1} is of "{kind}", of which this site '
+                'has no task; all need the same "federated" in their configs.'
+            )
         return range(start + places[0], start + places[-1] + 1)
 
     def _move(self, runner: 'MultiTaskRunner') -> None:

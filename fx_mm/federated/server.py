@@ -125,11 +125,12 @@ class FederatedServer:
             left_out (Mapping): Site to why it is not among them.
 
         Raises:
-            UserError: If there is none, or the file cannot be written.
+            UserError: If there is none, also of the other kinds of a cycle
+                where rounds are of a kind, or the file cannot be written.
         """
         for reason in left_out.values():
             log(f'Round {self.number + 1}: {reason}', logging.WARNING)
-        if not updates:
+        if not updates and not self._others_answer():
             raise UserError(
                 f'Round {self.number + 1} has no result of any site: '
                 + ' '.join(left_out.values())
@@ -154,6 +155,14 @@ class FederatedServer:
         self._save()
         sites = ', '.join(f'{s} {u.total}' for s, u in updates.items())
         log(f'Round {self.number} of {self.plan.rounds}: images {sites}')
+
+    def _others_answer(self) -> bool:
+        """Return whether rounds of other kinds had results, or will."""
+        if self.plan.unit == 'cycle':
+            return False
+        others = len(self.plan.kinds) - 1
+        recent = self.history[len(self.history) - others :]
+        return len(recent) < others or any(row['images'] for row in recent)
 
     @torch.no_grad()
     def _step(self, mean: Weights) -> Weights:
@@ -184,6 +193,7 @@ class FederatedServer:
             }
         content = dict(
             round=self.number,
+            of=self.plan.round_of,
             weights=self.weights,
             teacher=self.teacher,
             optimizer=states,
@@ -200,6 +210,13 @@ class FederatedServer:
     def _load(self, file: Path) -> None:
         """Go on behind a round; what is new in the model starts as it is."""
         content = load_file(str(file))
+        of = content.get('of', self.plan.round_of)
+        if of != self.plan.round_of:
+            raise UserError(
+                f'{file} is of rounds of {of}, and the config has rounds of '
+                f'{self.plan.round_of}; set federated.unit and '
+                'cycles_per_round as they were, or choose another --work-dir.'
+            )
         self.number = content['round']
         self.history = content['history']
         stored = {

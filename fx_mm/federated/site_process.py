@@ -6,9 +6,11 @@ from pathlib import Path
 
 from fx_mm.federated.exchange import Weights, pack, unpack
 from fx_mm.federated.launching import config_of, told_by_tool
+from fx_mm.federated.privacy import Privacy, PrivacyLedger
 from fx_mm.federated.site import Site
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.files import write_whole
+from fx_mm.utils.log import log
 
 
 def main() -> None:
@@ -21,8 +23,21 @@ def main() -> None:
     if what == 'finish':
         site.finish(weights, _read(folder / 'teacher.safetensors') or None)
         return
+    ledger = PrivacyLedger(site.folder)
+    privacy = told['privacy'] and Privacy(**told['privacy'])
+    if privacy:
+        privacy.check_budget(ledger)
     update = site.train(int(number), weights)
-    write_whole(folder / 'answer.safetensors', pack(update.weights))
+    answer = update.weights
+    if privacy:
+        answer = privacy.protect(weights, answer)
+    ledger.add(privacy.noise if privacy else 0.0)
+    if privacy and privacy.noise:
+        log(
+            f'Privacy: epsilon {ledger.epsilon(privacy.delta):.4g} at delta '
+            f'{privacy.delta:g} after {len(ledger.sent)} answers.'
+        )
+    write_whole(folder / 'answer.safetensors', pack(answer))
     write_whole(folder / 'images.json', json.dumps(update.images))
 
 

@@ -118,7 +118,7 @@ def serve(make_cfg, tmp_path, monkeypatch):
     for name in ('task_id', 'run_id', 'node_id'):
         monkeypatch.setattr(TaskIdentity, f'_{name}', 1)
 
-    def call(nodes, **told):
+    def call(nodes, /, **told):
         cfg = make_cfg(options={'train_cfg.max_cycles': 1})
         config = tmp_path / 'config.py'
         cfg.dump(config)

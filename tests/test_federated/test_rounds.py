@@ -14,7 +14,7 @@ from fx_mm.apis import build_runner
 from fx_mm.config import FederatedPlan
 from fx_mm.evaluation.report.variant_comparison import read_headlines
 from fx_mm.federated import site as site_module
-from fx_mm.federated.exchange import pack, travelling, unpack
+from fx_mm.federated.exchange import Update, pack, travelling, unpack
 from fx_mm.federated.merging import merge
 from fx_mm.federated.round_hook import ProximalTerm
 from fx_mm.federated.server import FederatedServer, initial_model, newest_round
@@ -116,6 +116,11 @@ def test_a_round_of_a_kind_is_at_the_sites_that_have_it(make_cfg):
     assert plan.rounds == 6 and plan.kinds == ['cls', 'loc', 'seg']
     assert plan.chosen(0) == plan.chosen(3) == ['one', 'two']
     assert plan.chosen(2) == plan.chosen(4) == ['two']
+    # each site is drawn for each kind that it has
+    with pytest.raises(UserError, match=r'0.5 draws one \(cls\) in none'):
+        FederatedPlan(
+            make_cfg(sites=sites, options=options, unit='kind', fraction=0.5)
+        )
     # passes of a kind follow each other
     assert plan.site_config('two').tasks == [
         *('phantom_b/cls', 'phantom_c/cls'),
@@ -156,13 +161,50 @@ def test_config_is_refused(make_cfg, federated, words):
 
 
 @pytest.mark.parametrize(
-    'cycle', [dict(order='mixed'), dict(lock=[('phantom_a/cls', 'release')])]
+    ('cycle', 'words'),
+    [
+        (dict(order='mixed'), "cycle.order='mixed' does not"),
+        (dict(lock=[('phantom_a/cls', 'release')]), 'cycle.lock='),
+    ],
 )
-def test_rounds_of_kinds_need_kinds_in_order(make_cfg, cycle):
+def test_rounds_of_kinds_need_kinds_in_order(make_cfg, cycle, words):
     cfg = make_cfg(unit='kind')
     cfg.cycle.update(cycle)
-    with pytest.raises(UserError, match='one after the other'):
+    with pytest.raises(UserError, match=words):
         FederatedPlan(cfg)
+
+
+def test_a_round_whose_only_site_is_lost_changes_nothing(make_cfg):
+    server = FederatedServer(make_cfg(sites=THREE, options=ALL, unit='kind'))
+    before = dict(server.weights)
+    update = Update({n: v + 1 for n, v in before.items()}, dict(backbone=4))
+    server.close_round({'one': update}, {})
+    after = dict(server.weights)
+    assert any(not torch.equal(after[n], before[n]) for n in before)
+    server.close_round({'two': update}, {})
+    for _ in range(2):  # masks, then labels
+        before = dict(server.weights)
+        server.close_round({}, dict(three='three was lost.'))
+        assert all(torch.equal(server.weights[n], before[n]) for n in before)
+    assert [bool(row['images']) for row in server.history] == [
+        *(True, True, False, False)
+    ]
+    with pytest.raises(UserError, match='Round 5 has no result of any site'):
+        server.close_round({}, dict(two='two was lost.'))
+
+
+def test_a_run_goes_on_with_the_same_rounds(make_cfg):
+    FederatedServer(make_cfg())
+    FederatedServer(make_cfg(), resume=True)
+    with pytest.raises(UserError, match=r'is of rounds of 1 cycle\(s\), and'):
+        FederatedServer(make_cfg(unit='kind'), resume=True)
+
+
+def test_a_site_is_not_asked_for_a_kind_that_it_has_not(make_cfg):
+    cfg = make_cfg(sites=THREE, options=ALL, unit='kind')
+    weights = FederatedServer(cfg).weights
+    with pytest.raises(UserError, match='is of "loc", of which this site'):
+        Site(cfg, 'one').train(1, weights)
 
 
 class Stop(Hook):

@@ -17,13 +17,19 @@ def test_a_mistake_is_one_sentence(make_cfg, tmp_path, run):
     cfg.pop('federated')
     cfg.dump(plain)
     site = ('federated/site', config)
+    one = (*site, 'one', '--server', 'x:1')
     server = ('federated/server', config)
     for command, words in (
         (('federated/simulate', plain), 'The config has no "federated"'),
         ((*site, 'three', '--server', 'x:1'), 'use one of one, two'),
-        ((*site, 'one', '--server', 'x:1'), '--ca is None'),
-        ((*site, 'one', '--server', 'x:1', '--noise', 1), 'need --clip'),
-        ((*site, 'one', '--server', 'x:1', '--clip', 0), '--clip is 0.0'),
+        (one, '--ca is None'),
+        ((*one, '--noise', 1), '--noise needs --clip'),
+        ((*one, '--clip', 1, '--max-epsilon', 5), 'needs --noise'),
+        ((*one, '--clip', 0), '--clip is 0.0'),
+        ((*one, '--clip', 'inf'), '--clip is inf'),
+        ((*one, '--clip', 1, '--noise', 1e200), '--noise is 1e+200'),
+        ((*one, '--clip', 1, '--noise', 'nan'), '--noise is nan'),
+        ((*one, '--clip', 1, '--noise', 1, '--delta', 1), '--delta is 1.0'),
         ((*server, '--address', 'x:1'), '--ca is None'),
         ((*server, '--address', 'x', '--insecure'), 'write HOST:PORT'),
         ((*server, '--insecure', '--site-keys', tmp_path), 'needs TLS'),

@@ -14,10 +14,14 @@ import math
 
 from fx_mm.apis import load_config
 from fx_mm.federated import launching
+from fx_mm.federated.privacy import Privacy, PrivacyLedger
 from fx_mm.federated.site import Site
 from fx_mm.utils.checks import check_number
 from fx_mm.utils.cli import add_config_options, run_tool
 from fx_mm.utils.errors import UserError
+
+LIMITS = (1e-3, 1e6)
+"""Of norms and noise: others are mistakes, or leave nothing."""
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,25 +61,29 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_privacy(args: argparse.Namespace) -> dict[str, float] | None:
-    """Return what the site does to its answers; None for nothing."""
+def read_privacy(args: argparse.Namespace) -> Privacy | None:
+    """Return what the site does to its answers; None for nothing.
+
+    Raises:
+        UserError: If an option is out of range, or lacks another one.
+    """
+    if args.clip is None and args.noise:
+        raise UserError(
+            '--noise needs --clip, the norm to which updates are scaled down.'
+        )
+    if not args.noise and args.max_epsilon is not None:
+        raise UserError('--max-epsilon needs --noise.')
     if args.clip is None:
-        if args.noise or args.max_epsilon is not None:
-            raise UserError(
-                '--noise and --max-epsilon need --clip, the norm to which '
-                'updates are scaled down.'
-            )
         return None
-    check_number('--clip', args.clip, 1e-12)
-    check_number('--noise', args.noise, 0)
-    check_number('--delta', args.delta, 1e-300, 0.5)
+    check_number('--clip', args.clip, *LIMITS)
+    if args.noise:
+        check_number('--noise', args.noise, *LIMITS)
+    check_number('--delta', args.delta, 1e-30, 0.1)
     most = math.inf
     if args.max_epsilon is not None:
         check_number('--max-epsilon', args.max_epsilon, 0)
         most = args.max_epsilon
-    return dict(
-        clip=args.clip, noise=args.noise, delta=args.delta, max_epsilon=most
-    )
+    return Privacy(args.clip, args.noise, args.delta, most)
 
 
 def main() -> None:
@@ -83,13 +91,17 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options, args.data_root)
     cfg.work_dir = args.work_dir or cfg.work_dir
     site = Site(cfg, args.site)
+    privacy = read_privacy(args)
     settings = dict(
         launching.settings(args),
         site=args.site,
         folder=str(site.folder.absolute()),
-        privacy=read_privacy(args),
+        privacy=privacy and privacy._asdict(),
     )
     tls = launching.tls_of_site(args)
+    ledger = PrivacyLedger(site.folder)
+    if privacy:
+        privacy.check_budget(ledger)
     command = [
         *(launching.program('flower-supernode'), '--superlink', args.server),
         *('--host', '127.0.0.1', '--port', str(launching.free_port())),
