@@ -10,7 +10,6 @@ from fx_mm.federated.privacy import Privacy, PrivacyLedger
 from fx_mm.federated.site import Site
 from fx_mm.utils.cli import run_tool
 from fx_mm.utils.files import write_whole
-from fx_mm.utils.log import log
 
 
 def main() -> None:
@@ -24,18 +23,20 @@ def main() -> None:
         site.finish(weights, _read(folder / 'teacher.safetensors') or None)
         return
     ledger = PrivacyLedger(site.folder)
-    privacy = told['privacy'] and Privacy(**told['privacy'])
+    privacy = Privacy(**told['privacy']) if told['privacy'] else None
     if privacy:
         privacy.check_budget(ledger)
     update = site.train(int(number), weights)
-    answer = update.weights
+    answer, noise = update.weights, 0.0
     if privacy:
-        answer = privacy.protect(weights, answer)
-    ledger.add(privacy.noise if privacy else 0.0)
-    if privacy and privacy.noise:
-        log(
+        answer, noise = privacy.protect(weights, answer), privacy.noise
+    ledger.add(noise)
+    if privacy and noise:
+        # whatever the level of the training's log
+        print(
             f'Privacy: epsilon {ledger.epsilon(privacy.delta):.4g} at delta '
-            f'{privacy.delta:g} after {len(ledger.sent)} answers.'
+            f'{privacy.delta:g} after {len(ledger.sent)} answers.',
+            flush=True,
         )
     write_whole(folder / 'answer.safetensors', pack(answer))
     write_whole(folder / 'images.json', json.dumps(update.images))
