@@ -65,7 +65,7 @@ class TaskKind:
         class_metric (str): Metric that the table lists per class, as
             ``metric/class``.
         curves (tuple[str]): Metrics worth a curve, the first that a task has
-            is drawn.
+            is drawn, and logged.
         published (str): Metric that the papers report; empty for none.
         class_published (str): The same per class, as ``metric/class``;
             empty where it is ``published``.
@@ -341,7 +341,8 @@ class ReportKind(TaskKind):
         Column('Closed answers', 'closed'),
     )
     class_metric = 'F1'
-    curves = ('F1', 'BLEU_4', 'closed')
+    # answers to questions have no findings
+    curves = ('F1', 'closed', 'BLEU_4')
     result = 'ReportResult'
     reader = 'CsvReportReader'
     keys = dict(terms=dict[str, Sequence[str]] | None, questions=bool)

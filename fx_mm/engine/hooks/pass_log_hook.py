@@ -180,14 +180,16 @@ class PassLogHook(LoggerHook):
         """Write the validation's main figures and all its scalars."""
         seconds = time.perf_counter() - self._val_begin
         self._validation.add('val', seconds)
-        headlines = {
-            f'{prefix}{task.name}/{task.kind.headline()}'
-            for task in runner.tasks
-            for prefix in ('', *(f'{name}/' for name in PREDICTORS))
-        }
-        main = {
-            key: value for key, value in metrics.items() if key in headlines
-        }
+        main: dict[str, float] = {}
+        for task in runner.tasks:
+            for prefix in ('', *(f'{name}/' for name in PREDICTORS)):
+                keys = [
+                    key
+                    for metric in task.kind.curves
+                    if (key := f'{prefix}{task.name}/{metric}') in metrics
+                ]
+                has = [key for key in keys if math.isfinite(metrics[key])]
+                main |= {key: metrics[key] for key in (*has, *keys)[:1]}
         figures = '  '.join(f'{k} {v:.3f}' for k, v in main.items())
         runner.logger.info(f'validation in {seconds:.0f} s: {figures}')
         self._write(runner, metrics)
