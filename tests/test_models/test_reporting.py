@@ -6,6 +6,8 @@ import model_helpers as h
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.runner.checkpoint import load_state_dict
+from torch import nn
 
 from fx_mm.datasets import Records
 from fx_mm.models.branches import reporting
@@ -293,6 +295,21 @@ def test_a_checkpoint_carries_it():
     file.seek(0)
     other.load_state_dict(torch.load(file, weights_only=True))
     assert other.encode(TEXTS[1]) == tokenizer.encode(TEXTS[1])
+
+
+@pytest.mark.parametrize('load', [nn.Module.load_state_dict, load_state_dict])
+def test_initial_weights_leave_the_vocabulary(load):
+    """As those of a comparison, whose model has seen no text."""
+    tokenizer = nn.ModuleDict(dict(a=learned()))
+    merges = tokenizer['a'].merges.clone()
+    initial = nn.ModuleDict(dict(a=ReportTokenizer(300))).state_dict()
+    load(tokenizer, initial)
+    assert torch.equal(tokenizer['a'].merges, merges)
+    assert (initial['a.merges'] < 0).all()  # it is not changed
+    other = nn.ModuleDict(dict(a=learned(texts=TEXTS[:1])))
+    assert not torch.equal(other['a'].merges, merges)
+    load(tokenizer, other.state_dict())
+    assert torch.equal(tokenizer['a'].merges, other['a'].merges)
 
 
 def test_it_agrees_with_the_library():

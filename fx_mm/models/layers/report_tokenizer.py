@@ -26,7 +26,8 @@ class ReportTokenizer(nn.Module):
     Any text can be written, whatever was learned. What is learned are the
     merges, pairs of tokens that are put together, which are a buffer: they
     are in each checkpoint and published file beside the embeddings that
-    learned with them, as numbers, with nothing to execute.
+    learned with them, as numbers, with nothing to execute. Weights of a model
+    that has seen no text, such as initial ones, leave them as they are.
 
     Args:
         size (int): Tokens of the vocabulary, at least 260. Fewer reports
@@ -41,6 +42,7 @@ class ReportTokenizer(nn.Module):
         empty = torch.full((size - SMALLEST, 2), -1, dtype=torch.int32)
         self.register_buffer('merges', empty)
         self._built: Any = None
+        self.register_load_state_dict_pre_hook(_keep_learned)
         self.register_load_state_dict_post_hook(_forget)
 
     @property
@@ -106,6 +108,17 @@ def _forget(tokenizer: nn.Module, keys: Any = None) -> None:
     """Build anew when the next text comes."""
     if isinstance(tokenizer, ReportTokenizer):
         tokenizer._built = None
+
+
+def _keep_learned(
+    tokenizer: nn.Module, state: dict[str, Any], prefix: str, *rest: Any
+) -> None:
+    """Put the own merges into a state that has none."""
+    given = state.get(f'{prefix}merges')
+    if isinstance(tokenizer, ReportTokenizer) and given is not None:
+        own = tokenizer.merges
+        if given.shape == own.shape and (given < 0).all():
+            state[f'{prefix}merges'] = own.clone()
 
 
 def _library() -> ModuleType:
