@@ -350,7 +350,7 @@ def test_a_study_is_made_up_and_resumed(run_tool, study):
 @pytest.mark.parametrize('file', SHIPPED, ids=lambda file: file.stem)
 def test_shipped_study(file, tmp_path):
     study = read_study(file)
-    assert len(study.shares) == len(study.sizes) == len(study.seeds) == 3
+    assert len(study.sizes) == 3 and len(study.seeds) >= 3
     del study.seeds[1:]
     plan = plan_runs(study, tmp_path)
     hows = [t.how for t in study.downstream.values()]

@@ -1,7 +1,8 @@
 """What tools/app.py says before it serves, and when."""
 
 import importlib.util
-import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -18,20 +19,29 @@ def test_one_sentence(run, tmp_path, monkeypatch):
     assert code == 1 and 'onedl-fx-mm[app]' in error
 
 
-def test_the_address_that_it_prints_can_be_called(monkeypatch, capsys):
+SERVE = """
+import socket
+from fx_mm.app import server
+
+def run(self, sockets):
+    socket.create_connection(sockets[0].getsockname(), timeout=5).close()
+    print('called')
+
+server.build_app = lambda *args: None
+server.uvicorn.Server.run = run
+server.serve(None, '127.0.0.1', 0, None)
+"""
+
+
+def test_the_address_that_it_prints_can_be_called():
     """Before the app itself has started, which takes a second."""
     pytest.importorskip('gradio')
     pytest.importorskip('mcp')
-    from fx_mm.app import server
-
-    def run(self, sockets):
-        called.append(capsys.readouterr().out)
-        host, port = sockets[0].getsockname()
-        socket.create_connection((host, port), timeout=5).close()
-        sockets[0].close()
-
-    called = []
-    monkeypatch.setattr(server, 'build_app', lambda *args: None)
-    monkeypatch.setattr(server.uvicorn.Server, 'run', run)
-    server.serve(None, '127.0.0.1', 0, None)
-    assert called[0].startswith('page: http://127.0.0.1:')
+    # of its own: what it imports takes over the streams of a process
+    done = subprocess.run(
+        [sys.executable, '-c', SERVE], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith('page: http://127.0.0.1:')
+    assert lines[-1] == 'called'
